@@ -1,0 +1,154 @@
+"""One run's parameters: a flat YAML file becomes a frozen, checked dataclass.
+
+Takes a path (and `key=value` overrides) or a notebook's namespace, returns `Params`.
+Every field is required, so that a parameter file is the whole truth about its run.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zmem_lib.errors import BadInput
+
+CHOICES = {
+    "corpus": ("synthetic", "folder"),
+    "device": ("auto", "cpu", "cuda"),
+    "precision": ("auto", "float32", "bfloat16"),
+    "write_start": ("random", "mean"),
+    "bm25_tokens": ("words", "bigrams"),
+}
+MAY_BE_ZERO = {
+    "seed", "n_new_documents", "evidence_window", "recite_weight", "question_weight", "read_weight",
+    "checkpoint_minutes", "scan_questions", "lm_lr",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """All parameters of a run, in the order of the chapters that use them."""
+
+    run: str  # name of the folder under runs/
+    seed: int
+    device: str  # auto: a GPU where there is one
+    precision: str  # auto: bfloat16 where the processor computes it natively
+
+    # 01 corpus
+    corpus: str
+    corpus_path: str  # folder: where corpus.jsonl and questions.jsonl lie, relative to the working directory
+    n_documents: int  # seen: trained jointly
+    n_new_documents: int  # held out whole, written in 04
+
+    # 02 tuples
+    evidence_window: int  # sentences kept on each side of the one that holds the answer
+
+    # 03 joint training
+    lm: str  # scratch, or a path or hub id of a causal language model
+    vocab_size: int  # scratch only, as the next four
+    hidden_size: int
+    layers: int
+    heads: int
+    window_tokens: int  # the longest sequence, soft tokens included
+    lora_rank: int  # lm other than scratch only
+    z_tokens: int  # K soft tokens per document
+    train_lm: bool  # false: only z learns
+    train_steps: int
+    batch_tuples: int
+    batch_recite: int
+    batch_read: int
+    question_weight: float  # -log p(question | z)
+    recite_weight: float  # -log p(document | z)
+    read_weight: float  # -log p(answer | evidence, question), scratch only
+    lm_lr: float
+    z_lr: float
+    document_tokens: int  # of a document, at most, in recitation
+    checkpoint_minutes: float
+
+    # 04 writing
+    write_start: str
+    write_steps: int
+    write_batch: int
+    write_lr: float
+
+    # 05 selecting and answering
+    top_k: int  # documents whose evidence the reader gets
+    scan_questions: int  # test questions per part that every system answers; 0: all
+    evidence_tokens: int  # per evidence item, the same for every system
+    answer_tokens: int
+    batch_answers: int
+    bm25_tokens: str
+    dense_model: str  # packaged, or a path or hub id of a sentence-transformers model
+
+    # 06 evaluation
+    bootstrap_samples: int
+
+
+def read_params(path: str | Path, overrides: Iterable[str] = ()) -> Params:
+    """Read a YAML parameter file and apply `key=value` overrides; raises BadInput with the key's name."""
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(f"parameter file {path} does not exist: give the path of a YAML file such as params/tiny.yaml")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is not valid YAML ({' '.join(str(error).split())}): correct it there") from error
+    if not isinstance(values, dict):
+        raise BadInput(f"{path} must hold one `key: value` per line")
+    for override in overrides:
+        key, sign, text = override.partition("=")
+        if not sign:
+            raise BadInput(f"override {override!r} has no '=': write key=value")
+        try:
+            values[key.strip()] = yaml.safe_load(text) if text.strip() else ""
+        except yaml.YAMLError as error:
+            raise BadInput(f"override {override!r}: the value is not valid YAML: put it in quotes") from error
+    return check_params(values, str(path))
+
+
+def notebook_params(namespace: Mapping[str, Any]) -> Params:
+    """Collect the parameters from a notebook's `globals()`."""
+    names = {field.name for field in fields(Params)}
+    return check_params({name: namespace[name] for name in names & set(namespace)}, "the parameters cell")
+
+
+def check_params(values: Mapping[str, Any], where: str) -> Params:
+    """Turn a mapping into Params; refuse unknown, missing, mistyped and out-of-range values by name."""
+    types = {field.name: field.type for field in fields(Params)}
+    for key in values:
+        if key not in types:
+            near = difflib.get_close_matches(str(key), types, n=1, cutoff=0.0)[0]
+            raise BadInput(f"{where}: unknown parameter {key!r}: did you mean {near!r}?")
+    missing = [name for name in types if name not in values]
+    if missing:
+        raise BadInput(f"{where}: parameter {missing[0]!r} is missing: add a line for it (params/tiny.yaml has one)")
+    params = Params(**{name: _checked(name, values[name], types[name], where) for name in types})
+    if params.hidden_size % (2 * params.heads):
+        raise BadInput(f"{where}: hidden_size {params.hidden_size} must be a multiple of twice heads ({params.heads})")
+    if not params.run.replace("-", "").replace("_", "").replace(".", "").isalnum() or params.run.startswith("."):
+        raise BadInput(f"{where}: run {params.run!r} names a folder: use letters, digits, '-', '_' and '.' only")
+    return params
+
+
+def _checked(name: str, value: Any, kind: type, where: str) -> Any:
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
+        hint = " (YAML reads 1e-4 as text: write 1.0e-4)" if kind is float and isinstance(value, str) else ""
+        raise BadInput(f"{where}: parameter {name!r} must be {wanted}, not {value!r}{hint}")
+    if name in CHOICES and value not in CHOICES[name]:
+        raise BadInput(f"{where}: parameter {name!r} must be one of {', '.join(CHOICES[name])}, not {value!r}")
+    if kind in (int, float) and not (value > 0 or (value == 0 and name in MAY_BE_ZERO)):
+        bound = "zero or more" if name in MAY_BE_ZERO else "greater than zero"
+        raise BadInput(f"{where}: parameter {name!r} must be {bound}, not {value!r}")
+    return value
+
+
+def params_hash(params: Params) -> str:
+    """A short hash of all values: equal if and only if two runs have the same parameters."""
+    return hashlib.sha256(json.dumps(asdict(params), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,70 @@
+"""Columns of every table that a chapter writes, and one check that a data frame has them.
+
+A column's kind is one of str, int, float, strs (list of str), floats (list of float).
+"""
+
+import pandas as pd
+
+from zmem_lib.errors import BadInput
+
+SPLITS = ("train", "dev", "test", "new-dev", "new-test")
+PARTS = ("trained", "seen", "rephrased", "unasked", "new")
+
+TABLES: dict[str, dict[str, str]] = {
+    "docs": {"doc_id": "str", "title": "str", "text": "str", "part": "str"},
+    "questions": {
+        "question_id": "str", "question": "str", "answers": "strs", "gold_doc_ids": "strs", "split": "str",
+        "kind": "str",  # rephrased or unasked where the corpus tells, else empty
+        "answer_start": "int",  # offset of answers[0] in the first gold document's text, -1 if unknown
+        "evidence": "str",  # the data set's own evidence, empty if it has none
+    },
+    "tuples": {
+        "tuple_id": "str", "question_id": "str", "doc_id": "str", "question": "str", "evidence": "str",
+        "evidence_start": "int", "answers": "strs", "split": "str",
+    },
+    "train_log": {"step": "int", "term": "str", "split": "str", "nll": "float", "seconds": "float"},
+    "write_log": {"start": "str", "step": "int", "nll": "float", "seconds_per_document": "float", "n": "int"},
+    "answers": {
+        "question_id": "str", "part": "str", "ranked_doc_ids": "strs", "ranked_scores": "floats", "evidence": "str",
+        "evidence_tokens": "int", "answer": "str", "seconds": "float", "input_tokens": "int", "output_tokens": "int",
+    },
+    "costs": {
+        "system": "str", "build_seconds": "float", "seconds_per_question": "float", "bytes_stored": "int",
+        "peak_memory_bytes": "int", "n": "int",
+    },
+    "write_curve": {
+        "start": "str", "step": "int", "seconds_per_document": "float", "recite_nll": "float", "metric": "str",
+        "value": "float", "ci_low": "float", "ci_high": "float", "n": "int",
+    },
+    "scores": {"question_id": "str", "system": "str", "part": "str", "metric": "str", "value": "float"},
+    "failures": {"question_id": "str", "system": "str", "part": "str", "failure": "str"},
+    "summary": {
+        "system": "str", "part": "str", "metric": "str", "value": "float", "ci_low": "float", "ci_high": "float",
+        "n": "int",
+    },
+}  # fmt: skip
+
+
+def check(frame: pd.DataFrame, table: str) -> pd.DataFrame:
+    """Return the frame with exactly the table's columns in order; raises BadInput naming the column at fault."""
+    columns = TABLES[table]
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise BadInput(f"table {table}: column {missing[0]!r} is missing: it must have {', '.join(columns)}")
+    frame = frame.loc[:, list(columns)].reset_index(drop=True)
+    for name, kind in columns.items():
+        _check_column(frame[name], kind, f"table {table}, column {name!r}")
+    return frame
+
+
+def _check_column(column: pd.Series, kind: str, where: str) -> None:
+    if kind in ("int", "float"):
+        right = pd.api.types.is_integer_dtype if kind == "int" else pd.api.types.is_float_dtype
+        if len(column) and not right(column):
+            raise BadInput(f"{where}: must be {kind}, not {column.dtype}")
+        return
+    for row, value in enumerate(column):
+        if kind == "str" and not isinstance(value, str):
+            raise BadInput(f"{where}, row {row}: must be text, not {value!r}")
+        if kind in ("strs", "floats") and (isinstance(value, str) or not hasattr(value, "__len__")):
+            raise BadInput(f"{where}, row {row}: must be a list, not {value!r}")
