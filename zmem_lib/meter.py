@@ -1,0 +1,58 @@
+"""Seconds and peak memory of a piece of work, measured the same way for every system.
+
+On the CPU, memory is the resident set of this process, sampled by a thread; on a GPU, what torch allocated at most.
+"""
+
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+SAMPLE_S = 0.05
+
+
+@dataclass
+class Cost:
+    """Filled when the metered block ends: wall seconds, and peak memory in bytes (the whole process)."""
+
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+@contextmanager
+def metered() -> Iterator[Cost]:
+    """Measure the block: `with metered() as cost: ...`, then read `cost`."""
+    cost, done, process = Cost(), threading.Event(), psutil.Process()
+    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+
+    def sample() -> None:
+        while True:
+            cost.peak_memory_bytes = max(cost.peak_memory_bytes, process.memory_info().rss)
+            if done.wait(SAMPLE_S):
+                return
+
+    sampler = threading.Thread(target=sample, daemon=True)
+    sampler.start()
+    began = time.perf_counter()
+    try:
+        yield cost
+    finally:
+        cost.seconds = time.perf_counter() - began
+        done.set()
+        sampler.join()
+        if cuda:
+            cost.peak_memory_bytes = torch.cuda.max_memory_allocated()
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident set that this process has had so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
