@@ -9,6 +9,7 @@ from zmem_lib.errors import BadInput
 
 SPLITS = ("train", "dev", "test", "new-dev", "new-test")
 PARTS = ("trained", "seen", "rephrased", "unasked", "new")
+SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "dense", "gold-passage", "closed-book")  # order of tables
 
 TABLES: dict[str, dict[str, str]] = {
     "docs": {"doc_id": "str", "title": "str", "text": "str", "part": "str"},

@@ -1,0 +1,176 @@
+"""Every plot of chapters 03 to 07: a data frame in, a matplotlib Figure out.
+
+All are 7 inches wide (readable at 700 pixels), in Okabe and Ito's colours, which colour-blind readers tell apart;
+a system has the same colour everywhere. Lines and bars carry bootstrap intervals where their table has them.
+"""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from zmem_lib.schema import PARTS, SYSTEMS
+
+WIDTH = 7.0  # inches
+STYLE = {
+    "figure.dpi": 140, "font.size": 9.5, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.axisbelow": True,
+    "legend.frameon": False, "figure.constrained_layout.use": True, "svg.hashsalt": "zmem",
+}  # fmt: skip
+COLOURS = {
+    "zmem": "#0072B2", "zmem-oracle": "#56B4E9", "zmem-shuffled": "#B5B5B5", "bm25": "#E69F00", "dense": "#D55E00",
+    "gold-passage": "#009E73", "closed-book": "#555555",
+}  # fmt: skip
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+FAILURES = {"right": "#009E73", "wrong z": "#D55E00", "wrong evidence": "#E69F00", "wrong reading": "#56B4E9"}
+LABELS = {
+    "em": "exact match", "f1": "F1", "answer_in_evidence": "answer in evidence", "recall@1": "recall@1",
+    "recall@5": "recall@5", "recall@20": "recall@20", "mrr@10": "MRR@10", "ndcg@10": "nDCG@10",
+    "evidence_tokens": "evidence tokens", "seconds": "seconds per question", "input_tokens": "input tokens",
+    "output_tokens": "output tokens", "ragas_context_recall": "ragas context recall",
+    "ragas_context_precision": "ragas context precision", "ragas_string_similarity": "ragas string similarity",
+    "ragas_string_presence": "ragas string presence",
+}  # fmt: skip
+RECALL_AT = (1, 5, 20)
+
+
+def new_figure(rows: int = 1, columns: int = 1, *, height: float = 3.0, **options: object) -> tuple[Figure, list[Axes]]:
+    """A figure in the book's style and its axes, row by row; it is closed, so that a notebook shows it only once."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **options)
+    plt.close(figure)
+    return figure, list(axes.flat)
+
+
+def loss_curves(train_log: pd.DataFrame) -> Figure:
+    """One panel per loss term over the training steps: train (each step and its running mean) and dev."""
+    terms = list(dict.fromkeys(train_log["term"]))
+    columns = min(2, max(1, len(terms)))
+    rows = -(-len(terms) // columns) or 1
+    figure, axes = new_figure(rows, columns, height=2.2 * rows + 0.5, sharex=True)
+    for axis, term in zip(axes, terms, strict=False):
+        _loss_panel(axis, train_log[train_log["term"] == term])
+        axis.set_title(term)
+    for axis in axes[len(terms) :]:
+        axis.set_visible(False)
+    for axis in axes[max(len(terms) - columns, 0) : len(terms)]:
+        axis.set_xlabel("training step")
+        axis.tick_params(labelbottom=True)
+    figure.supylabel("negative log-likelihood (nats per token)", fontsize=9.5)
+    return _legend_above(figure, axes[: len(terms)])
+
+
+def write_loss(write_log: pd.DataFrame) -> Figure:
+    """Recite loss (left) and seconds spent per document (right) over the writing steps, a line per start."""
+    figure, (left, right) = new_figure(1, 2, height=2.9)
+    for colour, (start, log) in zip(CYCLE, write_log.groupby("start", sort=False), strict=False):
+        log = log.sort_values("step")
+        left.plot(log["step"], log["nll"], color=colour, label=f"start: {start}")
+        right.plot(log["step"], log["seconds_per_document"], color=colour, label=f"start: {start}")
+    left.set(xlabel="writing step", ylabel="recite loss (nats per token)")
+    right.set(xlabel="writing step", ylabel="seconds per document, so far", ylim=(0, None))
+    return _legend_above(figure, [left])
+
+
+def write_quality(write_curve: pd.DataFrame) -> Figure:
+    """Answers found in the evidence (left, with intervals) and recite loss (right) along the writing, per start."""
+    figure, (left, right) = new_figure(1, 2, height=2.9)
+    for colour, (start, curve) in zip(CYCLE, write_curve.groupby("start", sort=False), strict=False):
+        curve = curve.sort_values("step")
+        left.plot(curve["step"], curve["value"], color=colour, marker="o", markersize=3, label=f"start: {start}")
+        left.fill_between(curve["step"], curve["ci_low"], curve["ci_high"], color=colour, alpha=0.18, linewidth=0)
+        right.plot(curve["step"], curve["recite_nll"], color=colour, marker="o", markersize=3)
+    left.set(xlabel="writing step", ylabel="answer in evidence (share, oracle z)", ylim=(0, 1.02))
+    right.set(xlabel="writing step", ylabel="recite loss (nats per token)")
+    return _legend_above(figure, [left])
+
+
+def quality_bars(summary: pd.DataFrame, metric: str) -> Figure:
+    """One group of bars per part, one bar per system, with the bootstrap interval of the mean on each."""
+    rows = summary[summary["metric"] == metric]
+    parts, systems = in_order(rows["part"], PARTS), in_order(rows["system"], SYSTEMS)
+    figure, (axis,) = new_figure(height=3.2)
+    width = 0.85 / max(len(systems), 1)
+    for place, system in enumerate(systems):
+        mine = rows[rows["system"] == system].set_index("part").reindex(parts)
+        at = [group + (place - (len(systems) - 1) / 2) * width for group in range(len(parts))]
+        axis.bar(at, mine["value"], width * 0.92, color=COLOURS.get(system, "#000000"), label=system)
+        _whiskers(axis, at, mine)
+    sizes = rows.groupby("part")["n"].max()
+    axis.set_xticks(range(len(parts)), [f"{part}\nn = {sizes[part]}" for part in parts])
+    axis.set(ylabel=f"{LABELS.get(metric, metric)} (mean, 0 to 1)", ylim=(0, 1.02))
+    axis.grid(axis="x", visible=False)
+    return _legend_above(figure, [axis])
+
+
+def recall_curves(summary: pd.DataFrame) -> Figure:
+    """Recall at 1, 5 and 20 of the systems that rank documents, one panel for seen and one for new documents."""
+    names = {f"recall@{k}": k for k in RECALL_AT}
+    rows = summary[summary["metric"].isin(names) & summary["part"].isin(["seen", "new"])]
+    rows = rows.assign(k=rows["metric"].map(names))
+    parts, systems = in_order(rows["part"], PARTS), in_order(rows["system"], SYSTEMS)
+    figure, axes = new_figure(1, max(len(parts), 1), height=2.9, sharey=True)
+    for axis, part in zip(axes, parts, strict=False):
+        for place, system in enumerate(systems):
+            mine = rows[(rows["part"] == part) & (rows["system"] == system)].sort_values("k")
+            at = [RECALL_AT.index(k) + 0.07 * (place - (len(systems) - 1) / 2) for k in mine["k"]]
+            axis.plot(at, mine["value"], marker="o", markersize=4, color=COLOURS.get(system, "#000000"), label=system)
+            _whiskers(axis, at, mine, COLOURS.get(system, "#000000"))
+        size = rows.loc[rows["part"] == part, "n"].max()
+        axis.set(title=f"{part} documents (n = {size})", xlabel="documents looked at", ylim=(0, 1.03))
+        axis.set_xticks(range(len(RECALL_AT)), [str(k) for k in RECALL_AT])
+    axes[0].set_ylabel("gold document among them (share)")
+    return _legend_above(figure, axes[:1])
+
+
+def failure_bars(failures: pd.DataFrame) -> Figure:
+    """Stacked shares of right answers and of each kind of failure, a bar per system, seen and new documents apart."""
+    rows = failures[failures["part"].isin(["seen", "new"])]
+    parts, systems = in_order(rows["part"], PARTS), in_order(rows["system"], SYSTEMS)
+    figure, axes = new_figure(1, max(len(parts), 1), height=0.32 * len(systems) + 1.3, sharey=True)
+    for axis, part in zip(axes, parts, strict=False):
+        mine = rows[rows["part"] == part]
+        shares = pd.crosstab(mine["system"], mine["failure"], normalize="index")
+        shares = shares.reindex(index=systems, columns=list(FAILURES)).fillna(0.0)
+        edge = shares.cumsum(axis=1) - shares
+        for kind, colour in FAILURES.items():
+            axis.barh(systems, shares[kind], left=edge[kind], color=colour, label=kind, height=0.72)
+        size = mine["question_id"].nunique()
+        axis.set(title=f"{part} documents (n = {size})", xlabel="share of questions", xlim=(0, 1))
+        axis.set_xticks([0, 0.25, 0.5, 0.75], ["0", "0.25", "0.5", "0.75"])  # no 1: it would touch the next panel's 0
+        axis.grid(axis="y", visible=False)
+    axes[0].invert_yaxis()  # sharey: the first system on top in every panel
+    return _legend_above(figure, axes[:1])
+
+
+def in_order(names: pd.Series, order: tuple[str, ...]) -> list[str]:
+    """The distinct names, those of `order` first and in its order, any other after them."""
+    found = dict.fromkeys(names)
+    return [name for name in order if name in found] + [name for name in found if name not in order]
+
+
+def _loss_panel(axis: Axes, log: pd.DataFrame) -> None:
+    train = log[log["split"] == "train"].sort_values("step")
+    if len(train):
+        axis.plot(train["step"], train["nll"], color=CYCLE[0], alpha=0.25, linewidth=0.8)
+        smooth = train["nll"].rolling(max(len(train) // 40, 1), min_periods=1, center=True).mean()
+        axis.plot(train["step"], smooth, color=CYCLE[0], linewidth=1.4, label="train (running mean)")
+    for colour, (split, rows) in zip(CYCLE[1:], log[log["split"] != "train"].groupby("split"), strict=False):
+        rows = rows.sort_values("step")
+        axis.plot(rows["step"], rows["nll"], color=colour, marker="o", markersize=3, linewidth=1.2, label=split)
+    axis.set_ylim(bottom=0)
+
+
+def _whiskers(axis: Axes, at: list[float], rows: pd.DataFrame, colour: str = "#222222") -> None:
+    below, above = rows["value"] - rows["ci_low"], rows["ci_high"] - rows["value"]
+    reach = [below.clip(lower=0), above.clip(lower=0)]
+    axis.errorbar(at, rows["value"], yerr=reach, fmt="none", ecolor=colour, elinewidth=0.9, capsize=1.8)
+
+
+def _legend_above(figure: Figure, axes: list[Axes]) -> Figure:
+    entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    if entries:
+        columns = 4 if len(entries) > 5 else len(entries)
+        place = "outside upper center"
+        figure.legend(entries.values(), entries.keys(), loc=place, ncols=columns, frameon=False, fontsize=9)
+    return figure
