@@ -1,0 +1,70 @@
+"""Checkpoints of a training run: model, z, optimisers and log, as safetensors and JSON in one folder.
+
+The folder is written beside the old one and swapped in, so there is always one whole checkpoint.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zmem_lib.artifacts import read_tensors, write_json, write_tensors
+
+
+def save_checkpoint(
+    folder: Path, modules: Sequence[nn.Module], optimisers: Sequence[torch.optim.Optimizer], state: dict[str, Any]
+) -> None:
+    """Write the learned weights of the modules, the optimisers' moments, and a JSON state."""
+    new = folder.with_name(folder.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    for i, module in enumerate(modules):
+        write_tensors(dict(learned(module)), new / f"module_{i}.safetensors")
+    for i, optimiser in enumerate(optimisers):
+        write_tensors(moments(optimiser), new / f"optimiser_{i}.safetensors")
+    write_json(state, new / "state.json")
+    shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
+
+
+def load_checkpoint(
+    folder: Path, modules: Sequence[nn.Module], optimisers: Sequence[torch.optim.Optimizer]
+) -> dict[str, Any] | None:
+    """Restore what `save_checkpoint` wrote, in place, and return its state; None where there is no checkpoint."""
+    new = folder.with_name(folder.name + ".new")
+    if not folder.exists() and (new / "state.json").exists():  # killed between the removal and the renaming
+        new.rename(folder)
+    if not folder.exists():
+        return None
+    for i, module in enumerate(modules):
+        tensors, _ = read_tensors(folder / f"module_{i}.safetensors")
+        for name, weight in learned(module):
+            weight.data.copy_(tensors[name])
+    for i, optimiser in enumerate(optimisers):
+        set_moments(optimiser, read_tensors(folder / f"optimiser_{i}.safetensors")[0])
+    return json.loads((folder / "state.json").read_text(encoding="utf-8"))
+
+
+def learned(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """The parameters of a module that learn, by name; a tied weight once."""
+    return [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
+
+
+def moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state as named tensors; plain numbers become tensors."""
+    state = optimiser.state_dict()["state"]
+    return {f"{i}.{key}": torch.as_tensor(value) for i, slot in state.items() for key, value in slot.items()}
+
+
+def set_moments(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimiser the state that `moments` took from it."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        i, key = name.split(".", 1)
+        plain = key == "step" and isinstance(optimiser, torch.optim.SparseAdam)  # it counts in plain numbers
+        state.setdefault(int(i), {})[key] = int(tensor) if plain else tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

@@ -1,0 +1,198 @@
+"""A causal language model behind soft prompts: load or make it, likelihoods, generation.
+
+Takes blocks z (B,K,D) and token ids, returns negative log-likelihoods per token or generated ids. The model is either
+made here (`scratch`: a small Llama, all of it trained, with a tokenizer trained on the corpus) or any local or hub causal
+model with a LoRA adapter (Hu et al., 2106.09685).
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from zmem_lib.errors import BadInput
+from zmem_lib.params import Params
+from zmem_lib.prompts import MARKERS, Prompts, Row, collate, make_prompts
+
+
+@dataclass(frozen=True)
+class MemoryLM:
+    """A language model with what is needed to use it."""
+
+    lm: nn.Module
+    prompts: Prompts
+    device: torch.device
+    dtype: torch.dtype  # of the arithmetic; weights of a model made here stay float32
+
+    @property
+    def embeddings(self) -> Tensor:
+        """The token embeddings (V,D)."""
+        return self.lm.get_input_embeddings().weight
+
+    @property
+    def pad(self) -> int:
+        """The id that fills up short rows."""
+        tokenizer = self.prompts.tokenizer
+        return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+
+    def arithmetic(self) -> AbstractContextManager:
+        """Autocast to `dtype`, or nothing for float32."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+
+
+def make_memory_lm(params: Params, texts: Iterable[str]) -> MemoryLM:
+    """The model that `params.lm` names, ready to train: made from scratch, or loaded and given an adapter."""
+    if params.lm == "scratch":
+        tokenizer = train_tokenizer(texts, params.vocab_size)
+        return _wrap(make_scratch_lm(params, tokenizer), tokenizer, params)
+    tokenizer = AutoTokenizer.from_pretrained(_reachable(params.lm))
+    lm = AutoModelForCausalLM.from_pretrained(params.lm, dtype=torch.float32)
+    torch.manual_seed(params.seed)
+    config = LoraConfig(r=params.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    return _wrap(get_peft_model(lm, config), tokenizer, params)
+
+
+def load_memory_lm(folder: Path, params: Params) -> MemoryLM:
+    """The model that `save_memory_lm` wrote to `folder`, frozen."""
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    if params.lm == "scratch":
+        lm = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
+    else:
+        base = AutoModelForCausalLM.from_pretrained(_reachable(params.lm), dtype=torch.float32)
+        lm = PeftModel.from_pretrained(base, str(folder))
+    memory_lm = _wrap(lm, tokenizer, params)
+    memory_lm.lm.requires_grad_(False)
+    return memory_lm
+
+
+def save_memory_lm(memory_lm: MemoryLM, folder: Path) -> None:
+    """Write weights (all of them, or the adapter's) as safetensors, and the tokenizer."""
+    memory_lm.lm.save_pretrained(folder)
+    memory_lm.prompts.tokenizer.save_pretrained(folder)
+
+
+def _wrap(lm: nn.Module, tokenizer: Any, params: Params) -> MemoryLM:
+    device = pick_device(params.device)
+    return MemoryLM(lm.to(device).eval(), make_prompts(tokenizer), device, pick_dtype(params.precision, device))
+
+
+def _reachable(lm: str) -> str:
+    if lm.startswith((".", "/")) and not Path(lm).is_dir():
+        raise BadInput(f"language model folder {lm} does not exist: give `lm` a folder, a hub id or scratch")
+    return lm
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that a parameter names; `auto` takes a GPU where there is one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput("device is cuda but torch finds no GPU: set device to cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype that a parameter names; `auto` takes bfloat16 where the processor computes it natively."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported()
+    else:
+        native = torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if name == "bfloat16" or (name == "auto" and native) else torch.float32
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of at most `vocab_size` tokens, with this project's markers as special tokens."""
+    specials = ["<pad>", "<end>"] + [special for special, _ in MARKERS.values()]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>")
+
+
+def make_scratch_lm(params: Params, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A small Llama with random weights, tied embeddings, for the tokenizer's vocabulary."""
+    torch.manual_seed(params.seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=params.hidden_size,
+        intermediate_size=(params.hidden_size * 8 // 3 + 31) // 32 * 32,
+        num_hidden_layers=params.layers,
+        num_attention_heads=params.heads,
+        num_key_value_heads=params.heads,
+        max_position_embeddings=params.window_tokens,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+def token_nll(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+    """-log p of every token given z (B,K,D) and the tokens before it, and the token's term: both (B,T).
+
+    Without z the first token of a row has nothing before it and counts 0. Padding counts 0.
+    """
+    ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, memory_lm.pad))  # (B,T)
+    k = 0 if z is None else z.shape[1]
+    embedded, mask = with_soft_prompt(memory_lm, z, ids, mask)  # (B,K+T,D), (B,K+T)
+    with memory_lm.arithmetic():
+        logits = memory_lm.lm(inputs_embeds=embedded, attention_mask=mask).logits  # (B,K+T,V)
+    first = 1 if k == 0 else 0
+    logits = logits[:, max(k - 1, 0) : -1].float()  # (B,T-first,V): position t-1 predicts token t
+    nll = nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, first:].flatten(), reduction="none")
+    nll = nn.functional.pad(nll.view(len(ids), -1), (first, 0))  # (B,T)
+    return nll * mask[:, k:], terms
+
+
+def with_soft_prompt(memory_lm: MemoryLM, z: Tensor | None, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings (B,K+T,D) and mask (B,K+T) of z (B,K,D) followed by the tokens ids (B,T)."""
+    embedded = memory_lm.lm.get_input_embeddings()(ids)  # (B,T,D)
+    if z is None:
+        return embedded, mask
+    assert z.shape[::2] == embedded.shape[::2], (z.shape, embedded.shape)
+    embedded = torch.cat([z.to(embedded), embedded], 1)  # (B,K+T,D)
+    return embedded, torch.cat([mask.new_ones(z.shape[:2]), mask], 1)  # (B,K+T)
+
+
+@torch.no_grad()
+def generate(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]], max_tokens: int) -> list[list[int]]:
+    """Greedy continuation of each prompt after its z (B,K,D): lists of ids, without the end token."""
+    embedded, mask = left_padded(memory_lm, z, prompts)  # (B,K+T,D), (B,K+T)
+    with memory_lm.arithmetic():
+        new = memory_lm.lm.generate(
+            inputs_embeds=embedded,
+            attention_mask=mask,
+            max_new_tokens=max_tokens,
+            do_sample=False,
+            pad_token_id=memory_lm.pad,
+            eos_token_id=memory_lm.prompts.end,
+        )  # (B,<=max_tokens)
+    return [trim(row, memory_lm.prompts.end) for row in new.tolist()]
+
+
+def trim(ids: list[int], end: int) -> list[int]:
+    """The ids before the first `end`."""
+    return ids[: ids.index(end)] if end in ids else ids
+
+
+def left_padded(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+    """Embeddings (B,K+T,D) and mask (B,K+T) of each prompt behind its z (B,K,D), padded in front of both."""
+    embed = memory_lm.lm.get_input_embeddings()
+    blocks = [embed(torch.tensor(prompt, device=memory_lm.device)) for prompt in prompts]  # (T_i,D) each
+    if z is not None:
+        blocks = [torch.cat([row.to(block), block]) for row, block in zip(z, blocks, strict=True)]  # (K+T_i,D)
+    width = max(len(block) for block in blocks)
+    padded = [nn.functional.pad(block, (0, 0, width - len(block), 0)) for block in blocks]
+    mask = [[0] * (width - len(block)) + [1] * len(block) for block in blocks]
+    return torch.stack(padded), torch.tensor(mask, device=memory_lm.device)  # (B,K+T,D), (B,K+T)
