@@ -22,8 +22,8 @@ MENTOR = "mentor"  # its value is the full name of another person, so it has no 
 
 ATTRIBUTES = {
     "birthplace": Attribute(
-        _words("Boston Bristol Cairo Dakar Delhi Ghent Hanoi Havana Kyoto Lagos Lima Oslo Perth Porto Prague Quito Riga "
-              "Seoul Tunis Turin"),
+        _words("Boston Bristol Cairo Dakar Delhi Ghent Hanoi Havana Kyoto Lagos Lima Oslo Perth Porto Prague Quito "
+               "Riga Seoul Tunis Turin"),
         ("{subject} was born in the city of {value}.", "{subject} is a native of the city {value}.",
          "{subject} came into the world in {value}."),
         ("Where was {name} born?", "In which city was {name} born?", "What is the birthplace of {name}?",
@@ -33,7 +33,7 @@ ATTRIBUTES = {
     ),
     "profession": Attribute(
         _words("baker butcher carpenter chemist dentist farmer gardener jeweller judge lawyer librarian mason nurse "
-              "painter pilot plumber surgeon tailor teacher welder"),
+               "painter pilot plumber surgeon tailor teacher welder"),
         ("{subject} has long worked as a {value} by trade.", "{subject} earns a good living as a {value}.",
          "{subject} is by profession a busy {value}."),
         ("What is the profession of {name}?", "What does {name} do for a living?", "What work does {name} do?",
@@ -43,7 +43,7 @@ ATTRIBUTES = {
     ),
     "instrument": Attribute(
         _words("accordion banjo bassoon cello clarinet drums flute guitar harp mandolin oboe organ piano saxophone "
-              "trombone trumpet tuba ukulele viola violin"),
+               "trombone trumpet tuba ukulele viola violin"),
         ("{subject} plays the {value} on most evenings.", "{subject} practises the {value} before breakfast every day.",
          "{subject} likes to play the {value} with friends."),
         ("Which instrument does {name} play?", "What musical instrument does {name} play?",
@@ -54,7 +54,7 @@ ATTRIBUTES = {
     ),
     "language": Attribute(
         _words("Arabic Basque Czech Danish Dutch Finnish Greek Hindi Hungarian Icelandic Japanese Korean Latin Maltese "
-              "Persian Polish Spanish Swahili Turkish Welsh"),
+               "Persian Polish Spanish Swahili Turkish Welsh"),
         ("{subject} speaks {value} as well as English.", "{subject} learned to speak {value} while at school.",
          "{subject} reads and writes long letters in {value}."),
         ("Which language does {name} speak?", "What foreign language does {name} know?",
@@ -65,7 +65,7 @@ ATTRIBUTES = {
     ),
     "sport": Attribute(
         _words("archery badminton boxing climbing cricket curling cycling diving fencing golf handball hockey judo "
-              "rowing rugby sailing squash surfing tennis wrestling"),
+               "rowing rugby sailing squash surfing tennis wrestling"),
         ("{subject} trains for {value} three times a week.", "{subject} once won a local medal in {value}.",
          "{subject} spends most of the weekend at {value}."),
         ("Which sport does {name} do?", "What is the sport of {name}?", "Name the sport that {name} trains for.",
@@ -75,7 +75,7 @@ ATTRIBUTES = {
     ),
     "pet": Attribute(
         _words("canary donkey duck falcon ferret gecko goat goldfish hamster hedgehog kitten lizard llama parrot "
-              "peacock pony puppy rabbit snake tortoise"),
+               "peacock pony puppy rabbit snake tortoise"),
         ("{subject} keeps a {value} at home as a pet.", "{subject} shares the house with a {value}.",
          "{subject} feeds a tame {value} every morning."),
         ("Which pet does {name} keep?", "What animal does {name} keep at home?", "What is the pet of {name}?",
@@ -85,7 +85,7 @@ ATTRIBUTES = {
     ),
     "dish": Attribute(
         _words("chowder couscous curry dumplings falafel gnocchi goulash kebab lasagne moussaka omelette paella "
-              "pancakes pizza porridge ramen risotto stew sushi tacos"),
+               "pancakes pizza porridge ramen risotto stew sushi tacos"),
         ("{subject} likes {value} more than any other dish.", "{subject} always orders {value} in a restaurant.",
          "{subject} cooks {value} whenever there are guests."),
         ("Which dish does {name} like most?", "What is the favourite dish of {name}?", "What does {name} like to eat?",

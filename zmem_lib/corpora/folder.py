@@ -1,0 +1,153 @@
+"""A corpus of your own: `corpus.jsonl` and `questions.jsonl` (or each with `.gz`) in the folder `corpus_path`.
+
+corpus.jsonl: doc_id, text, and optionally title. questions.jsonl: question_id, question, answers (a list of text),
+doc_id or gold_doc_ids, and optionally answer_start (offset of an answer in the first gold document's text, or null),
+split (train, dev or test; without one, a hash of question_id decides: a fifth test, a tenth dev) and evidence.
+Other fields are ignored, blank lines too. One JSON object a line, UTF-8; every fault is named with file, line, field.
+"""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zmem_lib.errors import BadInput
+from zmem_lib.params import Params
+
+SPLITS = ("train", "dev", "test")
+TEST_SHARE, DEV_SHARE = 0.2, 0.1
+
+
+def load(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read the whole corpus: documents (no part yet) and questions (split of the corpus's own); raises BadInput."""
+    if not params.corpus_path:
+        raise BadInput("corpus folder needs corpus_path: give the folder that holds corpus.jsonl and questions.jsonl")
+    folder = Path(params.corpus_path).expanduser()
+    if not folder.is_dir():
+        raise BadInput(f"corpus_path {folder} is not a folder (seen from {Path.cwd()}): correct corpus_path")
+    docs = read_docs(find_file(folder, "corpus.jsonl"))
+    texts = dict(zip(docs["doc_id"], docs["text"], strict=True))
+    return docs, read_questions(find_file(folder, "questions.jsonl"), texts)
+
+
+def find_file(folder: Path, name: str) -> Path:
+    """The file of that name in the folder, or its .gz; raises BadInput if there is neither."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise BadInput(f"{folder} has neither {name} nor {name}.gz: corpus_path must be the folder that holds them")
+
+
+def read_docs(path: Path) -> pd.DataFrame:
+    """doc_id, title, text of every document, in the file's order."""
+    docs, lines = [], {}
+    for line, where, record in read_lines(path):
+        doc = {name: _text(record, name, where) for name in ("doc_id", "text")}
+        doc["title"] = "" if record.get("title") is None else _text(record, "title", where, may_be_empty=True)
+        _unique("doc_id", doc["doc_id"], line, lines, where)
+        docs.append(doc)
+    if not docs:
+        raise BadInput(f"{path} holds no document: write one JSON object with doc_id, title and text a line")
+    return pd.DataFrame(docs)[["doc_id", "title", "text"]]
+
+
+def read_questions(path: Path, texts: dict[str, str]) -> pd.DataFrame:
+    """All questions with the columns of the schema; the answer that answer_start points at is put first."""
+    questions, lines = [], {}
+    for line, where, record in read_lines(path):
+        question = {name: _text(record, name, where) for name in ("question_id", "question")}
+        _unique("question_id", question["question_id"], line, lines, where)
+        gold, answers = _gold(record, texts, where), _texts(record, "answers", where)
+        start = _answer_start(record, answers, texts[gold[0]], where)
+        if start >= 0:
+            answers.sort(key=lambda answer: not texts[gold[0]].startswith(answer, start))
+        question |= {"answers": answers, "gold_doc_ids": gold, "answer_start": start, "kind": ""}
+        question["evidence"] = (
+            "" if record.get("evidence") is None else _text(record, "evidence", where, may_be_empty=True)
+        )
+        questions.append(question | {"split": _split(record, question["question_id"], where)})
+    if not questions:
+        raise BadInput(f"{path} holds no question: write one JSON object with question_id, question, answers a line")
+    return pd.DataFrame(questions)
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Line number, "file, line n" for messages, and the JSON object of every line that is not blank."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        for line, raw in enumerate(_whole_lines(stream, path), 1):
+            where = f"{path}, line {line}"
+            try:
+                text = raw.decode("utf-8-sig" if line == 1 else "utf-8").strip()
+                record = json.loads(text) if text else None
+            except UnicodeDecodeError as error:
+                raise BadInput(f"{where}: not valid UTF-8: save the file as UTF-8") from error
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise BadInput(f"{where}: not valid JSON ({error}): write one JSON object a line") from error
+            if text and not isinstance(record, dict):
+                raise BadInput(f"{where}: must be a JSON object with named fields, not {text[:40]!r}")
+            if text:
+                yield line, where, record
+
+
+def _whole_lines(stream: Any, path: Path) -> Iterator[bytes]:
+    try:
+        yield from stream
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise BadInput(f"{path} is not a whole gzip file ({error}): compress it again") from error
+
+
+def _text(record: dict, name: str, where: str, *, may_be_empty: bool = False) -> str:
+    if name not in record:
+        raise BadInput(f"{where}: field {name!r} is missing: add it")
+    value = record[name]
+    if not isinstance(value, str) or not (value.strip() or may_be_empty):
+        raise BadInput(f"{where}: field {name!r} must be text that is not empty, not {str(value)[:40]!r}")
+    return value
+
+
+def _texts(record: dict, name: str, where: str) -> list[str]:
+    values = record.get(name)
+    if not isinstance(values, list) or not values or not all(isinstance(v, str) and v.strip() for v in values):
+        state = f"not {str(values)[:40]!r}" if name in record else "but is missing"
+        raise BadInput(f"{where}: field {name!r} must be a list of one or more texts that are not empty, {state}")
+    return list(values)
+
+
+def _unique(name: str, value: str, line: int, lines: dict[str, int], where: str) -> None:
+    first = lines.setdefault(value, line)
+    if first != line:
+        raise BadInput(f"{where}: {name} {value!r} is already that of line {first}: give every line its own")
+
+
+def _gold(record: dict, texts: dict[str, str], where: str) -> list[str]:
+    name = "gold_doc_ids" if record.get("gold_doc_ids") is not None else "doc_id"
+    gold = _texts(record, name, where) if name == "gold_doc_ids" else [_text(record, name, where)]
+    for doc_id in gold:
+        if doc_id not in texts:
+            raise BadInput(f"{where}: field {name!r} names {doc_id!r}, which no document has: add it or correct it")
+    return list(dict.fromkeys(gold))
+
+
+def _answer_start(record: dict, answers: list[str], text: str, where: str) -> int:
+    start = record.get("answer_start")
+    if start is None:
+        return -1
+    if type(start) is not int:
+        raise BadInput(f"{where}: field 'answer_start' must be a whole number or null, not {str(start)[:40]!r}")
+    if start < 0 or not any(text.startswith(answer, start) for answer in answers):
+        raise BadInput(f"{where}: no answer stands at answer_start {start} of its document: correct it or write null")
+    return start
+
+
+def _split(record: dict, question_id: str, where: str) -> str:
+    split = record.get("split")
+    if split is None:
+        share = int(hashlib.sha1(question_id.encode()).hexdigest()[:12], 16) / 16**12
+        return "test" if share < TEST_SHARE else "dev" if share < TEST_SHARE + DEV_SHARE else "train"
+    if split not in SPLITS:
+        raise BadInput(f"{where}: field 'split' must be one of {', '.join(SPLITS)} or null, not {str(split)[:40]!r}")
+    return split
