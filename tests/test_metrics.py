@@ -1,0 +1,106 @@
+"""Metrics against cases worked by hand and against the packages of the field."""
+
+import math
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zmem_lib.metrics import answer_in_evidence, em, f1, ragas_scores, retrieval_scores
+
+
+@pytest.mark.parametrize(
+    ("answer", "golds", "expected"),
+    [
+        ("The Harbour!", ["harbour"], 1.0),
+        ("harbour town", ["harbour"], 0.0),
+        ("b", ["a dog", "B."], 1.0),
+        ("", ["the"], 1.0),
+        ("x", [], 0.0),
+        ("제주도", ["제주도."], 1.0),
+    ],
+)
+def test_em(answer, golds, expected):
+    assert em(answer, golds) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "golds", "expected"),
+    [
+        ("old harbour town", ["the harbour"], 0.5),  # 1 common word, precision 1/3, recall 1
+        ("harbour harbour", ["harbour"], 2 / 3),  # a word counts as often as the gold answer has it
+        ("cat", ["dog", "black cat"], 2 / 3),  # best over the gold answers
+        ("cat", ["dog"], 0.0),
+        ("", [""], 1.0),
+        ("", ["cat"], 0.0),
+        ("the", ["a"], 1.0),  # both empty after normalisation
+    ],
+)
+def test_f1(answer, golds, expected):
+    assert f1(answer, golds) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "golds", "expected"),
+    [
+        ("She was born in Velmoor, in 1901.", ["velmoor"], 1.0),
+        ("She was born in Velmoorshire.", ["Velmoor"], 0.0),  # whole words only
+        ("She was born in the old town.", ["an old town"], 1.0),
+        ("She was born.", ["the", ""], 0.0),  # nothing is left of these answers
+        ("", ["x"], 0.0),
+        ("He paid 1,200 crowns.", ["5", "1,200 crowns"], 1.0),
+    ],
+)
+def test_answer_in_evidence(evidence, golds, expected):
+    assert answer_in_evidence(evidence, golds) == expected
+
+
+def test_retrieval_by_hand():
+    gold = {"q1": ["d1"], "q2": ["d1", "d2"], "q3": ["d1"], "q4": ["d1"]}
+    ranked = {"q1": ["d1", "d5"], "q2": ["d9", "d2", "d7", "d1"], "q3": [f"x{i}" for i in range(10)] + ["d1"], "q4": []}
+    wide = retrieval_scores(gold, ranked).pivot(index="question_id", columns="metric", values="value")
+    assert wide["recall@1"].tolist() == [1, 0, 0, 0]
+    assert wide["recall@5"].tolist() == [1, 1, 0, 0]  # q2: any of its two gold documents
+    assert wide["recall@20"].tolist() == [1, 1, 1, 0]
+    assert wide["mrr@10"].tolist() == [1, 0.5, 0, 0]
+    ideal = 1 + 1 / math.log2(3)
+    assert wide.loc["q2", "ndcg@10"] == pytest.approx((1 / math.log2(3) + 1 / math.log2(5)) / ideal)
+
+
+def test_retrieval_takes_the_order_as_it_is():
+    """Equal scores must not let document ids decide: the last id in the alphabet comes first here."""
+    scores = retrieval_scores({"q": ["z"]}, {"q": ["z", "y", "a"]})
+    assert scores.loc[scores["metric"] == "recall@1", "value"].item() == 1
+
+
+def test_ragas_without_judge(monkeypatch):
+    monkeypatch.delenv("RAGAS_DO_NOT_TRACK", raising=False)
+    reference = "Ada Barnes was born in Velmoor."
+    items = pd.DataFrame(
+        {
+            "question_id": ["both", "none", "empty", "bare"],
+            "answer": ["in Velmoor", "", "Velmoor", "Velmoor"],
+            "answers": [["Velmoor"], ["Velmoor"], ["Velmoor"], []],
+            "evidence": [f"Nothing of the kind at all here! {reference}", "Quite another matter, he said?", "", "x"],
+            "reference_contexts": [[reference], [reference], [reference], []],
+        }
+    )
+    wide = ragas_scores(items).pivot(index="question_id", columns="metric", values="value").loc[items["question_id"]]
+    assert os.environ["RAGAS_DO_NOT_TRACK"] == "true"
+    np.testing.assert_allclose(wide["ragas_context_recall"], [1, 0, 0, np.nan])
+    np.testing.assert_allclose(wide["ragas_context_precision"], [0.5, 0, 0, np.nan], atol=1e-6)  # second of two
+    np.testing.assert_allclose(wide["ragas_string_presence"], [1, 0, 1, np.nan])
+    np.testing.assert_allclose(wide["ragas_string_similarity"], [0.7, 0, 1, np.nan])  # 3 edits of 10 letters
+
+
+def test_f1_equals_the_package_of_the_field():
+    """SQuAD's own F1 as precision and recall, on random word bags."""
+    generator = np.random.default_rng(0)
+    words = np.array(["red", "blue", "green", "old", "town"])
+    for _ in range(50):
+        answer, gold = (list(generator.choice(words, generator.integers(1, 6))) for _ in range(2))
+        common = sum(min(answer.count(word), gold.count(word)) for word in set(answer))
+        precision, recall = common / len(answer), common / len(gold)
+        expected = 2 * precision * recall / (precision + recall) if common else 0.0
+        assert f1(" ".join(answer), [" ".join(gold)]) == pytest.approx(expected)

@@ -1,0 +1,103 @@
+"""Quality of one answer, of one evidence and of one ranking: a number between 0 and 1 per question.
+
+Exact match and F1 follow SQuAD v1.1 (Rajpurkar et al., 2016, section 6.1); the retrieval measures are computed by
+ir-measures (MacAvaney et al., 2022), those that need no judge by ragas (Es et al., 2023). No other module knows them.
+"""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+
+from zmem_lib.text import normalise, sentence_spans
+
+ANSWER_METRICS = ("em", "f1", "answer_in_evidence")
+RETRIEVAL_METRICS = ("recall@1", "recall@5", "recall@20", "mrr@10", "ndcg@10")
+RAGAS_CONTEXT_METRICS = ("ragas_context_recall", "ragas_context_precision")
+RAGAS_ANSWER_METRICS = ("ragas_string_similarity", "ragas_string_presence")
+
+
+def em(answer: str, golds: Sequence[str]) -> float:
+    """Exact match: 1 if the normalised answer equals any normalised gold answer."""
+    return max((float(normalise(answer) == normalise(gold)) for gold in golds), default=0.0)
+
+
+def f1(answer: str, golds: Sequence[str]) -> float:
+    """Harmonic mean of precision and recall of the answer's words, best over the gold answers; both empty is 1."""
+    return max((_f1(normalise(answer).split(), normalise(gold).split()) for gold in golds), default=0.0)
+
+
+def answer_in_evidence(evidence: str, golds: Sequence[str]) -> float:
+    """1 if any gold answer stands in the evidence as whole words, both normalised; an empty answer never counts."""
+    text = f" {normalise(evidence)} "
+    answers = [normalise(gold) for gold in golds]
+    return float(any(answer and f" {answer} " in text for answer in answers))
+
+
+def retrieval_scores(gold: Mapping[str, Sequence[str]], ranked: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Retrieval measures by question: question_id, metric, value.
+
+    `gold` and `ranked` hold document ids by question id, best first. recall@k is 1 if any gold document is among the
+    first k (ir-measures' Success@k), as one document is enough to answer; the order in `ranked` alone decides.
+    """
+    import ir_measures
+    from ir_measures import RR, Success, nDCG
+
+    measures = [Success @ 1, Success @ 5, Success @ 20, RR @ 10, nDCG @ 10]
+    names = dict(zip(map(str, measures), RETRIEVAL_METRICS, strict=True))
+    qrels = {question: {str(doc): 1 for doc in docs} for question, docs in gold.items()}
+    run = {question: {str(doc): -float(place) for place, doc in enumerate(docs)} for question, docs in ranked.items()}
+    found = {(hit.query_id, names[str(hit.measure)]): hit.value for hit in ir_measures.iter_calc(measures, qrels, run)}
+    rows = [(question, name, found.get((question, name), 0.0)) for question in ranked for name in RETRIEVAL_METRICS]
+    return pd.DataFrame(rows, columns=["question_id", "metric", "value"])
+
+
+def ragas_scores(items: pd.DataFrame) -> pd.DataFrame:
+    """ragas' measures that need no judge: question_id, metric, value (NaN where ragas has none).
+
+    Reads question_id, answer, answers, evidence, reference_contexts. The contexts are the sentences of the evidence, as
+    the reference is made of sentences; an empty evidence is one empty sentence. The answer is held against the first
+    gold answer, as ragas takes one. A measure is NaN where its reference is empty.
+    """
+    os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")  # else ragas calls home
+    from ragas import SingleTurnSample
+    from ragas import metrics as ragas
+
+    context = (ragas.NonLLMContextRecall(), ragas.NonLLMContextPrecisionWithReference())
+    measures = (*context, ragas.NonLLMStringSimilarity(), ragas.StringPresence())
+    samples = [SingleTurnSample(**_ragas_sample(row)) for row in items.itertuples()]
+
+    async def score_all() -> list[list[float]]:
+        return [[await _ragas_score(measure, sample) for measure in measures] for sample in samples]
+
+    with ThreadPoolExecutor(1) as thread:  # a notebook has an event loop already, this thread has none
+        values = thread.submit(asyncio.run, score_all()).result()
+    wide = pd.DataFrame(values, columns=[*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS], dtype=float)
+    wide.insert(0, "question_id", items["question_id"].to_numpy())
+    return wide.melt(id_vars="question_id", var_name="metric")
+
+
+def _ragas_sample(row: tuple) -> dict[str, object]:
+    sentences = [row.evidence[start:end] for start, end in sentence_spans(row.evidence)]
+    return {
+        "response": row.answer,
+        "reference": row.answers[0] if len(row.answers) else None,
+        "retrieved_contexts": sentences or [""],
+        "reference_contexts": [context for context in row.reference_contexts if context] or None,
+    }
+
+
+async def _ragas_score(measure: object, sample: object) -> float:
+    needed = "reference_contexts" if "context" in measure.name else "reference"
+    return float(await measure.single_turn_ascore(sample)) if getattr(sample, needed) else np.nan
+
+
+def _f1(answer: list[str], gold: list[str]) -> float:
+    if not answer and not gold:
+        return 1.0
+    common = sum((Counter(answer) & Counter(gold)).values())
+    return 2 * common / (len(answer) + len(gold))
