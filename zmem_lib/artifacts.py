@@ -106,6 +106,11 @@ def write_json(value: Any, path: Path) -> None:
     write_atomic(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
 
 
+def read_json(path: Path) -> Any:
+    """Read what write_json wrote."""
+    return json.loads(must_exist(path).read_text(encoding="utf-8"))
+
+
 def write_atomic(path: Path, write: Callable[[str], Any]) -> None:
     """Call `write` with a temporary name beside `path`, then rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)

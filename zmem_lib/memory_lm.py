@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from zmem_lib.artifacts import progress
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params
 from zmem_lib.prompts import MARKERS, Prompts, Row, collate, make_prompts
@@ -179,6 +180,21 @@ def generate(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]]
             eos_token_id=memory_lm.prompts.end,
         )  # (B,<=max_tokens)
     return [trim(row, memory_lm.prompts.end) for row in new.tolist()]
+
+
+def generate_all(
+    memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]], *, max_tokens: int, batch: int
+) -> list[list[int]]:
+    """`generate` for any number of prompts: in batches of like length, returned in the order given."""
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    output: list[list[int]] = [[] for _ in prompts]
+    for begin in progress(range(0, len(order), batch), "generating"):
+        chosen = order[begin : begin + batch]
+        block = None if z is None else z[chosen]  # (B,K,D)
+        new = generate(memory_lm, block, [prompts[i] for i in chosen], max_tokens)
+        for i, ids in zip(chosen, new, strict=True):
+            output[i] = ids
+    return output
 
 
 def trim(ids: list[int], end: int) -> list[int]:

@@ -80,6 +80,7 @@ class Params:
     scan_questions: int  # test questions per part that every system answers; 0: all
     evidence_tokens: int  # per evidence item, the same for every system
     answer_tokens: int
+    batch_scan: int  # documents scored at once
     batch_answers: int
     bm25_tokens: str
     dense_model: str  # packaged, or a path or hub id of a sentence-transformers model

@@ -30,7 +30,8 @@ LAST_LR = 0.05  # of the learning rate, where the cosine ends
 CLIP = 1.0
 LOG_EVERY = 0.02  # of the steps
 DEV_TUPLES = 96
-READ_SENTENCE = 0.5  # of the reader's lessons have single sentences, as z-memory writes; the rest whole passages
+READ_NOTHING = 0.1  # of the reader's lessons have no evidence: the closed-book control
+READ_SENTENCE = 0.4  # have single sentences, as z-memory writes; the rest have whole passages
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,10 @@ def reading_rows(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[Row]:
     for i in batch_indices(len(lessons.tuples), params.batch_read, step=step, seed=params.seed + 2):
         others = rng.integers(len(lessons.tuples), size=rng.integers(max(params.top_k, 2)))
         picked = rng.permutation([i, *others])
-        if rng.random() < READ_SENTENCE:
+        kind = rng.random()
+        if kind < READ_NOTHING:
+            items = []
+        elif kind < READ_NOTHING + READ_SENTENCE:
             items = [lessons.tuples.evidence[j] for j in picked]
         else:
             items = [lessons.passages[lessons.tuple_index[j]] for j in picked]

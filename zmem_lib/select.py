@@ -1,0 +1,75 @@
+"""Method 1: choose z by query likelihood, log p(question | z), as an exact full scan over all documents.
+
+Query likelihood follows Ponte and Croft (1998); here the language model of a document is the shared model behind the
+document's z. The scan runs z once per document, keeps its keys and values, and continues them with each question.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from zmem_lib.artifacts import progress
+from zmem_lib.memory_lm import MemoryLM, token_nll
+
+Ranking = tuple[list[list[str]], list[list[float]]]  # per question: document ids and their scores, best first
+
+
+@torch.no_grad()
+def score_questions(memory_lm: MemoryLM, z: Tensor, questions: list[str], *, batch: int) -> Tensor:
+    """log p(question | z) of every question and every document: (Q,N) for z (N,K,D)."""
+    scores = torch.empty(len(questions), len(z))
+    rows = [memory_lm.prompts.question(question).ids for question in questions]
+    chunks = range(0, len(z), batch)
+    steps = progress(((c, q) for c in chunks for q in range(len(rows))), "scanning", total=len(chunks) * len(rows))
+    cache_of, prefix = -1, None
+    for chunk, q in steps:
+        if chunk != cache_of:
+            cache_of, prefix = chunk, z_cache(memory_lm, z[chunk : chunk + batch])
+        scores[q, chunk : chunk + batch] = continue_cache(memory_lm, prefix, rows[q])
+    return scores
+
+
+@torch.no_grad()
+def score_one_by_one(memory_lm: MemoryLM, z: Tensor, questions: list[str]) -> Tensor:
+    """The same scores (Q,N) by one plain forward pass for each pair: the reference for `score_questions`."""
+    scores = torch.empty(len(questions), len(z))
+    for q, question in enumerate(questions):
+        for i in range(len(z)):
+            nll, _ = token_nll(memory_lm, z[i : i + 1].to(memory_lm.device), [memory_lm.prompts.question(question)])
+            scores[q, i] = -nll[0, len(memory_lm.prompts.marks["question"]) :].sum().cpu()
+    return scores
+
+
+def z_cache(memory_lm: MemoryLM, z: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values of every layer for z (B,K,D)."""
+    with memory_lm.arithmetic():
+        embedded = z.to(memory_lm.device, memory_lm.embeddings.dtype)
+        output = memory_lm.lm(inputs_embeds=embedded, use_cache=True, logits_to_keep=1)
+    return [(layer.keys, layer.values) for layer in output.past_key_values.layers]
+
+
+def continue_cache(memory_lm: MemoryLM, prefix: list[tuple[Tensor, Tensor]], ids: list[int]) -> Tensor:
+    """log p of the question in ids, after its marker, for each document in the cache: (B,)."""
+    b, k = prefix[0][0].shape[0], prefix[0][0].shape[2]
+    cache = DynamicCache([(keys, values) for keys, values in prefix], config=memory_lm.lm.config)
+    tokens = torch.tensor(ids, device=memory_lm.device).expand(b, -1)  # (B,T)
+    with memory_lm.arithmetic():
+        logits = memory_lm.lm(
+            input_ids=tokens,
+            attention_mask=tokens.new_ones(b, k + len(ids)),
+            past_key_values=cache,
+        ).logits  # (B,T,V)
+    first = len(memory_lm.prompts.marks["question"])
+    nll = nn.functional.cross_entropy(
+        logits[:, first - 1 : -1].float().flatten(0, 1), tokens[:, first:].flatten(), reduction="none"
+    )
+    return -nll.view(b, -1).sum(1).cpu()  # (B,)
+
+
+def rank(scores: Tensor, doc_ids: list[str], depth: int) -> Ranking:
+    """The `depth` best documents of each question from scores (Q,N), ties in the order of doc_ids."""
+    order = torch.sort(scores, dim=1, descending=True, stable=True)
+    depth = min(depth, len(doc_ids))
+    ids = [[doc_ids[i] for i in row[:depth]] for row in order.indices.tolist()]
+    return ids, [row[:depth] for row in order.values.tolist()]
+
