@@ -1,0 +1,50 @@
+# make help says what there is.
+PYTHON ?= python3.11
+PARAMS ?= params/tiny.yaml
+SET ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lab book lint clean
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 12
+	@echo
+	@echo 'make run PARAMS=params/squad.yaml SET="corpus_path=DIR n_documents=200"'
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+	  echo "zmem needs Python 3.11, and '$(PYTHON)' is not: install it, or say where it is: make PYTHON=/path/to/python3.11"; \
+	  exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt uv
+	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[test]'
+	@touch $@
+
+install: $(READY)  ## make .venv with the pinned versions (every command below does so on first use)
+
+run: $(READY)  ## execute the seven notebooks with PARAMS (params/tiny.yaml), build the book, print the summary
+	$(BIN)/zmem run $(PARAMS) --book $(if $(SET),--set $(SET))
+
+test: $(READY)  ## all tests, with a smoke run of the seven notebooks
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m pytest $(ARGS)
+
+lab: $(READY)  ## open the notebooks in JupyterLab
+	$(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (zmem)"
+	$(BIN)/jupyter lab --notebook-dir=. notebooks
+
+book: $(READY)  ## build the book again from the finished runs
+	$(BIN)/zmem book
+
+lint: $(READY)  ## style, and notebooks without output
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
+
+clean:  ## remove the built book and caches; runs/ stays
+	rm -rf book/_build .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	@if [ -d runs ]; then echo "runs/ stays ($$(du -sh runs | cut -f1)): remove it by hand if you want to: rm -r runs"; fi

@@ -1,0 +1,92 @@
+"""Builds the HTML book: hand-written pages and the executed notebooks of one run or several, by jupyter-book.
+
+The findings (chapter 07) of the first run are the front page, then come its chapters, then the other runs.
+Nothing is executed and nothing is fetched: every asset lies in book/_static.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from zmem_lib.errors import BadInput
+from zmem_lib.plan import CHAPTERS
+
+BOOK = Path(__file__).parents[1] / "book"
+ERROR_TAG = "papermill-error-cell-tag"
+FINDINGS = CHAPTERS[7]
+JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # of this environment, whatever PATH says
+OPTIONS = ("-W", "-n", "--keep-going", "-q")  # every warning is an error, and all of them are shown
+
+
+def finished_runs(runs: Path) -> list[str]:
+    """Names of the runs whose executed chapters are all there, the one that ended last first."""
+    ends = {path.parent: path.stat().st_mtime for path in runs.glob(f"*/{FINDINGS}.ipynb")}
+    folders = sorted(ends, key=ends.__getitem__, reverse=True)
+    return [folder.name for folder in folders if all((folder / f"{name}.ipynb").is_file() for name in CHAPTERS.values())]
+
+
+def build_book(runs: Path, names: list[str], *, pages: Path = BOOK, out: Path = BOOK) -> Path:
+    """Build the book of the named runs in out/_build and return the path of its front page."""
+    source = assemble(runs, names, pages=pages, source=out / "_build" / "source")
+    html, log = out / "_build" / "html", out / "_build" / "build.log"
+    for old in (html, out / "_build" / ".doctrees", out / "_build" / ".jupyter_cache"):
+        shutil.rmtree(old, ignore_errors=True)
+    command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(source), "--path-output", str(out), *OPTIONS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    log.write_text(done.stdout + done.stderr, encoding="utf-8")
+    if done.returncode:
+        tail = "\n".join(line for line in (done.stdout + done.stderr).splitlines() if line.strip())[-3000:]
+        raise BadInput(f"the book of {', '.join(names)} could not be built (all of it stands in {log}):\n{tail}")
+    return html / "index.html"
+
+
+def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path:
+    """Put pages, notebooks and the table of contents into the source folder, made anew, and return it."""
+    copies = {name: run_notebooks(runs / name) for name in dict.fromkeys(names)}
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(pages, source, ignore=shutil.ignore_patterns("_build"))
+    first, *others = copies
+    for name, paths in copies.items():
+        (source / name).mkdir()
+        for path in paths:
+            shutil.copyfile(path, source / name / path.name)
+    (source / first / f"{FINDINGS}.ipynb").rename(source / "index.ipynb")
+    toc = yaml.safe_load((pages / "_toc.yml").read_text(encoding="utf-8"))
+    chapters = list(CHAPTERS.values())
+    parts = [part(f"Run {first}", first, chapters[:-1])]
+    parts += [part(f"Run {name}", name, [FINDINGS, *chapters[:-1]]) for name in others]
+    toc = {"format": toc["format"], "root": "index", "parts": parts + toc["parts"]}
+    (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
+    return source
+
+
+def part(caption: str, folder: str, chapters: list[str]) -> dict:
+    """One part of the table of contents."""
+    return {"caption": caption, "chapters": [{"file": f"{folder}/{chapter}"} for chapter in chapters]}
+
+
+def run_notebooks(folder: Path) -> list[Path]:
+    """The seven executed copies of a run; refuses a run with a missing one or with an error in one."""
+    if not folder.is_dir():
+        raise BadInput(f"run folder {folder} does not exist: give the name of a run in {folder.parent}")
+    paths = [folder / f"{name}.ipynb" for name in CHAPTERS.values()]
+    for path in paths:
+        if not path.is_file():
+            raise BadInput(f"{path} is missing: let the run go through to chapter 07 first (zmem run PARAMS.yaml)")
+        refuse_failed(path)
+    return paths
+
+
+def refuse_failed(path: Path) -> None:
+    """Raise BadInput for a notebook that holds an error or was not executed."""
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells]
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    errors = [output for cell in code for output in cell.outputs if output.output_type == "error"]
+    if errors or any(ERROR_TAG in cell.metadata.get("tags", []) for cell in cells):
+        raise BadInput(f"{path} holds a failed cell and does not go into the book: execute its chapter again (--from)")
+    if any(cell.execution_count is None and cell.source.strip() for cell in code):
+        raise BadInput(f"{path} was not executed to its end: execute its chapter again (--from)")

@@ -1,0 +1,186 @@
+"""Runs the chapters of one run by papermill, in order, and resumes where an earlier run stopped.
+
+Takes parameters, a runs folder and a folder of notebook templates; leaves executed copies and what the chapters
+write in runs/NAME/. A copy gets its name only when its chapter went through; a failed one is kept as
+NN_name.failed.ipynb.
+"""
+
+import ast
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from zmem_lib.artifacts import PROGRESS_ENV, is_finished, write_atomic
+from zmem_lib.errors import BadInput, ChapterFailed
+from zmem_lib.params import Params, read_params
+from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds, measure_flops_per_second
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+def run_chapters(
+    params: Params,
+    runs: Path,
+    *,
+    first: int | None = None,
+    last: int = 7,
+    notebooks: Path = NOTEBOOKS,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Execute the chapters up to `last`, return the run's folder.
+
+    With `first` None, chapters that were finished with these parameters are skipped; else those from `first` on are
+    executed again and those before it must be finished.
+    """
+    folder = runs / params.run
+    write_params(params, folder)
+    speed = None
+    with kernel_environment():
+        for number in range(1, last + 1):
+            if is_done(folder, number, params) and (first is None or number < first):
+                say(f"{CHAPTERS[number]}: finished before, skipped")
+                continue
+            if first is not None and number < first:
+                raise BadInput(f"chapter {CHAPTERS[number]} of {folder} is not finished: run without --from")
+            seconds = earlier_seconds(runs, params, number)
+            if seconds is None:
+                speed = speed or measure_flops_per_second()
+                seconds = estimate_seconds(params, number, speed)
+            say(f"{CHAPTERS[number]}: {about(seconds)} ...")
+            began = time.time()
+            run_chapter(number, params, runs, notebooks=notebooks)
+            say(f"{CHAPTERS[number]}: done in {time.time() - began:.0f} s")
+    return folder
+
+
+def is_done(folder: Path, number: int, params: Params) -> bool:
+    """Whether the chapter's artifacts are as it left them and its executed copy is there."""
+    return (folder / f"{CHAPTERS[number]}.ipynb").is_file() and is_finished(folder, number, params)
+
+
+def write_params(params: Params, folder: Path) -> None:
+    """Write params.yaml into the run's folder; refuse a folder of other parameters, naming what differs."""
+    path = folder / "params.yaml"
+    if path.is_file():
+        there, here = asdict(read_params(path)), asdict(params)
+        other = [f"{key} ({there[key]!r} there, {here[key]!r} now)" for key in here if here[key] != there[key]]
+        if other:
+            raise BadInput(
+                f"{folder} holds a run of other parameters: {', '.join(other)}: "
+                "give this one another name (--set run=NAME) or throw that one away (--start-over)"
+            )
+    text = yaml.safe_dump(asdict(params), sort_keys=False, allow_unicode=True)
+    write_atomic(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
+
+
+def start_over(folder: Path, say: Callable[[str], None] = print) -> None:
+    """Remove a run's folder after saying so; refuse a folder that is not one of a run."""
+    if not folder.exists():
+        return
+    if not (folder / "params.yaml").is_file() and not list(folder.glob("manifest_*.json")) and any(folder.iterdir()):
+        raise BadInput(f"{folder} is not the folder of a run (it has no params.yaml): remove it by hand if you want to")
+    say(f"starting over: removing {folder}")
+    shutil.rmtree(folder)
+
+
+def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path = NOTEBOOKS) -> Path:
+    """Execute one template into the run's folder and return the copy; raises ChapterFailed or BadInput."""
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    name, folder = CHAPTERS[number], runs / params.run
+    values = {**asdict(params), "runs": str(runs)}
+    template = read_template(notebooks / f"{name}.ipynb", set(values))
+    under_way, failed, copy = (folder / f"{stem}.ipynb" for stem in (f".{name}", f"{name}.failed", name))
+    copy.unlink(missing_ok=True)
+    failed.unlink(missing_ok=True)
+    try:
+        papermill.execute_notebook(template, str(under_way), values, kernel_name="python3", progress_bar=False)
+        tidy_copy(under_way)
+        os.replace(under_way, copy)
+    except PapermillExecutionError as error:
+        os.replace(under_way, failed)
+        raise explained(error, name, failed) from error
+    except DeadKernelError as error:
+        os.replace(under_way, failed)
+        raise ChapterFailed(
+            f"chapter {name} lost its kernel, most often for want of memory: lower batch_tuples, batch_answers or "
+            "n_documents, or give the same command again to resume"
+        ) from error
+    finally:
+        under_way.unlink(missing_ok=True)
+    return copy
+
+
+def explained(error: Exception, name: str, failed: Path) -> Exception:
+    """The exception to raise for a failed cell: BadInput where the chapter raised it, else ChapterFailed."""
+    told = " ".join(error.evalue.split())
+    if error.ename == BadInput.__name__:
+        return BadInput(f"{told} (chapter {name}, cell [{error.exec_count}])")
+    return ChapterFailed(
+        f"chapter {name} failed in cell [{error.exec_count}]: {error.ename}: {told} "
+        f"(the whole traceback stands in {failed})"
+    )
+
+
+def read_template(path: Path, names: set[str]) -> nbformat.NotebookNode:
+    """Read a notebook whose one `parameters` cell must set every name that will be injected, and no other."""
+    if not path.is_file():
+        raise BadInput(f"notebook {path} does not exist: restore it from the repository")
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise BadInput(f"notebook {path} has {len(cells)} cells tagged 'parameters': it must have one")
+    there = {target.id for node in ast.parse(cells[0].source).body for target in getattr(node, "targets", [])}
+    if there != names:
+        raise BadInput(
+            f"notebook {path}: its parameters cell differs from params.py in {', '.join(sorted(there ^ names))}: "
+            "make the names equal"
+        )
+    return notebook
+
+
+def tidy_copy(path: Path) -> None:
+    """Fold the parameter cells away in the book, and drop papermill's timings, in which two equal runs differ."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        tags = cell.metadata.get("tags", [])
+        if {"parameters", "injected-parameters"} & set(tags) and "hide-input" not in tags:
+            cell.metadata["tags"] = [*tags, "hide-input"]
+    nbformat.write(notebook, path)
+
+
+@contextmanager
+def kernel_environment() -> Iterator[None]:
+    """What the kernels inherit: this interpreter's own kernel, no call home, bars on this terminal or none."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = {
+        "JUPYTER_PREFER_ENV_PATH": "1",  # a python3 kernel in the home folder may be of another environment
+        "RAGAS_DO_NOT_TRACK": "true",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(min(cores, 16))),
+        PROGRESS_ENV: os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else "",
+    }
+    before = {key: os.environ.get(key) for key in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value

@@ -1,0 +1,160 @@
+"""The command line: `zmem run`, `zmem ask`, `zmem book`. Nothing imports this module.
+
+Bad input ends with one sentence and exit code 2, a failed chapter with one sentence and 1, Ctrl-C with 130.
+"""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from zmem_lib.errors import BadInput, ChapterFailed
+from zmem_lib.params import Params, read_params
+
+RUN_TEXT = """Execute the chapters 01 to 07 with the parameters of a YAML file. What they write lies in DIR/NAME, where
+NAME is the parameter `run`. A chapter that was finished with the same parameters is skipped, so the same command
+resumes a run that was stopped."""
+ASK_TEXT = """Ask the documents of a finished run one question: which documents z-memory chooses, what evidence it writes
+from the memory of each, what BM25 and dense retrieval bring, and what the reader answers on each of the three."""
+BOOK_TEXT = """Build the HTML book from the executed notebooks of one run or several. The first one's findings are the
+front page. Without a name: all runs that went through to chapter 07, the newest first."""
+EXAMPLES = """examples:
+  zmem run params/tiny.yaml
+  zmem run params/squad.yaml --set corpus_path=my_corpus n_documents=200 run=mine
+  zmem run params/tiny.yaml --from 06
+  zmem ask tiny "Where does Ada Lind live?" --top-k 3
+  zmem book tiny squad"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    options = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        options.command(options)
+    except BadInput as error:
+        print(f"zmem: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nzmem: stopped; give the same command again to resume where it was", file=sys.stderr)
+        return 130
+    except ChapterFailed as error:
+        print(f"zmem: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="zmem",
+        description="A small language model with one learned vector block per document, in the place of RAG's "
+        "vector database.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    run = commands.add_parser("run", help="execute the chapters of one parameter file", description=RUN_TEXT)
+    run.add_argument("params", metavar="PARAMS.yaml", help="a parameter file, such as params/tiny.yaml")
+    run.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="put a value over the file's"
+    )
+    run.add_argument("--from", dest="first", type=_chapter, metavar="NN", help="execute again from this chapter on")
+    run.add_argument("--to", dest="last", type=_chapter, metavar="NN", default=7, help="stop after this chapter")
+    run.add_argument("--start-over", action="store_true", help="remove what an earlier run of this name left")
+    run.add_argument("--book", action="store_true", help="then build the book, with this run first")
+    run.set_defaults(command=command_run)
+    ask = commands.add_parser("ask", help="ask the documents of a finished run a question", description=ASK_TEXT)
+    ask.add_argument("run", metavar="RUN", help="name of the run, such as tiny")
+    ask.add_argument("question", metavar="QUESTION", help="the question, in quotes")
+    ask.add_argument("--top-k", type=int, metavar="N", help="documents that the reader gets (default: the run's)")
+    ask.set_defaults(command=command_ask)
+    book = commands.add_parser("book", help="build the HTML book", description=BOOK_TEXT)
+    book.add_argument("run", nargs="*", metavar="RUN", help="names of runs")
+    book.set_defaults(command=command_book)
+    for command in (run, ask, book):
+        command.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    for command in (run, book):
+        command.add_argument("--out", type=Path, metavar="DIR", help="the book is built in DIR/_build (default: book)")
+    run.add_argument("--notebooks", type=Path, metavar="DIR", help=argparse.SUPPRESS)
+    return top
+
+
+def command_run(options: argparse.Namespace) -> None:
+    """`zmem run`: execute the chapters, print the summary, build the book where that was asked for."""
+    from zmem_lib.pipeline import NOTEBOOKS, run_chapters, start_over
+
+    if options.first and options.first > options.last:
+        raise BadInput(f"--from {options.first:02d} comes after --to {options.last:02d}: exchange them")
+    if options.book and options.last < 7:
+        raise BadInput("--book needs chapter 07: leave out --to")
+    params = read_params(options.params, options.set)
+    if options.start_over:
+        start_over(options.runs / params.run)
+    folder = run_chapters(
+        params, options.runs, first=options.first, last=options.last, notebooks=options.notebooks or NOTEBOOKS
+    )
+    if options.last < 7:
+        return
+    print_summary(folder, params)
+    if options.book:
+        from zmem_lib.book import finished_runs
+
+        others = [name for name in finished_runs(options.runs) if name != params.run]
+        _build([params.run, *others], options)
+
+
+def command_ask(options: argparse.Namespace) -> None:
+    """`zmem ask`: what z-memory, BM25 and dense retrieval make of one question."""
+    from zmem_lib.ask import answer_lines
+
+    if not options.question.strip():
+        raise BadInput("the question is empty: give one in quotes")
+    if options.top_k is not None and options.top_k < 1:
+        raise BadInput(f"--top-k must be at least 1, not {options.top_k}")
+    for line in answer_lines(options.runs / options.run, options.question, options.top_k):
+        print(line)
+
+
+def command_book(options: argparse.Namespace) -> None:
+    """`zmem book`: build the book from the named runs, or from all that are finished."""
+    from zmem_lib.book import finished_runs
+
+    names = options.run or finished_runs(options.runs)
+    if not names:
+        raise BadInput(f"no run in {options.runs} went through to chapter 07: execute one first (zmem run PARAMS.yaml)")
+    _build(names, options)
+
+
+def _build(names: list[str], options: argparse.Namespace) -> None:
+    from zmem_lib.book import BOOK, build_book
+
+    print(f"book: building from {', '.join(names)} ...")
+    print(f"book: open {build_book(options.runs, names, out=options.out or BOOK)}")
+
+
+def print_summary(folder: Path, params: Params) -> None:
+    """Print the main figures of every system, one row each."""
+    from zmem_lib.artifacts import read_table
+
+    summary = read_table(folder / "summary.parquet", "summary")
+    shown = summary[summary["metric"].isin(["answer_in_evidence", "em", "f1", "recall@1"])]
+    order = list(dict.fromkeys(summary["system"]))
+    table = shown.pivot_table(index="system", columns=["part", "metric"], values="value", sort=False)
+    table = table.reindex(order).reindex(columns=[part for part in ("seen", "new") if part in table], level=0)
+    print(f"\n{params.run}: means over the questions; intervals and all metrics stand in {folder / 'summary.parquet'}\n")
+    print(table.to_string(float_format="{:.3f}".format, na_rep="-"), end="\n\n")
+
+
+def _chapter(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 7:
+        raise argparse.ArgumentTypeError(f"{text!r} is no chapter: give 01 to 07")
+    return int(text)
+
+
+def _terminated(signum: int, frame: object) -> None:
+    raise SystemExit(128 + signum)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
