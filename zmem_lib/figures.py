@@ -65,10 +65,11 @@ def write_loss(write_log: pd.DataFrame) -> Figure:
     figure, (left, right) = new_figure(1, 2, height=2.9)
     for colour, (start, log) in zip(CYCLE, write_log.groupby("start", sort=False), strict=False):
         log = log.sort_values("step")
-        left.plot(log["step"], log["nll"], color=colour, label=f"start: {start}")
-        right.plot(log["step"], log["seconds_per_document"], color=colour, label=f"start: {start}")
+        left.plot(log["step"], log["nll"], color=colour, marker="o", markersize=3, label=f"start: {start}")
+        right.plot(log["step"], log["seconds_per_document"], color=colour, marker="o", markersize=3)
     left.set(xlabel="writing step", ylabel="recite loss (nats per token)")
     right.set(xlabel="writing step", ylabel="seconds per document, so far", ylim=(0, None))
+    _step_axis(left, write_log["step"])
     return _legend_above(figure, [left])
 
 
@@ -82,6 +83,8 @@ def write_quality(write_curve: pd.DataFrame) -> Figure:
         right.plot(curve["step"], curve["recite_nll"], color=colour, marker="o", markersize=3)
     left.set(xlabel="writing step", ylabel="answer in evidence (share, oracle z)", ylim=(0, 1.02))
     right.set(xlabel="writing step", ylabel="recite loss (nats per token)")
+    for axis in (left, right):
+        _step_axis(axis, write_curve["step"])
     return _legend_above(figure, [left])
 
 
@@ -159,6 +162,14 @@ def _loss_panel(axis: Axes, log: pd.DataFrame) -> None:
         rows = rows.sort_values("step")
         axis.plot(rows["step"], rows["nll"], color=colour, marker="o", markersize=3, linewidth=1.2, label=split)
     axis.set_ylim(bottom=0)
+
+
+def _step_axis(axis: Axes, steps: pd.Series) -> None:
+    """Steps 0, 1, 2, 5, 10, ... one stride apart: most happens in the first of them."""
+    axis.set_xscale("symlog", linthresh=1, linscale=0.4)
+    shown = sorted({step for step in steps if str(step).rstrip("0") in ("", "1", "2", "5")} | {steps.max()})
+    axis.set_xticks(shown, [f"{step}" for step in shown])
+    axis.minorticks_off()
 
 
 def _whiskers(axis: Axes, at: list[float], rows: pd.DataFrame, colour: str = "#222222") -> None:

@@ -1,0 +1,136 @@
+"""Answers to scores, summary, failures and write curve, on tables small enough to count by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from zmem_lib import evaluate
+from zmem_lib.artifacts import write_table
+from zmem_lib.errors import BadInput
+from zmem_lib.params import read_params
+from zmem_lib.schema import PARTS
+from zmem_lib.ztable import save_z
+
+
+def make_questions():
+    rows = [
+        ("s1", ["Velmoor"], ["d1"], "test", "rephrased"),
+        ("s2", ["smith"], ["d2", "d3"], "test", "unasked"),
+        ("n1", ["1901"], ["n1"], "new-test", ""),
+        ("v1", ["Oslo"], ["n2"], "new-dev", ""),
+        ("v2", ["Rome"], ["n1"], "new-dev", ""),
+    ]
+    questions = pd.DataFrame(rows, columns=["question_id", "answers", "gold_doc_ids", "split", "kind"])
+    return questions.assign(question="Where?", answer_start=-1, evidence="")
+
+
+def make_answers(evidence, answers, ranked):
+    return pd.DataFrame(
+        {
+            "question_id": ["s1", "s2", "n1"], "part": ["seen", "seen", "new"], "ranked_doc_ids": ranked,
+            "ranked_scores": [[0.0] * len(ids) for ids in ranked], "evidence": evidence, "evidence_tokens": [4, 6, 8],
+            "answer": answers, "seconds": [0.5, 0.5, 0.5], "input_tokens": 10, "output_tokens": 2,
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def systems():
+    found = ["She lived in Velmoor.", "He was a smith.", "Nothing."]
+    return {
+        "bm25": make_answers(found, ["velmoor", "baker", "1901"], [["d1", "x"], ["x", "d3"], ["x", "y"]]),
+        "zmem-oracle": make_answers(found, ["the Velmoor", "baker", "1902"], [[], [], []]),
+        "closed-book": make_answers(["", "", ""], ["Velmoor", "baker", ""], [[], [], []]),
+    }
+
+
+@pytest.fixture(scope="module")
+def scores(systems):
+    tuples = pd.DataFrame({"question_id": ["s1", "s2", "s2"], "evidence": ["She lived in Velmoor.", "A. B.", "B. C."]})
+    questions = evaluate.with_references(make_questions(), tuples)
+    assert questions["reference_contexts"].tolist() == [["She lived in Velmoor."], ["A.", "B.", "C."], [], [], []]
+    return evaluate.score_answers(questions, systems)
+
+
+def mean(scores, system, part, metric):
+    kept = scores.query("system == @system and part == @part and metric == @metric")
+    return kept["value"].mean() if len(kept) else None
+
+
+def test_scores_by_hand(scores):
+    assert set(scores["part"]) == {"seen", "rephrased", "unasked", "new"} <= set(PARTS)
+    assert mean(scores, "bm25", "seen", "em") == 0.5
+    assert mean(scores, "bm25", "rephrased", "em") == 1 and mean(scores, "bm25", "unasked", "em") == 0
+    assert mean(scores, "bm25", "seen", "answer_in_evidence") == 1
+    assert mean(scores, "bm25", "seen", "recall@1") == 0.5 and mean(scores, "bm25", "seen", "recall@5") == 1
+    assert mean(scores, "bm25", "new", "recall@20") == 0
+    assert mean(scores, "bm25", "seen", "evidence_tokens") == 5
+    assert mean(scores, "closed-book", "new", "answer_in_evidence") == 0
+    assert mean(scores, "bm25", "rephrased", "ragas_context_recall") == 1
+
+
+def test_systems_that_rank_nothing_have_no_retrieval_scores(scores):
+    assert mean(scores, "zmem-oracle", "seen", "recall@1") is None
+    assert mean(scores, "closed-book", "seen", "em") == 0.5
+
+
+def test_summary_counts_nan_and_leaves_nothing_out(scores):
+    summary = evaluate.summarise(scores, 200, seed=1).set_index(["system", "part", "metric"])
+    assert not summary.index.duplicated().any()
+    assert tuple(summary.loc[("bm25", "seen", "em"), ["value", "ci_low", "ci_high", "n"]]) == (0.5, 0, 1, 2)
+    assert summary.loc[("bm25", "new", "ragas_context_recall"), "n"] == 0  # new questions have no reference here
+    assert summary.loc[("bm25", "new", "ragas_context_recall_nan"), "value"] == 1
+    assert ("bm25", "seen", "ragas_context_recall_nan") not in summary.index
+
+
+def test_failures_in_order_of_precedence(systems):
+    table = evaluate.failures(make_questions(), systems, top_k=1).set_index(["system", "part", "question_id"])["failure"]
+    assert table["bm25"]["seen"].tolist() == ["right", "wrong z"]  # s2: d3 comes second
+    assert table["bm25"]["new"].tolist() == ["right"]  # by luck: an exact match counts whatever was retrieved
+    assert table["zmem-oracle"]["new"].tolist() == ["wrong evidence"]
+    assert table["zmem-oracle"]["unasked"].tolist() == ["wrong reading"]
+    assert table["closed-book"]["seen"].tolist() == ["right", "wrong reading"]
+    wider = evaluate.failures(make_questions(), systems, top_k=2).set_index(["system", "part", "question_id"])["failure"]
+    assert wider["bm25"]["seen"].tolist() == ["right", "wrong reading"]
+
+
+def test_answers_of_another_corpus_are_refused(systems):
+    with pytest.raises(BadInput, match="'s1'"):
+        evaluate.failures(make_questions().query("question_id != 's1'"), systems, top_k=1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_table(make_questions(), tmp_path / "questions.parquet", "questions")
+    log = [(s, step, 5.0 - step, 0.1 * step, 2) for s in ("mean", "random") for step in (0, 1, 2)]
+    columns = ["start", "step", "nll", "seconds_per_document", "n"]
+    write_table(pd.DataFrame(log, columns=columns), tmp_path / "write_log.parquet", "write_log")
+    z = torch.arange(2.0).view(2, 1, 1)
+    for start in ("mean", "random"):
+        for step in (0, 2):
+            save_z(["n1", "n2"], z, tmp_path / "z_new_steps" / f"{start}_{step:05d}.safetensors")
+    return tmp_path
+
+
+def test_write_curve(folder, monkeypatch):
+    def from_z(memory_lm, z, questions, *, evidence_tokens, batch):
+        assert (len(z), evidence_tokens, batch) == (len(questions), memory_lm.params.evidence_tokens, 64)
+        return ["in Oslo" if row == 1 else "in Paris" for row in z.flatten().tolist()]  # n2 knows, n1 is wrong
+
+    monkeypatch.setattr(evaluate, "generate_evidence", from_z)
+    params = read_params("params/tiny.yaml")
+    curve = evaluate.write_curve(folder, params, SimpleNamespace(params=params))
+    assert list(zip(curve["start"], curve["step"], strict=True)) == [
+        ("mean", 0), ("mean", 2), ("random", 0), ("random", 2),
+    ]  # fmt: skip
+    assert curve["recite_nll"].tolist() == [5, 3, 5, 3]
+    np.testing.assert_allclose(curve["seconds_per_document"], [0, 0.2, 0, 0.2])
+    assert (curve["value"] == 0.5).all() and (curve["n"] == 2).all() and (curve["ci_low"] <= curve["value"]).all()
+
+
+def test_write_curve_without_new_documents(folder):
+    write_table(make_questions().query("split == 'test'"), folder / "questions.parquet", "questions")
+    assert evaluate.write_curve(folder, read_params("params/tiny.yaml"), None).empty

@@ -1,0 +1,170 @@
+"""From answers to scores, from scores to the summary, and the two curves and counts that explain them.
+
+Takes questions, answers by system and (for the write curve) the memory LM; returns the tables scores, summary,
+failures and write_curve of schema.py. Whether an answer is good is decided in metrics.py, how sure that is in stats.py.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from zmem_lib.artifacts import progress, read_table
+from zmem_lib.errors import BadInput
+from zmem_lib.memory_lm import MemoryLM
+from zmem_lib.metrics import answer_in_evidence, em, f1, ragas_scores, retrieval_scores
+from zmem_lib.params import Params
+from zmem_lib.schema import TABLES, check
+from zmem_lib.stats import bootstrap_mean
+from zmem_lib.systems import generate_evidence
+from zmem_lib.text import sentence_spans
+from zmem_lib.ztable import load_z
+
+MEASURED = ("evidence_tokens", "seconds", "input_tokens", "output_tokens")
+KINDS = ("rephrased", "unasked")
+
+
+def with_references(questions: pd.DataFrame, tuples: pd.DataFrame) -> pd.DataFrame:
+    """The questions with a column `reference_contexts`: the sentences of the evidence of each question's tuples."""
+    by_question: dict[str, dict[str, None]] = {}
+    for question_id, text in zip(tuples["question_id"], tuples["evidence"], strict=True):
+        sentences = by_question.setdefault(question_id, {})
+        sentences.update((text[start:end], None) for start, end in sentence_spans(text))
+    references = [list(by_question.get(question_id, ())) for question_id in questions["question_id"]]
+    return questions.assign(reference_contexts=references)
+
+
+def score_answers(questions: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Every metric of every answer: the table scores, with rows for the two kinds of seen questions beside `seen`.
+
+    Questions from `with_references` are also held against ragas' context measures. The retrieval measures are left out
+    for a system that ranks nothing.
+    """
+    tables = []
+    for system, answers in progress(answers_by_system.items(), "scoring systems", len(answers_by_system)):
+        for part, rows in joined(questions, answers).groupby("part", sort=False):
+            long = pd.concat([_answer_scores(rows), _ranking_scores(rows), ragas_scores(rows)])
+            kind_of = rows.set_index("question_id")["kind"]
+            for name, scores in _with_kinds(part, long, long["question_id"].map(kind_of)):
+                tables.append(scores.assign(system=system, part=name))
+    return check(pd.concat(tables), "scores")
+
+
+def failures(questions: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFrame], top_k: int) -> pd.DataFrame:
+    """The kind of every answer, the table failures: the first of these that is true.
+
+    right: exact match, whatever the evidence says. wrong z: the system ranks, and no gold document is among its first
+    `top_k`. wrong evidence: it was given evidence, and no gold answer stands there. wrong reading: all the rest, and
+    every wrong answer of `closed-book`, which has only the reader.
+    """
+    tables = []
+    for system, answers in answers_by_system.items():
+        rows = joined(questions, answers)
+        rows["failure"] = [_failure(row, system, top_k) for row in rows.itertuples()]
+        for part, mine in rows.groupby("part", sort=False):
+            for name, kept in _with_kinds(part, mine, mine["kind"]):
+                tables.append(kept.assign(system=system, part=name))
+    return check(pd.concat(tables), "failures")
+
+
+def summarise(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
+    """Mean, bootstrap interval and n of every metric by system and part, the table summary.
+
+    Values that are NaN are not in the mean nor in n; where there are any, a row METRIC_nan gives their share of all.
+    """
+    rows = []
+    for key, values in scores.groupby(["system", "part", "metric"], sort=False)["value"]:
+        system, part, metric = key
+        estimates = {metric: bootstrap_mean(values, samples, seed)}
+        if values.isna().any():
+            estimates[f"{metric}_nan"] = bootstrap_mean(values.isna(), samples, seed)
+        rows += [{"system": system, "part": part, "metric": name, **vars(one)} for name, one in estimates.items()]
+    return check(pd.DataFrame(rows, columns=list(TABLES["summary"])), "summary")
+
+
+def write_curve(folder: Path, params: Params, memory_lm: MemoryLM) -> pd.DataFrame:
+    """What each snapshot of the new documents' z can answer, the table write_curve.
+
+    The gold document's z of every snapshot writes evidence for the new-dev questions (at most `scan_questions` of them,
+    drawn by the run's seed); beside it stand the recite loss and the seconds per document of write_log.
+    """
+    log = read_table(folder / "write_log.parquet", "write_log")
+    questions = read_table(folder / "questions.parquet", "questions").query("split == 'new-dev'")
+    if 0 < params.scan_questions < len(questions):
+        questions = questions.sample(params.scan_questions, random_state=params.seed)
+    snapshots = sorted((folder / "z_new_steps").glob("*.safetensors")) if len(questions) else []
+    rows = []
+    for path in progress(snapshots, "scoring snapshots", len(snapshots)):
+        start, step = path.stem.rsplit("_", 1)
+        values = _snapshot_scores(path, questions, params, memory_lm)
+        estimate = bootstrap_mean(values, params.bootstrap_samples, params.seed)
+        logged = _logged(log, start, int(step))
+        rows.append({"start": start, "step": int(step), **logged, "metric": "answer_in_evidence", **vars(estimate)})
+    return check(pd.DataFrame(rows, columns=list(TABLES["write_curve"])), "write_curve")
+
+
+def joined(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
+    """One row per answer, with its question's answers, gold documents, kind and reference contexts (none: empty)."""
+    if "reference_contexts" not in questions:
+        questions = questions.assign(reference_contexts=[[] for _ in range(len(questions))])
+    unknown = set(answers["question_id"]) - set(questions["question_id"])
+    if unknown:
+        raise BadInput(
+            f"answers name question {min(unknown)!r}, which questions.parquet does not have: "
+            "run the chapters from 05 on again, the corpus has changed since"
+        )
+    columns = ["question_id", "answers", "gold_doc_ids", "kind", "reference_contexts"]
+    return answers.merge(questions[columns], on="question_id", how="left", validate="many_to_one")
+
+
+def _with_kinds(part: str, rows: pd.DataFrame, kinds: pd.Series) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The part's rows under its own name, then, of seen questions, those of each kind under the kind's name."""
+    yield part, rows
+    for kind in KINDS if part == "seen" else ():
+        kept = rows[(kinds == kind).to_numpy()]
+        if len(kept):
+            yield kind, kept
+
+
+def _answer_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    values = {
+        "em": [em(row.answer, row.answers) for row in rows.itertuples()],
+        "f1": [f1(row.answer, row.answers) for row in rows.itertuples()],
+        "answer_in_evidence": [answer_in_evidence(row.evidence, row.answers) for row in rows.itertuples()],
+        **{name: rows[name].astype(float) for name in MEASURED},
+    }
+    return pd.DataFrame({"question_id": rows["question_id"], **values}).melt(id_vars="question_id", var_name="metric")
+
+
+def _ranking_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    ranked = dict(zip(rows["question_id"], rows["ranked_doc_ids"], strict=True))
+    if not any(len(doc_ids) for doc_ids in ranked.values()):
+        return pd.DataFrame(columns=["question_id", "metric", "value"], dtype=object).astype({"value": float})
+    return retrieval_scores(dict(zip(rows["question_id"], rows["gold_doc_ids"], strict=True)), ranked)
+
+
+def _failure(row: tuple, system: str, top_k: int) -> str:
+    if em(row.answer, row.answers):
+        return "right"
+    if len(row.ranked_doc_ids) and not set(row.gold_doc_ids) & set(row.ranked_doc_ids[:top_k]):
+        return "wrong z"
+    if system != "closed-book" and not answer_in_evidence(row.evidence, row.answers):
+        return "wrong evidence"
+    return "wrong reading"
+
+
+def _snapshot_scores(path: Path, questions: pd.DataFrame, params: Params, memory_lm: MemoryLM) -> list[float]:
+    doc_ids, z = load_z(path)
+    row_of = {doc_id: row for row, doc_id in enumerate(doc_ids)}
+    index = [next(row_of[doc_id] for doc_id in gold if doc_id in row_of) for gold in questions["gold_doc_ids"]]
+    asked, tokens = list(questions["question"]), params.evidence_tokens
+    written = generate_evidence(memory_lm, z[index], asked, evidence_tokens=tokens, batch=params.batch_answers)
+    return [answer_in_evidence(text, golds) for text, golds in zip(written, questions["answers"], strict=True)]
+
+
+def _logged(log: pd.DataFrame, start: str, step: int) -> dict[str, float]:
+    """Recite loss and seconds per document of the last logged step up to `step`."""
+    rows = log[(log["start"] == start) & (log["step"] <= step)].sort_values("step")
+    if rows.empty:
+        raise BadInput(f"write_log.parquet has no row of start {start!r} up to step {step}: run chapter 04 again")
+    return {"seconds_per_document": rows["seconds_per_document"].iloc[-1], "recite_nll": rows["nll"].iloc[-1]}
