@@ -117,7 +117,7 @@ def write_atomic(path: Path, write: Callable[[str], Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(str(temporary))
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -156,4 +156,4 @@ def progress(items: Iterable, label: str, total: int | None = None) -> Iterable:
         return items
     from tqdm import tqdm as terminal_bar
 
-    return terminal_bar(items, desc=label, total=total, leave=False, file=open(target, "w"))  # noqa: SIM115
+    return terminal_bar(items, desc=label, total=total, leave=False, file=Path(target).open("w"))

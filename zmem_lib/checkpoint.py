@@ -32,13 +32,16 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, modules: Sequence[nn.Module], optimisers: Sequence[torch.optim.Optimizer]
+    folder: Path, modules: Sequence[nn.Module], optimisers: Sequence[torch.optim.Optimizer], made_with: str
 ) -> dict[str, Any] | None:
-    """Restore what `save_checkpoint` wrote, in place, and return its state; None where there is no checkpoint."""
+    """Restore a checkpoint in place and return its state; None where there is none whose `made_with` is this one."""
     new = folder.with_name(folder.name + ".new")
     if not folder.exists() and (new / "state.json").exists():  # killed between the removal and the renaming
         new.rename(folder)
     if not folder.exists():
+        return None
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    if state["made_with"] != made_with:
         return None
     for i, module in enumerate(modules):
         tensors, _ = read_tensors(folder / f"module_{i}.safetensors")
@@ -46,7 +49,7 @@ def load_checkpoint(
             weight.data.copy_(tensors[name])
     for i, optimiser in enumerate(optimisers):
         set_moments(optimiser, read_tensors(folder / f"optimiser_{i}.safetensors")[0])
-    return json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    return state
 
 
 def learned(module: nn.Module) -> list[tuple[str, nn.Parameter]]:

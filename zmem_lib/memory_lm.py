@@ -1,8 +1,8 @@
 """A causal language model behind soft prompts: load or make it, likelihoods, generation.
 
 Takes blocks z (B,K,D) and token ids, returns negative log-likelihoods per token or generated ids. The model is either
-made here (`scratch`: a small Llama, all of it trained, with a tokenizer trained on the corpus) or any local or hub causal
-model with a LoRA adapter (Hu et al., 2106.09685).
+made here (`scratch`: a small Llama, all of it trained, with a tokenizer trained on the corpus) or any local or hub
+causal model with a LoRA adapter (Hu et al., 2106.09685).
 """
 
 from collections.abc import Iterable, Sequence
@@ -99,10 +99,8 @@ def pick_device(name: str) -> torch.device:
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """The dtype that a parameter names; `auto` takes bfloat16 where the processor computes it natively."""
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported()
-    else:
-        native = torch.cpu._is_avx512_bf16_supported()
+    on_gpu = device.type == "cuda"
+    native = torch.cuda.is_bf16_supported() if on_gpu else torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if name == "bfloat16" or (name == "auto" and native) else torch.float32
 
 

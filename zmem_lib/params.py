@@ -16,6 +16,7 @@ import yaml
 
 from zmem_lib.errors import BadInput
 
+QUESTION_TOKENS = 48  # room that the window must leave for a question and the markers
 CHOICES = {
     "corpus": ("synthetic", "folder"),
     "device": ("auto", "cpu", "cuda"),
@@ -130,6 +131,12 @@ def check_params(values: Mapping[str, Any], where: str) -> Params:
     params = Params(**{name: _checked(name, values[name], types[name], where) for name in types})
     if params.hidden_size % (2 * params.heads):
         raise BadInput(f"{where}: hidden_size {params.hidden_size} must be a multiple of twice heads ({params.heads})")
+    longest = max(params.document_tokens, max(params.top_k, 2) * (params.evidence_tokens + 1) + params.answer_tokens)
+    if params.z_tokens + longest + QUESTION_TOKENS > params.window_tokens:
+        raise BadInput(
+            f"{where}: window_tokens {params.window_tokens} is too small: z_tokens, {QUESTION_TOKENS} for a question, and "
+            f"document_tokens or two evidence items need {params.z_tokens + longest + QUESTION_TOKENS}"
+        )
     if not params.run.replace("-", "").replace("_", "").replace(".", "").isalnum() or params.run.startswith("."):
         raise BadInput(f"{where}: run {params.run!r} names a folder: use letters, digits, '-', '_' and '.' only")
     return params

@@ -56,13 +56,13 @@ class Prompts:
     def evidence(self, question: str, evidence: str, limit: int) -> Row:
         """A training tuple, after its document's z; evidence of at most `limit` tokens."""
         begun = self.question(question)
-        rest = join([(self.marks["evidence"], "none"), (self.encode(evidence, limit) + [self.end], "evidence")])
+        rest = join([(self.marks["evidence"], "none"), ([*self.encode(evidence, limit), self.end], "evidence")])
         return Row(begun.ids + rest.ids, begun.terms + rest.terms)
 
     def recite(self, text: str, limit: int) -> Row:
         """A document's own text, at most `limit` tokens of it; only a whole text is followed by the end."""
         ids = self.encode(text)
-        ids = ids[:limit] if len(ids) > limit else ids + [self.end]
+        ids = ids[:limit] if len(ids) > limit else [*ids, self.end]
         return join([(self.marks["recite"], "none"), (ids, "recite")])
 
     def reading(self, question: str, items: Iterable[str], limit: int) -> list[int]:
@@ -74,7 +74,7 @@ class Prompts:
 
     def read(self, reading: list[int], answer: str) -> Row:
         """A reading with its answer, to learn the reader's task."""
-        return join([(reading, "none"), (self.encode(answer) + [self.end], "read")])
+        return join([(reading, "none"), ([*self.encode(answer), self.end], "read")])
 
 
 def make_prompts(tokenizer: Any) -> Prompts:

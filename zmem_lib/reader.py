@@ -30,9 +30,7 @@ def read(memory_lm: MemoryLM, questions: Sequence[str], items: Sequence[list[str
     readings = [prompts.reading(q, e, params.evidence_tokens) for q, e in zip(questions, items, strict=True)]
     adapter_off = memory_lm.lm.disable_adapter() if isinstance(memory_lm.lm, PeftModel) else nullcontext()
     with adapter_off:
-        output = generate_all(
-            memory_lm, None, readings, max_tokens=params.answer_tokens, batch=params.batch_answers
-        )
+        output = generate_all(memory_lm, None, readings, max_tokens=params.answer_tokens, batch=params.batch_answers)
     return Readings(
         answers=[prompts.tokenizer.decode(ids).strip() for ids in output],
         evidence_tokens=[sum(len(prompts.encode(e, params.evidence_tokens)) for e in its) for its in items],

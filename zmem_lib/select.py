@@ -72,4 +72,3 @@ def rank(scores: Tensor, doc_ids: list[str], depth: int) -> Ranking:
     depth = min(depth, len(doc_ids))
     ids = [[doc_ids[i] for i in row[:depth]] for row in order.indices.tolist()]
     return ids, [row[:depth] for row in order.values.tolist()]
-

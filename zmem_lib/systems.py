@@ -2,9 +2,11 @@
 
 `zmem` chooses z by query likelihood and generates evidence from it; `zmem_oracle` is given the gold document's z, and
 `zmem_shuffled` another document's; `bm25` and `dense` retrieve passages; `gold_passage` is given the right one,
-`closed_book` none. Every system chooses among all documents, seen and new, and hands `top_k` evidence items to the reader.
+`closed_book` none. Every system chooses among all documents, seen and new, and hands the reader at most `top_k` evidence
+items.
 """
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from zmem_lib import retrieve
 from zmem_lib.memory_lm import MemoryLM, generate_all, load_memory_lm
+from zmem_lib.meter import Cost
 from zmem_lib.params import Params
 from zmem_lib.reader import read
 from zmem_lib.schema import check
@@ -195,6 +198,24 @@ def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
     limit = params.scan_questions or len(shuffled)
     picked = shuffled.groupby(["part", "kind"], sort=False).head(limit)
     return picked.sort_values("question_id").reset_index(drop=True)
+
+
+def memory_seconds(folder: Path) -> dict[str, float]:
+    """Seconds that it took to make the memory (chapters 03 and 04), for each system that uses it."""
+    manifests = [folder / f"manifest_{number:02d}.json" for number in (3, 4)]
+    seconds = sum(json.loads(path.read_text(encoding="utf-8"))["seconds"] for path in manifests)
+    return dict.fromkeys(("zmem", "zmem-oracle", "zmem-shuffled"), seconds)
+
+
+def cost_row(system: str, cost: Cost, answers: pd.DataFrame, *, folder: Path, docs: pd.DataFrame) -> dict[str, Any]:
+    """What a system's answers cost, for the costs table."""
+    return {
+        "system": system,
+        "seconds_per_question": cost.seconds / max(len(answers), 1),
+        "bytes_stored": bytes_stored(system, folder, docs),
+        "peak_memory_bytes": cost.peak_memory_bytes,
+        "n": len(answers),
+    }
 
 
 def bytes_stored(system: str, folder: Path, docs: pd.DataFrame) -> int:

@@ -7,6 +7,7 @@ that was killed goes on from its checkpoint exactly as if it had not been.
 """
 
 import math
+import shutil
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +21,7 @@ from torch import Tensor
 from zmem_lib.artifacts import progress
 from zmem_lib.checkpoint import load_checkpoint, save_checkpoint
 from zmem_lib.memory_lm import MemoryLM, token_nll
-from zmem_lib.params import Params
+from zmem_lib.params import Params, params_hash
 from zmem_lib.prompts import TERMS, Row
 from zmem_lib.text import passage
 from zmem_lib.ztable import ZTable
@@ -72,18 +73,20 @@ def train(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, *, checkpoint:
     params = lessons.params
     optimisers = make_optimisers(memory_lm, z_table, params)
     modules = [memory_lm.lm, z_table]
-    state = load_checkpoint(checkpoint, modules, optimisers) or {"step": 0, "seconds": 0.0, "log": []}
+    made_with = params_hash(params)
+    state = load_checkpoint(checkpoint, modules, optimisers, made_with) or {"step": 0, "seconds": 0.0, "log": []}
     log = [tuple(line) for line in state["log"]]
-    began = saved = time.monotonic()
+    before, began, saved = state["seconds"], time.monotonic(), time.monotonic()
     log_every = max(1, round(params.train_steps * LOG_EVERY))
     for step in progress(range(state["step"], params.train_steps), "joint training"):
         losses = train_step(memory_lm, z_table, lessons, optimisers=optimisers, step=step)
-        elapsed = state["seconds"] + time.monotonic() - began
+        elapsed = before + time.monotonic() - began
         if step % log_every == 0 or step + 1 == params.train_steps:
             log += [(step + 1, term, "train", nll, elapsed) for term, nll in losses.items()]
             log += [(step + 1, term, "dev", nll, elapsed) for term, nll in dev_nll(memory_lm, z_table, lessons).items()]
         if time.monotonic() - saved > 60 * params.checkpoint_minutes and step + 1 < params.train_steps:
-            save_checkpoint(checkpoint, modules, optimisers, {"step": step + 1, "seconds": elapsed, "log": log})
+            state = {"step": step + 1, "seconds": elapsed, "log": log, "made_with": made_with}
+            save_checkpoint(checkpoint, modules, optimisers, state)
             saved = time.monotonic()
     memory_lm.lm.eval()
     return pd.DataFrame(log, columns=["step", "term", "split", "nll", "seconds"])
@@ -195,3 +198,8 @@ def make_optimisers(memory_lm: MemoryLM, z_table: ZTable, params: Params) -> lis
         for group in optimiser.param_groups:
             group["initial_lr"] = group["lr"]
     return optimisers
+
+
+def drop_checkpoint(folder: Path) -> None:
+    """Remove the checkpoint of a training run whose results are saved."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -41,14 +41,15 @@ def write_z(
                 snapshots[step][chunk] = block
                 nll[step] += losses.sum().item()
                 seconds[step] += elapsed
-    log = [(start, step, nll[step] / len(rows), seconds[step] / len(rows), len(rows)) for step in steps]
+    n = max(len(rows), 1)
+    log = [(start, step, nll[step] / n, seconds[step] / n, len(rows)) for step in steps]
     return snapshots, pd.DataFrame(log, columns=["start", "step", "nll", "seconds_per_document", "n"])
 
 
 def descend(
     memory_lm: MemoryLM, rows: Sequence[Row], z: Tensor, params: Params
 ) -> Iterator[tuple[int, Tensor, Tensor, float]]:
-    """Adam on z (B,K,D) alone; yields, from step 0 on, z, the mean nll per token of each text (B,), and seconds so far."""
+    """Adam on z (B,K,D) alone; yields, from step 0 on, z, the mean nll per token of each text (B,), and seconds."""
     block = z.to(memory_lm.device).clone().requires_grad_(True)  # (B,K,D)
     optimiser = torch.optim.Adam([block], lr=params.write_lr)
     began = time.perf_counter()

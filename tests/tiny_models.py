@@ -1,0 +1,42 @@
+"""Small models with random weights, and the parameters that go with them, for tests."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from zmem_lib.memory_lm import MemoryLM, make_memory_lm
+from zmem_lib.params import Params, read_params
+
+ROOT = Path(__file__).parent.parent
+WORDS = ("amber", "bird", "cloud", "dust", "ember", "fern", "grove", "hill", "iris", "jade", "kelp", "lark", "moss")
+
+
+def small_params(**changes: object) -> Params:
+    """Parameters of a very small float32 model on the CPU."""
+    tiny = read_params(ROOT / "params" / "tiny.yaml")
+    small = {"hidden_size": 32, "layers": 2, "heads": 2, "vocab_size": 400, "window_tokens": 128, "z_tokens": 3}
+    training = {"train_steps": 12, "batch_tuples": 4, "batch_recite": 2, "batch_read": 2, "checkpoint_minutes": 0.0}
+    return replace(tiny, device="cpu", precision="float32", **(small | training | changes))
+
+
+def sentence(seed: int, words: int = 8) -> str:
+    """A sentence of random words."""
+    rng = random.Random(seed)
+    return " ".join(rng.choice(WORDS) for _ in range(words)) + "."
+
+
+def small_lm(params: Params | None = None) -> MemoryLM:
+    """A scratch model whose weights are large enough that every input matters to its logits."""
+    memory_lm = make_memory_lm(params or small_params(), [sentence(seed) for seed in range(50)])
+    with torch.no_grad():
+        for weight in memory_lm.lm.parameters():
+            if weight.ndim == 2:
+                weight.mul_(6)
+    return memory_lm
+
+
+def random_blocks(n: int, params: Params, seed: int = 0) -> torch.Tensor:
+    """Blocks z (n,K,D) of unit variance."""
+    return torch.randn(n, params.z_tokens, params.hidden_size, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,99 @@
+"""Tables and sentences of chapters 03 to 05: the model, what it is trained on, how training and writing went."""
+
+import pandas as pd
+from IPython.display import Markdown
+
+from zmem_lib.memory_lm import MemoryLM
+from zmem_lib.params import Params
+from zmem_lib.train import Lessons
+
+MIB = 2**20
+
+
+def model_card(memory_lm: MemoryLM, params: Params, *, n_documents: int) -> pd.DataFrame:
+    """Sizes of the language model and of the table of z."""
+    weights = list(memory_lm.lm.parameters())
+    d = memory_lm.embeddings.shape[1]
+    facts = {
+        "language model": params.lm,
+        "weights (millions)": f"{sum(weight.numel() for weight in weights) / 1e6:.2f}",
+        "of which learn (millions)": f"{sum(w.numel() for w in weights if w.requires_grad) / 1e6:.2f}",
+        "vocabulary V (tokens)": f"{memory_lm.embeddings.shape[0]:,}",
+        "hidden size D": f"{d}",
+        "table of z, N × K × D": f"{n_documents:,} × {params.z_tokens} × {d}",
+        "table of z (MiB, float32)": f"{n_documents * params.z_tokens * d * 4 / MIB:.2f}",
+        "arithmetic": str(memory_lm.dtype).removeprefix("torch."),
+        "device": str(memory_lm.device),
+    }
+    return pd.DataFrame(facts.items(), columns=["what", "value"]).set_index("what")
+
+
+def lesson_counts(lessons: Lessons) -> pd.DataFrame:
+    """Rows and mean tokens of each kind of lesson, how often training sees each row, and how many were cut."""
+    params = lessons.params
+    kinds = [("tuples", lessons.tuple_rows, params.batch_tuples), ("dev tuples", lessons.dev_rows, 0)]
+    if params.recite_weight:
+        kinds.insert(1, ("recitations", lessons.recite_rows, params.batch_recite))
+    rows = {
+        name: {
+            "rows": len(rows),
+            "tokens, mean": round(sum(len(row.ids) for row in rows) / max(len(rows), 1), 1),
+            "tokens, most": max((len(row.ids) for row in rows), default=0),
+            "times seen": round(params.train_steps * batch / max(len(rows), 1), 1),
+        }
+        for name, rows, batch in kinds
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def cut_sentence(lengths: pd.Series, limit: int, what: str) -> Markdown:
+    """How many documents are longer than the token limit and are cut there."""
+    cut = int((lengths > limit).sum())
+    if not cut:
+        return Markdown(f"No {what} is longer than the limit of {limit} tokens.")
+    return Markdown(
+        f"**{cut} of {len(lengths)} {what}s are longer than {limit} tokens and are cut there**; "
+        f"the longest has {int(lengths.max())}. Raise `document_tokens` (and `window_tokens`) to keep them whole."
+    )
+
+
+def training_finding(train_log: pd.DataFrame, seconds: float) -> Markdown:
+    """First and last loss of every term, and the time that training took."""
+    lines = []
+    for (term, split), log in train_log.groupby(["term", "split"], sort=False):
+        log = log.sort_values("step")
+        lines.append(f"- `{term}` ({split}): {log.nll.iloc[0]:.2f} → **{log.nll.iloc[-1]:.2f}** nats per token")
+    steps = int(train_log.step.max())
+    opening = f"{steps:,} steps; the whole chapter took {seconds / 60:.1f} minutes.\n\n"
+    return Markdown(opening + "\n".join(lines))
+
+
+def writing_finding(write_log: pd.DataFrame) -> Markdown:
+    """For each start: the recite loss before and after writing, and the seconds that a document took."""
+    lines = []
+    for start, log in write_log.groupby("start", sort=False):
+        log = log.sort_values("step")
+        first, last = log.iloc[0], log.iloc[-1]
+        lines.append(
+            f"- start `{start}`: {first.nll:.2f} → **{last.nll:.2f}** nats per token in {int(last.step)} steps, "
+            f"{last.seconds_per_document:.3f} seconds per document ({int(last.n)} documents in batches)"
+        )
+    return Markdown("\n".join(lines))
+
+
+def sample_counts(picked: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame:
+    """How many questions of each part every system answers, out of how many there are."""
+    split_of = {"seen": "test", "new": "new-test", "trained": "train"}
+    rows = {
+        part: {"answered": int((picked.part == part).sum()), "there are": int((questions.split == split).sum())}
+        for part, split in split_of.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("part")
+
+
+def answering_finding(seconds: float, test: pd.DataFrame, docs: pd.DataFrame) -> Markdown:
+    """How many questions were answered over how many documents, and in what time."""
+    return Markdown(
+        f"Every system answered the same {len(test):,} test questions, choosing among {len(docs):,} documents; "
+        f"the chapter took {seconds / 60:.1f} minutes. Scores are in chapter 6."
+    )
