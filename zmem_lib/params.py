@@ -134,8 +134,8 @@ def check_params(values: Mapping[str, Any], where: str) -> Params:
     longest = max(params.document_tokens, max(params.top_k, 2) * (params.evidence_tokens + 1) + params.answer_tokens)
     if params.z_tokens + longest + QUESTION_TOKENS > params.window_tokens:
         raise BadInput(
-            f"{where}: window_tokens {params.window_tokens} is too small: z_tokens, {QUESTION_TOKENS} for a question, and "
-            f"document_tokens or two evidence items need {params.z_tokens + longest + QUESTION_TOKENS}"
+            f"{where}: window_tokens {params.window_tokens} is too small: z_tokens, {QUESTION_TOKENS} for a question, "
+            f"and document_tokens or two evidence items need {params.z_tokens + longest + QUESTION_TOKENS}"
         )
     if not params.run.replace("-", "").replace("_", "").replace(".", "").isalnum() or params.run.startswith("."):
         raise BadInput(f"{where}: run {params.run!r} names a folder: use letters, digits, '-', '_' and '.' only")

@@ -2,8 +2,8 @@
 
 `zmem` chooses z by query likelihood and generates evidence from it; `zmem_oracle` is given the gold document's z, and
 `zmem_shuffled` another document's; `bm25` and `dense` retrieve passages; `gold_passage` is given the right one,
-`closed_book` none. Every system chooses among all documents, seen and new, and hands the reader at most `top_k` evidence
-items.
+`closed_book` none. Every system chooses among all documents, seen and new, and hands the reader at most `top_k`
+evidence items.
 """
 
 import json
