@@ -87,13 +87,14 @@ def test_summary_counts_nan_and_leaves_nothing_out(scores):
 
 
 def test_failures_in_order_of_precedence(systems):
-    table = evaluate.failures(make_questions(), systems, top_k=1).set_index(["system", "part", "question_id"])["failure"]
+    index = ["system", "part", "question_id"]
+    table = evaluate.failures(make_questions(), systems, top_k=1).set_index(index)["failure"]
     assert table["bm25"]["seen"].tolist() == ["right", "wrong z"]  # s2: d3 comes second
     assert table["bm25"]["new"].tolist() == ["right"]  # by luck: an exact match counts whatever was retrieved
     assert table["zmem-oracle"]["new"].tolist() == ["wrong evidence"]
     assert table["zmem-oracle"]["unasked"].tolist() == ["wrong reading"]
     assert table["closed-book"]["seen"].tolist() == ["right", "wrong reading"]
-    wider = evaluate.failures(make_questions(), systems, top_k=2).set_index(["system", "part", "question_id"])["failure"]
+    wider = evaluate.failures(make_questions(), systems, top_k=2).set_index(index)["failure"]
     assert wider["bm25"]["seen"].tolist() == ["right", "wrong reading"]
 
 

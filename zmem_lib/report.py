@@ -1,14 +1,17 @@
 """Every table and figure that the chapters show: data frames in, Styler, DataFrame, text or Figure out.
 
-The plots live in figures.py and the sentences of the findings in findings.py. Text of a corpus is escaped wherever
-it goes into HTML; systems, parts and metrics are this project's own words.
+The plots are drawn in figures.py, the sentences of the findings made in findings.py. Text of a corpus is escaped, and
+kept from MathJax, wherever it goes into HTML; systems, parts and metrics are this project's own words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from zmem_lib.figures import (
+    FAILURES,
+    LABELS,
     failure_bars,
     in_order,
     loss_curves,
@@ -17,11 +20,21 @@ from zmem_lib.figures import (
     write_loss,
     write_quality,
 )
-from zmem_lib.schema import SYSTEMS
+from zmem_lib.schema import PARTS, SYSTEMS
 
 __all__ = [
-    "answers_overview", "failure_bars", "loss_curves", "quality_bars", "recall_curves", "write_loss", "write_quality",
+    "answers_overview", "cost_table", "failure_bars", "failure_examples", "failure_table", "loss_curves",
+    "missing_table", "quality_bars", "recall_curves", "summary_table", "summary_text", "write_loss", "write_quality",
 ]  # fmt: skip
+
+COMPARED = ("zmem", "bm25", "dense")  # systems that must find the document themselves
+MAIN_METRICS = ("em", "f1", "answer_in_evidence", "evidence_tokens", "recall@1", "recall@5", "mrr@10", "ndcg@10")
+TEXT_METRICS = ("em", "f1", "answer_in_evidence", "recall@1")
+TABLE_CSS = [
+    {"selector": "caption", "props": "caption-side: top; text-align: left; padding-bottom: .4em"},
+    {"selector": "th, td", "props": "padding: .25em .6em; text-align: right; vertical-align: top"},
+    {"selector": "th.row_heading, td.text", "props": "text-align: left"},
+]
 
 
 def answers_overview(answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -38,3 +51,124 @@ def answers_overview(answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFr
         }
         rows[name] = {"n": len(answers), **means}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
+
+
+def summary_table(summary: pd.DataFrame, part: str, metrics: Sequence[str] = MAIN_METRICS) -> Styler:
+    """Systems by metrics for one part: the mean, below it the interval; the best of those compared is bold."""
+    rows = summary[(summary["part"] == part) & summary["metric"].isin(metrics)]
+    systems, shown = in_order(rows["system"], SYSTEMS), in_order(rows["metric"], tuple(metrics))
+    cells = rows.assign(cell=[_cell(row) for row in rows.itertuples()])
+    table = cells.pivot(index="system", columns="metric", values="cell").reindex(index=systems, columns=shown)
+    table = table.rename(columns=LABELS).rename_axis(index=None, columns=None)
+    size = rows["n"].max() if len(rows) else 0
+    caption = f"Part {part}: n = {size} questions per system; mean and 95 % interval."
+    best = {(system, LABELS.get(metric, metric)) for system, metric in _best(rows)}
+    marks = [["font-weight: bold" if (system, name) in best else "" for name in table] for system in systems]
+    styles = pd.DataFrame(marks, index=table.index, columns=table.columns)
+    styled = _styled(table.fillna("–"), f"{caption} Bold: best of {', '.join(COMPARED)}.", f"summary-{part}")
+    return styled.apply(lambda _: styles, axis=None)
+
+
+def cost_table(costs: pd.DataFrame, summary: pd.DataFrame) -> Styler:
+    """What each system costs: seconds, tokens, bytes stored and peak memory."""
+    tokens = summary[(summary["metric"].isin(["input_tokens", "output_tokens"])) & (summary["part"] == "seen")]
+    tokens = tokens.pivot(index="system", columns="metric", values="value")
+    costs = costs.set_index("system").join(tokens).reindex(in_order(costs["system"], SYSTEMS))
+    table = pd.DataFrame(
+        {
+            "build (s)": costs["build_seconds"].map("{:.1f}".format),
+            "per question (s)": costs["seconds_per_question"].map("{:.3f}".format),
+            "n": costs["n"].map(str),
+            "stored (MB)": (costs["bytes_stored"] / 1e6).map("{:.2f}".format),
+            "peak memory (GB)": (costs["peak_memory_bytes"] / 1e9).map("{:.2f}".format),
+            **{LABELS[name]: costs[name].map("{:.0f}".format) for name in tokens},
+        }
+    ).rename_axis(index=None)
+    caption = (
+        "Costs per system, over n questions; tokens are means of the part seen; peak memory is the whole process's. "
+        "Models, which do not grow with the corpus, are not in what is stored."
+    )
+    return _styled(table.replace("nan", "–"), caption, "costs")
+
+
+def failure_table(failures: pd.DataFrame) -> Styler:
+    """Counts of right answers and of each kind of failure by part and system."""
+    counts = failures.groupby(["part", "system"])["failure"].value_counts().unstack(fill_value=0)
+    order = [
+        (part, system)
+        for part in in_order(failures["part"], PARTS)
+        for system in in_order(failures["system"], SYSTEMS)
+        if (part, system) in counts.index
+    ]
+    table = counts.reindex(order).reindex(columns=list(FAILURES), fill_value=0)
+    table["n"] = table.sum(axis=1)
+    return _styled(table.astype(str).rename_axis(columns=None), "Number of questions by kind of failure.", "failures")
+
+
+def failure_examples(
+    failures: pd.DataFrame, questions: pd.DataFrame, answers: pd.DataFrame, *, system: str, per_kind: int = 2
+) -> Styler:
+    """The first few answers of one system of each kind, on seen and new documents, with what it read and wrote."""
+    kept = failures[(failures["system"] == system) & failures["part"].isin(["seen", "new"])]
+    kept = kept.groupby(["part", "failure"]).head(per_kind)
+    asked = questions[["question_id", "question", "answers"]]
+    kept = kept.merge(answers[["question_id", "evidence", "answer"]], on="question_id").merge(asked, on="question_id")
+    kept = kept.sort_values(["part", "failure", "question_id"], ascending=[False, True, True]).reset_index(drop=True)
+    table = pd.DataFrame(
+        {
+            "part": kept["part"],
+            "kind": kept["failure"],
+            "question": kept["question"].map(_shorten),
+            "evidence": kept["evidence"].map(_shorten),
+            "answer": kept["answer"].map(_shorten),
+            "gold": kept["answers"].map(lambda golds: _shorten(" / ".join(golds))),
+        }
+    )
+    styled = _styled(table, f"Examples of {system}.", f"examples-{system}", escape="html")
+    return styled.set_properties(**{"text-align": "left"}).hide(axis="index")
+
+
+def missing_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """How many values of each metric are NaN, of how many, over all systems and parts; only metrics that have any."""
+    by_metric = scores["value"].isna().groupby(scores["metric"], sort=False)
+    counts = by_metric.agg(missing="sum", of="size")
+    return counts[counts["missing"] > 0]
+
+
+def summary_text(summary: pd.DataFrame) -> str:
+    """A plain text table for a terminal: the main metrics of every system, seen and new documents."""
+    rows = summary[summary["metric"].isin(TEXT_METRICS) & summary["part"].isin(["seen", "new"])]
+    cells = rows.assign(cell=[f"{row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]" for row in rows.itertuples()])
+    blocks = []
+    for part in in_order(rows["part"], PARTS):
+        mine = cells[cells["part"] == part]
+        table = mine.pivot(index="system", columns="metric", values="cell")
+        table = table.reindex(index=in_order(mine["system"], SYSTEMS), columns=in_order(mine["metric"], TEXT_METRICS))
+        table = table.rename(columns=LABELS).rename_axis(index=None, columns=None).fillna("-")
+        blocks.append(f"{part} documents, n = {mine['n'].max()} (mean and 95 % interval)\n{table.to_string()}")
+    return "\n\n".join(blocks)
+
+
+def _cell(row: tuple) -> str:
+    if row.n == 0:
+        return "none"
+    if not row.metric.startswith(("em", "f1", "answer", "recall", "mrr", "ndcg", "ragas")) or row.metric == "seconds":
+        return f"{row.value:.0f}" if row.metric != "seconds" else f"{row.value:.3f}"
+    return f"{row.value:.2f}<br><small>[{row.ci_low:.2f}, {row.ci_high:.2f}]</small>"
+
+
+def _best(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    scored = rows[rows["system"].isin(COMPARED) & ~rows["metric"].isin(["evidence_tokens", "seconds"])]
+    top = scored.groupby("metric")["value"].transform("max")
+    best = scored[(scored["value"] == top) & (scored["value"] > 0)]
+    return list(zip(best["system"], best["metric"], strict=True))
+
+
+def _styled(table: pd.DataFrame, caption: str, name: str, escape: str | None = None) -> Styler:
+    styled = table.style.set_uuid(name).set_caption(caption).set_table_styles(TABLE_CSS).format(escape=escape)
+    return styled.set_table_attributes('class="tex2jax_ignore mathjax_ignore"')
+
+
+def _shorten(text: str, most: int = 160) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,0 +1,193 @@
+"""Tables, figures and sentences, on made-up tables whose figures are known."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from zmem_lib import evaluate, report
+from zmem_lib.figures import COLOURS
+from zmem_lib.findings import findings
+from zmem_lib.params import read_params
+from zmem_lib.schema import SYSTEMS, TABLES, check
+
+N = 60
+SHARE = {"zmem": 0.2, "zmem-oracle": 0.6, "zmem-shuffled": 0.05, "bm25": 0.8, "dense": 0.5, "closed-book": 0.0}
+HOSTILE = "<script>alert(1)</script> $x$ & 'q'"
+
+
+def empty(table):
+    return check(pd.DataFrame({name: pd.Series(dtype=object) for name in TABLES[table]}), table)
+
+
+@pytest.fixture(scope="module")
+def tables():
+    rows = []
+    for system in SYSTEMS:
+        share = SHARE.get(system, 0.9)
+        ranked = ["recall@1", "recall@5", "recall@20"] if system in report.COMPARED else []
+        for part in ("seen", "new"):
+            for metric in (
+                "em",
+                "f1",
+                "answer_in_evidence",
+                "evidence_tokens",
+                "input_tokens",
+                "output_tokens",
+                *ranked,
+            ):
+                values = (
+                    [17.0] * N if metric.endswith("tokens") else [1.0] * int(share * N) + [0.0] * (N - int(share * N))
+                )
+                rows += [(f"{part}{i}", system, part, metric, value) for i, value in enumerate(values)]
+    scores = pd.DataFrame(rows, columns=list(TABLES["scores"]))
+    kinds = ["right"] * 12 + ["wrong z"] * 24 + ["wrong evidence"] * 18 + ["wrong reading"] * 6
+    failures = [
+        (f"{part}{i}", s, part, kind) for s in SYSTEMS for part in ("seen", "new") for i, kind in enumerate(kinds)
+    ]
+    costs = [(system, 12.0, 0.25, 3_000_000, 2_000_000_000, 120) for system in SYSTEMS]
+    curve = [
+        (
+            start,
+            step,
+            0.1 * step,
+            4.0 - step,
+            "answer_in_evidence",
+            0.1 * step,
+            0.1 * step - 0.05,
+            0.1 * step + 0.05,
+            40,
+        )
+        for start in ("mean", "random")
+        for step in (0, 1, 2, 5)
+    ]
+    return {
+        "scores": scores,
+        "summary": evaluate.summarise(scores, 200, seed=1),
+        "failures": pd.DataFrame(failures, columns=list(TABLES["failures"])),
+        "costs": pd.DataFrame(costs, columns=list(TABLES["costs"])),
+        "write_curve": pd.DataFrame(curve, columns=list(TABLES["write_curve"])),
+    }
+
+
+@pytest.fixture(scope="module")
+def params():
+    return read_params("params/tiny.yaml", ["bootstrap_samples=200"])
+
+
+def without_systems(tables, *systems):
+    return {
+        name: table[~table["system"].isin(systems)] if "system" in table else table for name, table in tables.items()
+    }
+
+
+def test_findings_say_plainly_that_z_memory_is_worse(tables, params):
+    said = findings(tables, params)
+    assert said[0].startswith("**In short.** On seen documents z-memory is worse than BM25 (0.20 against 0.80")
+    text = "\n".join(said)
+    assert "worse than BM25 (difference −0.60 [" in text and "The highest is BM25" in text
+    assert "what is written comes from the document's own z" in text
+    assert "wrong z 40 %, wrong evidence 30 %, wrong reading 10 %" in text
+    assert "From the mean start 0.50 [0.45, 0.55] after 5 steps, 0.50 s per document" in text
+    assert "stores 3.00 MB" in text and "nan" not in text
+
+
+def test_findings_say_it_as_plainly_when_it_is_better_or_the_same(tables, params):
+    swap = {"zmem": "bm25", "bm25": "zmem"}
+    turned = {name: tables[name].replace({"system": swap}) for name in ("scores", "summary", "failures", "costs")}
+    assert "z-memory is better than dense retrieval" in findings(tables | turned, params)[0]
+    same = tables["scores"].query("system == 'bm25'")
+    same = pd.concat([same, same.assign(system="zmem")])
+    level = tables | {"scores": same, "summary": evaluate.summarise(same, 200, seed=1)}
+    assert "z-memory is not to be told apart from BM25" in findings(level, params)[0]
+
+
+def test_findings_of_a_memory_that_does_not_work(tables, params):
+    swap = {"zmem-oracle": "zmem-shuffled", "zmem-shuffled": "zmem-oracle"}
+    turned = {name: tables[name].replace({"system": swap}) for name in ("scores", "summary")}
+    assert "so the memory does not work here" in "\n".join(findings(tables | turned, params))
+
+
+def test_absent_parts_and_systems_are_left_out(tables, params):
+    only_seen = {n: t[t["part"] == "seen"] if "part" in t else t for n, t in tables.items()}
+    bare = only_seen | {"write_curve": empty("write_curve")}
+    text = "\n".join(findings(bare, params))
+    assert "new documents" not in text and "Writing" not in text
+    assert findings(without_systems(bare, "zmem", "bm25", "dense"), params)
+    for figure in (report.quality_bars(bare["summary"], "em"), report.recall_curves(bare["summary"])):
+        assert isinstance(figure, Figure)
+    assert report.summary_text(bare["summary"]).startswith("seen documents, n = 60")
+    assert isinstance(report.write_quality(bare["write_curve"]), Figure)
+
+
+def test_summary_table_has_every_system_in_order_with_intervals(tables):
+    html = report.summary_table(tables["summary"], "seen").to_html()
+    rows = re.findall(r"row_heading level0 row\d+\" >([^<]+)<", html)
+    assert rows == list(SYSTEMS) and "n = 60" in html and html.count("<small>[") == 7 * 3 + 3 * 2
+    bold = re.search(r"([^}]*)\{\s*font-weight: bold", html).group(1)
+    assert set(re.findall(r"row(\d+)_", bold)) == {str(SYSTEMS.index("bm25"))}
+    assert html == report.summary_table(tables["summary"], "seen").to_html()  # the same bytes in every run
+
+
+def test_cost_table_and_text(tables):
+    html = report.cost_table(tables["costs"], tables["summary"]).to_html()
+    assert "3.00" in html and "2.00" in html and "17" in html and "nan" not in html
+    text = report.summary_text(tables["summary"])
+    assert [line.split()[0] for line in text.splitlines()[2:9]] == list(SYSTEMS)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "nan" not in text.lower()
+
+
+def test_failure_counts(tables):
+    html = report.failure_table(tables["failures"]).to_html()
+    assert re.findall(r'class="data row0 col\d+" >(\d+)<', html) == ["12", "24", "18", "6", "60"]
+
+
+def test_text_of_a_corpus_is_escaped(tables):
+    ids = [f"{part}{i}" for part in ("seen", "new") for i in range(N)]
+    questions = pd.DataFrame(
+        {"question_id": ids, "question": HOSTILE, "answers": [[HOSTILE]] * len(ids), "evidence": "own"}
+    )
+    answers = pd.DataFrame({"question_id": ids, "part": "seen", "evidence": HOSTILE, "answer": HOSTILE})
+    html = report.failure_examples(tables["failures"], questions, answers, system="zmem").to_html()
+    assert html.count("&lt;script&gt;") == 4 * 2 * 2 * 4 and "<script" not in html and "mathjax_ignore" in html
+
+
+def test_missing_values_are_counted():
+    scores = pd.DataFrame({"metric": ["em", "ragas_a", "ragas_a"], "value": [1.0, np.nan, 0.5]})
+    assert report.missing_table(scores).to_dict("index") == {"ragas_a": {"missing": 1, "of": 2}}
+
+
+def test_bars_show_the_values_and_intervals(tables):
+    figure = report.quality_bars(tables["summary"], "em")
+    (axis,) = figure.axes
+    assert [round(bar.get_height(), 2) for bar in axis.patches][:2] == [0.2, 0.2]
+    assert len(axis.containers) == 2 * len(SYSTEMS)  # bars and intervals
+    assert axis.patches[0].get_facecolor()[:3] == pytest.approx(
+        tuple(int(COLOURS["zmem"][i : i + 2], 16) / 255 for i in (1, 3, 5))
+    )
+
+
+def test_figures_fit_700_pixels_and_nothing_sticks_out(tables, tmp_path):
+    steps = np.arange(1, 41)
+    log = pd.DataFrame({"step": steps, "term": "recite", "split": "train", "nll": 4.0 / steps, "seconds": 1.0})
+    dev = log.iloc[::10].assign(split="dev")
+    write_log = tables["write_curve"].rename(columns={"recite_nll": "nll"})
+    figures = [
+        report.loss_curves(pd.concat([log, dev, log.assign(term="read")])),
+        report.write_loss(write_log),
+        report.write_quality(tables["write_curve"]),
+        report.quality_bars(tables["summary"], "f1"),
+        report.recall_curves(tables["summary"]),
+        report.failure_bars(tables["failures"]),
+    ]
+    for number, figure in enumerate(figures):
+        assert figure.get_size_inches()[0] == 7
+        figure.savefig(tmp_path / f"{number}.png")
+        frame = figure.get_tightbbox()  # inches
+        assert frame.x0 >= -0.01 and frame.x1 <= 7.01, (number, frame)
+        assert all(axis.get_xlabel() or axis.get_ylabel() or not axis.get_visible() for axis in figure.axes)
+    assert len(list(Path(tmp_path).glob("*.png"))) == len(figures)

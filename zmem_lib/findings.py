@@ -1,0 +1,192 @@
+"""The sentences of the findings page, each made from tables on disk: figures, intervals, and a verdict in plain words.
+
+A difference of two systems is told from the paired bootstrap interval over the same questions: better or worse only
+where the interval leaves out 0. A result that is bad for z-memory is said like one that is good.
+"""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from zmem_lib.figures import FAILURES, in_order
+from zmem_lib.params import Params
+from zmem_lib.schema import SYSTEMS
+from zmem_lib.stats import Estimate, paired_difference
+
+NAMES = {
+    "zmem": "z-memory", "zmem-oracle": "z-memory given the right z", "bm25": "BM25", "dense": "dense retrieval",
+}  # fmt: skip
+RIVALS = ("bm25", "dense")
+PARTS_SAID = {"seen": "seen documents", "new": "new documents"}
+
+
+def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
+    """Sentences in Markdown, the verdict first; what a run has no table rows for is left out.
+
+    `tables` holds summary, scores, failures, costs and write_curve.
+    """
+    summary, scores = tables["summary"], tables["scores"]
+    sentences = [in_short(summary, scores, params)]
+    for part in PARTS_SAID:
+        sentences += [compare(summary, scores, part, params), evidence(summary, part), choosing(summary, part)]
+        sentences += [controls(summary, scores, part, params), failing(tables["failures"], part)]
+    sentences += [fit(summary), writing(tables["write_curve"]), costing(tables["costs"])]
+    return [sentence for sentence in sentences if sentence]
+
+
+def in_short(summary: pd.DataFrame, scores: pd.DataFrame, params: Params) -> str:
+    """Per part one verdict: z-memory against the better of the two retrievers, by exact answers."""
+    said = []
+    for part, name in PARTS_SAID.items():
+        found = values_of(summary, part, "em", ("zmem", *RIVALS))
+        rivals = [system for system in found if system != "zmem"]
+        if "zmem" in found and rivals:
+            rival = max(rivals, key=lambda system: found[system].value)
+            gap = difference(scores, part, "em", ("zmem", rival), params)
+            shares = f"{found['zmem'].value:.2f} against {found[rival].value:.2f}"
+            said.append(f"on {name} z-memory is {verdict(gap)} {NAMES[rival]} ({shares} of the answers exact)")
+    return f"**In short.** {sentence('; '.join(said))}" if said else ""
+
+
+def compare(summary: pd.DataFrame, scores: pd.DataFrame, part: str, params: Params) -> str:
+    """How often the answer is exact: z-memory beside BM25 and dense retrieval, with the paired differences."""
+    found = values_of(summary, part, "em", ("zmem", *RIVALS))
+    if "zmem" not in found or len(found) < 2:
+        return ""
+    said = ", ".join(f"{NAMES[system]} {spoken(one)}" for system, one in found.items())
+    verdicts = []
+    for rival in found:
+        if rival != "zmem":
+            gap = difference(scores, part, "em", ("zmem", rival), params)
+            verdicts.append(f"{verdict(gap)} {NAMES[rival]} (difference {spoken(gap, sign=True)})")
+    best = max(found, key=lambda system: found[system].value)
+    return (
+        f"**Answers, {PARTS_SAID[part]}** (n = {found['zmem'].n}). Exact answers: {said}. The highest is "
+        f"{NAMES[best]}. z-memory is {' and '.join(verdicts)}."
+    )
+
+
+def evidence(summary: pd.DataFrame, part: str) -> str:
+    """How often the gold answer stands in what the reader was given, and how long that was."""
+    found = values_of(summary, part, "answer_in_evidence", ("zmem", "zmem-oracle", *RIVALS))
+    tokens = values_of(summary, part, "evidence_tokens", ("zmem", "zmem-oracle", *RIVALS))
+    if "zmem" not in found:
+        return ""
+    said = [f"{NAMES[system]} {spoken(one)} in {tokens[system].value:.0f} tokens" for system, one in found.items()]
+    return f"**Evidence, {PARTS_SAID[part]}.** The gold answer stands in the evidence of {'; '.join(said)}."
+
+
+def choosing(summary: pd.DataFrame, part: str) -> str:
+    """How often the first document is a gold one."""
+    found = values_of(summary, part, "recall@1", ("zmem", *RIVALS))
+    if "zmem" not in found:
+        return ""
+    said = ", ".join(f"{NAMES[system]} {spoken(one)}" for system, one in found.items())
+    return f"**Choosing, {PARTS_SAID[part]}.** A gold document comes first (recall@1): {said}."
+
+
+def controls(summary: pd.DataFrame, scores: pd.DataFrame, part: str, params: Params) -> str:
+    """What is left with the wrong z and without any evidence, and the reader's ceiling with the gold passage."""
+    wrote = values_of(summary, part, "answer_in_evidence", ("zmem-oracle", "zmem-shuffled"))
+    read = values_of(summary, part, "em", ("closed-book", "gold-passage"))
+    said = []
+    if len(wrote) == 2:
+        gap = difference(scores, part, "answer_in_evidence", ("zmem-oracle", "zmem-shuffled"), params)
+        meaning = {
+            1: "what is written comes from the document's own z",
+            0: "no effect of the document's own z can be told at this n",
+            -1: "the right z does worse than a wrong one, so the memory does not work here",
+        }[side(gap)]
+        right, wrong = wrote["zmem-oracle"], wrote["zmem-shuffled"]
+        said.append(
+            f"the right z writes the answer for {spoken(right)} of the questions, another document's z (chance) for "
+            f"{spoken(wrong)}, difference {spoken(gap, sign=True)}: {meaning}"
+        )
+    if "closed-book" in read:
+        said.append(f"without any evidence the reader answers {spoken(read['closed-book'])} exactly")
+    if "gold-passage" in read:
+        said.append(f"with the gold passage {spoken(read['gold-passage'])}, the most that this reader can do")
+    return f"**Controls, {PARTS_SAID[part]}.** {sentence('; '.join(said))}" if said else ""
+
+
+def failing(failures: pd.DataFrame, part: str) -> str:
+    """Where z-memory's wrong answers come from."""
+    kinds = failures.loc[(failures["system"] == "zmem") & (failures["part"] == part), "failure"]
+    if kinds.empty:
+        return ""
+    shares = kinds.value_counts(normalize=True)
+    said = ", ".join(f"{kind} {100 * shares.get(kind, 0.0):.0f} %" for kind in FAILURES)
+    return f"**Where z-memory fails, {PARTS_SAID[part]}** (n = {len(kinds)}). {sentence(said)}"
+
+
+def fit(summary: pd.DataFrame) -> str:
+    """How well the memory holds the questions that it was trained on."""
+    found = values_of(summary, "trained", "answer_in_evidence", ("zmem-oracle",))
+    return "".join(
+        f"**Fit.** On training questions (n = {one.n}) the right z writes the answer for {spoken(one)} of them."
+        for one in found.values()
+    )
+
+
+def writing(write_curve: pd.DataFrame) -> str:
+    """What writing new documents into z reaches from each start, and how long it takes."""
+    said = []
+    for start in dict.fromkeys(write_curve["start"]):
+        curve = write_curve[write_curve["start"] == start].sort_values("step")
+        last, best = curve.iloc[-1], curve.loc[curve["value"].idxmax()]
+        said.append(
+            f"from the {start} start {spoken(last)} after {last['step']} steps, {last['seconds_per_document']:.2f} s "
+            f"per document (highest: {best['value']:.2f} at step {best['step']})"
+        )
+    size = f"new-dev questions, n = {write_curve['n'].max()}; answer in evidence" if said else ""
+    return f"**Writing new documents** ({size}). {sentence('; '.join(said))}" if said else ""
+
+
+def costing(costs: pd.DataFrame) -> str:
+    """What each of the compared systems stores, and how long building and asking take."""
+    rows = costs.set_index("system")
+    said = [
+        f"{NAMES[system]} stores {rows.at[system, 'bytes_stored'] / 1e6:.2f} MB, is built in "
+        f"{rows.at[system, 'build_seconds']:.0f} s and answers a question in "
+        f"{rows.at[system, 'seconds_per_question']:.3f} s"
+        for system in ("zmem", *RIVALS)
+        if system in rows.index
+    ]
+    return f"**Costs.** {sentence('; '.join(said))}" if said else ""
+
+
+def values_of(summary: pd.DataFrame, part: str, metric: str, systems: tuple[str, ...]) -> dict[str, Estimate]:
+    """The summary's estimates of one metric by system, in the order of the systems."""
+    rows = summary[(summary["part"] == part) & (summary["metric"] == metric) & summary["system"].isin(systems)]
+    rows = rows[rows["n"] > 0].set_index("system")
+    order = in_order(pd.Series(rows.index, dtype=str), SYSTEMS)
+    return {system: Estimate(*rows.loc[system, ["value", "ci_low", "ci_high", "n"]]) for system in order}
+
+
+def difference(scores: pd.DataFrame, part: str, metric: str, pair: tuple[str, str], params: Params) -> Estimate:
+    """The first system minus the second over the questions that both answered."""
+    rows = scores[(scores["part"] == part) & (scores["metric"] == metric) & scores["system"].isin(pair)]
+    both = rows.pivot(index="question_id", columns="system", values="value").dropna()
+    return paired_difference(both[pair[0]], both[pair[1]], params.bootstrap_samples, params.seed)
+
+
+def side(gap: Estimate) -> int:
+    """1 or -1 where the interval lies on one side of 0, else 0."""
+    return int(gap.ci_low > 0) - int(gap.ci_high < 0)
+
+
+def verdict(gap: Estimate) -> str:
+    """The difference in words, to be followed by the other system's name."""
+    return {1: "better than", -1: "worse than", 0: "not to be told apart from"}[side(gap)]
+
+
+def spoken(one: Estimate | pd.Series, sign: bool = False) -> str:
+    """A value with its interval, two decimals each."""
+    form = "{:+.2f}" if sign else "{:.2f}"
+    value, low, high = (form.format(number).replace("-", "−") for number in (one.value, one.ci_low, one.ci_high))
+    return f"{value} [{low}, {high}]"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital and a full stop."""
+    return f"{text[0].upper()}{text[1:]}."
