@@ -57,7 +57,7 @@ def document_lengths(docs: pd.DataFrame) -> Figure:
 def questions_per_document(docs: pd.DataFrame, questions: pd.DataFrame) -> Figure:
     """How many questions a document has: training questions of seen ones, held-out questions of seen and new ones."""
     asked = questions.explode("gold_doc_ids")
-    figure, axes = new_figure(1, 3, height=2.6, sharey=True)
+    figure, axes = new_figure(1, 3, height=2.2, sharey=True)
     panels = (("seen, train", ["train"], "seen"), ("seen, dev and test", ["dev", "test"], "seen"),
               ("new", ["new-dev", "new-test"], "new"))  # fmt: skip
     for axis, (title, splits, part) in zip(axes, panels, strict=True):
@@ -132,10 +132,11 @@ def tuples_overview(tuples: pd.DataFrame, questions: pd.DataFrame, params: Param
             "pairs": pairs[split],
             "without evidence": pairs[split] - len(mine),
             "tuples": len(mine),
-            "words of a question, mean": round(words(mine["question"]).mean(), 1),
-            "words of evidence, mean": round(words(mine["evidence"]).mean(), 1),
-            "95 % at most": round(words(mine["evidence"]).quantile(0.95)) if len(mine) else 0,
-            "answer in evidence": f"{rate.value:.3f} [{rate.ci_low:.3f}, {rate.ci_high:.3f}]",
+            "question, words": round(words(mine["question"]).mean(), 1),
+            "evidence, words": round(words(mine["evidence"]).mean(), 1),
+            "longest": int(words(mine["evidence"]).max()) if len(mine) else 0,
+            "answer in evidence": f"{rate.value:.3f}",
+            "95 % interval": f"{rate.ci_low:.3f} to {rate.ci_high:.3f}",
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("split")
 
@@ -215,7 +216,7 @@ def _shares(axis: Axes, lengths: dict[str, pd.Series]) -> None:
         label = f"{name} (n = {len(series):,})"
         axis.hist(series, bins=bins, weights=weights, color=colour, alpha=0.25)
         axis.hist(series, bins=bins, weights=weights, color=colour, histtype="step", linewidth=1.4, label=label)
-    axis.legend(fontsize=8.5)
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, fontsize=8.5, frameon=False)
 
 
 def _example_table(table: pd.DataFrame, params: Params) -> HTML | Markdown:
@@ -223,4 +224,6 @@ def _example_table(table: pd.DataFrame, params: Params) -> HTML | Markdown:
         return Markdown(NOT_SHOWN)
     with pd.option_context("display.max_colwidth", None):
         html = table.to_html(index=False, escape=True, border=0, justify="left")
+    for tag in ("td", "th"):  # of the table alone: what the texts hold is escaped
+        html = html.replace(f"<{tag}>", f'<{tag} style="text-align: left">')
     return HTML(f'<div class="mathjax_ignore tex2jax_ignore" style="text-align: left">{html}</div>')
