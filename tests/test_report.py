@@ -90,6 +90,7 @@ def test_findings_say_plainly_that_z_memory_is_worse(tables, params):
     text = "\n".join(said)
     assert "worse than BM25 (difference −0.60 [" in text and "The highest is BM25" in text
     assert "what is written comes from the document's own z" in text
+    assert "(n = 60)" in text and "60.0" not in text
     assert "wrong z 40 %, wrong evidence 30 %, wrong reading 10 %" in text
     assert "From the mean start 0.50 [0.45, 0.55] after 5 steps, 0.50 s per document" in text
     assert "stores 3.00 MB" in text and "nan" not in text

@@ -4,9 +4,12 @@ A difference of two systems is told from the paired bootstrap interval over the 
 where the interval leaves out 0. A result that is bad for z-memory is said like one that is good.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
+from IPython.display import Markdown
 
 from zmem_lib.figures import FAILURES, in_order
 from zmem_lib.params import Params
@@ -32,6 +35,31 @@ def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
         sentences += [controls(summary, scores, part, params), failing(tables["failures"], part)]
     sentences += [fit(summary), writing(tables["write_curve"]), costing(tables["costs"])]
     return [sentence for sentence in sentences if sentence]
+
+
+def setting(docs: pd.DataFrame, questions: pd.DataFrame, params: Params) -> str:
+    """What was run: documents, questions, the size of a block, and what the reader gets."""
+    parts, splits = docs["part"].value_counts(), questions["split"].value_counts()
+    return (
+        f"**What was run.** Corpus `{params.corpus}`: {parts.get('seen', 0)} seen documents with "
+        f"{splits.get('test', 0)} test questions, {parts.get('new', 0)} new documents with "
+        f"{splits.get('new-test', 0)}. A block is {params.z_tokens} soft tokens. Every system chooses among all "
+        f"{len(docs)} documents and gives the reader the evidence of {params.top_k}, at most "
+        f"{params.evidence_tokens} tokens of each."
+    )
+
+
+def page(tables: Mapping[str, pd.DataFrame], sentences: Sequence[str], params: Params) -> dict[str, Any]:
+    """What report.json holds: parameters, sentences, the rows of summary and costs (null where there is no value)."""
+    rows = {name: tables[name].astype(object).where(tables[name].notna(), None) for name in ("summary", "costs")}
+    figures = {name: table.to_dict("records") for name, table in rows.items()}
+    return {"params": asdict(params), "findings": list(sentences), **figures}
+
+
+def evaluation_finding(summary: pd.DataFrame, seconds: float) -> Markdown:
+    """What chapter 06 found, in a few sentences."""
+    parts = [say(summary, part) for part in PARTS_SAID for say in (evidence, choosing)]
+    return Markdown("\n\n".join([*filter(None, parts), f"The chapter took {seconds:.0f} s."]))
 
 
 def in_short(summary: pd.DataFrame, scores: pd.DataFrame, params: Params) -> str:
@@ -160,7 +188,8 @@ def values_of(summary: pd.DataFrame, part: str, metric: str, systems: tuple[str,
     rows = summary[(summary["part"] == part) & (summary["metric"] == metric) & summary["system"].isin(systems)]
     rows = rows[rows["n"] > 0].set_index("system")
     order = in_order(pd.Series(rows.index, dtype=str), SYSTEMS)
-    return {system: Estimate(*rows.loc[system, ["value", "ci_low", "ci_high", "n"]]) for system in order}
+    rows = rows[["value", "ci_low", "ci_high", "n"]].astype({"n": object})  # else n becomes a float in its row
+    return {system: Estimate(*rows.loc[system]) for system in order}
 
 
 def difference(scores: pd.DataFrame, part: str, metric: str, pair: tuple[str, str], params: Params) -> Estimate:

@@ -5,10 +5,14 @@ kept from MathJax, wherever it goes into HTML; systems, parts and metrics are th
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
+from IPython.display import Markdown
+from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
+from zmem_lib.artifacts import read_table, write_atomic
 from zmem_lib.figures import (
     FAILURES,
     LABELS,
@@ -20,15 +24,19 @@ from zmem_lib.figures import (
     write_loss,
     write_quality,
 )
+from zmem_lib.metrics import RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
+from zmem_lib.params import Params
 from zmem_lib.schema import PARTS, SYSTEMS
 
 __all__ = [
-    "answers_overview", "cost_table", "failure_bars", "failure_examples", "failure_table", "loss_curves",
-    "missing_table", "quality_bars", "recall_curves", "summary_table", "summary_text", "write_loss", "write_quality",
+    "answers_overview", "bullets", "cost_table", "examples_or_counts", "failure_bars", "failure_examples",
+    "failure_table", "loss_curves", "missing_table", "quality_bars", "recall_curves", "save_figure", "summary_table",
+    "summary_text", "write_loss", "write_quality",
 ]  # fmt: skip
 
 COMPARED = ("zmem", "bm25", "dense")  # systems that must find the document themselves
 MAIN_METRICS = ("em", "f1", "answer_in_evidence", "evidence_tokens", "recall@1", "recall@5", "mrr@10", "ndcg@10")
+RAGAS_METRICS = (*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS)
 TEXT_METRICS = ("em", "f1", "answer_in_evidence", "recall@1")
 TABLE_CSS = [
     {"selector": "caption", "props": "caption-side: top; text-align: left; padding-bottom: .4em"},
@@ -126,6 +134,25 @@ def failure_examples(
     )
     styled = _styled(table, f"Examples of {system}.", f"examples-{system}", escape="html")
     return styled.set_properties(**{"text-align": "left"}).hide(axis="index")
+
+
+def examples_or_counts(failures: pd.DataFrame, questions: pd.DataFrame, folder: Path, params: Params) -> Styler:
+    """Examples of z-memory's answers for the synthetic corpus; of any other, whose texts may not be shown, counts."""
+    path = folder / "answers_zmem.parquet"
+    if params.corpus != "synthetic" or not path.exists():
+        return failure_table(failures)
+    return failure_examples(failures, questions, read_table(path, "answers"), system="zmem")
+
+
+def bullets(sentences: Sequence[str]) -> Markdown:
+    """The sentences as a list."""
+    return Markdown("\n".join(f"- {sentence}" for sentence in sentences))
+
+
+def save_figure(figure: Figure, path: Path) -> Figure:
+    """Write the figure as PNG (the suffix is added) and return it, to be shown."""
+    write_atomic(path.with_suffix(".png"), lambda temporary: figure.savefig(temporary, format="png"))
+    return figure
 
 
 def missing_table(scores: pd.DataFrame) -> pd.DataFrame:
