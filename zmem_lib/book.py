@@ -1,9 +1,10 @@
 """Builds the HTML book: hand-written pages and the executed notebooks of one run or several, by jupyter-book.
 
 The findings (chapter 07) of the first run are the front page, then come its chapters, then the other runs.
-Nothing is executed and nothing is fetched: every asset lies in book/_static.
+Nothing is executed and nothing is fetched: every asset lies in book/_assets.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ BOOK = Path(__file__).parents[1] / "book"
 ERROR_TAG = "papermill-error-cell-tag"
 FINDINGS = CHAPTERS[7]
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # of this environment, whatever PATH says
+FONT_PRELOAD = re.compile(r'<link rel="preload" as="font"[^>]*>')  # a browser refuses these in a page opened as a file
 OPTIONS = ("-W", "-n", "--keep-going", "-q")  # every warning is an error, and all of them are shown
 
 
@@ -41,6 +43,8 @@ def build_book(runs: Path, names: list[str], *, pages: Path = BOOK, out: Path = 
     if done.returncode:
         tail = "\n".join(line for line in (done.stdout + done.stderr).splitlines() if line.strip())[-3000:]
         raise BadInput(f"the book of {', '.join(names)} could not be built (all of it stands in {log}):\n{tail}")
+    for page in html.rglob("*.html"):
+        page.write_text(FONT_PRELOAD.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
     return html / "index.html"
 
 

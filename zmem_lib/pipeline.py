@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from traitlets.config import Config
 
 from zmem_lib.artifacts import PROGRESS_ENV, is_finished, write_atomic
 from zmem_lib.errors import BadInput, ChapterFailed
@@ -24,6 +25,12 @@ from zmem_lib.params import Params, read_params
 from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds, measure_flops_per_second
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+PAPERMILL = {
+    "kernel_name": "python3",  # with kernel_environment: that of the interpreter that runs this
+    "progress_bar": False,
+    "shutdown_kernel": "immediate",  # a kernel that is asked to end while it computes prints a traceback
+    "config": Config({"KernelManager": {"transport_encryption": "auto"}}),  # without, the kernel prints a warning
+}
 
 
 def run_chapters(
@@ -104,7 +111,7 @@ def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path = NO
     copy.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)
     try:
-        papermill.execute_notebook(template, str(under_way), values, kernel_name="python3", progress_bar=False)
+        papermill.execute_notebook(template, str(under_way), values, **PAPERMILL)
         tidy_copy(under_way)
         os.replace(under_way, copy)
     except PapermillExecutionError as error:
@@ -170,6 +177,7 @@ def kernel_environment() -> Iterator[None]:
         "RAGAS_DO_NOT_TRACK": "true",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's, where it draws bars as text
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(min(cores, 16))),
         PROGRESS_ENV: os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else "",

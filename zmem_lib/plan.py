@@ -52,9 +52,9 @@ def training_tokens(params: Params) -> float:
     """Tokens that one step of joint training sends through the model."""
     block, question = params.z_tokens, QUESTION_TOKENS
     per_step = params.batch_tuples * (block + question + EVIDENCE_TOKENS)
-    per_step += params.batch_tuples * (block + question) * (params.question_weight > 0)
     per_step += params.batch_recite * (block + params.document_tokens) * (params.recite_weight > 0)
-    return per_step + params.batch_read * (question + 2 * EVIDENCE_TOKENS) * (params.read_weight > 0)
+    reading = (EVIDENCE_TOKENS + params.evidence_tokens) / 2  # half of the reader's lessons have a whole passage
+    return per_step + params.batch_read * (question + reading) * (params.read_weight > 0)
 
 
 def estimate_seconds(params: Params, chapter: int, flops_per_second: float) -> float:

@@ -1,0 +1,85 @@
+"""What several tests share: paths, stand-in notebooks, and one smoke run with its book for the whole session."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import nbformat
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported, so before any test module
+
+from zmem_lib.params import Params, read_params
+
+ROOT = Path(__file__).parents[1]
+STAND_IN = """import json, os, sys
+from pathlib import Path
+from zmem_lib.errors import BadInput
+from zmem_lib.params import notebook_params, params_hash
+params = notebook_params(globals())
+folder = Path(runs) / params.run
+(folder / "out_{number}.txt").write_text(f"{{sys.executable}} {{os.getpid()}}")"""
+FINISH = """manifest = {{"params_hash": params_hash(params), "inputs": {{}}, "outputs": {{}}}}
+(folder / "manifest_{number:02d}.json").write_text(json.dumps(manifest))"""
+
+
+@pytest.fixture
+def smoke_params() -> Params:
+    return read_params(ROOT / "params/smoke.yaml")
+
+
+@pytest.fixture
+def stand_ins(tmp_path: Path, smoke_params: Params) -> Callable[..., Path]:
+    """Make a folder of seven notebooks that do nothing but write one file; `cells` puts code into a chapter."""
+
+    def make(cells: dict[int, str] | None = None) -> Path:
+        from zmem_lib.plan import CHAPTERS
+
+        folder = tmp_path / "notebooks"
+        folder.mkdir(exist_ok=True)
+        for number, name in CHAPTERS.items():
+            nbformat.write(stand_in(number, name, smoke_params, (cells or {}).get(number, "1")), folder / f"{name}.ipynb")
+        return folder
+
+    return make
+
+
+def stand_in(number: int, name: str, params: Params, cell: str) -> nbformat.NotebookNode:
+    values = {"runs": "../runs", **asdict(params)}
+    parameters = nbformat.v4.new_code_cell("\n".join(f"{key} = {value!r}" for key, value in values.items()))
+    parameters.metadata["tags"] = ["parameters"]
+    sources = [STAND_IN.format(number=number), cell, FINISH.format(number=number)]
+    cells = [nbformat.v4.new_markdown_cell(f"# {name}"), parameters, *map(nbformat.v4.new_code_cell, sources)]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+
+
+def zmem(*arguments: object, **options: object) -> subprocess.CompletedProcess:
+    """Call the command line in a process of its own."""
+    command = [sys.executable, "-m", "zmem_lib.run", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=900, **options)
+
+
+@pytest.fixture(scope="session")
+def smoke_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A runs folder with one run of all seven notebooks at params/smoke.yaml."""
+    runs = tmp_path_factory.mktemp("smoke") / "runs"
+    done = zmem("run", "params/smoke.yaml", "--runs", runs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (runs / "output.txt").write_text(done.stdout + "\n--- stderr\n" + done.stderr, encoding="utf-8")
+    return runs
+
+
+@pytest.fixture(scope="session")
+def front_page(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The front page of the book: that of ZMEM_BOOK where it is set, else one that is built from the smoke run."""
+    if os.environ.get("ZMEM_BOOK"):
+        yield Path(os.environ["ZMEM_BOOK"]).resolve()
+        return
+    runs, out = request.getfixturevalue("smoke_runs"), tmp_path_factory.mktemp("book")
+    done = zmem("book", "--runs", runs, "--out", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield out / "_build/html/index.html"

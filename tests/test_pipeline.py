@@ -1,0 +1,138 @@
+"""The papermill driver, on notebooks that do nothing but write one file."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from conftest import ROOT
+
+from zmem_lib.errors import BadInput, ChapterFailed
+from zmem_lib.pipeline import read_template, run_chapters, start_over, write_params
+
+
+def test_a_run_resumes_and_executes_again(stand_ins, smoke_params, tmp_path):
+    notebooks, runs, said = stand_ins(), tmp_path / "runs", []
+    folder = run_chapters(smoke_params, runs, last=2, notebooks=notebooks, say=said.append)
+    assert folder == runs / "smoke"
+    assert [line.split(":")[0] for line in said] == ["01_corpus"] * 2 + ["02_tuples"] * 2
+    assert "about" in said[0] and "done in" in said[1]
+
+    copy = nbformat.read(folder / "01_corpus.ipynb", as_version=4)
+    assert "papermill" not in copy.metadata and not any("papermill" in cell.metadata for cell in copy.cells)
+    hidden = [cell.metadata.tags for cell in copy.cells if cell.metadata.get("tags")]
+    assert hidden == [["parameters", "hide-input"], ["injected-parameters", "hide-input"]]
+    python, first_kernel = (folder / "out_1.txt").read_text().rsplit(" ", 1)
+    assert python == sys.executable, "the kernel is another environment's"
+
+    said.clear()
+    run_chapters(smoke_params, runs, last=2, notebooks=notebooks, say=said.append)
+    assert said == ["01_corpus: finished before, skipped", "02_tuples: finished before, skipped"]
+
+    (folder / "manifest_02.json").unlink()
+    said.clear()
+    run_chapters(smoke_params, runs, last=2, notebooks=notebooks, say=said.append)
+    assert "skipped" in said[0] and "done in" in said[-1]
+
+    run_chapters(smoke_params, runs, first=1, last=1, notebooks=notebooks, say=said.append)
+    assert (folder / "out_1.txt").read_text().rsplit(" ", 1)[1] != first_kernel
+
+
+def test_from_needs_the_chapters_before_it(stand_ins, smoke_params, tmp_path):
+    with pytest.raises(BadInput, match="01_corpus .* is not finished: run without --from"):
+        run_chapters(smoke_params, tmp_path / "runs", first=3, notebooks=stand_ins(), say=str)
+
+
+def test_a_failing_cell_stops_the_run_and_keeps_the_copy(stand_ins, smoke_params, tmp_path):
+    notebooks = stand_ins({2: "seed / 0"})
+    folder = tmp_path / "runs/smoke"
+    with pytest.raises(ChapterFailed, match=r"chapter 02_tuples failed in cell \[4\]: ZeroDivisionError"):
+        run_chapters(smoke_params, tmp_path / "runs", notebooks=notebooks, say=str)
+    there = sorted(path.name for path in folder.glob("*.ipynb"))
+    assert there == ["01_corpus.ipynb", "02_tuples.failed.ipynb"]
+    assert "ZeroDivisionError" in (folder / "02_tuples.failed.ipynb").read_text()
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_bad_input_in_a_chapter_stays_bad_input(stand_ins, smoke_params, tmp_path):
+    notebooks = stand_ins({1: "raise BadInput('corpus.jsonl, line 3: no text')"})
+    with pytest.raises(BadInput, match=r"corpus.jsonl, line 3: no text \(chapter 01_corpus, cell \[4\]\)"):
+        run_chapters(smoke_params, tmp_path / "runs", notebooks=notebooks, say=str)
+
+
+@pytest.mark.parametrize(
+    ("tags", "source", "sentence"),
+    [
+        ([], "seed = 1\nruns = 'r'", "has 0 cells tagged 'parameters'"),
+        (["parameters"], "seed = 1", "differs from params.py in runs"),
+        (["parameters"], "seed = 1\nruns = 'r'\nsead = 2", "differs from params.py in sead"),
+    ],
+)
+def test_a_template_must_take_what_is_injected(tags, source, sentence, tmp_path):
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": tags})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    with pytest.raises(BadInput, match=sentence):
+        read_template(tmp_path / "a.ipynb", {"seed", "runs"})
+
+
+def test_a_folder_of_other_parameters_is_refused(smoke_params, tmp_path):
+    write_params(smoke_params, tmp_path / "smoke")
+    write_params(smoke_params, tmp_path / "smoke")
+    other = replace(smoke_params, seed=7, n_documents=25)
+    with pytest.raises(BadInput, match=r"n_documents \(24 there, 25 now\)") as refusal:
+        write_params(other, tmp_path / "smoke")
+    assert "seed" in str(refusal.value) and "--start-over" in str(refusal.value)
+    start_over(tmp_path / "smoke", say=str)
+    write_params(other, tmp_path / "smoke")
+
+
+def test_start_over_removes_runs_only(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/chapter.txt").write_text("mine")
+    with pytest.raises(BadInput, match="not the folder of a run"):
+        start_over(tmp_path / "thesis", say=str)
+    assert (tmp_path / "thesis/chapter.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_stopped_run_leaves_no_kernel_and_resumes(number, code, stand_ins, tmp_path):
+    runs = tmp_path / "runs"
+    notebooks = stand_ins({2: "import time\nif not (folder / 'go').exists(): time.sleep(300)"})
+    command = [sys.executable, "-m", "zmem_lib.run", "run", "params/smoke.yaml", "--to", "02"]
+    command += ["--runs", str(runs), "--notebooks", str(notebooks)]
+    driver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    kernel = wait_for_pid(runs / "smoke/out_2.txt")
+    driver.send_signal(number)
+    _, errors = driver.communicate(timeout=60)
+    assert driver.returncode == code
+    assert "Traceback" not in errors
+    if number == signal.SIGINT:
+        assert errors.strip() == "zmem: stopped; give the same command again to resume where it was"
+    assert gone(kernel), "the kernel outlived its driver"
+    assert not (runs / "smoke/02_tuples.ipynb").exists()
+    (runs / "smoke/go").touch()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "01_corpus: finished before, skipped" in done.stdout
+
+
+def wait_for_pid(path: Path) -> int:
+    for _ in range(1200):
+        if path.is_file() and (text := path.read_text()):
+            return int(text.rsplit(" ", 1)[1])
+        time.sleep(0.1)
+    raise AssertionError(f"{path} was not written")
+
+
+def gone(pid: int) -> bool:
+    for _ in range(100):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    return False
