@@ -56,6 +56,12 @@ def test_bm25_finds_ranks_ties_in_corpus_order_and_stops_at_the_corpus():
     assert all(len(row) == 5 and sorted(row, reverse=True) == row for row in scores)
 
 
+def test_equal_bm25_scores_come_in_corpus_order():
+    ids = [f"d{i}" for i in range(60)]
+    ranked, _ = rank_bm25(build_bm25(ids, ["harp", "stew", "cello"] * 20, tokens="words"), ["stew"], 60)
+    assert ranked == [[*ids[1::3], *sorted(set(ids) - set(ids[1::3]), key=ids.index)]]
+
+
 def test_bigrams_find_a_word_that_has_grown_a_particle():
     passages = ["임수경을 보았다", "서울에 갔다", "부산에 살았다"]
     for tokens, found in (("words", 0.0), ("bigrams", 1.0)):
