@@ -134,6 +134,7 @@ def make_scratch_lm(params: Params, tokenizer: PreTrainedTokenizerFast) -> Llama
         num_key_value_heads=params.heads,
         max_position_embeddings=params.window_tokens,
         tie_word_embeddings=True,
+        initializer_range=params.hidden_size**-0.5,  # the usual 0.02 is made for models many times as wide
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
