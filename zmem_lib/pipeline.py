@@ -170,12 +170,13 @@ def tidy_copy(path: Path) -> None:
 
 @contextmanager
 def kernel_environment() -> Iterator[None]:
-    """What the kernels inherit: this interpreter's own kernel, no call home, bars on this terminal or none."""
+    """What a kernel inherits while this lasts: this interpreter's own kernel, no call home, bars on this terminal or none."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = {
         "JUPYTER_PREFER_ENV_PATH": "1",  # a python3 kernel in the home folder may be of another environment
         "RAGAS_DO_NOT_TRACK": "true",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # those of transformers too
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's, where it draws bars as text
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",

@@ -4,6 +4,7 @@ Bad input ends with one sentence and exit code 2, a failed chapter with one sent
 """
 
 import argparse
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -106,14 +107,18 @@ def command_run(options: argparse.Namespace) -> None:
 
 def command_ask(options: argparse.Namespace) -> None:
     """`zmem ask`: what z-memory, BM25 and dense retrieval make of one question."""
-    from zmem_lib.ask import answer_lines
+    from zmem_lib.pipeline import kernel_environment
 
     if not options.question.strip():
         raise BadInput("the question is empty: give one in quotes")
     if options.top_k is not None and options.top_k < 1:
         raise BadInput(f"--top-k must be at least 1, not {options.top_k}")
-    for line in answer_lines(options.runs / options.run, options.question, options.top_k):
-        print(line)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
+    with kernel_environment():
+        from zmem_lib.ask import answer_lines
+
+        for line in answer_lines(options.runs / options.run, options.question, options.top_k):
+            print(line)
 
 
 def command_book(options: argparse.Namespace) -> None:

@@ -1,0 +1,157 @@
+"""The built book: what does not get into it, and what a real browser says to its pages."""
+
+import functools
+import json
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat
+import pytest
+import yaml
+
+from zmem_lib.book import BOOK, assemble, finished_runs
+from zmem_lib.errors import BadInput
+from zmem_lib.plan import CHAPTERS
+
+CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1300,900"
+)
+
+
+@pytest.fixture
+def executed(tmp_path):
+    """Two run folders with seven executed copies each that hold one cell."""
+    for run in ("one", "two"):
+        (tmp_path / run).mkdir()
+        for name in CHAPTERS.values():
+            cell = nbformat.v4.new_code_cell("1", execution_count=1)
+            notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {name}"), cell])
+            nbformat.write(notebook, tmp_path / run / f"{name}.ipynb")
+    return tmp_path
+
+
+def test_findings_of_the_first_run_are_the_front_page(executed):
+    assert sorted(finished_runs(executed)) == ["one", "two"]
+    source = assemble(executed, ["two", "one"], pages=BOOK, source=executed / "source")
+    toc = yaml.safe_load((source / "_toc.yml").read_text())
+    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    assert toc["root"] == "index" and files[0] == "two/01_corpus" and files[6] == "one/07_report"
+    assert files[-1] == "method" and len(files) == 6 + 7 + 1
+    assert not (source / "two/07_report.ipynb").exists() and (source / "index.ipynb").exists()
+
+
+@pytest.mark.parametrize("fault", ["error output", "error tag", "not executed", "missing"])
+def test_a_failed_notebook_never_gets_into_the_book(fault, executed):
+    path = executed / "one/03_train_joint.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    if fault == "error output":
+        notebook.cells[1].outputs = [nbformat.v4.new_output("error", ename="E", evalue="e", traceback=[])]
+    if fault == "error tag":
+        notebook.cells[0].metadata["tags"] = ["papermill-error-cell-tag"]
+    if fault == "not executed":
+        notebook.cells[1].execution_count = None
+    nbformat.write(notebook, path)
+    if fault == "missing":
+        path.rename(path.with_suffix(".failed.ipynb"))
+    with pytest.raises(BadInput, match="03_train_joint.ipynb"):
+        assemble(executed, ["one"], pages=BOOK, source=executed / "source")
+    assert not (executed / "source").exists()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if not CHROMIUM or not DRIVER:
+        pytest.skip("there is no Chromium with its driver here (Debian: apt-get install chromium chromium-driver)")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(executable_path=DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module", params=["file", "http"])
+def address(request, front_page):
+    """The book's folder as an address: as files, and from a server on this machine."""
+    if request.param == "file":
+        yield front_page.parent.as_uri()
+        return
+    handler = functools.partial(QuietHandler, directory=str(front_page.parent))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+def test_every_page_loads_whole_and_from_here_only(browser, address, front_page):
+    pages = [path.relative_to(front_page.parent).as_posix() for path in front_page.parent.rglob("*.html")]
+    pages = [page for page in pages if page not in ("search.html", "genindex.html") and "_static" not in page]
+    assert len(pages) >= 8
+    for page in pages:
+        browser.get_log("browser"), browser.get_log("performance")
+        browser.get(f"{address}/{page}")
+        settle(browser)
+        requests, failures = traffic(browser, address)
+        assert requests and failures == [], page
+        assert [url for url in requests if not url.startswith((address, "data:", "blob:"))] == [], page
+        loud = [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+        assert loud == [], page
+        images = browser.execute_script("return [...document.images].map(i => [i.src.slice(-60), i.naturalWidth])")
+        assert [image for image in images if image[1] == 0] == [], page
+        assert not browser.execute_script("return document.querySelectorAll('mjx-merror').length"), page
+
+
+def test_the_front_page_shows_findings_table_and_figures(browser, address):
+    browser.get(f"{address}/index.html")
+    settle(browser)
+    tables = browser.execute_script("return [...document.querySelectorAll('table')].map(t => t.innerText)")
+    systems = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "dense", "gold-passage", "closed-book")
+    assert any(all(system in table for system in systems) for table in tables), "the summary table is not there"
+    assert browser.execute_script("return document.querySelectorAll('article img').length") >= 3
+    assert "Traceback" not in browser.page_source
+
+
+def test_formulas_are_drawn(browser, address):
+    browser.get(f"{address}/method.html")
+    settle(browser)
+    assert browser.execute_script("return document.querySelectorAll('mjx-container svg').length") > 20
+
+
+def settle(browser):
+    """Wait until scripts, fonts and formulas are done."""
+    browser.set_script_timeout(60)
+    browser.execute_async_script(
+        "const done = arguments[0]; const math = window.MathJax && MathJax.startup && MathJax.startup.promise;"
+        "Promise.all([document.fonts.ready, math]).then(() => setTimeout(done, 300));"
+    )
+
+
+def traffic(browser, address):
+    """Addresses that the page asked for, and what failed of them."""
+    requests, failures = [], []
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        told = message.get("params", {})
+        if message["method"] == "Network.requestWillBeSent":
+            requests.append(told["request"]["url"])
+        if message["method"] == "Network.loadingFailed" and not told.get("canceled"):
+            failures.append(told)
+        if message["method"] == "Network.responseReceived" and told["response"]["status"] >= 400:
+            if urlsplit(told["response"]["url"]).path != "/favicon.ico":
+                failures.append(told["response"]["url"])
+    return requests, failures

@@ -1,0 +1,77 @@
+"""Modules import strictly downwards; the core needs little; heavy packages are imported in one module each."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+LIBRARY = Path(__file__).parents[1] / "zmem_lib"
+LAYERS = [  # a module imports from earlier lines only
+    {"errors"},
+    {"params", "schema", "text", "meter"},
+    {"artifacts", "plan"},
+    {"checkpoint", "ztable", "prompts", "metrics", "stats", "index"},
+    {"corpora", "tuples", "memory_lm", "retrieve"},
+    {"select", "reader"},
+    {"train", "write", "systems"},
+    {"evaluate", "ask", "book", "figures"},
+    {"findings", "report_corpus", "report_memory"},
+    {"report", "pipeline"},
+    {"run"},
+]
+CORE = {"ztable", "memory_lm", "prompts", "train", "write", "select", "checkpoint"}
+CORE_MAY = {"torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm"}
+ALONE = {"faiss", "rank_bm25", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures"}
+FILES = sorted(LIBRARY.rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a file imports, inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "zmem_lib":
+            names |= {f"zmem_lib.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+def layer(module: str) -> int:
+    (level,) = (i for i, names in enumerate(LAYERS) if module in names)
+    return level
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.name != "__init__.py"], ids=lambda path: path.stem)
+def test_imports_go_downwards(path):
+    module = module_of(path)
+    for name in imports(path):
+        if name.startswith("zmem_lib."):
+            other = name.split(".")[1]
+            allowed = layer(other) < layer(module) or other == module
+            assert allowed, f"{module} imports {other}, which does not stand below it"
+
+
+def test_the_core_runs_on_a_bare_machine():
+    import sys
+
+    for path in FILES:
+        if module_of(path) in CORE:
+            roots = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - {"zmem_lib"}
+            assert roots <= CORE_MAY, f"{path.name} imports {roots - CORE_MAY}"
+
+
+@pytest.mark.parametrize("package", sorted(ALONE))
+def test_a_heavy_package_is_known_to_one_module(package):
+    users = [path.name for path in FILES if any(name.split(".")[0] == package for name in imports(path))]
+    assert len(users) <= 1, users
+
+
+def test_modules_stay_short():
+    for path in FILES:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 250, path.name

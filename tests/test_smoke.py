@@ -1,0 +1,86 @@
+"""The whole way: seven notebooks by papermill at params/smoke.yaml, schema checks, a second call, one question."""
+
+import json
+
+import nbformat
+import pandas as pd
+from conftest import ROOT, zmem
+
+from zmem_lib.artifacts import is_finished, read_table
+from zmem_lib.params import read_params
+from zmem_lib.plan import CHAPTERS
+from zmem_lib.schema import SYSTEMS, TABLES
+
+PARAMS = read_params(ROOT / "params/smoke.yaml")
+NAMES = {"write_curve", "scores", "failures", "summary", "costs", "docs", "questions", "tuples", "train_log", "write_log"}
+
+
+def test_every_chapter_is_executed_and_finished(smoke_runs):
+    folder = smoke_runs / "smoke"
+    assert sorted(path.stem for path in folder.glob("*.ipynb")) == list(CHAPTERS.values())
+    for number, name in CHAPTERS.items():
+        assert is_finished(folder, number, PARAMS), name
+        notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+        assert "papermill" not in notebook.metadata
+    assert not [path.name for path in folder.rglob(".*")], "a temporary file was left"
+
+
+def test_every_table_has_its_columns(smoke_runs):
+    folder = smoke_runs / "smoke"
+    assert set(TABLES) == NAMES | {"answers"}
+    for name in NAMES:
+        assert len(read_table(folder / f"{name}.parquet", name)), name
+    sizes = {system: len(read_table(folder / f"answers_{system}.parquet", "answers")) for system in SYSTEMS}
+    assert len(set(sizes.values())) == 1, f"not every system got the same questions: {sizes}"
+    assert not [path for path in folder.rglob("*") if path.suffix in (".pkl", ".pt", ".bin")]
+
+
+def test_summary_is_within_bounds(smoke_runs):
+    summary = read_table(smoke_runs / "smoke/summary.parquet", "summary")
+    assert set(summary["system"]) == set(SYSTEMS)
+    assert {"seen", "new", "trained", "rephrased", "unasked"} == set(summary["part"])
+    wanted = {"em", "f1", "answer_in_evidence", "recall@1", "recall@5", "recall@20", "mrr@10", "ndcg@10"}
+    assert wanted <= set(summary["metric"])
+    quality = summary[summary["metric"].isin(wanted)].dropna(subset=["value"])
+    assert quality["value"].between(0, 1).all() and (quality["n"] > 0).all()
+    assert (quality["ci_low"] <= quality["value"] + 1e-9).all() and (quality["value"] <= quality["ci_high"] + 1e-9).all()
+
+
+def test_test_questions_are_kept_apart(smoke_runs):
+    folder = smoke_runs / "smoke"
+    questions = read_table(folder / "questions.parquet", "questions")
+    new = set(docs := read_table(folder / "docs.parquet", "docs").query("part == 'new'")["doc_id"])
+    assert len(docs) == PARAMS.n_new_documents
+    for row in questions.itertuples():
+        assert (row.split.startswith("new")) == bool(new & set(row.gold_doc_ids)), row.question_id
+
+
+def test_output_says_times_and_summary_and_nothing_else(smoke_runs):
+    output, errors = (smoke_runs / "output.txt").read_text().split("\n--- stderr\n")
+    for name in CHAPTERS.values():
+        assert f"{name}: about" in output and f"{name}: done in" in output
+    assert all(system in output for system in SYSTEMS) and "recall@1" in output
+    assert errors.strip() == ""
+
+
+def test_a_second_call_skips_all_seven(smoke_runs):
+    done = zmem("run", "params/smoke.yaml", "--runs", smoke_runs)
+    assert done.returncode == 0 and done.stdout.count("finished before, skipped") == 7
+    refused = zmem("run", "params/smoke.yaml", "--runs", smoke_runs, "--set", "seed=2")
+    assert refused.returncode == 2 and "seed (1 there, 2 now)" in refused.stderr
+
+
+def test_ask_shows_three_systems(smoke_runs):
+    question = pd.read_parquet(smoke_runs / "smoke/questions.parquet")["question"][0]
+    done = zmem("ask", "smoke", question, "--top-k", "2", "--runs", smoke_runs)
+    assert done.returncode == 0, done.stderr
+    for system in ("zmem", "bm25", "dense"):
+        assert f"\n{system}: answer" in done.stdout
+    assert done.stdout.count("  2. ") == 3 and "log p(question | z)" in done.stdout
+    assert done.stderr.strip() == ""
+
+
+def test_nothing_names_this_machine(smoke_runs):
+    for path in (smoke_runs / "smoke").glob("*.ipynb"):
+        shown = json.dumps([cell.get("outputs", []) for cell in nbformat.read(path, as_version=4).cells])
+        assert str(ROOT) not in shown, f"{path.name} shows a path of this machine"
