@@ -81,7 +81,7 @@ def write_quality(write_curve: pd.DataFrame) -> Figure:
         left.plot(curve["step"], curve["value"], color=colour, marker="o", markersize=3, label=f"start: {start}")
         left.fill_between(curve["step"], curve["ci_low"], curve["ci_high"], color=colour, alpha=0.18, linewidth=0)
         right.plot(curve["step"], curve["recite_nll"], color=colour, marker="o", markersize=3)
-    left.set(xlabel="writing step", ylabel="answer in evidence (share, oracle z)", ylim=(0, 1.02))
+    left.set(xlabel="writing step", ylabel="answer in evidence (share, oracle z)", ylim=(-0.02, 1.02))
     right.set(xlabel="writing step", ylabel="recite loss (nats per token)")
     for axis in (left, right):
         _step_axis(axis, write_curve["step"])
@@ -170,6 +170,7 @@ def _step_axis(axis: Axes, steps: pd.Series) -> None:
     shown = sorted({step for step in steps if str(step).rstrip("0") in ("", "1", "2", "5")} | {steps.max()})
     axis.set_xticks(shown, [f"{step}" for step in shown])
     axis.minorticks_off()
+    axis.set_xlim(-0.2, 1.25 * max(shown))
 
 
 def _whiskers(axis: Axes, at: list[float], rows: pd.DataFrame, colour: str = "#222222") -> None:

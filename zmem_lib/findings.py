@@ -4,7 +4,7 @@ A difference of two systems is told from the paired bootstrap interval over the 
 where the interval leaves out 0. A result that is bad for z-memory is said like one that is good.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,7 @@ from IPython.display import Markdown
 
 from zmem_lib.figures import FAILURES, in_order
 from zmem_lib.params import Params
-from zmem_lib.schema import SYSTEMS
+from zmem_lib.schema import PARTS, SYSTEMS
 from zmem_lib.stats import Estimate, paired_difference
 
 NAMES = {
@@ -23,18 +23,23 @@ RIVALS = ("bm25", "dense")
 PARTS_SAID = {"seen": "seen documents", "new": "new documents"}
 
 
-def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
-    """Sentences in Markdown, the verdict first; what a run has no table rows for is left out.
+def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, list[str]]:
+    """Sentences in Markdown by section of the page; what a run has no table rows for is left out.
 
     `tables` holds summary, scores, failures, costs and write_curve.
     """
     summary, scores = tables["summary"], tables["scores"]
-    sentences = [in_short(summary, scores, params)]
-    for part in PARTS_SAID:
-        sentences += [compare(summary, scores, part, params), evidence(summary, part), choosing(summary, part)]
-        sentences += [controls(summary, scores, part, params), failing(tables["failures"], part)]
-    sentences += [fit(summary), writing(tables["write_curve"]), costing(tables["costs"])]
-    return [sentence for sentence in sentences if sentence]
+    sections = {
+        "short": [in_short(summary, scores, params), held(summary)],
+        "answers": [compare(summary, scores, part, params) for part in PARTS_SAID],
+        "evidence": [evidence(summary, part) for part in PARTS_SAID],
+        "choosing": [choosing(summary, part) for part in PARTS_SAID],
+        "failures": [failing(tables["failures"], part) for part in PARTS_SAID],
+        "writing": [writing(tables["write_curve"])],
+        "costs": [costing(tables["costs"])],
+        "controls": [controls(summary, scores, part, params) for part in PARTS_SAID],
+    }
+    return {name: [sentence for sentence in sentences if sentence] for name, sentences in sections.items()}
 
 
 def setting(docs: pd.DataFrame, questions: pd.DataFrame, params: Params) -> str:
@@ -49,11 +54,11 @@ def setting(docs: pd.DataFrame, questions: pd.DataFrame, params: Params) -> str:
     )
 
 
-def page(tables: Mapping[str, pd.DataFrame], sentences: Sequence[str], params: Params) -> dict[str, Any]:
+def page(tables: Mapping[str, pd.DataFrame], sections: Mapping[str, list[str]], params: Params) -> dict[str, Any]:
     """What report.json holds: parameters, sentences, the rows of summary and costs (null where there is no value)."""
     rows = {name: tables[name].astype(object).where(tables[name].notna(), None) for name in ("summary", "costs")}
     figures = {name: table.to_dict("records") for name, table in rows.items()}
-    return {"params": asdict(params), "findings": list(sentences), **figures}
+    return {"params": asdict(params), "findings": dict(sections), **figures}
 
 
 def evaluation_finding(summary: pd.DataFrame, seconds: float) -> Markdown:
@@ -73,7 +78,7 @@ def in_short(summary: pd.DataFrame, scores: pd.DataFrame, params: Params) -> str
             gap = difference(scores, part, "em", ("zmem", rival), params)
             shares = f"{found['zmem'].value:.2f} against {found[rival].value:.2f}"
             said.append(f"on {name} z-memory is {verdict(gap)} {NAMES[rival]} ({shares} of the answers exact)")
-    return f"**In short.** {sentence('; '.join(said))}" if said else ""
+    return f"**Against retrieval.** {sentence('; '.join(said))}" if said else ""
 
 
 def compare(summary: pd.DataFrame, scores: pd.DataFrame, part: str, params: Params) -> str:
@@ -87,10 +92,11 @@ def compare(summary: pd.DataFrame, scores: pd.DataFrame, part: str, params: Para
         if rival != "zmem":
             gap = difference(scores, part, "em", ("zmem", rival), params)
             verdicts.append(f"{verdict(gap)} {NAMES[rival]} (difference {spoken(gap, sign=True)})")
-    best = max(found, key=lambda system: found[system].value)
+    most = max(one.value for one in found.values())
+    best = " and ".join(NAMES[system] for system, one in found.items() if one.value == most)
     return (
-        f"**Answers, {PARTS_SAID[part]}** (n = {found['zmem'].n}). Exact answers: {said}. The highest is "
-        f"{NAMES[best]}. z-memory is {' and '.join(verdicts)}."
+        f"**Answers, {PARTS_SAID[part]}** (n = {found['zmem'].n}). Exact answers: {said}. Most right: {best}. "
+        f"z-memory is {' and '.join(verdicts)}."
     )
 
 
@@ -147,13 +153,13 @@ def failing(failures: pd.DataFrame, part: str) -> str:
     return f"**Where z-memory fails, {PARTS_SAID[part]}** (n = {len(kinds)}). {sentence(said)}"
 
 
-def fit(summary: pd.DataFrame) -> str:
-    """How well the memory holds the questions that it was trained on."""
-    found = values_of(summary, "trained", "answer_in_evidence", ("zmem-oracle",))
-    return "".join(
-        f"**Fit.** On training questions (n = {one.n}) the right z writes the answer for {spoken(one)} of them."
-        for one in found.values()
-    )
+def held(summary: pd.DataFrame) -> str:
+    """What the memory holds, the right z given: of the questions trained on, and of those that were not."""
+    found = {part: values_of(summary, part, "answer_in_evidence", ("zmem-oracle",)) for part in PARTS}
+    said = [f"{spoken(one)} of the {part} questions" for part in PARTS for one in found[part].values()]
+    if not said:
+        return ""
+    return f"**What the memory holds.** Given the right z, the model writes the answer for {', '.join(said)}."
 
 
 def writing(write_curve: pd.DataFrame) -> str:
@@ -175,7 +181,7 @@ def costing(costs: pd.DataFrame) -> str:
     rows = costs.set_index("system")
     said = [
         f"{NAMES[system]} stores {rows.at[system, 'bytes_stored'] / 1e6:.2f} MB, is built in "
-        f"{rows.at[system, 'build_seconds']:.0f} s and answers a question in "
+        f"{rows.at[system, 'build_seconds']:.1f} s and answers a question in "
         f"{rows.at[system, 'seconds_per_question']:.3f} s"
         for system in ("zmem", *RIVALS)
         if system in rows.index
@@ -206,7 +212,7 @@ def side(gap: Estimate) -> int:
 
 def verdict(gap: Estimate) -> str:
     """The difference in words, to be followed by the other system's name."""
-    return {1: "better than", -1: "worse than", 0: "not to be told apart from"}[side(gap)]
+    return {1: "better than", -1: "worse than", 0: "indistinguishable from"}[side(gap)]
 
 
 def spoken(one: Estimate | pd.Series, sign: bool = False) -> str:

@@ -35,12 +35,13 @@ __all__ = [
 ]  # fmt: skip
 
 COMPARED = ("zmem", "bm25", "dense")  # systems that must find the document themselves
-MAIN_METRICS = ("em", "f1", "answer_in_evidence", "evidence_tokens", "recall@1", "recall@5", "mrr@10", "ndcg@10")
+MAIN_METRICS = ("em", "f1", "answer_in_evidence", "evidence_tokens", "recall@1", "mrr@10", "ndcg@10")
 RAGAS_METRICS = (*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS)
 TEXT_METRICS = ("em", "f1", "answer_in_evidence", "recall@1")
 TABLE_CSS = [
     {"selector": "caption", "props": "caption-side: top; text-align: left; padding-bottom: .4em"},
-    {"selector": "th, td", "props": "padding: .25em .6em; text-align: right; vertical-align: top"},
+    {"selector": "th, td", "props": "padding: .25em .35em; text-align: right; vertical-align: top"},
+    {"selector": "small", "props": "font-size: .8em; font-weight: normal; white-space: nowrap"},
     {"selector": "th.row_heading, td.text", "props": "text-align: left"},
 ]
 
@@ -133,7 +134,8 @@ def failure_examples(
         }
     )
     styled = _styled(table, f"Examples of {system}.", f"examples-{system}", escape="html")
-    return styled.set_properties(**{"text-align": "left"}).hide(axis="index")
+    left = [{"selector": "th, td", "props": "text-align: left"}]
+    return styled.set_table_styles(left, overwrite=False).hide(axis="index")
 
 
 def examples_or_counts(failures: pd.DataFrame, questions: pd.DataFrame, folder: Path, params: Params) -> Styler:
@@ -156,10 +158,10 @@ def save_figure(figure: Figure, path: Path) -> Figure:
 
 
 def missing_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """How many values of each metric are NaN, of how many, over all systems and parts; only metrics that have any."""
+    """How many values of a metric are NaN, of how many, in all systems and parts: of ragas, and of others with any."""
     by_metric = scores["value"].isna().groupby(scores["metric"], sort=False)
     counts = by_metric.agg(missing="sum", of="size")
-    return counts[counts["missing"] > 0]
+    return counts[(counts["missing"] > 0) | counts.index.isin(RAGAS_METRICS)]
 
 
 def summary_text(summary: pd.DataFrame) -> str:
