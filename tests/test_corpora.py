@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zmem_lib.corpora import LEAKED, load_corpus
-from zmem_lib.corpora.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS, MENTOR
+from zmem_lib.corpora.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
 from zmem_lib.corpora.synthetic import generate
 from zmem_lib.errors import BadInput
 from zmem_lib.params import read_params
@@ -49,13 +49,6 @@ def test_synthetic_names_are_unique_whole_and_shared_in_halves(biographies):
     assert all(title in text for title, text in zip(titles, biographies[0]["text"], strict=True))
 
 
-def test_synthetic_mentors_are_other_people_of_the_corpus(biographies):
-    docs, _ = biographies
-    names = set(docs["title"])
-    for title, text in zip(docs["title"], docs["text"], strict=True):
-        assert len({name for name in names - {title} if re.search(rf"\b{name}\b", text)}) == 1
-
-
 def test_each_kind_of_question_tests_one_generalisation(biographies):
     docs, questions = biographies
     questions = questions.assign(doc_id=questions["gold_doc_ids"].str[0])
@@ -70,7 +63,7 @@ def test_each_kind_of_question_tests_one_generalisation(biographies):
     for _, mine in questions[questions["split"].isin(["train", "dev", "test"])].groupby("doc_id"):
         asked = set(mine.loc[mine["split"] == "train", "evidence"])
         held_out = mine[mine["split"] != "train"]
-        assert len(asked) == 5 and held_out["evidence"].is_unique and len(held_out) == 6
+        assert len(asked) == 4 and held_out["evidence"].is_unique and len(held_out) == 6
         assert set(held_out.loc[held_out["kind"] == "rephrased", "evidence"]) < asked
         assert set(held_out.loc[held_out["kind"] == "unasked", "evidence"]).isdisjoint(asked)
 
@@ -89,8 +82,8 @@ def test_rephrased_questions_are_built_of_words_that_training_questions_contain(
 
 
 def test_every_attribute_has_the_values_and_phrasings_that_chapter_one_states():
-    for name, about in ATTRIBUTES.items():
-        assert name == MENTOR or len(set(about.values)) >= 15
+    for about in ATTRIBUTES.values():
+        assert len(set(about.values)) >= 15
         assert len(about.sentences) >= 3 and [len(about.train), len(about.dev), len(about.test)] == [5, 1, 2]
     values = [value for about in ATTRIBUTES.values() for value in about.values]
     assert len(set(values)) == len(values)

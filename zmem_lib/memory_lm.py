@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -55,6 +54,8 @@ def make_memory_lm(params: Params, texts: Iterable[str]) -> MemoryLM:
     if params.lm == "scratch":
         tokenizer = train_tokenizer(texts, params.vocab_size)
         return _wrap(make_scratch_lm(params, tokenizer), tokenizer, params)
+    from peft import LoraConfig, get_peft_model  # imports bitsandbytes, which a model made here does not need
+
     tokenizer = AutoTokenizer.from_pretrained(_reachable(params.lm))
     lm = AutoModelForCausalLM.from_pretrained(params.lm, dtype=torch.float32)
     torch.manual_seed(params.seed)
@@ -70,6 +71,8 @@ def load_memory_lm(folder: Path, params: Params) -> MemoryLM:
             str(folder), dtype=torch.float32, attn_implementation=SCRATCH_ATTENTION
         )
     else:
+        from peft import PeftModel
+
         base = AutoModelForCausalLM.from_pretrained(_reachable(params.lm), dtype=torch.float32)
         lm = PeftModel.from_pretrained(base, str(folder))
     memory_lm = _wrap(lm, tokenizer, params)

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from peft import PeftModel
-
 from zmem_lib.memory_lm import MemoryLM, generate_all
 from zmem_lib.params import Params
 
@@ -28,7 +26,7 @@ def read(memory_lm: MemoryLM, questions: Sequence[str], items: Sequence[list[str
     """Answer each question from its evidence items, each cut to `evidence_tokens`."""
     prompts = memory_lm.prompts
     readings = [prompts.reading(q, e, params.evidence_tokens) for q, e in zip(questions, items, strict=True)]
-    adapter_off = memory_lm.lm.disable_adapter() if isinstance(memory_lm.lm, PeftModel) else nullcontext()
+    adapter_off = memory_lm.lm.disable_adapter() if params.lm != "scratch" else nullcontext()
     with adapter_off:
         output = generate_all(memory_lm, None, readings, max_tokens=params.answer_tokens, batch=params.batch_answers)
     return Readings(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from pandas.api.typing import SeriesGroupBy
 
 from zmem_lib.corpora import LEAKED
-from zmem_lib.corpora.phrasings import ATTRIBUTES, MENTOR
+from zmem_lib.corpora.phrasings import ATTRIBUTES
 from zmem_lib.figures import CYCLE, new_figure
 from zmem_lib.metrics import answer_in_evidence
 from zmem_lib.params import Params
@@ -90,9 +90,8 @@ def chance_table(docs: pd.DataFrame, params: Params) -> pd.DataFrame | Markdown:
     """Synthetic: per attribute the number of values and the chance of guessing one; else a sentence."""
     if params.corpus != "synthetic":
         return Markdown("Chance is not known for this corpus: its answers come from no list. `closed-book` stands in.")
-    sizes = {name: len(about.values) or len(docs) - 1 for name, about in ATTRIBUTES.items()}
+    sizes = {name: len(about.values) for name, about in ATTRIBUTES.items()}
     table = pd.DataFrame({"values": sizes, "chance": {name: f"{1 / size:.3f}" for name, size in sizes.items()}})
-    table["value is"] = ["the name of another person" if name == MENTOR else "one word" for name in sizes]
     return table.rename_axis("attribute")
 
 
@@ -104,8 +103,7 @@ def names_finding(docs: pd.DataFrame, params: Params) -> Markdown:
     shared = [name.map(name.value_counts()).mean() - 1 for name in (first, last)]
     return Markdown(
         f"All {docs['title'].nunique():,} full names are different, but on average {shared[0]:.1f} others share a "
-        f"person's first name and {shared[1]:.1f} the last name, and every document also holds the full name of "
-        "another person: the mentor."
+        f"person's first name and {shared[1]:.1f} the last name."
     )
 
 

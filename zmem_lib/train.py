@@ -22,8 +22,8 @@ from zmem_lib.artifacts import progress
 from zmem_lib.checkpoint import load_checkpoint, save_checkpoint
 from zmem_lib.memory_lm import MemoryLM, token_nll
 from zmem_lib.params import Params, params_hash
-from zmem_lib.prompts import TERMS, Row
-from zmem_lib.text import passage
+from zmem_lib.prompts import TERMS, Prompts, Row
+from zmem_lib.text import passage, sentence_spans
 from zmem_lib.ztable import ZTable
 
 WARM_UP = 0.05  # of the steps
@@ -31,6 +31,7 @@ LAST_LR = 0.05  # of the learning rate, where the cosine ends
 CLIP = 1.0
 LOG_EVERY = 0.02  # of the steps
 DEV_TUPLES = 96
+RECITE_WHOLE = 0.5  # of the recitations begin at the document's start
 READ_NOTHING = 0.1  # of the reader's lessons have no evidence: the closed-book control
 READ_SENTENCE = 0.4  # have single sentences, as z-memory writes; the rest have whole passages
 
@@ -44,7 +45,7 @@ class Lessons:
     tuple_index: np.ndarray
     dev_rows: list[Row]
     dev_index: np.ndarray
-    recite_rows: list[Row]
+    recite_rows: list[list[Row]]  # per document: from its start, then from each later sentence on
     tuples: pd.DataFrame
     passages: list[str]
 
@@ -62,7 +63,7 @@ def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, 
         train.doc_id.map(row_of).to_numpy(),
         [prompts.evidence(q, e, params.evidence_tokens) for q, e in zip(dev.question, dev.evidence, strict=True)],
         dev.doc_id.map(row_of).to_numpy(),
-        [prompts.recite(text, params.document_tokens) for text in passages],
+        [recitations(prompts, text, params.document_tokens) for text in passages],
         train,
         passages,
     )
@@ -120,10 +121,21 @@ def batches(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[tuple[list
     chosen = [([lessons.tuple_rows[i] for i in picked], lessons.tuple_index[picked])]
     if params.recite_weight:
         picked = batch_indices(len(lessons.recite_rows), params.batch_recite, step=step, seed=params.seed + 1)
-        chosen.append(([lessons.recite_rows[i] for i in picked], picked))
+        rng = np.random.default_rng((params.seed, step, 1))
+        chosen.append(([recitation(lessons.recite_rows[i], rng) for i in picked], picked))
     if params.read_weight and params.lm == "scratch" and params.train_lm:
         chosen.append((reading_rows(memory_lm, lessons, step), None))
     return chosen
+
+
+def recitations(prompts: Prompts, text: str, limit: int) -> list[Row]:
+    """A document recited from its start, and from each later sentence on."""
+    return [prompts.recite(text[start:], limit) for start, _ in sentence_spans(text)]
+
+
+def recitation(rows: list[Row], rng: np.random.Generator) -> Row:
+    """Half of the time the whole document, else from a sentence drawn at random: each fact without what precedes it."""
+    return rows[0] if rng.random() < RECITE_WHOLE else rows[rng.integers(len(rows))]
 
 
 def reading_rows(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[Row]:

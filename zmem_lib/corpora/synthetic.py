@@ -1,12 +1,11 @@
 """The embedded default corpus: short biographies of people who do not exist, and questions about them.
 
-One document per person: eight sentences in random order, one per attribute, each in one of three phrasings. First
+One document per person: seven sentences in random order, one per attribute, each in one of three phrasings. First
 and last names are drawn from pools of about twice the square root of the number of people, so that a full name is
-unique while each of its halves is shared by several people; and the attribute "mentor" names another person of the
-corpus, so that a full name also occurs in other people's documents.
+unique while each of its halves is shared by several people.
 
 Questions about a seen document isolate one generalisation each:
-- train: five of the eight attributes, each in two of the five training phrasings;
+- train: four of the seven attributes, each in two of the five training phrasings;
 - rephrased (dev, test): an attribute that was asked in training, in a phrasing that no training question uses, built
   of words that the training questions as a whole contain (a model trained from scratch knows no others);
 - unasked (dev, test): an attribute that was never asked of this document, in a training phrasing.
@@ -20,11 +19,11 @@ from typing import Any
 
 import pandas as pd
 
-from zmem_lib.corpora.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS, MENTOR
+from zmem_lib.corpora.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params
 
-N_ASKED = 5  # attributes of a seen document that training asks about
+N_ASKED = 4  # attributes of a seen document that training asks about
 N_PHRASINGS = 2  # training questions per asked attribute
 N_TEST = 2  # test questions per document and kind
 N_NEW_QUESTIONS = 4
@@ -47,7 +46,7 @@ def generate(n_documents: int, n_new_documents: int, *, seed: int) -> tuple[pd.D
     docs, questions = [], []
     for number, name in enumerate(names):
         doc_id = f"person-{number + 1:04d}"
-        text, facts = biography(name, _other(names, number, rng), rng)
+        text, facts = biography(name, rng)
         docs.append({"doc_id": doc_id, "title": name, "text": text, "part": "seen" if number < n_documents else "new"})
         if number < n_documents:
             asked = _seen_questions(name, rng)
@@ -65,13 +64,13 @@ def person_names(total: int, rng: Random) -> list[str]:
     return [f"{first[pair // size]} {last[pair % size]}" for pair in rng.sample(range(size * size), total)]
 
 
-def biography(name: str, mentor: str, rng: Random) -> tuple[str, dict[str, tuple[str, str, int]]]:
+def biography(name: str, rng: Random) -> tuple[str, dict[str, tuple[str, str, int]]]:
     """One person's text, and for each attribute its value, its sentence and the value's offset in the text."""
     pronoun, surname = rng.choice(("He", "She")), name.split()[1]
     text, facts = "", {}
     for attribute in rng.sample(list(ATTRIBUTES), len(ATTRIBUTES)):
         about = ATTRIBUTES[attribute]
-        value = mentor if attribute == MENTOR else rng.choice(about.values)
+        value = rng.choice(about.values)
         subject = rng.choice((pronoun, surname)) if text else name
         before, after = rng.choice(about.sentences).split("{value}")
         before = before.format(subject=subject)
@@ -79,10 +78,6 @@ def biography(name: str, mentor: str, rng: Random) -> tuple[str, dict[str, tuple
         text += " " * bool(text) + before + value + after
         facts[attribute] = (value, before + value + after, start + len(before))
     return text, facts
-
-
-def _other(names: list[str], number: int, rng: Random) -> str:
-    return names[(number + rng.randrange(1, len(names))) % len(names)]
 
 
 def _seen_questions(name: str, rng: Random) -> list[dict[str, Any]]:
