@@ -34,7 +34,7 @@ test: $(READY)  ## all tests, with a smoke run of the seven notebooks
 
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (zmem)"
-	$(BIN)/jupyter lab --notebook-dir=. notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=.
 
 book: $(READY)  ## build the book again from the finished runs
 	$(BIN)/zmem book

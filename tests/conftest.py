@@ -41,7 +41,8 @@ def stand_ins(tmp_path: Path, smoke_params: Params) -> Callable[..., Path]:
         folder = tmp_path / "notebooks"
         folder.mkdir(exist_ok=True)
         for number, name in CHAPTERS.items():
-            nbformat.write(stand_in(number, name, smoke_params, (cells or {}).get(number, "1")), folder / f"{name}.ipynb")
+            notebook = stand_in(number, name, smoke_params, (cells or {}).get(number, "1"))
+            nbformat.write(notebook, folder / f"{name}.ipynb")
         return folder
 
     return make

@@ -12,7 +12,7 @@ from zmem_lib.plan import CHAPTERS
 from zmem_lib.schema import SYSTEMS, TABLES
 
 PARAMS = read_params(ROOT / "params/smoke.yaml")
-NAMES = {"write_curve", "scores", "failures", "summary", "costs", "docs", "questions", "tuples", "train_log", "write_log"}
+NAMES = set(TABLES) - {"answers"}  # that one is written once per system
 
 
 def test_every_chapter_is_executed_and_finished(smoke_runs):
@@ -27,7 +27,6 @@ def test_every_chapter_is_executed_and_finished(smoke_runs):
 
 def test_every_table_has_its_columns(smoke_runs):
     folder = smoke_runs / "smoke"
-    assert set(TABLES) == NAMES | {"answers"}
     for name in NAMES:
         assert len(read_table(folder / f"{name}.parquet", name)), name
     sizes = {system: len(read_table(folder / f"answers_{system}.parquet", "answers")) for system in SYSTEMS}
@@ -43,7 +42,8 @@ def test_summary_is_within_bounds(smoke_runs):
     assert wanted <= set(summary["metric"])
     quality = summary[summary["metric"].isin(wanted)].dropna(subset=["value"])
     assert quality["value"].between(0, 1).all() and (quality["n"] > 0).all()
-    assert (quality["ci_low"] <= quality["value"] + 1e-9).all() and (quality["value"] <= quality["ci_high"] + 1e-9).all()
+    assert (quality["ci_low"] <= quality["value"] + 1e-9).all()
+    assert (quality["value"] <= quality["ci_high"] + 1e-9).all()
 
 
 def test_test_questions_are_kept_apart(smoke_runs):

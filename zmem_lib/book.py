@@ -27,8 +27,8 @@ OPTIONS = ("-W", "-n", "--keep-going", "-q")  # every warning is an error, and a
 def finished_runs(runs: Path) -> list[str]:
     """Names of the runs whose executed chapters are all there, the one that ended last first."""
     ends = {path.parent: path.stat().st_mtime for path in runs.glob(f"*/{FINDINGS}.ipynb")}
-    folders = sorted(ends, key=ends.__getitem__, reverse=True)
-    return [folder.name for folder in folders if all((folder / f"{name}.ipynb").is_file() for name in CHAPTERS.values())]
+    whole = [folder for folder in ends if all((folder / f"{name}.ipynb").is_file() for name in CHAPTERS.values())]
+    return [folder.name for folder in sorted(whole, key=ends.__getitem__, reverse=True)]
 
 
 def build_book(runs: Path, names: list[str], *, pages: Path = BOOK, out: Path = BOOK) -> Path:
@@ -87,7 +87,7 @@ def run_notebooks(folder: Path) -> list[Path]:
 
 def refuse_failed(path: Path) -> None:
     """Raise BadInput for a notebook that holds an error or was not executed."""
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells]
+    cells = nbformat.read(path, as_version=4).cells
     code = [cell for cell in cells if cell.cell_type == "code"]
     errors = [output for cell in code for output in cell.outputs if output.output_type == "error"]
     if errors or any(ERROR_TAG in cell.metadata.get("tags", []) for cell in cells):

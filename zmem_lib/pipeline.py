@@ -113,12 +113,12 @@ def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path = NO
     try:
         papermill.execute_notebook(template, str(under_way), values, **PAPERMILL)
         tidy_copy(under_way)
-        os.replace(under_way, copy)
+        under_way.replace(copy)
     except PapermillExecutionError as error:
-        os.replace(under_way, failed)
+        under_way.replace(failed)
         raise explained(error, name, failed) from error
     except DeadKernelError as error:
-        os.replace(under_way, failed)
+        under_way.replace(failed)
         raise ChapterFailed(
             f"chapter {name} lost its kernel, most often for want of memory: lower batch_tuples, batch_answers or "
             "n_documents, or give the same command again to resume"
@@ -170,7 +170,7 @@ def tidy_copy(path: Path) -> None:
 
 @contextmanager
 def kernel_environment() -> Iterator[None]:
-    """What a kernel inherits while this lasts: this interpreter's own kernel, no call home, bars on this terminal or none."""
+    """What kernels inherit while this lasts: no other environment, no call home, bars on this terminal or none."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = {
         "JUPYTER_PREFER_ENV_PATH": "1",  # a python3 kernel in the home folder may be of another environment

@@ -96,9 +96,9 @@ def _answer(params: Params, flops_per_second: float) -> float:
 
 
 def _evaluate(params: Params, flops_per_second: float) -> float:
-    snapshots = 2 * weights(params) * SNAPSHOTS * params.n_new_documents * 6 * (EVIDENCE_TOKENS + params.document_tokens)
+    tokens = SNAPSHOTS * 6 * params.n_new_documents * (EVIDENCE_TOKENS + params.document_tokens)
     bootstrap = 1.0e-2 * params.bootstrap_samples
-    return snapshots / (STEPWISE * flops_per_second) + bootstrap + 5.0e-3 * _questions(params)
+    return 2 * weights(params) * tokens / (STEPWISE * flops_per_second) + bootstrap + 5.0e-3 * _questions(params)
 
 
 def _report(params: Params, flops_per_second: float) -> float:
@@ -106,7 +106,7 @@ def _report(params: Params, flops_per_second: float) -> float:
 
 
 def earlier_seconds(runs: Path, params: Params, chapter: int) -> float | None:
-    """Seconds that this chapter took in an earlier run of the same parameters, whatever its name; None if there is none."""
+    """Seconds that this chapter took in an earlier run of the same parameters, whatever its name, or None."""
     wanted = _nameless(asdict(params))
     for path in sorted(runs.glob(f"*/manifest_{chapter:02d}.json")):
         try:

@@ -15,8 +15,8 @@ from zmem_lib.params import Params, read_params
 RUN_TEXT = """Execute the chapters 01 to 07 with the parameters of a YAML file. What they write lies in DIR/NAME, where
 NAME is the parameter `run`. A chapter that was finished with the same parameters is skipped, so the same command
 resumes a run that was stopped."""
-ASK_TEXT = """Ask the documents of a finished run one question: which documents z-memory chooses, what evidence it writes
-from the memory of each, what BM25 and dense retrieval bring, and what the reader answers on each of the three."""
+ASK_TEXT = """Ask the documents of a finished run one question: which documents z-memory chooses, what evidence it
+writes from the memory of each, what BM25 and dense retrieval bring, and what the reader answers on each."""
 BOOK_TEXT = """Build the HTML book from the executed notebooks of one run or several. The first one's findings are the
 front page. Without a name: all runs that went through to chapter 07, the newest first."""
 EXAMPLES = """examples:
@@ -30,7 +30,6 @@ EXAMPLES = """examples:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     options = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminated)
     try:
         options.command(options)
     except BadInput as error:
@@ -92,9 +91,12 @@ def command_run(options: argparse.Namespace) -> None:
     params = read_params(options.params, options.set)
     if options.start_over:
         start_over(options.runs / params.run)
-    folder = run_chapters(
-        params, options.runs, first=options.first, last=options.last, notebooks=options.notebooks or NOTEBOOKS
-    )
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        notebooks = options.notebooks or NOTEBOOKS
+        folder = run_chapters(params, options.runs, first=options.first, last=options.last, notebooks=notebooks)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if options.last < 7:
         return
     print_summary(folder, params)
@@ -147,7 +149,7 @@ def print_summary(folder: Path, params: Params) -> None:
     order = list(dict.fromkeys(summary["system"]))
     table = shown.pivot_table(index="system", columns=["part", "metric"], values="value", sort=False)
     table = table.reindex(order).reindex(columns=[part for part in ("seen", "new") if part in table], level=0)
-    print(f"\n{params.run}: means over the questions; intervals and all metrics stand in {folder / 'summary.parquet'}\n")
+    print(f"\n{params.run}: means over questions; intervals and other metrics in {folder / 'summary.parquet'}\n")
     print(table.to_string(float_format="{:.3f}".format, na_rep="-"), end="\n\n")
 
 
@@ -158,6 +160,7 @@ def _chapter(text: str) -> int:
 
 
 def _terminated(signum: int, frame: object) -> None:
+    """Unwind, so that the kernel is ended too."""
     raise SystemExit(128 + signum)
 
 
