@@ -58,6 +58,7 @@ def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path
         (source / name).mkdir()
         for path in paths:
             shutil.copyfile(path, source / name / path.name)
+        without_code(source / name / f"{FINDINGS}.ipynb")
     (source / first / f"{FINDINGS}.ipynb").rename(source / "index.ipynb")
     toc = yaml.safe_load((pages / "_toc.yml").read_text(encoding="utf-8"))
     chapters = list(CHAPTERS.values())
@@ -66,6 +67,16 @@ def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path
     toc = {"format": toc["format"], "root": "index", "parts": parts + toc["parts"]}
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
     return source
+
+
+def without_code(path: Path) -> None:
+    """Leave the folded code cells of a page of findings out: it is read by people in a hurry."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "hide-input" in tags:
+            cell.metadata["tags"] = [tag.replace("hide-input", "remove-input") for tag in tags]
+    nbformat.write(notebook, path)
 
 
 def part(caption: str, folder: str, chapters: list[str]) -> dict:
