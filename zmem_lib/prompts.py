@@ -1,7 +1,7 @@
 """What the language model is given for every task, as token ids and the loss term that each id belongs to.
 
     z, <question> q <evidence> e <end>     q counts in the term `question`, e in the term `evidence`
-    z, <recite> document <end>             term `recite`
+    z, <evidence> document <end>           term `recite`: evidence to no question in particular
     <read> q <item> e ... <answer> a <end> term `read`; no z: this is the reader, the same for every system
 
 One pass over the first form gives both -log p(q | z), which the selector scores, and -log p(e | z, q).
@@ -18,7 +18,6 @@ TERMS = ("none", "question", "evidence", "recite", "read")  # a term is stored a
 MARKERS = {  # name: (special token of a tokenizer made here, plain text for any other)
     "question": ("<question>", "Question: "),
     "evidence": ("<evidence>", "\nEvidence: "),
-    "recite": ("<recite>", "Document: "),
     "read": ("<read>", "Answer the question from the evidence, in a few words.\nQuestion: "),
     "item": ("<item>", "\nEvidence: "),
     "answer": ("<answer>", "\nAnswer: "),
@@ -63,7 +62,7 @@ class Prompts:
         """A document's own text, at most `limit` tokens of it; only a whole text is followed by the end."""
         ids = self.encode(text)
         ids = ids[:limit] if len(ids) > limit else [*ids, self.end]
-        return join([(self.marks["recite"], "none"), (ids, "recite")])
+        return join([(self.marks["evidence"], "none"), (ids, "recite")])
 
     def reading(self, question: str, items: Iterable[str], limit: int) -> list[int]:
         """What the reader answers from: the question, and each evidence item cut to `limit` tokens."""
