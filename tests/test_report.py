@@ -90,7 +90,7 @@ def all_of(sections):
 
 def test_findings_say_plainly_that_z_memory_is_worse(tables, params):
     said = findings(tables, params)
-    assert said["short"][0].startswith("**Against retrieval.** On seen documents z-memory is worse than BM25 (0.20 against 0.80")
+    assert said["short"][0].startswith("**Against retrieval.** On seen documents z-memory is worse than BM25 (0.20 ")
     text = all_of(said)
     assert "worse than BM25 (difference −0.60 [" in text and "Most right: BM25" in text
     assert "what is written comes from the document's own z" in text

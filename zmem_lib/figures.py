@@ -166,6 +166,8 @@ def _loss_panel(axis: Axes, log: pd.DataFrame) -> None:
 
 def _step_axis(axis: Axes, steps: pd.Series) -> None:
     """Steps 0, 1, 2, 5, 10, ... one stride apart: most happens in the first of them."""
+    if steps.empty:
+        return
     axis.set_xscale("symlog", linthresh=1, linscale=0.4)
     shown = sorted({step for step in steps if str(step).rstrip("0") in ("", "1", "2", "5")} | {steps.max()})
     axis.set_xticks(shown, [f"{step}" for step in shown])
