@@ -33,7 +33,8 @@ def lesson_counts(lessons: Lessons) -> pd.DataFrame:
     params = lessons.params
     kinds = [("tuples", lessons.tuple_rows, params.batch_tuples), ("dev tuples", lessons.dev_rows, 0)]
     if params.recite_weight:
-        kinds.insert(1, ("recitations", lessons.[rows[0] for rows in lessons.recite_rows], params.batch_recite))
+        recitations = [rows[0] for rows in lessons.recite_rows]
+        kinds.insert(1, ("recitations", recitations, params.batch_recite))
     rows = {
         name: {
             "rows": len(rows),
