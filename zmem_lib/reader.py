@@ -14,9 +14,10 @@ from zmem_lib.params import Params
 
 @dataclass(frozen=True)
 class Readings:
-    """Answers of one system, and what they cost: lists by question."""
+    """Answers of one system, what they were read from, and what they cost: lists by question."""
 
     answers: list[str]
+    evidence: list[str]  # as the reader saw it: each item cut, one per line
     evidence_tokens: list[int]
     input_tokens: list[int]
     output_tokens: list[int]
@@ -25,13 +26,16 @@ class Readings:
 def read(memory_lm: MemoryLM, questions: Sequence[str], items: Sequence[list[str]], params: Params) -> Readings:
     """Answer each question from its evidence items, each cut to `evidence_tokens`."""
     prompts = memory_lm.prompts
-    readings = [prompts.reading(q, e, params.evidence_tokens) for q, e in zip(questions, items, strict=True)]
+    limit = params.evidence_tokens
+    readings = [prompts.reading(q, e, limit) for q, e in zip(questions, items, strict=True)]
+    cut = [[prompts.encode(item, limit) for item in its] for its in items]
     adapter_off = memory_lm.lm.disable_adapter() if params.lm != "scratch" else nullcontext()
     with adapter_off:
         output = generate_all(memory_lm, None, readings, max_tokens=params.answer_tokens, batch=params.batch_answers)
     return Readings(
         answers=[prompts.tokenizer.decode(ids).strip() for ids in output],
-        evidence_tokens=[sum(len(prompts.encode(e, params.evidence_tokens)) for e in its) for its in items],
+        evidence=["\n".join(prompts.tokenizer.decode(ids).strip() for ids in its) for its in cut],
+        evidence_tokens=[sum(len(ids) for ids in its) for its in cut],
         input_tokens=[len(reading) for reading in readings],
         output_tokens=[len(ids) for ids in output],
     )

@@ -175,7 +175,7 @@ def answer(
             "part": list(questions.part),
             "ranked_doc_ids": ids,
             "ranked_scores": scores,
-            "evidence": ["\n".join(its) for its in items],
+            "evidence": readings.evidence,
             "evidence_tokens": readings.evidence_tokens,
             "answer": readings.answers,
             "seconds": (time.perf_counter() - began) / max(n, 1),
