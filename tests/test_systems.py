@@ -32,14 +32,14 @@ def questions(bench):
     )
 
 
-ALL = [
-    systems.zmem,
-    systems.zmem_oracle,
-    systems.zmem_shuffled,
-    systems.bm25,
-    systems.gold_passage,
-    systems.closed_book,
-]
+NAMES = ("zmem", "zmem_oracle", "zmem_shuffled", "bm25", "gold_passage", "closed_book")
+ALL = [getattr(systems, name) for name in NAMES]
+
+
+def as_read(bench, texts):
+    """Texts cut as the reader sees them."""
+    prompts = bench.memory_lm.prompts
+    return [prompts.tokenizer.decode(prompts.encode(text, PARAMS.evidence_tokens)).strip() for text in texts]
 
 
 @pytest.mark.parametrize("system", ALL, ids=lambda system: system.__name__)
