@@ -30,7 +30,7 @@ run: $(READY)  ## execute the seven notebooks with PARAMS (params/tiny.yaml), bu
 	$(BIN)/zmem run $(PARAMS) --book $(if $(SET),--set $(SET))
 
 test: $(READY)  ## all tests, with a smoke run of the seven notebooks
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=2 $(BIN)/python -m pytest $(ARGS)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
 
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (zmem)"

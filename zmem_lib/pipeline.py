@@ -180,7 +180,7 @@ def kernel_environment() -> Iterator[None]:
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's, where it draws bars as text
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(min(cores, 16))),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, min(cores // 2, 16)))),  # LOG.md says why
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "10000"),  # on shared cores, do not spin for long
         PROGRESS_ENV: os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else "",
     }
