@@ -20,7 +20,7 @@ from zmem_lib.memory_lm import (
     token_nll,
     trim,
 )  # fmt: skip
-from zmem_lib.prompts import TERMS, join
+from zmem_lib.prompts import TERMS, Row
 
 PARAMS = small_params()
 
@@ -39,7 +39,7 @@ def test_soft_prompt_of_real_tokens_equals_those_tokens(memory_lm):
     row = rows_of(memory_lm, 6)[0]
     z = memory_lm.embeddings[tokens][None]  # (1,K,D)
     soft, _ = token_nll(memory_lm, z, [row])
-    plain, _ = token_nll(memory_lm, None, [join([(tokens, "none"), (row.ids, "evidence")])])
+    plain, _ = token_nll(memory_lm, None, [Row(tokens + row.ids, [0] * len(tokens) + row.terms)])
     torch.testing.assert_close(soft[0], plain[0, 3:], atol=1e-5, rtol=1e-5)
 
 
@@ -48,8 +48,10 @@ def test_nll_is_cross_entropy_of_the_whole_sequence(memory_lm):
     ids = torch.tensor([row.ids])
     nll, terms = token_nll(memory_lm, None, [row])
     logits = memory_lm.lm(input_ids=ids).logits
-    torch.testing.assert_close(nll[0, 1:], cross_entropy(logits[0, :-1], ids[0, 1:], reduction="none"))
-    assert nll[0, 0] == 0 and terms[0].tolist() == row.terms
+    counted = torch.tensor(row.terms) > 0
+    expected = cross_entropy(logits[0, :-1], ids[0, 1:], reduction="none")
+    torch.testing.assert_close(nll[0, 1:][counted[1:]], expected[counted[1:]])
+    assert (nll[0][~counted] == 0).all() and terms[0].tolist() == row.terms
 
 
 def test_batched_equals_one_by_one(memory_lm):
@@ -65,7 +67,7 @@ def test_z_matters_to_every_token(memory_lm):
     row = rows_of(memory_lm, 6)
     one, _ = token_nll(memory_lm, random_blocks(1, PARAMS, seed=1), row)
     other, _ = token_nll(memory_lm, random_blocks(1, PARAMS, seed=2), row)
-    assert ((one - other).abs() > 1e-4).all()
+    assert ((one - other).abs()[0, torch.tensor(row[0].terms) > 0] > 1e-4).all()
 
 
 def test_left_padded_equals_unpadded(memory_lm):

@@ -39,6 +39,12 @@ class MemoryLM:
         return self.lm.get_input_embeddings().weight
 
     @property
+    def backbone(self) -> nn.Module:
+        """The model below its output head, adapters included."""
+        causal = self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
+        return causal.base_model
+
+    @property
     def pad(self) -> int:
         """The id that fills up short rows."""
         tokenizer = self.prompts.tokenizer
@@ -147,20 +153,21 @@ def make_scratch_lm(params: Params, tokenizer: PreTrainedTokenizerFast) -> Llama
 
 
 def token_nll(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-    """-log p of every token given z (B,K,D) and the tokens before it, and the token's term: both (B,T).
+    """-log p of every token that counts, given z (B,K,D) and the tokens before it, and each token's term: both (B,T).
 
-    Without z the first token of a row has nothing before it and counts 0. Padding counts 0.
+    Tokens of term none, and padding, have 0. The vocabulary is spread out only where a token counts: of a reader's
+    lesson that is a twentieth. Without z the first token of a row has nothing before it and must not count.
     """
     ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, memory_lm.pad))  # (B,T)
-    k = 0 if z is None else z.shape[1]
+    counted, k = terms > 0, 0 if z is None else z.shape[1]
+    assert k or not counted[:, 0].any(), "the first token of a row without z cannot be predicted"
     embedded, mask = with_soft_prompt(memory_lm, z, ids, mask)  # (B,K+T,D), (B,K+T)
     with memory_lm.arithmetic():
-        logits = memory_lm.lm(inputs_embeds=embedded, attention_mask=mask).logits  # (B,K+T,V)
-    first = 1 if k == 0 else 0
-    logits = logits[:, max(k - 1, 0) : -1].float()  # (B,T-first,V): position t-1 predicts token t
-    nll = nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, first:].flatten(), reduction="none")
-    nll = nn.functional.pad(nll.view(len(ids), -1), (first, 0))  # (B,T)
-    return nll * mask[:, k:], terms
+        hidden = memory_lm.backbone(inputs_embeds=embedded, attention_mask=mask).last_hidden_state  # (B,K+T,D)
+        before = hidden.roll(1, 1)[:, k:]  # (B,T,D): position t-1 predicts token t
+        logits = memory_lm.lm.get_output_embeddings()(before[counted])  # (counted,V)
+    losses = nn.functional.cross_entropy(logits.float(), ids[counted], reduction="none")  # (counted,)
+    return losses.new_zeros(ids.shape).masked_scatter(counted, losses), terms  # (B,T)
 
 
 def with_soft_prompt(memory_lm: MemoryLM, z: Tensor | None, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
