@@ -21,3 +21,5 @@ def test_rank_is_best_first_with_ties_in_order():
     ids, scores = rank(torch.tensor([[1.0, 3.0, 3.0, 2.0]]), ["a", "b", "c", "d"], 3)
     assert ids == [["b", "c", "d"]] and scores == [[3.0, 3.0, 2.0]]
     assert rank(torch.tensor([[1.0, 2.0]]), ["a", "b"], 20)[0] == [["b", "a"]]
+    many = [f"d{i:04d}" for i in range(5000)]
+    assert rank(torch.zeros(1, 5000), many, 5000)[0] == [many]
