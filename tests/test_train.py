@@ -59,8 +59,8 @@ def test_without_train_lm_only_z_moves(tmp_path):
 
 
 def test_a_killed_run_resumes_exactly(tmp_path, monkeypatch):
-    memory_lm, z_table, lessons = setting(checkpoint_minutes=60.0)
-    straight_log = train(memory_lm, z_table, lessons, checkpoint=tmp_path / "none")
+    memory_lm, z_table, lessons = setting()
+    straight_log = train(memory_lm, z_table, lessons, checkpoint=tmp_path / "straight")
     straight = [weight.clone() for weight in (*memory_lm.lm.parameters(), *z_table.parameters())]
 
     real_step, killed_at = training.train_step, 7
@@ -70,13 +70,17 @@ def test_a_killed_run_resumes_exactly(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real_step(*args, step=step, **kwargs)
 
-    memory_lm, z_table, lessons = setting(checkpoint_minutes=0.0)
+    memory_lm, z_table, lessons = setting()
     monkeypatch.setattr(training, "train_step", dying_step)
     with pytest.raises(KeyboardInterrupt):
         train(memory_lm, z_table, lessons, checkpoint=tmp_path / "checkpoint")
-    monkeypatch.setattr(training, "train_step", real_step)
-    memory_lm, z_table, lessons = setting(checkpoint_minutes=60.0)  # a fresh process
+    done = []
+    monkeypatch.setattr(
+        training, "train_step", lambda *a, step, **k: done.append(step) or real_step(*a, step=step, **k)
+    )
+    memory_lm, z_table, lessons = setting()  # as a fresh process has it
     resumed_log = train(memory_lm, z_table, lessons, checkpoint=tmp_path / "checkpoint")
+    assert done == list(range(killed_at, lessons.params.train_steps))
     resumed = [*memory_lm.lm.parameters(), *z_table.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(straight, resumed, strict=True))
     pd.testing.assert_frame_equal(straight_log.drop(columns="seconds"), resumed_log.drop(columns="seconds"))
