@@ -27,7 +27,7 @@ def test_a_run_resumes_and_executes_again(stand_ins, smoke_params, tmp_path):
     copy = nbformat.read(folder / "01_corpus.ipynb", as_version=4)
     assert "papermill" not in copy.metadata and not any("papermill" in cell.metadata for cell in copy.cells)
     hidden = [cell.metadata.tags for cell in copy.cells if cell.metadata.get("tags")]
-    assert hidden == [["parameters", "hide-input"], ["injected-parameters", "hide-input"]]
+    assert hidden == [["parameters", "remove-cell"], ["injected-parameters", "hide-input"]]
     python, first_kernel = (folder / "out_1.txt").read_text().rsplit(" ", 1)
     assert python == sys.executable, "the kernel is another environment's"
 

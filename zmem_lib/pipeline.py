@@ -31,6 +31,7 @@ PAPERMILL = {
     "shutdown_kernel": "immediate",  # a kernel that is asked to end while it computes prints a traceback
     "config": Config({"KernelManager": {"transport_encryption": "auto"}}),  # without, the kernel prints a warning
 }
+SHOWN_AS = {"parameters": "remove-cell", "injected-parameters": "hide-input"}
 
 
 def run_chapters(
@@ -157,14 +158,14 @@ def read_template(path: Path, names: set[str]) -> nbformat.NotebookNode:
 
 
 def tidy_copy(path: Path) -> None:
-    """Fold the parameter cells away in the book, and drop papermill's timings, in which two equal runs differ."""
+    """Show only the values in force, folded, in the book; drop papermill's timings, in which equal runs differ."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         tags = cell.metadata.get("tags", [])
-        if {"parameters", "injected-parameters"} & set(tags) and "hide-input" not in tags:
-            cell.metadata["tags"] = [*tags, "hide-input"]
+        if more := [SHOWN_AS[tag] for tag in tags if tag in SHOWN_AS]:
+            cell.metadata["tags"] = [*tags, *more]
     nbformat.write(notebook, path)
 
 
