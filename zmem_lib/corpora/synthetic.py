@@ -5,7 +5,7 @@ and last names are drawn from pools of about twice the square root of the number
 unique while each of its halves is shared by several people.
 
 Questions about a seen document isolate one generalisation each:
-- train: four of the seven attributes, each in two of the five training phrasings;
+- train: four of the seven attributes, each in all five training phrasings;
 - rephrased (dev, test): an attribute that was asked in training, in a phrasing that no training question uses, built
   of words that the training questions as a whole contain (a model trained from scratch knows no others);
 - unasked (dev, test): an attribute that was never asked of this document, in a training phrasing.
@@ -24,7 +24,6 @@ from zmem_lib.errors import BadInput
 from zmem_lib.params import Params
 
 N_ASKED = 4  # attributes of a seen document that training asks about
-N_PHRASINGS = 2  # training questions per asked attribute
 N_TEST = 2  # test questions per document and kind
 N_NEW_QUESTIONS = 4
 
@@ -86,7 +85,7 @@ def _seen_questions(name: str, rng: Random) -> list[dict[str, Any]]:
     plan = [
         ("train", "", attribute, phrasing)
         for attribute in asked
-        for phrasing in rng.sample(ATTRIBUTES[attribute].train, N_PHRASINGS)
+        for phrasing in ATTRIBUTES[attribute].train
     ]
     for place, attribute in enumerate(asked[: N_TEST + 1]):
         about = ATTRIBUTES[attribute]
