@@ -139,7 +139,7 @@ def controls(summary: pd.DataFrame, scores: pd.DataFrame, part: str, params: Par
     if "closed-book" in read:
         said.append(f"without any evidence the reader answers {spoken(read['closed-book'])} exactly")
     if "gold-passage" in read:
-        said.append(f"with the gold passage {spoken(read['gold-passage'])}: what perfect retrieval would give this reader")
+        said.append(f"with the gold passage {spoken(read['gold-passage'])}, as perfect retrieval would")
     return f"**Controls, {PARTS_SAID[part]}.** {sentence('; '.join(said))}" if said else ""
 
 

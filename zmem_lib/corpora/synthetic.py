@@ -82,11 +82,7 @@ def biography(name: str, rng: Random) -> tuple[str, dict[str, tuple[str, str, in
 def _seen_questions(name: str, rng: Random) -> list[dict[str, Any]]:
     order = rng.sample(list(ATTRIBUTES), len(ATTRIBUTES))
     asked, unasked = order[:N_ASKED], order[N_ASKED:]
-    plan = [
-        ("train", "", attribute, phrasing)
-        for attribute in asked
-        for phrasing in ATTRIBUTES[attribute].train
-    ]
+    plan = [("train", "", attribute, phrasing) for attribute in asked for phrasing in ATTRIBUTES[attribute].train]
     for place, attribute in enumerate(asked[: N_TEST + 1]):
         about = ATTRIBUTES[attribute]
         split, phrasings = ("test", about.test) if place < N_TEST else ("dev", about.dev)
