@@ -109,7 +109,7 @@ def test_a_stopped_run_leaves_no_kernel_and_resumes(number, code, stand_ins, tmp
     driver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     kernel = wait_for_pid(runs / "smoke/out_2.txt")
     driver.send_signal(number)
-    _, errors = driver.communicate(timeout=60)
+    _, errors = driver.communicate(timeout=240)
     assert driver.returncode == code
     assert "Traceback" not in errors
     if number == signal.SIGINT:
