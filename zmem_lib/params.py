@@ -18,15 +18,18 @@ from zmem_lib.errors import BadInput
 
 QUESTION_TOKENS = 48  # room that the window must leave for a question and the markers
 CHOICES = {
-    "corpus": ("synthetic", "folder"),
+    "corpus": ("synthetic", "folder", "squad", "mirage", "ragbench", "t2ragbench", "popqa"),
     "device": ("auto", "cpu", "cuda"),
-    "precision": ("auto", "float32", "bfloat16"),
+    "precision": ("auto", "float32", "bfloat16", "float16"),
+    "quantisation": ("none", "nf4"),
     "write_start": ("random", "mean"),
     "bm25_tokens": ("words", "bigrams"),
+    "answer_normalisation": ("squad", "korquad"),
 }
+SHAPE = ("vocab_size", "hidden_size", "layers", "heads")  # of a model made from scratch; 0 for any other
 MAY_BE_ZERO = {
-    "seed", "n_new_documents", "evidence_window", "recite_weight", "question_weight", "read_weight",
-    "checkpoint_minutes", "scan_questions", "lm_lr",
+    "seed", "n_new_documents", "markup_documents", "evidence_window", "recite_weight", "question_weight",
+    "read_weight", "checkpoint_minutes", "scan_questions", "lm_lr", *SHAPE,
 }  # fmt: skip
 
 
@@ -37,20 +40,27 @@ class Params:
     run: str  # name of the folder under runs/
     seed: int
     device: str  # auto: a GPU where there is one
-    precision: str  # auto: bfloat16 where the processor computes it natively
+    precision: str  # auto: bfloat16 where the processor computes it natively, else float16 on a GPU, float32 on a CPU
 
     # 01 corpus
     corpus: str
-    corpus_path: str  # folder: where corpus.jsonl and questions.jsonl lie, relative to the working directory
+    corpus_path: str  # a local copy of the corpus's files, relative to the working directory; empty: from the hub
+    corpus_subset: str  # the part of a data set that has several, such as covidqa of ragbench
+    corpus_revision: str  # commit or branch on the hub
+    new_corpus_path: str  # take the new documents from this second corpus; empty: from the same one
     n_documents: int  # seen: trained jointly
     n_new_documents: int  # held out whole, written in 04
+    markup_documents: int  # synthetic only: so many documents carry HTML, Markdown and formulas, to test the pages
 
     # 02 tuples
     evidence_window: int  # sentences kept on each side of the one that holds the answer
 
     # 03 joint training
     lm: str  # scratch, or a path or hub id of a causal language model
-    vocab_size: int  # scratch only, as the next four
+    lm_revision: str  # commit or branch on the hub
+    quantisation: str  # nf4: frozen weights in 4 bit, double-quantised (QLoRA)
+    activation_checkpointing: bool  # compute activations twice and keep them once: less memory, a third slower
+    vocab_size: int  # these four: scratch only, 0 for a model that has its own shape
     hidden_size: int
     layers: int
     heads: int
@@ -88,6 +98,7 @@ class Params:
 
     # 06 evaluation
     bootstrap_samples: int
+    answer_normalisation: str  # how answers are compared: squad (words), or korquad (characters)
 
 
 def read_params(path: str | Path, overrides: Iterable[str] = ()) -> Params:
@@ -129,7 +140,11 @@ def check_params(values: Mapping[str, Any], where: str) -> Params:
     if missing:
         raise BadInput(f"{where}: parameter {missing[0]!r} is missing: add a line for it (params/tiny.yaml has one)")
     params = Params(**{name: _checked(name, values[name], types[name], where) for name in types})
-    if params.hidden_size % (2 * params.heads):
+    if params.lm == "scratch" and not all(getattr(params, name) for name in SHAPE):
+        raise BadInput(f"{where}: {', '.join(SHAPE)} must be greater than zero for lm scratch: give the model a shape")
+    if params.lm == "scratch" and params.quantisation != "none":
+        raise BadInput(f"{where}: quantisation {params.quantisation} needs a pretrained lm: set it to none for scratch")
+    if params.heads and params.hidden_size % (2 * params.heads):
         raise BadInput(f"{where}: hidden_size {params.hidden_size} must be a multiple of twice heads ({params.heads})")
     longest = max(params.document_tokens, max(params.top_k, 2) * (params.evidence_tokens + 1) + params.answer_tokens)
     if params.z_tokens + longest + QUESTION_TOKENS > params.window_tokens:

@@ -3,6 +3,8 @@
 import re
 import string
 
+import pandas as pd
+
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 SENTENCE_END = re.compile(r"(?<=[.!?。])[\"'”’)\]]*\s+")
 
@@ -10,6 +12,11 @@ SENTENCE_END = re.compile(r"(?<=[.!?。])[\"'”’)\]]*\s+")
 def passage(title: str, text: str) -> str:
     """The text of a document as every system gets it: title and text on two lines."""
     return f"{title}\n{text}" if title else text
+
+
+def passages(docs: pd.DataFrame) -> list[str]:
+    """The passage of every document of a table with title and text, in its order."""
+    return [passage(title, text) for title, text in zip(docs["title"], docs["text"], strict=True)]
 
 
 def normalise(text: str) -> str:
