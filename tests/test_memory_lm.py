@@ -8,6 +8,7 @@ from tiny_models import random_blocks, sentence, small_lm, small_params
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from zmem_lib.base_lm import pick_device
 from zmem_lib.errors import BadInput
 from zmem_lib.memory_lm import (
     generate,
@@ -15,7 +16,6 @@ from zmem_lib.memory_lm import (
     left_padded,
     load_memory_lm,
     make_memory_lm,
-    pick_device,
     save_memory_lm,
     token_nll,
     trim,
@@ -93,7 +93,7 @@ def test_generating_in_batches_equals_a_plain_greedy_loop(memory_lm, with_z):
         for _ in range(6):
             embedded, _ = left_padded(memory_lm, block, [ids])
             ids.append(memory_lm.lm(inputs_embeds=embedded).logits[0, -1].argmax().item())
-        expected = trim(ids[len(prompt) :], memory_lm.prompts.end)
+        expected = trim(ids[len(prompt) :], memory_lm.ends)
         assert batched[i] == expected
         assert generate(memory_lm, block, [prompt], 6)[0] == expected
 
@@ -110,11 +110,11 @@ def test_terms_mark_question_evidence_and_end(memory_lm):
 
 def test_saved_scratch_model_gives_bit_equal_losses(memory_lm, tmp_path):
     row, z = rows_of(memory_lm, 6), random_blocks(1, PARAMS)
-    save_memory_lm(memory_lm, tmp_path)
+    save_memory_lm(memory_lm, tmp_path, small_params())
     loaded = load_memory_lm(tmp_path, PARAMS)
     assert torch.equal(token_nll(memory_lm, z, row)[0], token_nll(loaded, z, row)[0])
     assert not any(weight.requires_grad for weight in loaded.lm.parameters())
-    assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".safetensors", ".jinja"}
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".safetensors", ".jinja", ".md"}
 
 
 def test_a_local_model_gets_an_adapter_that_survives_saving(memory_lm, tmp_path):
@@ -133,7 +133,7 @@ def test_a_local_model_gets_an_adapter_that_survives_saving(memory_lm, tmp_path)
             if "lora_B" in name:
                 weight.normal_(std=0.3)
     row, z = rows_of(adapted, 6), random_blocks(1, PARAMS)
-    save_memory_lm(adapted, tmp_path / "adapter")
+    save_memory_lm(adapted, tmp_path / "adapter", params)
     loaded = load_memory_lm(tmp_path / "adapter", params)
     before, after = token_nll(adapted, z, row)[0], token_nll(loaded, z, row)[0]
     assert torch.equal(before, after)

@@ -6,6 +6,7 @@ import torch
 from tiny_models import sentence, small_lm, small_params
 
 import zmem_lib.train as training
+from zmem_lib.memory_lm import make_scaler
 from zmem_lib.prompts import TERMS
 from zmem_lib.train import batch_indices, make_lessons, make_optimisers, reading_rows, schedule, train, train_step
 from zmem_lib.ztable import ZTable, random_z
@@ -33,7 +34,7 @@ def test_a_step_changes_no_row_whose_document_is_not_in_the_batch():
     optimisers = make_optimisers(memory_lm, z_table, lessons.params)
     for step in range(4):  # later steps too: momentum must not move a row by itself
         before = z_table.z()
-        train_step(memory_lm, z_table, lessons, optimisers=optimisers, step=step)
+        train_step(memory_lm, z_table, lessons, optimisers=optimisers, scaler=make_scaler(memory_lm), step=step)
         touched = {i for rows, index in training.batches(memory_lm, lessons, step) if index is not None for i in index}
         moved = (z_table.z() != before).flatten(1).any(1)
         assert set(moved.nonzero().flatten().tolist()) == touched

@@ -1,27 +1,25 @@
-"""A causal language model behind soft prompts: load or make it, likelihoods, generation.
+"""A causal language model behind soft prompts: likelihoods and generation.
 
-Takes blocks z (B,K,D) and token ids, returns negative log-likelihoods per token or generated ids. The model is either
-made here (`scratch`: a small Llama, all of it trained, with a tokenizer trained on the corpus) or any local or hub
-causal model with a LoRA adapter (Hu et al., 2106.09685).
+Takes blocks z (B,K,D) and token ids, returns negative log-likelihoods per token or generated ids. What stands before
+the tokens is the family's beginning-of-sequence token, where it has one, and then z. The model itself comes from
+base_lm.py: made from scratch and trained whole, or pretrained and frozen with a LoRA adapter.
 """
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM
 
+from zmem_lib import base_lm
 from zmem_lib.artifacts import progress
-from zmem_lib.errors import BadInput
+from zmem_lib.model_card import model_card
 from zmem_lib.params import Params
-from zmem_lib.prompts import MARKERS, Prompts, Row, collate, make_prompts
-
-SCRATCH_ATTENTION = "eager"  # at a few dozen tokens on a CPU, a third faster than the fused kernel
+from zmem_lib.prompts import Prompts, Row, collate, make_prompts
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class MemoryLM:
     lm: nn.Module
     prompts: Prompts
     device: torch.device
-    dtype: torch.dtype  # of the arithmetic; weights of a model made here stay float32
+    dtype: torch.dtype  # of the arithmetic; weights of a model made here, and every adapter, stay float32
 
     @property
     def embeddings(self) -> Tensor:
@@ -46,9 +44,13 @@ class MemoryLM:
 
     @property
     def pad(self) -> int:
-        """The id that fills up short rows."""
-        tokenizer = self.prompts.tokenizer
-        return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        """The id that fills up short rows; they are masked, so the end token serves where a family has no other."""
+        return self.lm.generation_config.pad_token_id
+
+    @property
+    def ends(self) -> list[int]:
+        """The ids that end a generated text."""
+        return self.lm.generation_config.eos_token_id
 
     def arithmetic(self) -> AbstractContextManager:
         """Autocast to `dtype`, or nothing for float32."""
@@ -58,98 +60,61 @@ class MemoryLM:
 def make_memory_lm(params: Params, texts: Iterable[str]) -> MemoryLM:
     """The model that `params.lm` names, ready to train: made from scratch, or loaded and given an adapter."""
     if params.lm == "scratch":
-        tokenizer = train_tokenizer(texts, params.vocab_size)
-        return _wrap(make_scratch_lm(params, tokenizer), tokenizer, params)
-    from peft import LoraConfig, get_peft_model  # imports bitsandbytes, which a model made here does not need
-
-    tokenizer = AutoTokenizer.from_pretrained(_reachable(params.lm))
-    lm = AutoModelForCausalLM.from_pretrained(params.lm, dtype=torch.float32)
-    torch.manual_seed(params.seed)
-    config = LoraConfig(r=params.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    return _wrap(get_peft_model(lm, config), tokenizer, params)
+        tokenizer = base_lm.train_tokenizer(texts, params.vocab_size)
+        return wrap(base_lm.make_scratch_lm(params, tokenizer), tokenizer, params)
+    folder = base_lm.find_lm(params.lm, params.lm_revision)
+    tokenizer = base_lm.load_tokenizer(folder)
+    return wrap(base_lm.with_adapter(base_lm.load_base(folder, params), params), tokenizer, params)
 
 
 def load_memory_lm(folder: Path, params: Params) -> MemoryLM:
     """The model that `save_memory_lm` wrote to `folder`, frozen."""
-    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    tokenizer = base_lm.load_tokenizer(folder)
     if params.lm == "scratch":
         lm = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=torch.float32, attn_implementation=SCRATCH_ATTENTION
+            str(folder), dtype=torch.float32, attn_implementation=base_lm.SCRATCH_ATTENTION
         )
     else:
-        from peft import PeftModel
-
-        base = AutoModelForCausalLM.from_pretrained(_reachable(params.lm), dtype=torch.float32)
-        lm = PeftModel.from_pretrained(base, str(folder))
-    memory_lm = _wrap(lm, tokenizer, params)
+        base = base_lm.load_base(base_lm.find_lm(params.lm, params.lm_revision), params)
+        lm = base_lm.load_adapter(base, folder)
+    memory_lm = wrap(lm, tokenizer, params)
     memory_lm.lm.requires_grad_(False)
     return memory_lm
 
 
-def save_memory_lm(memory_lm: MemoryLM, folder: Path) -> None:
-    """Write weights (all of them, or the adapter's) as safetensors, and the tokenizer."""
-    memory_lm.lm.save_pretrained(folder)
+def save_memory_lm(memory_lm: MemoryLM, folder: Path, params: Params) -> None:
+    """Write weights (all of them, or the adapter's) as safetensors, configuration, tokenizer and a model card."""
+    adapter = {} if params.lm == "scratch" else {"save_embedding_layers": False}  # else it asks the hub about them
+    memory_lm.lm.save_pretrained(folder, **adapter)
+    memory_lm.lm.config.save_pretrained(folder)
     memory_lm.prompts.tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text(model_card(params), encoding="utf-8")
 
 
-def _wrap(lm: nn.Module, tokenizer: Any, params: Params) -> MemoryLM:
-    device = pick_device(params.device)
-    return MemoryLM(lm.to(device).eval(), make_prompts(tokenizer), device, pick_dtype(params.precision, device))
+def wrap(lm: nn.Module, tokenizer: Any, params: Params) -> MemoryLM:
+    """The model with its prompts, on the device that the parameters name, generating greedily."""
+    device = base_lm.pick_device(params.device)
+    lm = lm.to(device) if params.lm == "scratch" else lm  # a loaded one is there; in 4 bit it cannot be moved
+    lm.generation_config = base_lm.plain_generation(lm, tokenizer)
+    return MemoryLM(lm.eval(), make_prompts(tokenizer), device, base_lm.pick_dtype(params.precision, device))
 
 
-def _reachable(lm: str) -> str:
-    if lm.startswith((".", "/")) and not Path(lm).is_dir():
-        raise BadInput(f"language model folder {lm} does not exist: give `lm` a folder, a hub id or scratch")
-    return lm
+@contextmanager
+def frozen(memory_lm: MemoryLM) -> Iterator[None]:
+    """No weight of the model learns while this lasts; afterwards the same ones do as before."""
+    learning = [weight for weight in memory_lm.lm.parameters() if weight.requires_grad]
+    for weight in learning:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in learning:
+            weight.requires_grad_(True)
 
 
-def pick_device(name: str) -> torch.device:
-    """The device that a parameter names; `auto` takes a GPU where there is one."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BadInput("device is cuda but torch finds no GPU: set device to cpu or auto")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype that a parameter names; `auto` takes bfloat16 where the processor computes it natively."""
-    on_gpu = device.type == "cuda"
-    native = torch.cuda.is_bf16_supported() if on_gpu else torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if name == "bfloat16" or (name == "auto" and native) else torch.float32
-
-
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of at most `vocab_size` tokens, with this project's markers as special tokens."""
-    specials = ["<pad>", "<end>"] + [special for special, _ in MARKERS.values()]
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>")
-
-
-def make_scratch_lm(params: Params, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A small Llama with random weights, tied embeddings, for the tokenizer's vocabulary."""
-    torch.manual_seed(params.seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=params.hidden_size,
-        intermediate_size=(params.hidden_size * 8 // 3 + 31) // 32 * 32,
-        num_hidden_layers=params.layers,
-        num_attention_heads=params.heads,
-        num_key_value_heads=params.heads,
-        max_position_embeddings=params.window_tokens,
-        tie_word_embeddings=True,
-        initializer_range=params.hidden_size**-0.5,  # the usual 0.02 is made for models many times as wide
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        attn_implementation=SCRATCH_ATTENTION,
-    )
-    return LlamaForCausalLM(config)
+def make_scaler(memory_lm: MemoryLM) -> torch.amp.GradScaler:
+    """Loss scaling for float16 arithmetic, whose gradients would vanish; it does nothing for any other."""
+    return torch.amp.GradScaler(memory_lm.device.type, enabled=memory_lm.dtype is torch.float16)
 
 
 def token_nll(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
@@ -159,41 +124,46 @@ def token_nll(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> tup
     lesson that is a twentieth. Without z the first token of a row has nothing before it and must not count.
     """
     ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, memory_lm.pad))  # (B,T)
-    counted, k = terms > 0, 0 if z is None else z.shape[1]
-    assert k or not counted[:, 0].any(), "the first token of a row without z cannot be predicted"
-    embedded, mask = with_soft_prompt(memory_lm, z, ids, mask)  # (B,K+T,D), (B,K+T)
+    counted = terms > 0
+    assert z is not None or not counted[:, 0].any(), "the first token of a row without z cannot be predicted"
+    embedded, mask = with_soft_prompt(memory_lm, z, ids, mask)  # (B,P+T,D), (B,P+T)
     with memory_lm.arithmetic():
-        hidden = memory_lm.backbone(inputs_embeds=embedded, attention_mask=mask).last_hidden_state  # (B,K+T,D)
-        before = hidden.roll(1, 1)[:, k:]  # (B,T,D): position t-1 predicts token t
+        output = memory_lm.backbone(inputs_embeds=embedded, attention_mask=mask, use_cache=False)
+        before = output.last_hidden_state.roll(1, 1)[:, -ids.shape[1] :]  # (B,T,D): position t-1 predicts token t
         logits = memory_lm.lm.get_output_embeddings()(before[counted])  # (counted,V)
     losses = nn.functional.cross_entropy(logits.float(), ids[counted], reduction="none")  # (counted,)
     return losses.new_zeros(ids.shape).masked_scatter(counted, losses), terms  # (B,T)
 
 
+def prefix(memory_lm: MemoryLM, z: Tensor) -> Tensor:
+    """What stands before the tokens: the family's first token where it has one, then z (B,K,D); (B,P,D)."""
+    embed = memory_lm.lm.get_input_embeddings()
+    z = z.to(memory_lm.device, embed.weight.dtype)
+    begin = embed(torch.tensor(memory_lm.prompts.begin, dtype=torch.long, device=memory_lm.device))  # (0 or 1,D)
+    return torch.cat([begin.expand(len(z), -1, -1), z], 1)  # (B,P,D)
+
+
 def with_soft_prompt(memory_lm: MemoryLM, z: Tensor | None, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Embeddings (B,K+T,D) and mask (B,K+T) of z (B,K,D) followed by the tokens ids (B,T)."""
+    """Embeddings (B,P+T,D) and mask (B,P+T) of the prefix with z (B,K,D), followed by the tokens ids (B,T)."""
     embedded = memory_lm.lm.get_input_embeddings()(ids)  # (B,T,D)
     if z is None:
         return embedded, mask
     assert z.shape[::2] == embedded.shape[::2], (z.shape, embedded.shape)
-    embedded = torch.cat([z.to(embedded), embedded], 1)  # (B,K+T,D)
-    return embedded, torch.cat([mask.new_ones(z.shape[:2]), mask], 1)  # (B,K+T)
+    before = prefix(memory_lm, z)  # (B,P,D)
+    return torch.cat([before, embedded], 1), torch.cat([mask.new_ones(before.shape[:2]), mask], 1)
 
 
 @torch.no_grad()
 def generate(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]], max_tokens: int) -> list[list[int]]:
     """Greedy continuation of each prompt after its z (B,K,D): lists of ids, without the end token."""
-    embedded, mask = left_padded(memory_lm, z, prompts)  # (B,K+T,D), (B,K+T)
+    embedded, mask = left_padded(memory_lm, z, prompts)  # (B,P+T,D), (B,P+T)
     with memory_lm.arithmetic():
         new = memory_lm.lm.generate(
             inputs_embeds=embedded,
             attention_mask=mask,
             max_new_tokens=max_tokens,
-            do_sample=False,
-            pad_token_id=memory_lm.pad,
-            eos_token_id=memory_lm.prompts.end,
         )  # (B,<=max_tokens)
-    return [trim(row, memory_lm.prompts.end) for row in new.tolist()]
+    return [trim(row, memory_lm.ends) for row in new.tolist()]
 
 
 def generate_all(
@@ -211,18 +181,18 @@ def generate_all(
     return output
 
 
-def trim(ids: list[int], end: int) -> list[int]:
-    """The ids before the first `end`."""
-    return ids[: ids.index(end)] if end in ids else ids
+def trim(ids: list[int], ends: Sequence[int]) -> list[int]:
+    """The ids before the first that ends a text."""
+    return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids))]
 
 
 def left_padded(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-    """Embeddings (B,K+T,D) and mask (B,K+T) of each prompt behind its z (B,K,D), padded in front of both."""
+    """Embeddings (B,P+T,D) and mask (B,P+T) of each prompt behind its prefix with z (B,K,D), padded in front."""
     embed = memory_lm.lm.get_input_embeddings()
     blocks = [embed(torch.tensor(prompt, device=memory_lm.device)) for prompt in prompts]  # (T_i,D) each
     if z is not None:
-        blocks = [torch.cat([row.to(block), block]) for row, block in zip(z, blocks, strict=True)]  # (K+T_i,D)
+        blocks = [torch.cat(pair) for pair in zip(prefix(memory_lm, z), blocks, strict=True)]  # (P+T_i,D)
     width = max(len(block) for block in blocks)
     padded = [nn.functional.pad(block, (0, 0, width - len(block), 0)) for block in blocks]
     mask = [[0] * (width - len(block)) + [1] * len(block) for block in blocks]
-    return torch.stack(padded), torch.tensor(mask, device=memory_lm.device)  # (B,K+T,D), (B,K+T)
+    return torch.stack(padded), torch.tensor(mask, device=memory_lm.device)  # (B,P+T,D), (B,P+T)

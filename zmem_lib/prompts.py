@@ -4,10 +4,12 @@
     z, <evidence> document <end>           term `recite`: evidence to no question in particular
     <read> q <item> e ... <answer> a <end> term `read`; no z: this is the reader, the same for every system
 
-One pass over the first form gives both -log p(q | z), which the selector scores, and -log p(e | z, q).
+One pass over the first form gives both -log p(q | z), which the selector scores, and -log p(e | z, q). The markers are
+special tokens where the tokenizer was made here, plain words elsewhere. A model with a chat template reads through it.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,12 @@ MARKERS = {  # name: (special token of a tokenizer made here, plain text for any
     "item": ("<item>", "\nEvidence: "),
     "answer": ("<answer>", "\nAnswer: "),
 }
+CHAT_TASK = "Answer the question from the evidence. Write the answer alone, in a few words."
+CHAT_TASK_ALONE = "Answer the question. Write the answer alone, in a few words."
+CHAT_VALUES = {  # what templates ask for beside the turns
+    "date_string": "26 Jul 2024",  # Llama 3's own default; without it newer templates write today's date
+    "enable_thinking": False,
+}
 
 
 @dataclass(frozen=True)
@@ -34,15 +42,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Builds rows with one tokenizer; `marks` holds the ids of each marker."""
+    """Builds rows with one tokenizer."""
 
     tokenizer: Any
-    marks: dict[str, list[int]]
-    end: int
+    marks: dict[str, list[int]]  # ids of each marker
+    begin: list[int]  # the token that this family puts before every text, if it does
+    end: int  # learnt as the end of every text
+    special: re.Pattern  # texts that the tokenizer would read as one of its special tokens
 
     def encode(self, text: str, limit: int | None = None) -> list[int]:
         """Token ids of a text, without special tokens, at most `limit`."""
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"][:limit]
+        return self.tokenizer(self.plain(text), add_special_tokens=False)["input_ids"][:limit]
+
+    def plain(self, text: str) -> str:
+        """The text with a space inside whatever looks like a special token: a corpus must not end a turn."""
+        return self.special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens left out, without white space around it."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
     def question(self, question: str) -> Row:
         """What the selector scores: log p(question | z)."""
@@ -64,12 +82,23 @@ class Prompts:
         ids = ids[:limit] if len(ids) > limit else [*ids, self.end]
         return join([(self.marks["evidence"], "none"), (ids, "recite")])
 
-    def reading(self, question: str, items: Iterable[str], limit: int) -> list[int]:
+    def reading(self, question: str, items: Sequence[str], limit: int) -> list[int]:
         """What the reader answers from: the question, and each evidence item cut to `limit` tokens."""
-        ids = self.marks["read"] + self.encode(question)
+        if self.tokenizer.chat_template:
+            return self.chat(question, [self.decode(self.encode(item, limit)) for item in items])
+        ids = self.begin + self.marks["read"] + self.encode(question)
         for item in items:
             ids = ids + self.marks["item"] + self.encode(item, limit)
         return ids + self.marks["answer"]
+
+    def chat(self, question: str, items: Sequence[str]) -> list[int]:
+        """The same as one turn of a user, in the model's own chat template."""
+        evidence = "".join(f"Evidence: {self.plain(item)}\n\n" for item in items)
+        task = CHAT_TASK if items else CHAT_TASK_ALONE
+        turn = {"role": "user", "content": f"{task}\n\n{evidence}Question: {self.plain(question)}"}
+        return self.tokenizer.apply_chat_template(
+            [turn], add_generation_prompt=True, tokenize=True, return_dict=False, **CHAT_VALUES
+        )
 
     def read(self, reading: list[int], answer: str) -> Row:
         """A reading with its answer, to learn the reader's task."""
@@ -83,7 +112,11 @@ def make_prompts(tokenizer: Any) -> Prompts:
         name: [known[special]] if special in known else tokenizer(plain, add_special_tokens=False)["input_ids"]
         for name, (special, plain) in MARKERS.items()
     }
-    return Prompts(tokenizer, marks, tokenizer.eos_token_id)
+    begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    begin = begin if begin and tokenizer("a")["input_ids"][:1] == begin else []
+    added = sorted((token for token in tokenizer.get_added_vocab() if len(token) > 1), key=len, reverse=True)
+    special = re.compile("|".join(map(re.escape, added)) or r"(?!)")
+    return Prompts(tokenizer, marks, begin, tokenizer.eos_token_id, special)
 
 
 def join(pieces: Sequence[tuple[list[int], str]]) -> Row:

@@ -1,7 +1,7 @@
 """The reader: question and evidence in, answer out; the same model, prompt and token budget for every system.
 
 A model made from scratch has learned the reader's task beside its memory (train.py); any other model reads with its
-adapter off.
+adapter off and through its chat template. The answer is the first line of what it writes.
 """
 
 from collections.abc import Sequence
@@ -33,8 +33,8 @@ def read(memory_lm: MemoryLM, questions: Sequence[str], items: Sequence[list[str
     with adapter_off:
         output = generate_all(memory_lm, None, readings, max_tokens=params.answer_tokens, batch=params.batch_answers)
     return Readings(
-        answers=[prompts.tokenizer.decode(ids).strip() for ids in output],
-        evidence=["\n".join(prompts.tokenizer.decode(ids).strip() for ids in its) for its in cut],
+        answers=[prompts.decode(ids).partition("\n")[0].strip() for ids in output],
+        evidence=["\n".join(prompts.decode(ids) for ids in its) for its in cut],
         evidence_tokens=[sum(len(ids) for ids in its) for its in cut],
         input_tokens=[len(reading) for reading in readings],
         output_tokens=[len(ids) for ids in output],

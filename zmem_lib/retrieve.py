@@ -15,6 +15,7 @@ import pandas as pd
 
 from zmem_lib.artifacts import must_exist, read_json, write_atomic, write_json
 from zmem_lib.errors import BadInput
+from zmem_lib.hub import fetch
 from zmem_lib.index import build_flat, read_flat, search_flat, write_flat
 
 if TYPE_CHECKING:
@@ -91,19 +92,20 @@ def load_encoder(dense_model: str, device: str) -> "SentenceTransformer":
 
         dense_model = str(get_model_path())
     path = Path(dense_model).expanduser()
-    looks_local = dense_model.startswith((".", "/", "~")) or dense_model.count("/") > 1
-    if looks_local and not path.is_dir():
+    if not path.is_dir() and (dense_model.startswith((".", "/", "~")) or dense_model.count("/") > 1):
         raise BadInput(f"dense_model {dense_model} is not a folder: give a model's folder, a hub id, or {PACKAGED!r}")
+    path = path if path.is_dir() else fetch(dense_model, "", kind="model")
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
-    local = path.is_dir()
     logging.disable_progress_bar()  # a bar over the loaded weights would end up in the executed chapter
     try:
         return SentenceTransformer(
-            str(path) if local else dense_model,
+            str(path),
             device=None if device == "auto" else str(device),
-            local_files_only=local,
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
         )
     except (OSError, ValueError) as error:
         said = " ".join(str(error).split())[:200]

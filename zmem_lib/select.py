@@ -4,29 +4,38 @@ Query likelihood follows Ponte and Croft (1998); here the language model of a do
 document's z. The scan runs z once per document, keeps its keys and values, and continues them with each question.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
 from zmem_lib.artifacts import progress
-from zmem_lib.memory_lm import MemoryLM, token_nll
+from zmem_lib.keep import Keep, kept
+from zmem_lib.memory_lm import MemoryLM, prefix, token_nll
+from zmem_lib.meter import memory_explained
 
 Ranking = tuple[list[list[str]], list[list[float]]]  # per question: document ids and their scores, best first
 
 
 @torch.no_grad()
-def score_questions(memory_lm: MemoryLM, z: Tensor, questions: list[str], *, batch: int) -> Tensor:
-    """log p(question | z) of every question and every document: (Q,N) for z (N,K,D)."""
-    scores = torch.empty(len(questions), len(z))
+def score_questions(
+    memory_lm: MemoryLM, z: Tensor, questions: list[str], *, batch: int, keep: Keep | None = None
+) -> Tensor:
+    """log p(question | z) of every question and every document: (Q,N) for z (N,K,D), `batch` documents at a time."""
     rows = [memory_lm.prompts.question(question).ids for question in questions]
-    chunks = range(0, len(z), batch)
-    steps = progress(((c, q) for c in chunks for q in range(len(rows))), "scanning", total=len(chunks) * len(rows))
-    cache_of, prefix = -1, None
-    for chunk, q in steps:
-        if chunk != cache_of:
-            cache_of, prefix = chunk, z_cache(memory_lm, z[chunk : chunk + batch])
-        scores[q, chunk : chunk + batch] = continue_cache(memory_lm, prefix, rows[q])
-    return scores
+    chunks = []
+    for begin in progress(range(0, len(z), batch), "scanning"):
+        make = partial(score_chunk, memory_lm, z[begin : begin + batch], rows)
+        chunks.append(kept(keep, f"scan_{begin:07d}", make)["scores"])
+    return torch.cat(chunks, 1)  # (Q,N)
+
+
+def score_chunk(memory_lm: MemoryLM, z: Tensor, rows: list[list[int]]) -> dict[str, Tensor]:
+    """`scores` (Q,B): log p of the questions in rows, after their marker, given each z (B,K,D)."""
+    with memory_explained("batch_scan"):
+        before = z_cache(memory_lm, z)
+        return {"scores": torch.stack([continue_cache(memory_lm, before, ids).float().cpu() for ids in rows])}
 
 
 @torch.no_grad()
@@ -41,10 +50,9 @@ def score_one_by_one(memory_lm: MemoryLM, z: Tensor, questions: list[str]) -> Te
 
 
 def z_cache(memory_lm: MemoryLM, z: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Keys and values of every layer for z (B,K,D)."""
+    """Keys and values of every layer for the prefix with z (B,K,D)."""
     with memory_lm.arithmetic():
-        embedded = z.to(memory_lm.device, memory_lm.embeddings.dtype)
-        output = memory_lm.lm(inputs_embeds=embedded, use_cache=True, logits_to_keep=1)
+        output = memory_lm.lm(inputs_embeds=prefix(memory_lm, z), use_cache=True, logits_to_keep=1)
     return [(layer.keys, layer.values) for layer in output.past_key_values.layers]
 
 

@@ -6,7 +6,6 @@
 evidence items.
 """
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,13 @@ import torch
 from torch import Tensor
 
 from zmem_lib import retrieve
+from zmem_lib.keep import Keep
 from zmem_lib.memory_lm import MemoryLM, generate_all, load_memory_lm
-from zmem_lib.meter import Cost
 from zmem_lib.params import Params
 from zmem_lib.reader import read
 from zmem_lib.schema import check
 from zmem_lib.select import Ranking, rank, score_questions
-from zmem_lib.text import passage
+from zmem_lib.text import passages as all_passages
 from zmem_lib.ztable import load_z, shuffle_index
 
 DEPTH = 20  # documents in a ranking
@@ -41,9 +40,10 @@ class Bench:
     bm25: Any
     dense: Any
     encoder: Any
+    keep: Keep | None = None  # where finished pieces of the chapter lie
 
 
-def load_bench(folder: Path, params: Params, docs: pd.DataFrame) -> Bench:
+def load_bench(folder: Path, params: Params, docs: pd.DataFrame, keep: Keep | None = None) -> Bench:
     """Everything that chapters 03 to 05 left in a run's folder."""
     seen_ids, z_seen = load_z(folder / "z_seen.safetensors")
     new_ids, z_new = load_z(folder / "z_new.safetensors")
@@ -56,6 +56,7 @@ def load_bench(folder: Path, params: Params, docs: pd.DataFrame) -> Bench:
         bm25=retrieve.load_bm25(folder / "bm25"),
         dense=retrieve.load_dense(folder / "dense.faiss"),
         encoder=retrieve.load_encoder(params.dense_model, str(memory_lm.device)),
+        keep=keep,
     )
 
 
@@ -63,7 +64,7 @@ def zmem(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """z chosen by log p(question | z), evidence generated from it."""
     began = time.perf_counter()
     asked = list(questions.question)
-    scores = score_questions(bench.memory_lm, bench.z, asked, batch=bench.params.batch_scan)  # (Q,N)
+    scores = score_questions(bench.memory_lm, bench.z, asked, batch=bench.params.batch_scan, keep=bench.keep)  # (Q,N)
     ranking = rank(scores, list(bench.docs.doc_id), DEPTH)
     scanned = [len(bench.docs) * len(bench.memory_lm.prompts.question(question).ids) for question in asked]
     items, tokens = recall(questions, bench, [ids[: bench.params.top_k] for ids in ranking[0]])
@@ -146,12 +147,12 @@ def generate_evidence(
     """The evidence that the model writes from z (B,K,D) for each question."""
     prompts = [memory_lm.prompts.asked(question) for question in questions]
     output = generate_all(memory_lm, z, prompts, max_tokens=evidence_tokens, batch=batch)
-    return [memory_lm.prompts.tokenizer.decode(ids).strip() for ids in output]
+    return [memory_lm.prompts.decode(ids) for ids in output]
 
 
 def passages(bench: Bench, chosen: list[list[str]]) -> list[list[str]]:
     """The texts of the chosen documents, by question."""
-    text_of = {row.doc_id: passage(row.title, row.text) for row in bench.docs.itertuples()}
+    text_of = dict(zip(bench.docs.doc_id, all_passages(bench.docs), strict=True))
     return [[text_of[doc_id] for doc_id in ids] for ids in chosen]
 
 
@@ -198,36 +199,3 @@ def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
     limit = params.scan_questions or len(shuffled)
     picked = shuffled.groupby(["part", "kind"], sort=False).head(limit)
     return picked.sort_values("question_id").reset_index(drop=True)
-
-
-def memory_seconds(folder: Path) -> dict[str, float]:
-    """Seconds that it took to make the memory (chapters 03 and 04), for each system that uses it."""
-    manifests = [folder / f"manifest_{number:02d}.json" for number in (3, 4)]
-    seconds = sum(json.loads(path.read_text(encoding="utf-8"))["seconds"] for path in manifests)
-    return dict.fromkeys(("zmem", "zmem-oracle", "zmem-shuffled"), seconds)
-
-
-def cost_row(system: str, cost: Cost, answers: pd.DataFrame, *, folder: Path, docs: pd.DataFrame) -> dict[str, Any]:
-    """What a system's answers cost, for the costs table."""
-    return {
-        "system": system,
-        "seconds_per_question": cost.seconds / max(len(answers), 1),
-        "bytes_stored": bytes_stored(system, folder, docs),
-        "peak_memory_bytes": cost.peak_memory_bytes,
-        "n": len(answers),
-    }
-
-
-def bytes_stored(system: str, folder: Path, docs: pd.DataFrame) -> int:
-    """Bytes that a system keeps per corpus: z, or texts and their index; models, which do not grow with it, apart."""
-    texts = sum(len(passage(row.title, row.text).encode()) for row in docs.itertuples())
-    files = {"bm25": ["bm25"], "dense": ["dense.faiss"], "gold-passage": [], "closed-book": []}
-    kept = files.get(system, ["z_seen.safetensors", "z_new.safetensors"])
-    size = sum(path_bytes(folder / name) for name in kept)
-    return size + (texts if system in ("bm25", "dense", "gold-passage") else 0)
-
-
-def path_bytes(path: Path) -> int:
-    """Size of a file, or of all files in a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())

@@ -5,7 +5,9 @@ import string
 
 import pandas as pd
 
+KORQUAD_SIGNS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
 ARTICLES = re.compile(r"\b(a|an|the)\b")
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")  # keeps tab, newline, carriage return
 SENTENCE_END = re.compile(r"(?<=[.!?。])[\"'”’)\]]*\s+")
 
 
@@ -19,10 +21,28 @@ def passages(docs: pd.DataFrame) -> list[str]:
     return [passage(title, text) for title, text in zip(docs["title"], docs["text"], strict=True)]
 
 
+def unprintable(text: str) -> str | None:
+    """The first control character or lone surrogate of a text and its place, in words; None if there is none."""
+    match = UNPRINTABLE.search(text)
+    if not match:
+        return None
+    kind = "lone surrogate" if match.group() >= "\ud800" else "control character"
+    return f"the {kind} U+{ord(match.group()):04X} at character {match.start() + 1}"
+
+
 def normalise(text: str) -> str:
     """SQuAD v1.1's answer normalisation: lower case, no punctuation, no articles, single spaces."""
     text = "".join(char for char in text.lower() if char not in string.punctuation)
     return " ".join(ARTICLES.sub(" ", text).split())
+
+
+def normalise_korquad(text: str) -> str:
+    """KorQuAD 1.0's answer normalisation: quotes and brackets become spaces; lower case, no punctuation, single spaces.
+
+    After its evaluation script (evaluate-v1.0.py, Lim et al. 2019); articles stay, as Korean has none.
+    """
+    text = text.translate(KORQUAD_SIGNS).lower()
+    return " ".join("".join(char for char in text if char not in string.punctuation).split())
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:

@@ -20,10 +20,11 @@ from torch import Tensor
 
 from zmem_lib.artifacts import progress
 from zmem_lib.checkpoint import load_checkpoint, save_checkpoint
-from zmem_lib.memory_lm import MemoryLM, token_nll
+from zmem_lib.memory_lm import MemoryLM, make_scaler, token_nll
+from zmem_lib.meter import memory_explained
 from zmem_lib.params import Params, params_hash
 from zmem_lib.prompts import TERMS, Prompts, Row
-from zmem_lib.text import passage, sentence_spans
+from zmem_lib.text import passages, sentence_spans
 from zmem_lib.ztable import ZTable
 
 WARM_UP = 0.05  # of the steps
@@ -56,37 +57,41 @@ def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, 
     tuples = tuples[tuples.doc_id.isin(row_of)]
     train = tuples[tuples.split == "train"].reset_index(drop=True)
     dev = tuples[tuples.split == "dev"].head(DEV_TUPLES)
-    passages = [passage(title, text) for title, text in zip(docs.title, docs.text, strict=True)]
+    texts = passages(docs)
     return Lessons(
         params,
         [prompts.evidence(q, e, params.evidence_tokens) for q, e in zip(train.question, train.evidence, strict=True)],
         train.doc_id.map(row_of).to_numpy(),
         [prompts.evidence(q, e, params.evidence_tokens) for q, e in zip(dev.question, dev.evidence, strict=True)],
         dev.doc_id.map(row_of).to_numpy(),
-        [recitations(prompts, text, params.document_tokens) for text in passages],
+        [recitations(prompts, text, params.document_tokens) for text in texts],
         train,
-        passages,
+        texts,
     )
 
 
 def train(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, *, checkpoint: Path) -> pd.DataFrame:
     """Train in place for `train_steps` steps, from the checkpoint if there is one; returns the train_log table."""
     params = lessons.params
-    optimisers = make_optimisers(memory_lm, z_table, params)
+    optimisers, scaler = make_optimisers(memory_lm, z_table, params), make_scaler(memory_lm)
     modules = [memory_lm.lm, z_table]
     made_with = params_hash(params)
-    state = load_checkpoint(checkpoint, modules, optimisers, made_with) or {"step": 0, "seconds": 0.0, "log": []}
+    start = {"step": 0, "seconds": 0.0, "log": [], "scaler": scaler.state_dict()}
+    state = load_checkpoint(checkpoint, modules, optimisers, made_with) or start
+    scaler.load_state_dict(state["scaler"])
     log = [tuple(line) for line in state["log"]]
     before, began, saved = state["seconds"], time.monotonic(), time.monotonic()
     log_every = max(1, round(params.train_steps * LOG_EVERY))
     for step in progress(range(state["step"], params.train_steps), "joint training"):
-        losses = train_step(memory_lm, z_table, lessons, optimisers=optimisers, step=step)
+        with memory_explained("batch_tuples", "batch_recite", "document_tokens"):
+            losses = train_step(memory_lm, z_table, lessons, optimisers=optimisers, scaler=scaler, step=step)
         elapsed = before + time.monotonic() - began
         if step % log_every == 0 or step + 1 == params.train_steps:
             log += [(step + 1, term, "train", nll, elapsed) for term, nll in losses.items()]
             log += [(step + 1, term, "dev", nll, elapsed) for term, nll in dev_nll(memory_lm, z_table, lessons).items()]
         if time.monotonic() - saved > 60 * params.checkpoint_minutes and step + 1 < params.train_steps:
             state = {"step": step + 1, "seconds": elapsed, "log": log, "made_with": made_with}
+            state["scaler"] = scaler.state_dict()
             save_checkpoint(checkpoint, modules, optimisers, state)
             saved = time.monotonic()
     memory_lm.lm.eval()
@@ -94,7 +99,13 @@ def train(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, *, checkpoint:
 
 
 def train_step(
-    memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, *, optimisers: list[torch.optim.Optimizer], step: int
+    memory_lm: MemoryLM,
+    z_table: ZTable,
+    lessons: Lessons,
+    *,
+    optimisers: list[torch.optim.Optimizer],
+    scaler: torch.amp.GradScaler,
+    step: int,
 ) -> dict[str, float]:
     """One update of the model and of the rows of z in the batch; returns the mean nll per token of each term."""
     params, losses = lessons.params, {}
@@ -106,11 +117,14 @@ def train_step(
     for rows, index in batches(memory_lm, lessons, step):
         z = None if index is None else z_table(torch.tensor(index, device=memory_lm.device))  # (B,K,D)
         by_term = mean_by_term(*token_nll(memory_lm, z, rows))
-        sum(weight(params, term) * nll for term, nll in by_term.items()).backward()
+        scaler.scale(sum(weight(params, term) * nll for term, nll in by_term.items())).backward()
         losses |= {term: nll.item() for term, nll in by_term.items()}
+    for optimiser in optimisers:
+        scaler.unscale_(optimiser)
     torch.nn.utils.clip_grad_norm_([weight for weight in memory_lm.lm.parameters() if weight.grad is not None], CLIP)
     for optimiser in optimisers:
-        optimiser.step()
+        scaler.step(optimiser)
+    scaler.update()
     return losses
 
 

@@ -1,0 +1,66 @@
+"""What a system's answers cost: they are made, timed and kept here, one system after the other.
+
+Seconds and memory are measured by meter.py the same way for every system; bytes are those of what a system stores.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zmem_lib.artifacts import read_json, read_table, write_json, write_table
+from zmem_lib.meter import Cost, memory_explained, metered
+from zmem_lib.systems import Bench
+from zmem_lib.text import passages
+
+System = Callable[[pd.DataFrame, Bench], pd.DataFrame]
+
+
+def answered(
+    name: str, system: System, questions: pd.DataFrame, bench: Bench, *, folder: Path
+) -> tuple[pd.DataFrame, Cost]:
+    """One system's answers, written to the run's folder, and their cost; those of a chapter that was killed stay."""
+    path, note = folder / f"answers_{name}.parquet", bench.keep.folder / f"answers_{name}.json"
+    if note.is_file() and path.is_file() and (kept := read_json(note)).pop("made_with") == bench.keep.made_with:
+        return read_table(path, "answers"), Cost(**kept)
+    with metered() as cost, memory_explained("batch_answers", "batch_scan"):
+        answers = system(questions, bench)
+    write_table(answers, path, "answers")
+    write_json(asdict(cost) | {"made_with": bench.keep.made_with}, note)
+    return answers, cost
+
+
+def memory_seconds(folder: Path) -> dict[str, float]:
+    """Seconds that it took to make the memory (chapters 03 and 04), for each system that uses it."""
+    manifests = [folder / f"manifest_{number:02d}.json" for number in (3, 4)]
+    seconds = sum(json.loads(path.read_text(encoding="utf-8"))["seconds"] for path in manifests)
+    return dict.fromkeys(("zmem", "zmem-oracle", "zmem-shuffled"), seconds)
+
+
+def cost_row(system: str, cost: Cost, answers: pd.DataFrame, *, folder: Path, docs: pd.DataFrame) -> dict[str, Any]:
+    """What a system's answers cost, for the costs table."""
+    return {
+        "system": system,
+        "seconds_per_question": cost.seconds / max(len(answers), 1),
+        "bytes_stored": bytes_stored(system, folder, docs),
+        "peak_memory_bytes": cost.peak_memory_bytes,
+        "n": len(answers),
+    }
+
+
+def bytes_stored(system: str, folder: Path, docs: pd.DataFrame) -> int:
+    """Bytes that a system keeps per corpus: z, or texts and their index; models, which do not grow with it, apart."""
+    texts = sum(len(passage.encode()) for passage in passages(docs))
+    files = {"bm25": ["bm25"], "dense": ["dense.faiss"], "gold-passage": [], "closed-book": []}
+    kept = files.get(system, ["z_seen.safetensors", "z_new.safetensors"])
+    size = sum(path_bytes(folder / name) for name in kept)
+    return size + (texts if system in ("bm25", "dense", "gold-passage") else 0)
+
+
+def path_bytes(path: Path) -> int:
+    """Size of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,0 +1,67 @@
+"""Files of the Hugging Face hub: a repository at one revision becomes a local folder, or one sentence says why not.
+
+Everything that comes from the hub passes through `fetch`; what reads the files afterwards sees a folder only. A token
+is taken from the environment (HF_TOKEN) or from `hf auth login` by the hub's own client, and appears nowhere else.
+"""
+
+import os
+from pathlib import Path
+
+from zmem_lib.errors import BadInput
+
+MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+NOT_NEEDED = ["original/*", "consolidated*", "onnx/*", "openvino/*"]  # the same weights in other formats
+
+
+def fetch(repo: str, revision: str, *, kind: str, files: list[str] | None = None) -> Path:
+    """The local snapshot of a repository (kind: model or dataset) at a revision, downloaded where it is not cached.
+
+    `files` are patterns of the files wanted (default: a model's weights and tokenizer, all files of a data set).
+    Raises BadInput where the hub cannot be reached or refuses, with what to download and where to put it.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    wanted = files or (MODEL_FILES if kind == "model" else None)
+    try:
+        return Path(
+            snapshot_download(
+                repo, repo_type=kind, revision=revision or None, allow_patterns=wanted, ignore_patterns=NOT_NEEDED
+            )
+        )
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise BadInput(explained(error, repo, revision, kind)) from error
+
+
+def explained(error: Exception, repo: str, revision: str, kind: str) -> str:
+    """One sentence for what the hub's client raised: what is missing and what to do."""
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    what = f"{'model' if kind == 'model' else 'data set'} {repo}"
+    key = "lm (or dense_model)" if kind == "model" else "corpus_path"
+    chain = [error, error.__cause__, error.__context__]
+    if isinstance(error, HFValidationError):
+        return f"{repo!r} is neither a folder that exists (seen from {Path.cwd()}) nor a name on the hub: correct {key}"
+    if any(isinstance(one, GatedRepoError) for one in chain):
+        return (
+            f"{what} is gated: accept its licence on https://huggingface.co/{repo}, then set HF_TOKEN in the "
+            "environment to a token of that account (or run `hf auth login`)"
+        )
+    if any(isinstance(one, RevisionNotFoundError) for one in chain):
+        return f"{what} has no revision {revision!r} on the hub: give a commit or a branch that it has"
+    if any(isinstance(one, RepositoryNotFoundError) for one in chain):
+        return f"{what} is not on the hub, or is private and needs HF_TOKEN: correct its name"
+    if getattr(error, "errno", None) is not None and not isinstance(error, ConnectionError):
+        return f"{what} could not be stored in the hub's cache ({error.strerror}): free some space or set HF_HOME"
+    offline = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else "the hub cannot be reached"
+    at = f" --revision {revision}" if revision else ""
+    of = "" if kind == "model" else " --repo-type dataset"
+    return (
+        f"{what} is not in the hub's cache and {offline}: on a machine with a network run "
+        f"`hf download {repo}{of}{at} --local-dir DIR`, bring DIR here, and set {key} to it"
+    )
+
+
+def revision_of(folder: Path) -> str:
+    """The commit that a snapshot folder of the hub's cache was resolved to; empty for any other folder."""
+    return folder.name if folder.parent.name == "snapshots" else ""
