@@ -18,7 +18,8 @@ def small_params(**changes: object) -> Params:
     tiny = read_params(ROOT / "params" / "tiny.yaml")
     small = {"hidden_size": 32, "layers": 2, "heads": 2, "vocab_size": 400, "window_tokens": 128, "z_tokens": 3}
     training = {"train_steps": 12, "batch_tuples": 4, "batch_recite": 2, "batch_read": 2, "checkpoint_minutes": 0.0}
-    return replace(tiny, device="cpu", precision="float32", **(small | training | changes))
+    plain = {"device": "cpu", "precision": "float32", "document_tokens": 40, "evidence_tokens": 20}
+    return replace(tiny, **(plain | small | training | changes))
 
 
 def sentence(seed: int, words: int = 8) -> str:

@@ -74,6 +74,9 @@ def load_base(folder: Path, params: Params) -> nn.Module:
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
     lm = _loaded(AutoModelForCausalLM, folder, **options)
     lm.requires_grad_(False)
+    for module in lm.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):  # a layout without gradients, taken up by inference on a CPU
+            module.support_avx512bf16_for_cpu = False
     if params.activation_checkpointing:
         lm.activation_checkpointing_enable()
     return lm
