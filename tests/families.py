@@ -7,20 +7,25 @@ first token, end of turn and (missing) padding token.
 import copy
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from tiny_models import WORDS
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from zmem_lib.needs import published
 
 SMALL = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-TEXTS = [" ".join(WORDS), "Question: Who was it?", "\nEvidence: It was. Answer the question from the evidence, in a few"]
+TEXTS = [
+    " ".join(WORDS),
+    "Question: Who was it?",
+    "\nEvidence: It was. Answer the question from the evidence, in a few",
+]
 TEMPLATES = {
     "qwen2": "{% if messages[0].role != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n{% endif %}"
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
-    "llama": "{{ bos_token }}<|start_header_id|>system<|end_header_id|>\n\nToday: {{ date_string or strftime_now('%d %b') }}"
-    "<|eot_id|>{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n{{ m.content | trim }}<|eot_id|>"
+    "llama": "{{ bos_token }}<|start_header_id|>system<|end_header_id|>\n\n"
+    "Today: {{ date_string or strftime_now('%d %b') }}<|eot_id|>"
+    "{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n{{ m.content | trim }}<|eot_id|>"
     "{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}",
     "mistral": "{{ bos_token }}{% for m in messages %}[INST] {{ m.content }}[/INST]{% endfor %}",
 }
@@ -44,7 +49,11 @@ def save_family(repo: str, folder: Path, texts: list[str] = TEXTS) -> str:
     values |= SMALL | {"num_key_value_heads": max(1, 4 // heads), "vocab_size": -(-len(tokenizer) // 64) * 64}
     values |= {"head_dim": 16} if "head_dim" in values else {}
     named = NAMED[values["model_type"]]
-    values |= {f"{name}_token_id": tokenizer.convert_tokens_to_ids(named[f"{name}_token"]) for name in ("eos",)}
+    ids = {
+        name: tokenizer.convert_tokens_to_ids(named[name]) if name in named else None
+        for name in ("bos_token", "eos_token")
+    }
+    values |= {f"{name}_id": ids[name] for name in ids}
     config = AutoConfig.for_model(**values)
     lm = AutoModelForCausalLM.from_config(config)
     lm.generation_config.update(do_sample=True, temperature=0.7, repetition_penalty=1.3)  # as chat models publish
