@@ -73,6 +73,8 @@ def load_base(folder: Path, params: Params) -> nn.Module:
         )
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
     lm = _loaded(AutoModelForCausalLM, folder, **options)
+    if params.window_tokens > (longest := lm.config.max_position_embeddings):
+        raise BadInput(f"window_tokens {params.window_tokens} is more than {params.lm} can read ({longest}): lower it")
     lm.requires_grad_(False)
     for module in lm.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):  # a layout without gradients, taken up by inference on a CPU

@@ -37,10 +37,14 @@ class MemoryLM:
         return self.lm.get_input_embeddings().weight
 
     @property
+    def causal(self) -> nn.Module:
+        """The causal language model itself, adapters included."""
+        return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
+
+    @property
     def backbone(self) -> nn.Module:
         """The model below its output head, adapters included."""
-        causal = self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
-        return causal.base_model
+        return self.causal.base_model
 
     @property
     def pad(self) -> int:
