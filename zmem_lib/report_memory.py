@@ -5,19 +5,22 @@ from IPython.display import Markdown
 
 from zmem_lib.memory_lm import MemoryLM
 from zmem_lib.params import Params
+from zmem_lib.schema import TEST_PARTS
 from zmem_lib.train import Lessons
+from zmem_lib.tuples import parts_of
 
 MIB = 2**20
 
 
 def model_card(memory_lm: MemoryLM, params: Params, *, n_documents: int) -> pd.DataFrame:
     """Sizes of the language model and of the table of z."""
-    weights = list(memory_lm.lm.parameters())
+    learning = [weight.numel() for weight in memory_lm.lm.parameters() if weight.requires_grad]
     d = memory_lm.embeddings.shape[1]
     facts = {
-        "language model": params.lm,
-        "weights (millions)": f"{sum(weight.numel() for weight in weights) / 1e6:.2f}",
-        "of which learn (millions)": f"{sum(w.numel() for w in weights if w.requires_grad) / 1e6:.2f}",
+        "language model": f"{params.lm} {params.lm_revision}".strip(),
+        "weights (millions)": f"{memory_lm.causal.num_parameters() / 1e6:.2f}",
+        "of which learn (millions)": f"{sum(learning) / 1e6:.2f}",
+        "quantisation of the frozen weights": params.quantisation,
         "vocabulary V (tokens)": f"{memory_lm.embeddings.shape[0]:,}",
         "hidden size D": f"{d}",
         "table of z, N × K × D": f"{n_documents:,} × {params.z_tokens} × {d}",
@@ -84,10 +87,10 @@ def writing_finding(write_log: pd.DataFrame) -> Markdown:
 
 def sample_counts(picked: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame:
     """How many questions of each part every system answers, out of how many there are."""
-    split_of = {"seen": "test", "new": "new-test", "trained": "train"}
+    all_parts = parts_of(questions)
     rows = {
-        part: {"answered": int((picked.part == part).sum()), "there are": int((questions.split == split).sum())}
-        for part, split in split_of.items()
+        part: {"answered": int((picked.part == part).sum()), "there are": int((all_parts == part).sum())}
+        for part in (*TEST_PARTS, "trained")
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("part")
 

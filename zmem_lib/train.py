@@ -173,7 +173,7 @@ def reading_rows(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[Row]:
 
 
 def mean_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
-    """Mean nll per token of each term that occurs, from nll and terms (B,T)."""
+    """Mean nll per token of each term that occurs, from nll and terms of one shape."""
     return {TERMS[t]: nll[terms == t].mean() for t in terms.unique().tolist() if t}
 
 
@@ -185,11 +185,15 @@ def weight(params: Params, term: str) -> float:
 @torch.no_grad()
 def dev_nll(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons) -> dict[str, float]:
     """Mean nll per token of question and evidence over the dev tuples of seen documents."""
-    if not lessons.dev_rows:
-        return {}
     memory_lm.lm.eval()
-    z = z_table(torch.tensor(lessons.dev_index, device=memory_lm.device))  # (B,K,D)
-    return {term: nll.item() for term, nll in mean_by_term(*token_nll(memory_lm, z, lessons.dev_rows)).items()}
+    found, batch = [], lessons.params.batch_tuples
+    for begin in range(0, len(lessons.dev_rows), batch):
+        z = z_table(torch.tensor(lessons.dev_index[begin : begin + batch], device=memory_lm.device))  # (B,K,D)
+        found.append(token_nll(memory_lm, z, lessons.dev_rows[begin : begin + batch]))  # (B,T) each
+    if not found:
+        return {}
+    nll, terms = (torch.cat([tensor.flatten() for tensor in kind]) for kind in zip(*found, strict=True))
+    return {term: mean.item() for term, mean in mean_by_term(nll, terms).items()}
 
 
 def batch_indices(n: int, size: int, *, step: int, seed: int) -> np.ndarray:
