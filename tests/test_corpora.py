@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from zmem_lib.corpora import LEAKED, load_corpus
+from zmem_lib.corpora import load_corpus
+from zmem_lib.corpora.markup import IN_TEXT, IN_TITLE, with_markup
 from zmem_lib.corpora.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
+from zmem_lib.corpora.subset import ABOUT_TWICE, LEAKED, NOT_CHOSEN, TWICE
 from zmem_lib.corpora.synthetic import generate
 from zmem_lib.errors import BadInput
 from zmem_lib.params import read_params
@@ -105,6 +107,30 @@ def test_synthetic_refuses_what_it_cannot_make(seen, new):
         generate(seen, new, seed=1)
 
 
+@pytest.mark.parametrize("n", [0, 1, 3, 99])
+def test_markup_stands_in_the_first_seen_documents_and_changes_no_other(biographies, n):
+    docs, questions = with_markup(*biographies, n=n)
+    marked = docs["doc_id"].isin(docs.loc[docs["part"] == "seen", "doc_id"].head(n))
+    about = questions["gold_doc_ids"].str[0].isin(docs.loc[marked, "doc_id"])
+    assert marked.sum() == min(n, 60)
+    assert docs[~marked].equals(biographies[0][~marked.to_numpy()])
+    assert questions[~about].equals(biographies[1][~about.to_numpy()])
+    assert docs.loc[marked, "text"].str.count(re.escape(IN_TEXT)).eq(1).all()
+    assert docs.loc[marked, "title"].str.endswith(IN_TITLE).all() and docs["title"].is_unique
+    texts = dict(zip(docs["doc_id"], docs["text"], strict=True))
+    for row in questions.itertuples():
+        text = texts[row.gold_doc_ids[0]]
+        assert text.startswith(row.answers[0], row.answer_start) and row.evidence in text
+    first = questions[about].groupby(questions["gold_doc_ids"].str[0])["evidence"].first()
+    assert first.str.endswith(IN_TEXT).all()
+
+
+def test_markup_is_a_parameter_of_the_synthetic_corpus():
+    plain, marked = (load_corpus(params_of(n_documents=9, n_new_documents=3, markup_documents=n)) for n in (0, 2))
+    assert (plain.docs["text"] != marked.docs["text"]).tolist() == [True] * 2 + [False] * 10
+    assert plain.dropped == {} and plain.source == "made here from the seed 7" and "do not exist" in plain.licence
+
+
 # --- folder -----------------------------------------------------------------------------------------------------------
 
 DOCS = [{"doc_id": f"d{i}", "title": f"T{i}", "text": f"Text {i} says x{i}. And more."} for i in range(12)]
@@ -122,10 +148,15 @@ def write(folder: Path, docs=DOCS, questions=QUESTIONS) -> Path:
     return folder
 
 
-def load(folder: Path, **values):
+def load_whole(folder: Path, **values):
     return load_corpus(
         params_of(**{"corpus": "folder", "corpus_path": folder, "n_documents": 8, "n_new_documents": 3} | values)
     )
+
+
+def load(folder: Path, **values):
+    corpus = load_whole(folder, **values)
+    return corpus.docs, corpus.questions
 
 
 def test_folder_keeps_exactly_the_questions_of_the_chosen_documents(tmp_path):
@@ -183,8 +214,9 @@ def test_training_questions_with_the_words_of_a_held_out_one_are_dropped_and_cou
     leak = twin | {"question_id": "leak", "question": f" {twin['question'].upper()}", "split": "train"}
     other = next(q for q in QUESTIONS if q["doc_id"] == load(tmp_path)[0]["doc_id"][1])
     same_words = other | {"question_id": "same-words", "question": twin["question"], "split": "train"}
-    questions = load(write(tmp_path, questions=[*QUESTIONS, leak, same_words]))[1]
-    assert questions.attrs[LEAKED] == 1
+    corpus = load_whole(write(tmp_path, questions=[*QUESTIONS, leak, same_words]))
+    questions = corpus.questions
+    assert corpus.dropped == {LEAKED: 1, NOT_CHOSEN: 3}
     assert "leak" not in set(questions["question_id"]) and "same-words" in set(questions["question_id"])
 
 
@@ -208,6 +240,72 @@ def test_gzip_byte_order_mark_windows_line_ends_and_blank_lines_are_read(tmp_pat
         (tmp_path / f"{name}.jsonl.gz").write_bytes(gzip.compress(lines.encode("utf-8-sig")))
         path.unlink()
     assert all(mine.equals(theirs) for mine, theirs in zip(load(tmp_path), plain, strict=True))
+
+
+def second_folder(folder: Path) -> Path:
+    """Six documents with a question each: d0 is the first corpus's own, d1 to d3 share only their ids with it."""
+    docs = [DOCS[0]] + [DOCS[i] | {"text": f"Other text {i} says y{i}."} for i in range(1, 4)]
+    docs += [{"doc_id": f"e{i}", "text": f"Fresh {i} says y{i}."} for i in range(2)]
+    questions = [
+        {
+            "question_id": f"q{i}0",
+            "question": f"Who says {i}?",
+            "answers": [f"y{i}"],
+            "doc_id": doc["doc_id"],
+            "split": "train",
+        }
+        for i, doc in enumerate(docs)
+    ]
+    both = questions[1] | {"question_id": "both", "gold_doc_ids": ["d0", "d1"], "answer_start": None}
+    folder.mkdir()
+    return write(folder, docs, [*questions, both])
+
+
+def test_new_documents_come_from_the_second_corpus(tmp_path):
+    second = second_folder(tmp_path / "second")
+    corpus = load_whole(write(tmp_path), n_documents=12, n_new_documents=5, new_corpus_path=second)
+    docs = corpus.docs.set_index("doc_id")
+    assert list(docs.index[docs["part"] == "seen"]) == [f"d{i}" for i in range(12)]
+    assert list(docs.index[docs["part"] == "new"]) == ["new/d1", "new/d2", "new/d3", "e0", "e1"]
+    assert docs.loc["new/d1", "text"] == "Other text 1 says y1." and docs["text"].is_unique
+    new = corpus.questions[corpus.questions["split"].str.startswith("new-")].set_index("question_id")
+    assert new["gold_doc_ids"].to_dict() == {
+        "new/q10": ["new/d1"], "new/q20": ["new/d2"], "new/q30": ["new/d3"], "new/q40": ["e0"], "new/q50": ["e1"],
+        "both": ["new/d1"],
+    }  # fmt: skip
+    assert corpus.questions["question_id"].is_unique and len(corpus.questions) == 36 + 6
+    assert new.loc[new["split"] == "new-dev", "gold_doc_ids"].str[0].nunique() == 1
+    assert corpus.dropped[f"new: {TWICE}"] == corpus.dropped[f"new: {ABOUT_TWICE}"] == 1
+    assert str(tmp_path) in corpus.source and f"new: folder {second}" in corpus.source
+
+
+def test_the_second_corpus_changes_no_seen_document_and_suits_every_corpus(tmp_path):
+    second = second_folder(tmp_path / "second")
+    alone = load(write(tmp_path))[0].query("part == 'seen'")["doc_id"]
+    assert list(load(tmp_path, new_corpus_path=second)[0].query("part == 'seen'")["doc_id"]) == list(alone)
+    values = {"n_documents": 10, "n_new_documents": 4, "new_corpus_path": second}
+    corpus = load_corpus(params_of(**values))
+    assert corpus.docs["part"].tolist() == ["seen"] * 10 + ["new"] * 4
+    assert corpus.docs["doc_id"][:10].str.startswith("person-").all()
+    assert {"train", "dev", "test", "new-dev", "new-test"} == set(corpus.questions["split"])
+    seen = ~corpus.questions["split"].str.startswith("new-")
+    plain = generate(10, 0, seed=7)[1]
+    assert corpus.questions[seen].reset_index(drop=True).equals(plain[corpus.questions.columns])
+    assert (load_corpus(params_of(**values | {"n_new_documents": 0})).docs["part"] == "seen").all()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"n_new_documents": 7}, "n_new_documents is 7, but the corpus at new_corpus_path has 5 documents that"),
+        ({"n_documents": 13}, "n_documents is 13, but the corpus has 12 documents: lower it"),
+        ({"new_corpus_path": "no/such"}, "new_corpus_path: corpus_path no/such is not a folder"),
+    ],
+)
+def test_a_second_corpus_that_does_not_do_is_named(tmp_path, values, sentence):
+    second = second_folder(tmp_path / "second")
+    with pytest.raises(BadInput, match=sentence):
+        load(write(tmp_path), **({"new_corpus_path": second, "n_new_documents": 3} | values))
 
 
 D, Q = DOCS[0], QUESTIONS[0]

@@ -52,7 +52,7 @@ def scores(systems):
     tuples = pd.DataFrame({"question_id": ["s1", "s2", "s2"], "evidence": ["She lived in Velmoor.", "A. B.", "B. C."]})
     questions = evaluate.with_references(make_questions(), tuples)
     assert questions["reference_contexts"].tolist() == [["She lived in Velmoor."], ["A.", "B.", "C."], [], [], []]
-    return evaluate.score_answers(questions, systems)
+    return evaluate.score_answers(questions, systems, rule="squad")
 
 
 def mean(scores, system, part, metric):
@@ -88,19 +88,43 @@ def test_summary_counts_nan_and_leaves_nothing_out(scores):
 
 def test_failures_in_order_of_precedence(systems):
     index = ["system", "part", "question_id"]
-    table = evaluate.failures(make_questions(), systems, top_k=1).set_index(index)["failure"]
+    table = evaluate.failures(make_questions(), systems, top_k=1, rule="squad").set_index(index)["failure"]
     assert table["bm25"]["seen"].tolist() == ["right", "wrong z"]  # s2: d3 comes second
     assert table["bm25"]["new"].tolist() == ["right"]  # by luck: an exact match counts whatever was retrieved
     assert table["zmem-oracle"]["new"].tolist() == ["wrong evidence"]
     assert table["zmem-oracle"]["unasked"].tolist() == ["wrong reading"]
     assert table["closed-book"]["seen"].tolist() == ["right", "wrong reading"]
-    wider = evaluate.failures(make_questions(), systems, top_k=2).set_index(index)["failure"]
+    wider = evaluate.failures(make_questions(), systems, top_k=2, rule="squad").set_index(index)["failure"]
     assert wider["bm25"]["seen"].tolist() == ["right", "wrong reading"]
+
+
+def test_the_rule_of_comparison_is_passed_down(systems):
+    systems = {"bm25": systems["bm25"].assign(answer=["vel moor", "smith", "x"], evidence=["Velmoors", "y", "z"])}
+    exact = {rule: evaluate.score_answers(make_questions(), systems, rule=rule) for rule in ("squad", "korquad")}
+    assert (
+        mean(exact["squad"], "bm25", "rephrased", "f1") == 0 and mean(exact["korquad"], "bm25", "rephrased", "f1") == 1
+    )
+    found = {rule: mean(scores, "bm25", "rephrased", "answer_in_evidence") for rule, scores in exact.items()}
+    assert found == {"squad": 0, "korquad": 1}
+    kinds = {
+        rule: evaluate.failures(make_questions(), systems, top_k=1, rule=rule)
+        .query("part == 'rephrased'")["failure"]
+        .item()
+        for rule in exact
+    }
+    assert kinds == {"squad": "wrong evidence", "korquad": "wrong reading"}
+
+
+def test_unasked_documents_are_scored_apart_from_seen_ones(systems):
+    apart = {"bm25": systems["bm25"].assign(part=["unasked-document", "unasked-document", "new"])}
+    scores = evaluate.score_answers(make_questions(), apart, rule="squad")
+    assert set(scores["part"]) == {"unasked-document", "new"}
+    assert set(evaluate.failures(make_questions(), apart, top_k=1, rule="squad")["part"]) == {"unasked-document", "new"}
 
 
 def test_answers_of_another_corpus_are_refused(systems):
     with pytest.raises(BadInput, match="'s1'"):
-        evaluate.failures(make_questions().query("question_id != 's1'"), systems, top_k=1)
+        evaluate.failures(make_questions().query("question_id != 's1'"), systems, top_k=1, rule="squad")
 
 
 @pytest.fixture

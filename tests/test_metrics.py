@@ -22,7 +22,7 @@ from zmem_lib.metrics import answer_in_evidence, em, f1, ragas_scores, retrieval
     ],
 )
 def test_em(answer, golds, expected):
-    assert em(answer, golds) == expected
+    assert em(answer, golds, "squad") == expected
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_em(answer, golds, expected):
     ],
 )
 def test_f1(answer, golds, expected):
-    assert f1(answer, golds) == pytest.approx(expected)
+    assert f1(answer, golds, "squad") == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_f1(answer, golds, expected):
     ],
 )
 def test_answer_in_evidence(evidence, golds, expected):
-    assert answer_in_evidence(evidence, golds) == expected
+    assert answer_in_evidence(evidence, golds, "squad") == expected
 
 
 def test_retrieval_by_hand():
@@ -103,4 +103,31 @@ def test_f1_equals_the_package_of_the_field():
         common = sum(min(answer.count(word), gold.count(word)) for word in set(answer))
         precision, recall = common / len(answer), common / len(gold)
         expected = 2 * precision * recall / (precision + recall) if common else 0.0
-        assert f1(" ".join(answer), [" ".join(gold)]) == pytest.approx(expected)
+        assert f1(" ".join(answer), [" ".join(gold)], "squad") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("answer", "golds", "exact", "overlap", "inside"),
+    [
+        ("《서울》 특별시", ["서울 특별시"], 1.0, 1.0, 1.0),  # brackets are spaces
+        ("제주도", ["제주도에서"], 0.0, 0.75, 0.0),  # 3 of 5 characters: 2 * 3 / 8
+        ("제주도에서", ["제주도"], 0.0, 0.75, 1.0),  # a particle joined to the word
+        ("The 'U.S.'", ["the us"], 1.0, 1.0, 1.0),  # articles stay, full stops go
+        ("us", ["the us"], 0.0, 4 / 7, 0.0),
+        ("도주제", ["제주도"], 0.0, 1.0, 0.0),  # characters in any order
+        ("", ["제주도"], 0.0, 0.0, 0.0),
+        ("부산", ["서울", "부산"], 1.0, 1.0, 1.0),
+    ],
+)
+def test_korquad(answer, golds, exact, overlap, inside):
+    assert em(answer, golds, "korquad") == exact
+    assert f1(answer, golds, "korquad") == pytest.approx(overlap)
+    assert answer_in_evidence(answer, golds, "korquad") == inside
+
+
+def test_the_two_rules_differ_where_they_should():
+    assert em("the harbour", ["harbour"], "squad") == 1 and em("the harbour", ["harbour"], "korquad") == 0
+    assert answer_in_evidence("임수경을 보았다.", ["임수경"], "squad") == 0
+    assert answer_in_evidence("임수경을 보았다.", ["임수경"], "korquad") == 1
+    assert answer_in_evidence("x", ["'"], "korquad") == 0  # nothing is left of this answer
+    assert f1("부 산", ["부산"], "korquad") == 1 and f1("부 산", ["부산"], "squad") == 0

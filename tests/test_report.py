@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from zmem_lib import evaluate, report
 from zmem_lib.figures import COLOURS
-from zmem_lib.findings import findings
+from zmem_lib.findings import findings, setting
 from zmem_lib.params import read_params
-from zmem_lib.schema import SYSTEMS, TABLES, check
+from zmem_lib.schema import SYSTEMS, TABLES, TEST_PARTS, check
 
 N = 60
 SHARE = {"zmem": 0.2, "zmem-oracle": 0.6, "zmem-shuffled": 0.05, "bm25": 0.8, "dense": 0.5, "closed-book": 0.0}
@@ -128,6 +128,48 @@ def test_absent_parts_and_systems_are_left_out(tables, params):
         assert isinstance(figure, Figure)
     assert report.summary_text(bare["summary"]).startswith("seen documents, n = 60")
     assert isinstance(report.write_quality(bare["write_curve"]), Figure)
+
+
+def test_a_run_without_the_part_seen_has_a_whole_report(tables, params, tmp_path):
+    """As with MIRAGE, where no test question is about a document that training asks about."""
+    apart = {name: table.replace({"part": {"seen": "unasked-document"}}) for name, table in tables.items()}
+    said = findings(apart, params)
+    assert said["short"][0].startswith("**Against retrieval.** On unasked documents z-memory is worse than BM25")
+    assert len(said["answers"]) == len(said["evidence"]) == len(said["controls"]) == len(said["failures"]) == 2
+    assert "seen documents" not in all_of(said)
+    assert report.summary_text(apart["summary"]).startswith("unasked documents, n = 60")
+    html = report.summary_tables(apart["summary"]).data
+    assert html.count("<table") == 2 and "Part unasked-document: n = 60" in html and "Part seen" not in html
+    assert "17" in report.cost_table(apart["costs"], apart["summary"]).to_html()
+    for figure in (report.recall_curves(apart["summary"]), report.failure_bars(apart["failures"])):
+        assert [axis.get_title() for axis in figure.axes] == ["unasked documents (n = 60)", "new documents (n = 60)"]
+    assert isinstance(report.quality_bars(apart["summary"], "em"), Figure)
+    ids = [f"{part}{i}" for part in ("seen", "new") for i in range(N)]
+    questions = pd.DataFrame({"question_id": ids, "question": "?", "answers": [["x"]] * len(ids)})
+    answers = pd.DataFrame({"question_id": ids, "evidence": "e", "answer": "a"})
+    examples = report.failure_examples(apart["failures"], questions, answers, system="zmem").to_html()
+    assert examples.index("unasked-document") < examples.index(">new<")
+
+
+def test_three_parts_stand_beside_each_other(tables, params):
+    third = {n: t[t["part"] == "seen"].assign(part="unasked-document") for n, t in tables.items() if "part" in t}
+    three = tables | {name: pd.concat([tables[name], table]) for name, table in third.items()}
+    assert len(findings(three, params)["choosing"]) == 3
+    for figure in (report.recall_curves(three["summary"]), report.failure_bars(three["failures"])):
+        assert len(figure.axes) == 3
+        figure.draw_without_rendering()  # lays it out
+        assert figure.get_tightbbox().x0 >= -0.01 and figure.get_tightbbox().x1 <= 7.01
+    order = [report.summary_tables(three["summary"]).data.index(f"Part {part}:") for part in TEST_PARTS]
+    assert order == sorted(order)
+
+
+def test_what_was_run_says_how_many_questions_are_about_unasked_documents(params):
+    rows = [("train", ["a"]), ("test", ["a"]), ("test", ["b"]), ("new-test", ["c"])]
+    questions = pd.DataFrame(rows, columns=["split", "gold_doc_ids"])
+    docs = pd.DataFrame({"part": ["seen", "seen", "new"]})
+    said = setting(docs, questions, params)
+    assert "2 seen documents with 2 test questions (1 of them about *unasked documents*" in said
+    assert "unasked" not in setting(docs, questions.iloc[[0, 1, 3]], params)
 
 
 def test_summary_table_has_every_system_in_order_with_intervals(tables):

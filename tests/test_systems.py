@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib import retrieve, systems
+from zmem_lib import report_memory, retrieve, systems
 from zmem_lib.systems import Bench, pick_questions
 
 PARAMS = small_params(evidence_tokens=6, answer_tokens=3, top_k=2)
@@ -83,7 +83,17 @@ def test_zmem_hands_the_reader_the_evidence_of_its_best_blocks(bench, questions)
 def test_the_sample_is_fixed_and_the_same_size_per_kind():
     rows = [("test", "rephrased"), ("test", "unasked"), ("new-test", ""), ("train", ""), ("dev", "rephrased")]
     table = pd.DataFrame(
-        [{"question_id": f"{s}{k}{i}", "split": s, "kind": k, "question": "?"} for s, k in rows for i in range(9)]
+        [
+            {
+                "question_id": f"{s}{k}{i}",
+                "split": s,
+                "kind": k,
+                "question": "?",
+                "gold_doc_ids": [f"{s == 'new-test'}{i}"],
+            }
+            for s, k in rows
+            for i in range(9)
+        ]
     )
     picked = pick_questions(table, small_params(scan_questions=4))
     assert picked.groupby(["part", "kind"]).size().to_dict() == {
@@ -91,3 +101,13 @@ def test_the_sample_is_fixed_and_the_same_size_per_kind():
     }  # fmt: skip
     assert len(pick_questions(table, small_params(scan_questions=0))) == 36
     assert picked.equals(pick_questions(table, small_params(scan_questions=4)))
+
+
+def test_test_questions_about_documents_that_training_never_names_are_a_part_of_their_own():
+    rows = [("t", "train", ["a"]), ("s", "test", ["b", "a"]), ("u", "test", ["b"]), ("d", "dev", ["b"])]
+    rows += [("n", "new-test", ["c"]), ("m", "new-dev", ["c"])]
+    table = pd.DataFrame(rows, columns=["question_id", "split", "gold_doc_ids"]).assign(kind="", question="?")
+    parts = pick_questions(table, small_params(scan_questions=0)).set_index("question_id")["part"].to_dict()
+    assert parts == {"n": "new", "s": "seen", "t": "trained", "u": "unasked-document"}
+    counts = report_memory.sample_counts(pick_questions(table, small_params(scan_questions=0)), table)
+    assert counts["there are"].to_dict() == {"seen": 1, "unasked-document": 1, "new": 1, "trained": 1}

@@ -8,7 +8,7 @@ import pytest
 from zmem_lib.corpora import load_corpus
 from zmem_lib.corpora.synthetic import generate
 from zmem_lib.params import read_params
-from zmem_lib.tuples import count_pairs, find_answer, make_tuples
+from zmem_lib.tuples import count_pairs, find_answer, make_tuples, own_evidence
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared/data"
@@ -55,6 +55,14 @@ def test_the_data_sets_own_evidence_wins():
     assert list(rows["evidence_start"]) == [TEXT.index("He left."), -1]
 
 
+def test_of_evidence_with_several_lines_a_document_gets_its_own():
+    several = question(gold_doc_ids=["a", "b", "c"], evidence="He left.\nTen men came.\nOr not.")
+    rows = tuples_of(several)
+    assert list(rows["evidence"])[:2] == ["He left. Ten men came.", "Or not."]
+    assert list(rows["evidence_start"]) == [TEXT.index("He left."), DOCS["text"][1].index("Or not."), -1]
+    assert own_evidence("Two\nlines", "x Two\nlines y") == ("Two\nlines", 2)
+
+
 def test_every_gold_document_makes_a_tuple_if_it_holds_an_answer():
     several = question(gold_doc_ids=["a", "b", "c"], answer_start=TEXT.rindex("10"))
     rows = tuples_of(several)
@@ -80,7 +88,7 @@ def test_real_tuples_hold_their_answer(name):
     if not (SHARED / name).is_dir():
         pytest.skip(f"{SHARED / name} is not there")
     values = ["corpus=folder", f"corpus_path={SHARED / name}", "n_documents=50", "n_new_documents=10"]
-    docs, questions = load_corpus(read_params(ROOT / "params/tiny.yaml", values))
-    tuples = make_tuples(docs, questions, 0)
-    assert len(tuples) == len(questions)
+    corpus = load_corpus(read_params(ROOT / "params/tiny.yaml", values))
+    tuples = make_tuples(corpus.docs, corpus.questions, 0)
+    assert len(tuples) == len(corpus.questions)
     assert all(row.answers[0] in row.evidence for row in tuples.itertuples())

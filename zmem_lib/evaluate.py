@@ -5,12 +5,16 @@ failures and write_curve of schema.py. Whether an answer is good is decided in m
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from zmem_lib.artifacts import progress, read_table
 from zmem_lib.errors import BadInput
+from zmem_lib.keep import Keep, kept
 from zmem_lib.memory_lm import MemoryLM
 from zmem_lib.metrics import answer_in_evidence, em, f1, ragas_scores, retrieval_scores
 from zmem_lib.params import Params
@@ -34,23 +38,25 @@ def with_references(questions: pd.DataFrame, tuples: pd.DataFrame) -> pd.DataFra
     return questions.assign(reference_contexts=references)
 
 
-def score_answers(questions: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def score_answers(questions: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFrame], *, rule: str) -> pd.DataFrame:
     """Every metric of every answer: the table scores, with rows for the two kinds of seen questions beside `seen`.
 
     Questions from `with_references` are also held against ragas' context measures. The retrieval measures are left out
-    for a system that ranks nothing.
+    for a system that ranks nothing. `rule` is the parameter answer_normalisation.
     """
     tables = []
     for system, answers in progress(answers_by_system.items(), "scoring systems", len(answers_by_system)):
         for part, rows in joined(questions, answers).groupby("part", sort=False):
-            long = pd.concat([_answer_scores(rows), _ranking_scores(rows), ragas_scores(rows)])
+            long = pd.concat([_answer_scores(rows, rule), _ranking_scores(rows), ragas_scores(rows)])
             kind_of = rows.set_index("question_id")["kind"]
             for name, scores in _with_kinds(part, long, long["question_id"].map(kind_of)):
                 tables.append(scores.assign(system=system, part=name))
     return check(pd.concat(tables), "scores")
 
 
-def failures(questions: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFrame], top_k: int) -> pd.DataFrame:
+def failures(
+    questions: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFrame], *, top_k: int, rule: str
+) -> pd.DataFrame:
     """The kind of every answer, the table failures: the first of these that is true.
 
     right: exact match, whatever the evidence says. wrong z: the system ranks, and no gold document is among its first
@@ -60,7 +66,7 @@ def failures(questions: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFra
     tables = []
     for system, answers in answers_by_system.items():
         rows = joined(questions, answers)
-        rows["failure"] = [_failure(row, system, top_k) for row in rows.itertuples()]
+        rows["failure"] = [_failure(row, system, top_k=top_k, rule=rule) for row in rows.itertuples()]
         for part, mine in rows.groupby("part", sort=False):
             for name, kept in _with_kinds(part, mine, mine["kind"]):
                 tables.append(kept.assign(system=system, part=name))
@@ -82,7 +88,7 @@ def summarise(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     return check(pd.DataFrame(rows, columns=list(TABLES["summary"])), "summary")
 
 
-def write_curve(folder: Path, params: Params, memory_lm: MemoryLM) -> pd.DataFrame:
+def write_curve(folder: Path, params: Params, memory_lm: MemoryLM, keep: Keep | None = None) -> pd.DataFrame:
     """What each snapshot of the new documents' z can answer, the table write_curve.
 
     The gold document's z of every snapshot writes evidence for the new-dev questions (at most `scan_questions` of them,
@@ -96,8 +102,10 @@ def write_curve(folder: Path, params: Params, memory_lm: MemoryLM) -> pd.DataFra
     rows = []
     for path in progress(snapshots, "scoring snapshots", len(snapshots)):
         start, step = path.stem.rsplit("_", 1)
-        values = _snapshot_scores(path, questions, params, memory_lm)
-        estimate = bootstrap_mean(values, params.bootstrap_samples, params.seed)
+        scores = kept(keep, f"curve_{path.stem}", partial(_snapshot_scores, path, questions, params, memory_lm))[
+            "scores"
+        ]
+        estimate = bootstrap_mean(scores.tolist(), params.bootstrap_samples, params.seed)
         logged = _logged(log, start, int(step))
         rows.append({"start": start, "step": int(step), **logged, "metric": "answer_in_evidence", **vars(estimate)})
     return check(pd.DataFrame(rows, columns=list(TABLES["write_curve"])), "write_curve")
@@ -126,11 +134,11 @@ def _with_kinds(part: str, rows: pd.DataFrame, kinds: pd.Series) -> Iterator[tup
             yield kind, kept
 
 
-def _answer_scores(rows: pd.DataFrame) -> pd.DataFrame:
+def _answer_scores(rows: pd.DataFrame, rule: str) -> pd.DataFrame:
     values = {
-        "em": [em(row.answer, row.answers) for row in rows.itertuples()],
-        "f1": [f1(row.answer, row.answers) for row in rows.itertuples()],
-        "answer_in_evidence": [answer_in_evidence(row.evidence, row.answers) for row in rows.itertuples()],
+        "em": [em(row.answer, row.answers, rule) for row in rows.itertuples()],
+        "f1": [f1(row.answer, row.answers, rule) for row in rows.itertuples()],
+        "answer_in_evidence": [answer_in_evidence(row.evidence, row.answers, rule) for row in rows.itertuples()],
         **{name: rows[name].astype(float) for name in MEASURED},
     }
     return pd.DataFrame({"question_id": rows["question_id"], **values}).melt(id_vars="question_id", var_name="metric")
@@ -143,23 +151,25 @@ def _ranking_scores(rows: pd.DataFrame) -> pd.DataFrame:
     return retrieval_scores(dict(zip(rows["question_id"], rows["gold_doc_ids"], strict=True)), ranked)
 
 
-def _failure(row: tuple, system: str, top_k: int) -> str:
-    if em(row.answer, row.answers):
+def _failure(row: tuple, system: str, *, top_k: int, rule: str) -> str:
+    if em(row.answer, row.answers, rule):
         return "right"
     if len(row.ranked_doc_ids) and not set(row.gold_doc_ids) & set(row.ranked_doc_ids[:top_k]):
         return "wrong z"
-    if system != "closed-book" and not answer_in_evidence(row.evidence, row.answers):
+    if system != "closed-book" and not answer_in_evidence(row.evidence, row.answers, rule):
         return "wrong evidence"
     return "wrong reading"
 
 
-def _snapshot_scores(path: Path, questions: pd.DataFrame, params: Params, memory_lm: MemoryLM) -> list[float]:
+def _snapshot_scores(path: Path, questions: pd.DataFrame, params: Params, memory_lm: MemoryLM) -> dict[str, Tensor]:
     doc_ids, z = load_z(path)
     row_of = {doc_id: row for row, doc_id in enumerate(doc_ids)}
     index = [next(row_of[doc_id] for doc_id in gold if doc_id in row_of) for gold in questions["gold_doc_ids"]]
     asked, tokens = list(questions["question"]), params.evidence_tokens
     written = generate_evidence(memory_lm, z[index], asked, evidence_tokens=tokens, batch=params.batch_answers)
-    return [answer_in_evidence(text, golds) for text, golds in zip(written, questions["answers"], strict=True)]
+    rule = params.answer_normalisation
+    scores = [answer_in_evidence(text, golds, rule) for text, golds in zip(written, questions["answers"], strict=True)]
+    return {"scores": torch.tensor(scores).double()}  # (Q,)
 
 
 def _logged(log: pd.DataFrame, start: str, step: int) -> dict[str, float]:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zmem_lib.schema import PARTS, SYSTEMS
+from zmem_lib.schema import PARTS, SYSTEMS, TEST_PARTS
 
 WIDTH = 7.0  # inches
 STYLE = {
@@ -31,6 +31,7 @@ LABELS = {
     "ragas_context_precision": "ragas context precision", "ragas_string_similarity": "ragas string similarity",
     "ragas_string_presence": "ragas string presence",
 }  # fmt: skip
+PARTS_SAID = {"seen": "seen documents", "unasked-document": "unasked documents", "new": "new documents"}
 RECALL_AT = (1, 5, 20)
 
 
@@ -107,9 +108,9 @@ def quality_bars(summary: pd.DataFrame, metric: str) -> Figure:
 
 
 def recall_curves(summary: pd.DataFrame) -> Figure:
-    """Recall at 1, 5 and 20 of the systems that rank documents, one panel for seen and one for new documents."""
+    """Recall at 1, 5 and 20 of the systems that rank documents, one panel for each part of test questions."""
     names = {f"recall@{k}": k for k in RECALL_AT}
-    rows = summary[summary["metric"].isin(names) & summary["part"].isin(["seen", "new"])]
+    rows = summary[summary["metric"].isin(names) & summary["part"].isin(TEST_PARTS)]
     rows = rows.assign(k=rows["metric"].map(names))
     parts, systems = in_order(rows["part"], PARTS), in_order(rows["system"], SYSTEMS)
     figure, axes = new_figure(1, max(len(parts), 1), height=2.9, sharey=True)
@@ -120,15 +121,15 @@ def recall_curves(summary: pd.DataFrame) -> Figure:
             axis.plot(at, mine["value"], marker="o", markersize=4, color=COLOURS.get(system, "#000000"), label=system)
             _whiskers(axis, at, mine, COLOURS.get(system, "#000000"))
         size = rows.loc[rows["part"] == part, "n"].max()
-        axis.set(title=f"{part} documents (n = {size})", xlabel="documents looked at", ylim=(0, 1.03))
+        axis.set(title=_panel_title(part, size, len(parts)), xlabel="documents looked at", ylim=(0, 1.03))
         axis.set_xticks(range(len(RECALL_AT)), [str(k) for k in RECALL_AT])
     axes[0].set_ylabel("gold document among them (share)")
     return _legend_above(figure, axes[:1])
 
 
 def failure_bars(failures: pd.DataFrame) -> Figure:
-    """Stacked shares of right answers and of each kind of failure, a bar per system, seen and new documents apart."""
-    rows = failures[failures["part"].isin(["seen", "new"])]
+    """Stacked shares of right answers and of each kind of failure, a bar per system, a panel per part."""
+    rows = failures[failures["part"].isin(TEST_PARTS)]
     parts, systems = in_order(rows["part"], PARTS), in_order(rows["system"], SYSTEMS)
     figure, axes = new_figure(1, max(len(parts), 1), height=0.32 * len(systems) + 1.3, sharey=True)
     for axis, part in zip(axes, parts, strict=False):
@@ -139,7 +140,7 @@ def failure_bars(failures: pd.DataFrame) -> Figure:
         for kind, colour in FAILURES.items():
             axis.barh(systems, shares[kind], left=edge[kind], color=colour, label=kind, height=0.72)
         size = mine["question_id"].nunique()
-        axis.set(title=f"{part} documents (n = {size})", xlabel="share of questions", xlim=(0, 1))
+        axis.set(title=_panel_title(part, size, len(parts)), xlabel="share of questions", xlim=(0, 1))
         axis.set_xticks([0, 0.25, 0.5, 0.75], ["0", "0.25", "0.5", "0.75"])  # no 1: it would touch the next panel's 0
         axis.grid(axis="y", visible=False)
     axes[0].invert_yaxis()  # sharey: the first system on top in every panel
@@ -150,6 +151,10 @@ def in_order(names: pd.Series, order: tuple[str, ...]) -> list[str]:
     """The distinct names, those of `order` first and in its order, any other after them."""
     found = dict.fromkeys(names)
     return [name for name in order if name in found] + [name for name in found if name not in order]
+
+
+def _panel_title(part: str, size: int, panels: int) -> str:
+    return f"{PARTS_SAID[part]}{' ' if panels < 3 else chr(10)}(n = {size})"  # three have room for two short lines each
 
 
 def _loss_panel(axis: Axes, log: pd.DataFrame) -> None:

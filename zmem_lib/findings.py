@@ -11,16 +11,16 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown
 
-from zmem_lib.figures import FAILURES, in_order
+from zmem_lib.figures import FAILURES, PARTS_SAID, in_order
 from zmem_lib.params import Params
 from zmem_lib.schema import PARTS, SYSTEMS
 from zmem_lib.stats import Estimate, paired_difference
+from zmem_lib.tuples import parts_of
 
 NAMES = {
     "zmem": "z-memory", "zmem-oracle": "z-memory given the right z", "bm25": "BM25", "dense": "dense retrieval",
 }  # fmt: skip
 RIVALS = ("bm25", "dense")
-PARTS_SAID = {"seen": "seen documents", "new": "new documents"}
 
 
 def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, list[str]]:
@@ -45,9 +45,11 @@ def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, li
 def setting(docs: pd.DataFrame, questions: pd.DataFrame, params: Params) -> str:
     """What was run: documents, questions, the size of a block, and what the reader gets."""
     parts, splits = docs["part"].value_counts(), questions["split"].value_counts()
+    unasked = (parts_of(questions) == "unasked-document").sum()
+    apart = f" ({unasked} of them about *unasked documents*, which no training question names)" if unasked else ""
     return (
         f"**What was run.** Corpus `{params.corpus}`: {parts.get('seen', 0)} seen documents with "
-        f"{splits.get('test', 0)} test questions, {parts.get('new', 0)} new documents with "
+        f"{splits.get('test', 0)} test questions{apart}, {parts.get('new', 0)} new documents with "
         f"{splits.get('new-test', 0)}. A block is {params.z_tokens} soft tokens. Every system chooses among all "
         f"{len(docs)} documents and gives the reader the evidence of {params.top_k}, at most "
         f"{params.evidence_tokens} tokens of each."

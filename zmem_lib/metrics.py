@@ -1,7 +1,9 @@
 """Quality of one answer, of one evidence and of one ranking: a number between 0 and 1 per question.
 
-Exact match and F1 follow SQuAD v1.1 (Rajpurkar et al., 2016, section 6.1); the retrieval measures are computed by
-ir-measures (MacAvaney et al., 2022), those that need no judge by ragas (Es et al., 2023). No other module knows them.
+Exact match and F1 follow SQuAD v1.1 (Rajpurkar et al., 2016, section 6.1) or, where `rule` is korquad, the evaluation
+script of KorQuAD 1.0 (Lim et al., 2019), whose F1 counts characters instead of words. The retrieval measures are
+computed by ir-measures (MacAvaney et al., 2022), those that need no judge by ragas (Es et al., 2023). No other module
+knows them.
 """
 
 import asyncio
@@ -13,29 +15,38 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 
-from zmem_lib.text import normalise, sentence_spans
+from zmem_lib.text import normalise, normalise_korquad, sentence_spans
 
+NORMALISE = {"squad": normalise, "korquad": normalise_korquad}  # by the parameter answer_normalisation
 ANSWER_METRICS = ("em", "f1", "answer_in_evidence")
 RETRIEVAL_METRICS = ("recall@1", "recall@5", "recall@20", "mrr@10", "ndcg@10")
 RAGAS_CONTEXT_METRICS = ("ragas_context_recall", "ragas_context_precision")
 RAGAS_ANSWER_METRICS = ("ragas_string_similarity", "ragas_string_presence")
 
 
-def em(answer: str, golds: Sequence[str]) -> float:
+def em(answer: str, golds: Sequence[str], rule: str) -> float:
     """Exact match: 1 if the normalised answer equals any normalised gold answer."""
-    return max((float(normalise(answer) == normalise(gold)) for gold in golds), default=0.0)
+    same = NORMALISE[rule]
+    return max((float(same(answer) == same(gold)) for gold in golds), default=0.0)
 
 
-def f1(answer: str, golds: Sequence[str]) -> float:
-    """Harmonic mean of precision and recall of the answer's words, best over the gold answers; both empty is 1."""
-    return max((_f1(normalise(answer).split(), normalise(gold).split()) for gold in golds), default=0.0)
+def f1(answer: str, golds: Sequence[str], rule: str) -> float:
+    """Harmonic mean of precision and recall, best over the gold answers; both empty is 1.
+
+    Of the answer's words, or of its characters without spaces under the rule korquad, in any order.
+    """
+    return max((_f1(_pieces(answer, rule), _pieces(gold, rule)) for gold in golds), default=0.0)
 
 
-def answer_in_evidence(evidence: str, golds: Sequence[str]) -> float:
-    """1 if any gold answer stands in the evidence as whole words, both normalised; an empty answer never counts."""
-    text = f" {normalise(evidence)} "
-    answers = [normalise(gold) for gold in golds]
-    return float(any(answer and f" {answer} " in text for answer in answers))
+def answer_in_evidence(evidence: str, golds: Sequence[str], rule: str) -> float:
+    """1 if any gold answer stands in the evidence, both normalised; an empty answer never counts.
+
+    As whole words; under the rule korquad as part of a word too, since Korean joins particles to its words.
+    """
+    text, answers = NORMALISE[rule](evidence), [NORMALISE[rule](gold) for gold in golds]
+    if rule == "korquad":
+        return float(any(answer and answer in text for answer in answers))
+    return float(any(answer and f" {answer} " in f" {text} " for answer in answers))
 
 
 def retrieval_scores(gold: Mapping[str, Sequence[str]], ranked: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -94,6 +105,11 @@ def _ragas_sample(row: tuple) -> dict[str, object]:
 async def _ragas_score(measure: object, sample: object) -> float:
     needed = "reference_contexts" if "context" in measure.name else "reference"
     return float(await measure.single_turn_ascore(sample)) if getattr(sample, needed) else np.nan
+
+
+def _pieces(text: str, rule: str) -> list[str]:
+    words = NORMALISE[rule](text).split()
+    return list("".join(words)) if rule == "korquad" else words
 
 
 def _f1(answer: list[str], gold: list[str]) -> float:

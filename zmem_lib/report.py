@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
@@ -16,6 +16,7 @@ from zmem_lib.artifacts import read_table, write_atomic
 from zmem_lib.figures import (
     FAILURES,
     LABELS,
+    PARTS_SAID,
     failure_bars,
     in_order,
     loss_curves,
@@ -26,12 +27,12 @@ from zmem_lib.figures import (
 )
 from zmem_lib.metrics import RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
 from zmem_lib.params import Params
-from zmem_lib.schema import PARTS, SYSTEMS
+from zmem_lib.schema import PARTS, SYSTEMS, TEST_PARTS
 
 __all__ = [
     "answers_overview", "bullets", "cost_table", "examples_or_counts", "failure_bars", "failure_examples",
     "failure_table", "loss_curves", "missing_table", "quality_bars", "recall_curves", "save_figure", "summary_table",
-    "summary_text", "write_loss", "write_quality",
+    "summary_tables", "summary_text", "write_loss", "write_quality",
 ]  # fmt: skip
 
 COMPARED = ("zmem", "bm25", "dense")  # systems that must find the document themselves
@@ -74,14 +75,23 @@ def summary_table(summary: pd.DataFrame, part: str, metrics: Sequence[str] = MAI
     best = {(system, LABELS.get(metric, metric)) for system, metric in _best(rows)}
     marks = [["font-weight: bold" if (system, name) in best else "" for name in table] for system in systems]
     styles = pd.DataFrame(marks, index=table.index, columns=table.columns)
-    styled = _styled(table.fillna("–"), f"{caption} Bold: best of {', '.join(COMPARED)}.", f"summary-{part}")
+    styled = _styled(
+        table.fillna("–"), f"{caption} Bold: best of {', '.join(COMPARED)}.", f"summary-{part}-{metrics[0]}"
+    )
     return styled.apply(lambda _: styles, axis=None)
+
+
+def summary_tables(summary: pd.DataFrame, metrics: Sequence[str] = MAIN_METRICS) -> HTML:
+    """The summary table of every part of test questions that there are, one below the other."""
+    parts = [part for part in TEST_PARTS if (summary["part"] == part).any()]
+    return HTML("\n".join(summary_table(summary, part, metrics).to_html() for part in parts))
 
 
 def cost_table(costs: pd.DataFrame, summary: pd.DataFrame) -> Styler:
     """What each system costs: seconds, tokens, bytes stored and peak memory."""
-    tokens = summary[(summary["metric"].isin(["input_tokens", "output_tokens"])) & (summary["part"] == "seen")]
-    tokens = tokens.pivot(index="system", columns="metric", values="value")
+    tokens = summary[summary["metric"].isin(["input_tokens", "output_tokens"]) & summary["part"].isin(TEST_PARTS)]
+    sums = tokens.assign(total=tokens["value"] * tokens["n"]).groupby(["system", "metric"])[["total", "n"]].sum()
+    tokens = (sums["total"] / sums["n"]).unstack()
     costs = costs.set_index("system").join(tokens).reindex(in_order(costs["system"], SYSTEMS))
     table = pd.DataFrame(
         {
@@ -94,7 +104,7 @@ def cost_table(costs: pd.DataFrame, summary: pd.DataFrame) -> Styler:
         }
     ).rename_axis(index=None)
     caption = (
-        "Costs per system, over n questions; tokens are means of the part seen; peak memory is the whole process's. "
+        "Costs per system, over n questions; tokens are means over test questions; peak memory is the whole process's. "
         "Models, which do not grow with the corpus, are not in what is stored."
     )
     return _styled(table.replace("nan", "–"), caption, "costs")
@@ -117,12 +127,16 @@ def failure_table(failures: pd.DataFrame) -> Styler:
 def failure_examples(
     failures: pd.DataFrame, questions: pd.DataFrame, answers: pd.DataFrame, *, system: str, per_kind: int = 2
 ) -> Styler:
-    """The first few answers of one system of each kind, on seen and new documents, with what it read and wrote."""
-    kept = failures[(failures["system"] == system) & failures["part"].isin(["seen", "new"])]
+    """The first few answers of one system of each kind, in each part, with what it read and wrote."""
+    kept = failures[(failures["system"] == system) & failures["part"].isin(TEST_PARTS)]
     kept = kept.groupby(["part", "failure"]).head(per_kind)
     asked = questions[["question_id", "question", "answers"]]
     kept = kept.merge(answers[["question_id", "evidence", "answer"]], on="question_id").merge(asked, on="question_id")
-    kept = kept.sort_values(["part", "failure", "question_id"], ascending=[False, True, True]).reset_index(drop=True)
+    place = {name: i for i, name in enumerate((*TEST_PARTS, *FAILURES))}
+    kept = kept.sort_values(
+        ["part", "failure", "question_id"], key=lambda names: names.map(lambda one: place.get(one, one))
+    )
+    kept = kept.reset_index(drop=True)
     table = pd.DataFrame(
         {
             "part": kept["part"],
@@ -165,8 +179,8 @@ def missing_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary_text(summary: pd.DataFrame) -> str:
-    """A plain text table for a terminal: the main metrics of every system, seen and new documents."""
-    rows = summary[summary["metric"].isin(TEXT_METRICS) & summary["part"].isin(["seen", "new"])]
+    """A plain text table for a terminal: the main metrics of every system, part by part."""
+    rows = summary[summary["metric"].isin(TEXT_METRICS) & summary["part"].isin(TEST_PARTS)]
     cells = rows.assign(cell=[f"{row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]" for row in rows.itertuples()])
     blocks = []
     for part in in_order(rows["part"], PARTS):
@@ -174,7 +188,7 @@ def summary_text(summary: pd.DataFrame) -> str:
         table = mine.pivot(index="system", columns="metric", values="cell")
         table = table.reindex(index=in_order(mine["system"], SYSTEMS), columns=in_order(mine["metric"], TEXT_METRICS))
         table = table.rename(columns=LABELS).rename_axis(index=None, columns=None).fillna("-")
-        blocks.append(f"{part} documents, n = {mine['n'].max()} (mean and 95 % interval)\n{table.to_string()}")
+        blocks.append(f"{PARTS_SAID[part]}, n = {mine['n'].max()} (mean and 95 % interval)\n{table.to_string()}")
     return "\n\n".join(blocks)
 
 

@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.api.typing import SeriesGroupBy
 
-from zmem_lib.corpora import LEAKED
+from zmem_lib.corpora.corpus import Corpus
 from zmem_lib.corpora.phrasings import ATTRIBUTES
 from zmem_lib.figures import CYCLE, new_figure
 from zmem_lib.metrics import answer_in_evidence
 from zmem_lib.params import Params
 from zmem_lib.schema import SPLITS
 from zmem_lib.stats import Estimate, bootstrap_mean
-from zmem_lib.tuples import count_pairs
+from zmem_lib.tuples import count_pairs, parts_of
 
 BINS = 30
 NOT_SHOWN = "Texts of this corpus are not shown here: its licence may not allow it."
@@ -107,16 +107,34 @@ def names_finding(docs: pd.DataFrame, params: Params) -> Markdown:
     )
 
 
-def corpus_finding(docs: pd.DataFrame, questions: pd.DataFrame) -> Markdown:
+def source_table(corpus: Corpus) -> HTML:
+    """Where the corpus comes from, its licence, and how many rows were left out, each for which reason."""
+    rows = [("source", corpus.source), ("licence", corpus.licence)]
+    rows += [(f"left out: {reason}", f"{count:,}") for reason, count in corpus.dropped.items()]
+    return _plain_table(pd.DataFrame(rows, columns=["what", "value"]))
+
+
+def unasked_finding(questions: pd.DataFrame) -> Markdown:
+    """How many test questions are about a seen document that no training question names."""
+    parts = parts_of(questions).value_counts()
+    unasked, seen = (int(parts.get(name, 0)) for name in ("unasked-document", "seen"))
+    return Markdown(
+        f"**{unasked:,} of the {unasked + seen:,} test questions** about seen documents are about one that no training "
+        "question names: the part `unasked-document`. The model has learned to recite such a document, but not to "
+        "answer about it, so these questions are reported apart and are not in the part `seen`."
+    )
+
+
+def corpus_finding(corpus: Corpus) -> Markdown:
     """What chapter 01 saw, in computed sentences."""
+    docs, questions = corpus.docs, corpus.questions
     seen, splits = docs["part"] == "seen", questions["split"].value_counts()
     trained = set().union(*questions.loc[questions["split"] == "train", "gold_doc_ids"])
     counts = ", ".join(f"{splits.get(name, 0):,} {name}" for name in SPLITS)
     return Markdown(
         f"The run has **{seen.sum():,} seen and {(~seen).sum():,} new documents** of {words(docs['text']).mean():.0f} "
         f"words on average, and **{len(questions):,} questions**: {counts}. Training asks about {len(trained):,} of "
-        f"the seen documents. {questions.attrs.get(LEAKED, 0):,} training questions were dropped because a held-out "
-        "question about the same document has the same words."
+        f"the seen documents. {sum(corpus.dropped.values()):,} rows of the corpus were left out, for the reasons above."
     )
 
 
@@ -140,8 +158,8 @@ def tuples_overview(tuples: pd.DataFrame, questions: pd.DataFrame, params: Param
 
 
 def answer_rate(tuples: pd.DataFrame, params: Params) -> Estimate:
-    """Share of tuples whose evidence holds an answer as whole words (what chapter 06 counts), with its interval."""
-    hits = [answer_in_evidence(row.evidence, row.answers) for row in tuples.itertuples()]
+    """Share of tuples whose evidence holds an answer, as chapter 06 counts it, with its interval."""
+    hits = [answer_in_evidence(row.evidence, row.answers, params.answer_normalisation) for row in tuples.itertuples()]
     return bootstrap_mean(hits, params.bootstrap_samples, params.seed)
 
 
@@ -194,7 +212,7 @@ def tuples_finding(tuples: pd.DataFrame, questions: pd.DataFrame, params: Params
     return Markdown(
         f"{pairs:,} pairs of question and gold document made **{len(tuples):,} tuples**; {pairs - len(tuples):,} pairs "
         f"have a document without the answer, and train nothing. Evidence has {length:.1f} words on average and holds "
-        f"an answer as whole words in **{rate.value:.3f}** of the tuples (95 % interval {rate.ci_low:.3f} to "
+        f"an answer in **{rate.value:.3f}** of the tuples (95 % interval {rate.ci_low:.3f} to "
         f"{rate.ci_high:.3f}, n = {rate.n:,}): no system that writes exactly this evidence can score higher."
     )
 
@@ -220,6 +238,11 @@ def _shares(axis: Axes, lengths: dict[str, pd.Series]) -> None:
 def _example_table(table: pd.DataFrame, params: Params) -> HTML | Markdown:
     if params.corpus != "synthetic":
         return Markdown(NOT_SHOWN)
+    return _plain_table(table)
+
+
+def _plain_table(table: pd.DataFrame) -> HTML:
+    """A table in which every text shows as it is: escaped, and kept from MathJax."""
     with pd.option_context("display.max_colwidth", None):
         html = table.to_html(index=False, escape=True, border=0, justify="left")
     for tag in ("td", "th"):  # of the table alone: what the texts hold is escaped

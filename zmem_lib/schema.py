@@ -8,7 +8,8 @@ import pandas as pd
 from zmem_lib.errors import BadInput
 
 SPLITS = ("train", "dev", "test", "new-dev", "new-test")
-PARTS = ("trained", "seen", "rephrased", "unasked", "new")
+PARTS = ("trained", "seen", "rephrased", "unasked", "unasked-document", "new")
+TEST_PARTS = ("seen", "unasked-document", "new")  # of test questions, each in one; the others show the fit, or a kind
 SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "dense", "gold-passage", "closed-book")  # order of tables
 
 TABLES: dict[str, dict[str, str]] = {

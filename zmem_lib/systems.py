@@ -23,6 +23,7 @@ from zmem_lib.reader import read
 from zmem_lib.schema import check
 from zmem_lib.select import Ranking, rank, score_questions
 from zmem_lib.text import passages as all_passages
+from zmem_lib.tuples import parts_of
 from zmem_lib.ztable import load_z, shuffle_index
 
 DEPTH = 20  # documents in a ranking
@@ -190,11 +191,10 @@ def answer(
 def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
     """The fixed sample that every system answers: at most `scan_questions` per part and kind, with their `part`.
 
-    Parts: seen (test), new (new-test), trained (as many training questions, to show the fit).
+    Parts: seen and unasked-document (test), new (new-test), trained (as many training questions, to show the fit).
     """
-    part_of = {"test": "seen", "new-test": "new", "train": "trained"}
-    questions = questions[questions.split.isin(part_of)]
-    questions = questions.assign(part=questions.split.map(part_of))
+    questions = questions.assign(part=parts_of(questions))
+    questions = questions[questions.part != ""]
     shuffled = questions.sample(frac=1, random_state=params.seed)
     limit = params.scan_questions or len(shuffled)
     picked = shuffled.groupby(["part", "kind"], sort=False).head(limit)

@@ -1,9 +1,9 @@
 """Tuples (document, question, evidence): what joint training learns from, one per question and gold document.
 
 Takes the documents and questions of a run, returns schema.TABLES["tuples"]. Evidence is the data set's own where it has
-one; else the sentences around the answer: at answer_start in the first gold document, elsewhere where an answer first
-occurs (as whole words, else as part of one; case ignored). A pair whose document holds no answer has no evidence to
-learn from and makes no tuple; its question stays in the evaluation.
+one (of several lines, those that stand in the document); else the sentences around the answer: at answer_start in the
+first gold document, elsewhere where an answer first occurs (as whole words, else as part of one; case ignored). A pair
+whose document holds no answer has no evidence to learn from and makes no tuple; its question stays in the evaluation.
 """
 
 import re
@@ -34,10 +34,21 @@ def count_pairs(questions: pd.DataFrame) -> pd.Series:
     return questions["gold_doc_ids"].map(len).groupby(questions["split"]).sum()
 
 
+def parts_of(questions: pd.DataFrame) -> pd.Series:
+    """The part of every question that is answered, empty for a dev question: trained, new, seen or unasked-document.
+
+    unasked-document: a test question none of whose gold documents any training question names.
+    """
+    trained = set().union(*questions.loc[questions["split"] == "train", "gold_doc_ids"])
+    parts = questions["split"].map({"train": "trained", "test": "seen", "new-test": "new"}).fillna("")
+    unasked = questions["gold_doc_ids"].map(trained.isdisjoint).astype(bool)
+    return parts.mask((parts == "seen") & unasked, "unasked-document")
+
+
 def find_evidence(question: dict, text: str, answer_start: int, window: int) -> tuple[str, int]:
     """Evidence for the question in this text, and its offset there (-1 if it is not of the text); "" if none."""
     if question["evidence"]:
-        return question["evidence"], text.find(question["evidence"])
+        return own_evidence(question["evidence"], text)
     if answer_start >= 0:
         span = (answer_start, answer_start + len(question["answers"][0]))
     else:
@@ -46,6 +57,12 @@ def find_evidence(question: dict, text: str, answer_start: int, window: int) -> 
         return "", -1
     start, end = sentence_window(text, *span, window)
     return text[start:end], start
+
+
+def own_evidence(evidence: str, text: str) -> tuple[str, int]:
+    """The data set's evidence and its offset: whole, else those of its lines that the text has; -1 if it has none."""
+    lines = [evidence] if evidence in text else [line for line in evidence.split("\n") if line and line in text]
+    return (" ".join(lines), text.find(lines[0])) if lines else (evidence, -1)
 
 
 def find_answer(text: str, answers: list[str]) -> tuple[int, int] | None:

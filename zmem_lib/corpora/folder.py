@@ -7,22 +7,24 @@ Other fields are ignored, blank lines too. One JSON object a line, UTF-8; every 
 """
 
 import gzip
-import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from zmem_lib.corpora.corpus import Corpus, hash_split
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params
+from zmem_lib.text import unprintable
 
 SPLITS = ("train", "dev", "test")
-TEST_SHARE, DEV_SHARE = 0.2, 0.1
+LINE_BYTES = 16 * 2**20  # of a line at most: a longer one is no passage, and would fill the memory
 
 
-def load(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
+def load(params: Params) -> Corpus:
     """Read the whole corpus: documents (no part yet) and questions (split of the corpus's own); raises BadInput."""
     if not params.corpus_path:
         raise BadInput("corpus folder needs corpus_path: give the folder that holds corpus.jsonl and questions.jsonl")
@@ -31,7 +33,8 @@ def load(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise BadInput(f"corpus_path {folder} is not a folder (seen from {Path.cwd()}): correct corpus_path")
     docs = read_docs(find_file(folder, "corpus.jsonl"))
     texts = dict(zip(docs["doc_id"], docs["text"], strict=True))
-    return docs, read_questions(find_file(folder, "questions.jsonl"), texts)
+    questions = read_questions(find_file(folder, "questions.jsonl"), texts)
+    return Corpus(docs, questions, licence="that of your corpus", source=f"folder {params.corpus_path}", dropped={})
 
 
 def find_file(folder: Path, name: str) -> Path:
@@ -77,27 +80,34 @@ def read_questions(path: Path, texts: dict[str, str]) -> pd.DataFrame:
 
 def read_lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
     """Line number, "file, line n" for messages, and the JSON object of every line that is not blank."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-        for line, raw in enumerate(_whole_lines(stream, path), 1):
-            where = f"{path}, line {line}"
-            try:
-                text = raw.decode("utf-8-sig" if line == 1 else "utf-8").strip()
-                record = json.loads(text) if text else None
-            except UnicodeDecodeError as error:
-                raise BadInput(f"{where}: not valid UTF-8: save the file as UTF-8") from error
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise BadInput(f"{where}: not valid JSON ({error}): write one JSON object a line") from error
-            if text and not isinstance(record, dict):
-                raise BadInput(f"{where}: must be a JSON object with named fields, not {text[:40]!r}")
-            if text:
-                yield line, where, record
+    for line, raw in enumerate(_whole_lines(path), 1):
+        where = f"{path}, line {line}"
+        if len(raw) > LINE_BYTES:
+            raise BadInput(f"{where}: longer than {LINE_BYTES // 2**20} MiB: write one JSON object a line")
+        try:
+            text = raw.decode("utf-8-sig" if line == 1 else "utf-8").strip()
+            record = json.loads(text) if text else None
+        except UnicodeDecodeError as error:
+            raise BadInput(f"{where}: not valid UTF-8 at byte {error.start + 1}: save the file as UTF-8") from error
+        except (ValueError, RecursionError) as error:  # of ValueError: JSON that is broken, and a number without end
+            said = getattr(error, "msg", str(error))
+            raise BadInput(f"{where}: not valid JSON ({said}): write one JSON object a line") from error
+        if text and not isinstance(record, dict):
+            raise BadInput(f"{where}: must be a JSON object with named fields, not {text[:40]!r}")
+        if text:
+            yield line, where, record
 
 
-def _whole_lines(stream: Any, path: Path) -> Iterator[bytes]:
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, gzipped or not; of one that is too long no more than shows that it is."""
     try:
-        yield from stream
-    except (EOFError, gzip.BadGzipFile) as error:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            while line := stream.readline(LINE_BYTES + 1):
+                yield line
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadInput(f"{path} is not a whole gzip file ({error}): compress it again") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror or error}): correct that there") from error
 
 
 def _text(record: dict, name: str, where: str, *, may_be_empty: bool = False) -> str:
@@ -105,16 +115,29 @@ def _text(record: dict, name: str, where: str, *, may_be_empty: bool = False) ->
         raise BadInput(f"{where}: field {name!r} is missing: add it")
     value = record[name]
     if not isinstance(value, str) or not (value.strip() or may_be_empty):
-        raise BadInput(f"{where}: field {name!r} must be text that is not empty, not {str(value)[:40]!r}")
-    return value
+        raise BadInput(f"{where}: field {name!r} must be text that is not empty, not {_shown(value)}")
+    return _printable(value, name, where)
 
 
 def _texts(record: dict, name: str, where: str) -> list[str]:
     values = record.get(name)
     if not isinstance(values, list) or not values or not all(isinstance(v, str) and v.strip() for v in values):
-        state = f"not {str(values)[:40]!r}" if name in record else "but is missing"
+        state = f"not {_shown(values)}" if name in record else "but is missing"
         raise BadInput(f"{where}: field {name!r} must be a list of one or more texts that are not empty, {state}")
-    return list(values)
+    return [_printable(value, name, where) for value in values]
+
+
+def _printable(text: str, name: str, where: str) -> str:
+    if found := unprintable(text):
+        raise BadInput(f"{where}: field {name!r} has {found}: remove it")
+    return text
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(str(value)[:40])
+    except RecursionError:
+        return "what is nested so deep"
 
 
 def _unique(name: str, value: str, line: int, lines: dict[str, int], where: str) -> None:
@@ -137,7 +160,7 @@ def _answer_start(record: dict, answers: list[str], text: str, where: str) -> in
     if start is None:
         return -1
     if type(start) is not int:
-        raise BadInput(f"{where}: field 'answer_start' must be a whole number or null, not {str(start)[:40]!r}")
+        raise BadInput(f"{where}: field 'answer_start' must be a whole number or null, not {_shown(start)}")
     if start < 0 or not any(text.startswith(answer, start) for answer in answers):
         raise BadInput(f"{where}: no answer stands at answer_start {start} of its document: correct it or write null")
     return start
@@ -146,8 +169,7 @@ def _answer_start(record: dict, answers: list[str], text: str, where: str) -> in
 def _split(record: dict, question_id: str, where: str) -> str:
     split = record.get("split")
     if split is None:
-        share = int(hashlib.sha1(question_id.encode()).hexdigest()[:12], 16) / 16**12
-        return "test" if share < TEST_SHARE else "dev" if share < TEST_SHARE + DEV_SHARE else "train"
+        return hash_split(question_id)
     if split not in SPLITS:
-        raise BadInput(f"{where}: field 'split' must be one of {', '.join(SPLITS)} or null, not {str(split)[:40]!r}")
+        raise BadInput(f"{where}: field 'split' must be one of {', '.join(SPLITS)} or null, not {_shown(split)}")
     return split

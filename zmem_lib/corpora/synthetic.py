@@ -19,6 +19,8 @@ from typing import Any
 
 import pandas as pd
 
+from zmem_lib.corpora.corpus import Corpus
+from zmem_lib.corpora.markup import with_markup
 from zmem_lib.corpora.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params
@@ -28,9 +30,12 @@ N_TEST = 2  # test questions per document and kind
 N_NEW_QUESTIONS = 4
 
 
-def load(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Generate params.n_documents seen and params.n_new_documents new biographies: documents and questions."""
-    return generate(params.n_documents, params.n_new_documents, seed=params.seed)
+def load(params: Params) -> Corpus:
+    """Generate params.n_documents seen and params.n_new_documents new biographies, and the questions about them."""
+    tables = generate(params.n_documents, params.n_new_documents, seed=params.seed)
+    tables = with_markup(*tables, n=params.markup_documents)
+    licence = "none needed: made here, about people who do not exist"
+    return Corpus(*tables, licence=licence, source=f"made here from the seed {params.seed}", dropped={})
 
 
 def generate(n_documents: int, n_new_documents: int, *, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,0 +1,61 @@
+"""T2-RAGBench (Strich et al., 2025): numerical questions about pages of financial reports, text and table.
+
+A document is a context (context_id), its title the file that it comes from. Answers are program_answer and, where it
+differs, original_answer; they are compared as text, not as numbers. There is no evidence in the data, and an answer
+that was computed stands nowhere in the context, so many questions make no tuple. `corpus_subset` is FinQA, ConvFinQA
+or TAT-DQA. Splits are the data set's own where the files hold training rows, else by a hash of the question's id.
+"""
+
+from typing import Any
+
+from zmem_lib.corpora.corpus import Corpus, question_row, tables
+from zmem_lib.corpora.files import find_files, rows_of, text
+from zmem_lib.errors import BadInput
+from zmem_lib.params import Params
+
+REPO = "G4KMU/t2-ragbench"
+SUBSETS = ("FinQA", "ConvFinQA", "TAT-DQA")
+EMPTY = "questions without words or without an answer"
+BLANK = "rows without a context"
+REPEATED = "questions whose id an earlier one has"
+CHANGED = "rows whose context_id stood before another context"
+
+
+def load(params: Params) -> Corpus:
+    """The contexts of one subset and the questions about them; raises BadInput."""
+    subset = params.corpus_subset
+    if subset not in SUBSETS:
+        raise BadInput(f"corpus_subset of t2ragbench must be one of {', '.join(SUBSETS)}, not {subset!r}")
+    found = find_files(params, REPO)
+    splits = found.splits()
+    docs: dict[str, dict] = {}
+    questions: dict[str, dict] = {}
+    dropped = dict.fromkeys((EMPTY, BLANK, REPEATED, CHANGED), 0)
+    for path in found.of_subset(subset, SUBSETS):
+        for where, row in rows_of(path):
+            reason = _add(row, where, docs, questions)
+            if reason:
+                dropped[reason] += 1
+            elif path in splits:
+                questions[text(row, "id", where)]["split"] = splits[path]
+    made = tables(docs.values(), questions.values())
+    return Corpus(*made, licence="CC BY 4.0", source=f"{found.source}, subset {subset}", dropped=dropped)
+
+
+def _add(row: dict[str, Any], where: str, docs: dict[str, dict], questions: dict[str, dict]) -> str | None:
+    """Put a row's context and question into the tables; a row that is left out: why."""
+    context, doc_id = text(row, "context", where), text(row, "context_id", where).strip()
+    if not (context.strip() and doc_id):
+        return BLANK
+    doc = {"doc_id": doc_id, "title": text(row, "file_name", where).strip(), "text": context}
+    if docs.setdefault(doc_id, doc)["text"] != context:
+        return CHANGED
+    question_id, question = (text(row, name, where).strip() for name in ("id", "question"))
+    answers = [text(row, name, where).strip() for name in ("program_answer", "original_answer")]
+    answers = list(dict.fromkeys(filter(None, answers)))
+    if not (question and answers):
+        return EMPTY
+    if question_id in questions:
+        return REPEATED
+    questions[question_id] = question_row(question_id, question, answers, [doc_id])
+    return None
