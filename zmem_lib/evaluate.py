@@ -68,8 +68,8 @@ def failures(
         rows = joined(questions, answers)
         rows["failure"] = [_failure(row, system, top_k=top_k, rule=rule) for row in rows.itertuples()]
         for part, mine in rows.groupby("part", sort=False):
-            for name, kept in _with_kinds(part, mine, mine["kind"]):
-                tables.append(kept.assign(system=system, part=name))
+            for name, some in _with_kinds(part, mine, mine["kind"]):
+                tables.append(some.assign(system=system, part=name))
     return check(pd.concat(tables), "failures")
 
 
