@@ -46,3 +46,9 @@ def test_no_registry_and_no_machine_is_named():
     for name in names:
         text = (ROOT / name).read_text(encoding="utf-8")
         assert not re.search(r"https?://|--find-links|--index-url|--extra-index-url|file:", text), name
+
+
+def test_data_files_of_the_library_are_installed_with_it():
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    there = {path.name for path in (ROOT / "zmem_lib").iterdir() if path.is_file() and path.suffix != ".py"}
+    assert there == set(setuptools["package-data"]["zmem_lib"])

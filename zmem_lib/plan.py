@@ -1,16 +1,20 @@
 """How long each chapter will about take: a written formula of floating point operations, over a measured speed.
 
 A model of P weights costs about 2 P operations per token forwards and 6 P forwards and backwards (Kaplan et al. 2020,
-arXiv 2001.08361, section 2.1); with frozen weights the backward pass costs half, 4 P in all. What is left is
-counted in seconds. An earlier run of the same chapter with the same parameters is believed before the formula.
+arXiv 2001.08361, section 2.1); with frozen weights the backward pass costs half, 4 P in all, and checkpointing one
+forward pass more. On a GPU each pass also reads all weights once (4-bit ones are written out and read again) and starts
+every layer's kernels, which is most of the time of writing token by token. What is left is counted in seconds. An
+earlier run of the same chapter with the same parameters is believed before the formula.
 """
 
 import json
+import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from zmem_lib.needs import NF4_BYTES, model_shape
 from zmem_lib.params import Params
 
 CHAPTERS = {
@@ -24,11 +28,33 @@ CHAPTERS = {
 }
 QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the last: a document as a reader sees it
 GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 3, 7, 3, 12
-PADDING = {"synthetic": 1.0, "folder": 2.5}  # rows of unlike length are filled up to the longest of their batch
+PADDING = {  # rows of unlike length are filled up to the longest of their batch
+    "synthetic": 1.0,
+    "folder": 2.5,
+    "squad": 2.5,
+    "mirage": 2.0,
+    "ragbench": 2.5,
+    "t2ragbench": 2.5,
+    "popqa": 2.0,
+}
 EFFICIENCY = 0.35  # share of a plain matrix product's speed that a small transformer reaches
 STEPWISE = 0.1  # the same while it writes token by token
-ENCODED_PER_S = 20.0  # passages a second, the packaged dense model on two cores
 KERNEL_S = 8.0  # starting a kernel and importing
+LONGEST = 2.0  # a batch writes until its longest text ends: so many times the mean
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the estimates ask of a machine; on a CPU the last two cost nothing beside the arithmetic."""
+
+    flops_per_second: float  # of a plain matrix product
+    encoded_per_second: float = 20.0  # passages, by the packaged dense model; on two cores
+    bytes_per_second: float = math.inf  # of its memory
+    layer_seconds: float = 0.0  # to start the kernels of one layer
+
+
+# NVIDIA's sheet: 121 TFLOP/s in bfloat16 without sparsity, 300 GB/s; at 72 W about half and four fifths of it are had.
+L4 = Machine(0.5 * 121e12, 1000.0, 0.8 * 300e9, 1.5e-3)
 
 
 def measure_flops_per_second(device: str = "cpu", size: int = 1024, repeats: int = 6) -> float:
@@ -45,9 +71,28 @@ def measure_flops_per_second(device: str = "cpu", size: int = 1024, repeats: int
     return 2 * size**3 / best
 
 
+def this_machine(params: Params) -> Machine:
+    """What the chapters will run on: this processor, measured, or a GPU, taken for an L4.
+
+    A GPU is not measured here, because that would keep some of its memory from the chapters.
+    """
+    import torch
+
+    on_gpu = params.device != "cpu" and torch.cuda.is_available()
+    return L4 if on_gpu else Machine(measure_flops_per_second())
+
+
 def weights(params: Params) -> float:
     """Weights of the language model that a token passes through: layers and output head."""
-    return 12.0 * params.layers * params.hidden_size**2 + params.vocab_size * params.hidden_size
+    shape = model_shape(params)
+    return float(shape.linear + shape.vocabulary * shape.hidden)
+
+
+def pass_seconds(params: Params, machine: Machine) -> float:
+    """Seconds of one pass of any batch beside its arithmetic: reading the weights and starting the layers."""
+    shape = model_shape(params)
+    moved = NF4_BYTES + 4 if params.quantisation == "nf4" else 4 if params.lm == "scratch" else 2  # bytes of a weight
+    return moved * weights(params) / machine.bytes_per_second + shape.layers * machine.layer_seconds
 
 
 def training_tokens(params: Params) -> float:
@@ -56,55 +101,78 @@ def training_tokens(params: Params) -> float:
     per_step = params.batch_tuples * (block + question + EVIDENCE_TOKENS)
     per_step += params.batch_recite * (block + 0.5 * params.document_tokens) * (params.recite_weight > 0)
     reading = (EVIDENCE_TOKENS + 0.5 * params.evidence_tokens) / 2  # half of the reader's lessons have a passage
-    per_step += params.batch_read * (question + reading) * (params.read_weight > 0)
+    lessons = params.lm == "scratch" and params.read_weight > 0
+    per_step += params.batch_read * (question + reading) * lessons
     return per_step * PADDING[params.corpus]
 
 
-def estimate_seconds(params: Params, chapter: int, flops_per_second: float) -> float:
-    """Seconds that a chapter will about take with a model of these parameters at this speed of matrix products."""
+def estimate_seconds(params: Params, chapter: int, machine: Machine | float) -> float:
+    """Seconds that a chapter will about take on a machine, or at a speed of matrix products alone."""
+    machine = machine if isinstance(machine, Machine) else Machine(machine)
     return KERNEL_S + {1: _tables, 2: _tables, 3: _train, 4: _write, 5: _answer, 6: _evaluate, 7: _report}[chapter](
-        params, flops_per_second
+        params, machine
     )
 
 
-def _tables(params: Params, flops_per_second: float) -> float:
+def _tables(params: Params, machine: Machine) -> float:
     return 1.0e-3 * (params.n_documents + params.n_new_documents)
 
 
-def _train(params: Params, flops_per_second: float) -> float:
-    per_weight = 6 if params.train_lm else 4
-    operations = per_weight * weights(params) * training_tokens(params) * params.train_steps
-    return operations / (EFFICIENCY * flops_per_second)
+def _descent_seconds(params: Params, machine: Machine, *, tokens: float, batches: float, learning: bool) -> float:
+    """Forwards and backwards: of all tokens the arithmetic, of all batches the passes; `learning`: the whole model."""
+    again = params.activation_checkpointing and params.lm != "scratch"
+    per_weight = (6 if learning and params.lm == "scratch" else 4) + 2 * again
+    arithmetic = per_weight * weights(params) * tokens / (EFFICIENCY * machine.flops_per_second)
+    return arithmetic + (2 + again) * batches * pass_seconds(params, machine)
 
 
-def _write(params: Params, flops_per_second: float) -> float:
-    tokens = params.z_tokens + params.document_tokens
-    operations = 4 * weights(params) * tokens * params.n_new_documents * params.write_steps * 2  # two starts
-    return operations / (EFFICIENCY * flops_per_second)
+def _train(params: Params, machine: Machine) -> float:
+    tokens, batches = training_tokens(params) * params.train_steps, 3 * params.train_steps
+    return _descent_seconds(params, machine, tokens=tokens, batches=batches, learning=params.train_lm)
+
+
+def _write(params: Params, machine: Machine) -> float:
+    rows, steps = params.n_new_documents, params.write_steps * 2  # two starts
+    tokens = (params.z_tokens + params.document_tokens) * rows * steps
+    batches = math.ceil(rows / params.write_batch) * steps
+    return _descent_seconds(params, machine, tokens=tokens, batches=batches, learning=False)
 
 
 def _questions(params: Params) -> int:
     return PARTS * (params.scan_questions or 2 * params.n_documents)
 
 
-def _answer(params: Params, flops_per_second: float) -> float:
-    documents = params.n_documents + params.n_new_documents
-    per_token = 2 * weights(params)
-    scan = per_token * _questions(params) * documents * (params.z_tokens + QUESTION_TOKENS)
+def _evidence_steps(params: Params) -> float:
+    return min(LONGEST * EVIDENCE_TOKENS, params.evidence_tokens)
+
+
+def _answer(params: Params, machine: Machine) -> float:
+    documents, questions = params.n_documents + params.n_new_documents, _questions(params)
+    per_token, passing = 2 * weights(params), pass_seconds(params, machine)
+    scan = per_token * questions * documents * (params.z_tokens + QUESTION_TOKENS)
+    scan_passes = questions * math.ceil(documents / params.batch_scan)
     per_question = GENERATING_SYSTEMS * params.top_k * min(EVIDENCE_TOKENS, params.evidence_tokens)
     per_question += READING_SYSTEMS * (params.answer_tokens + 0.3 * BLOCK_TEXT_TOKENS)
-    writing = per_token * _questions(params) * per_question
-    encoding = (documents + _questions(params)) / ENCODED_PER_S
-    return scan / (EFFICIENCY * flops_per_second) + writing / (STEPWISE * flops_per_second) + encoding
+    batches = math.ceil(questions / params.batch_answers)
+    steps = GENERATING_SYSTEMS * params.top_k * _evidence_steps(params) + READING_SYSTEMS * params.answer_tokens
+    return (
+        scan / (EFFICIENCY * machine.flops_per_second)
+        + per_token * questions * per_question / (STEPWISE * machine.flops_per_second)
+        + (scan_passes + batches * steps) * passing
+        + (documents + questions) / machine.encoded_per_second
+    )
 
 
-def _evaluate(params: Params, flops_per_second: float) -> float:
-    tokens = SNAPSHOTS * 6 * params.n_new_documents * (EVIDENCE_TOKENS + params.document_tokens)
+def _evaluate(params: Params, machine: Machine) -> float:
+    asked = SNAPSHOTS * 6 * params.n_new_documents
+    operations = 2 * weights(params) * asked * (EVIDENCE_TOKENS + params.document_tokens)
+    passed = math.ceil(asked / params.batch_answers) * _evidence_steps(params) * pass_seconds(params, machine)
     bootstrap = 1.0e-2 * params.bootstrap_samples
-    return 2 * weights(params) * tokens / (STEPWISE * flops_per_second) + bootstrap + 5.0e-3 * _questions(params)
+    arithmetic = operations / (STEPWISE * machine.flops_per_second)
+    return arithmetic + passed + bootstrap + 5.0e-3 * _questions(params)
 
 
-def _report(params: Params, flops_per_second: float) -> float:
+def _report(params: Params, machine: Machine) -> float:
     return 5.0
 
 

@@ -1,0 +1,129 @@
+"""The plan of a run as text: GPU memory by chapter and part, disk, download, time and cost on a G2 machine of GCP.
+
+Every figure comes from the formulas of needs.py and plan.py: it is planned, before anything is downloaded or measured.
+"""
+
+from collections.abc import Iterable
+
+from zmem_lib.needs import (
+    GIB,
+    gpu_total,
+    learned_weights,
+    memory,
+    model_shape,
+    number_bytes,
+    published,
+)
+from zmem_lib.params import Params
+from zmem_lib.plan import CHAPTERS, L4, about, estimate_seconds
+from zmem_lib.write import snapshot_steps
+
+L4_BYTES = 22.5 * GIB  # of its 24 GB, what the driver leaves
+PRICE = 0.85  # dollars an hour of a g2-standard-8, on demand: look up your region's
+MEMORY_CHAPTERS = {3: "03 train", 4: "04 write", 5: "05 answer"}
+TOKENIZER, DATA_SET, ENVIRONMENT = 0.02 * GIB, 1.0 * GIB, 6.5 * GIB  # bytes; the last with torch's CUDA build
+TABLES = 40_000  # bytes for a document: tuples, answers of seven systems, rankings, BM25's terms, vectors
+LABEL, COLUMN = 30, 12
+
+
+def plan_lines(params: Params, price: float = PRICE) -> list[str]:
+    """The whole plan, line by line; `price` in dollars an hour."""
+    return [*model_lines(params), "", *memory_lines(params), "", *disk_lines(params), "", *time_lines(params, price)]
+
+
+def summary_lines(runs: Iterable[Params], price: float = PRICE) -> list[str]:
+    """The plans of several runs as one table in Markdown, a row each."""
+    lines = [
+        "| run | GPU memory, GiB | disk, GiB | download, GiB | time on an L4 | cost, US dollars |",
+        "|---|---|---|---|---|---|",
+    ]
+    for params in runs:
+        peak = max(gpu_total(memory(params, chapter, number_bytes(params))) for chapter in MEMORY_CHAPTERS)
+        seconds = sum(estimate_seconds(params, number, L4) for number in CHAPTERS)
+        sizes = [peak, sum(disk_bytes(params).values()), download_bytes(params)]
+        cells = [params.run, *[f"{size / GIB:.1f}" for size in sizes], about(seconds), f"{seconds / 3600 * price:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def model_lines(params: Params) -> list[str]:
+    """Model, its shape, and the documents."""
+    shape = model_shape(params)
+    learns = learned_weights(params) if params.train_lm else 0
+    block = params.z_tokens * shape.hidden
+    return [
+        f"{params.run}: lm {params.lm}, quantisation {params.quantisation}",
+        f"  {shape.linear + shape.other:,} weights: {shape.layers} layers of width {shape.hidden}, "
+        f"vocabulary {shape.vocabulary:,}; {learns:,} of the model learn",
+        f"  corpus {params.corpus}: {params.n_documents:,} documents seen, {params.n_new_documents:,} new; "
+        f"z of {params.z_tokens} x {shape.hidden}, {4 * block / 1024:,.0f} KiB each",
+    ]
+
+
+def memory_lines(params: Params) -> list[str]:
+    """GPU memory at the peak of each chapter that needs some, by part, and whether an L4 has it."""
+    parts = {chapter: memory(params, chapter, number_bytes(params)) for chapter in MEMORY_CHAPTERS}
+    totals = {chapter: gpu_total(parts[chapter]) for chapter in parts}
+    outside = {chapter: totals[chapter] - sum(parts[chapter].values()) for chapter in parts}
+    lines = [_row("GPU memory, planned, GiB", MEMORY_CHAPTERS.values())]
+    lines += [_row(f"  {name}", [_gib(parts[chapter][name]) for chapter in parts]) for name in parts[3]]
+    lines.append(_row("  CUDA, allocator's slack", [_gib(outside[chapter]) for chapter in parts]))
+    lines.append(_row("  in all", [_gib(totals[chapter]) for chapter in parts]))
+    fits = ["fits" if total <= L4_BYTES else "TOO MUCH" for total in totals.values()]
+    return [*lines, _row(f"  an L4 has {_gib(L4_BYTES)}", fits)]
+
+
+def download_bytes(params: Params) -> float:
+    """Bytes of the language model to download: none for one made here or in a local folder."""
+    known = published().get(params.lm)
+    if params.lm == "scratch" or known is None:
+        return 0.0
+    return known["download_bytes"] + TOKENIZER
+
+
+def disk_bytes(params: Params) -> dict[str, float]:
+    """Bytes on disk by what they are for, at their largest."""
+    learned = learned_weights(params) * (params.train_lm or params.lm == "scratch")
+    block = 4.0 * params.z_tokens * model_shape(params).hidden
+    seen, new = params.n_documents * block, params.n_new_documents * block
+    return {
+        "this environment": ENVIRONMENT,
+        "model, downloaded": download_bytes(params),
+        "data set, downloaded": DATA_SET * (params.corpus not in ("synthetic", "folder") and not params.corpus_path),
+        "lm/ and z": 4.0 * learned + TOKENIZER + seen + new,
+        "z at steps of writing": 2 * 2 * len(snapshot_steps(params.write_steps)) * new,  # starts; pieces and whole
+        "checkpoint, two at a time": 2 * 3 * (4.0 * learned + seen) * params.train_lm,  # with both moments
+        "tables and indices": TABLES * float(params.n_documents + params.n_new_documents),
+    }
+
+
+def disk_lines(params: Params) -> list[str]:
+    """Disk and download."""
+    parts = disk_bytes(params)
+    known = published().get(params.lm)
+    lines = [_row("Disk, planned, GiB", [""])]
+    lines += [_row(f"  {name}", [_gib(value)]) for name, value in parts.items() if value]
+    lines.append(_row("  in all", [_gib(sum(parts.values()))]))
+    if known:
+        gated = "accept it on the hub and set HF_TOKEN" if known["gated"] else "no token needed"
+        lines.append(f"  licence of the model: {known['licence']}; {gated}")
+    return lines
+
+
+def time_lines(params: Params, price: float) -> list[str]:
+    """Time of each chapter on an L4, their sum, and what it costs."""
+    seconds = {number: estimate_seconds(params, number, L4) for number in CHAPTERS}
+    total = sum(seconds.values())
+    lines = [_row("Time on an L4, planned", [""])]
+    lines += [_row(f"  {CHAPTERS[number]}", [about(seconds[number])]) for number in CHAPTERS]
+    lines.append(_row("  in all", [about(total)]))
+    lines.append(f"  planned cost: ${total / 3600 * price:.2f}, at ${price:.2f} an hour (change it with --price)")
+    return lines
+
+
+def _row(label: str, cells: object) -> str:
+    return f"{label:<{LABEL}}" + "".join(f"{cell:>{COLUMN}}" for cell in cells)
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.2f}"

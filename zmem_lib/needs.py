@@ -1,0 +1,225 @@
+"""What a run needs: shape of its model, GPU memory by chapter, disk and download, by a written formula, nothing loaded.
+
+The shape comes from the model's own configuration: of a local folder, of the hub's cache, or of `model_shapes.json`,
+which holds the published ones of the models that `params/` names. The formula counts the bytes that stay (weights,
+adapter, z and their moments), and of the largest pass the bytes that come and go: activations, logits, keys and values.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from zmem_lib.errors import BadInput
+from zmem_lib.params import QUESTION_TOKENS, Params
+
+SHAPES = Path(__file__).with_name("model_shapes.json")
+GIB = 2**30
+NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # a weight; a scale for 64 of them, and a scale for 256 scales
+MARK_TOKENS, CHAT_TOKENS = 8, 64  # of the markers around a question and its evidence; of the reader's chat template
+LOGITS_TRAIN = 12  # bytes for a token and a word: log-softmax, its gradient and that of the logits, in float32
+LOGITS_READ = {2: 10, 4: 12}  # without a gradient: logits, their copy without the markers in float32, log-softmax
+OUTSIDE = 0.5 * GIB  # the CUDA context, and libraries' workspaces
+SLACK = 0.05  # of what comes and goes: the allocator's rounding and gaps
+ENCODER = 0.2 * GIB  # the packaged dense model, in chapter 05
+
+# Bytes of activations for one token in one layer, as multiples of the widths (hidden, queries, keys, feed-forward,
+# heads x length), in arithmetic of 2 and of 4 bytes: what one layer keeps for the backward pass, and what the layer
+# that is being computed backwards takes in all. Measured on small Llamas with torch's allocator; a layer kept by
+# checkpointing is one hidden state instead.
+Widths = tuple[float, float, float, float, float]
+KEPT: dict[str, dict[int, Widths]] = {
+    "adapter": {2: (18.6, 10.2, 0.8, 8.1, 0), 4: (16.9, 16.2, 1.1, 16.3, 0)},
+    "frozen": {2: (8.6, 8.2, 0.6, 6.2, 0), 4: (8.9, 16.4, 1.1, 12.2, 0)},
+    "scratch": {2: (27.6, -4.8, 0, 7.7, 7.8), 4: (52.0, 5.9, 0, 11.9, 3.7)},
+}
+AT_WORK: dict[str, dict[int, Widths]] = {
+    "adapter": {2: (31.1, 9.8, 2.0, 14.1, 0), 4: (20.9, 15.7, 3.2, 24.1, 0)},
+    "frozen": {2: (20.9, 8.3, 1.0, 14.3, 0), 4: (13.2, 16.5, 1.6, 24.3, 0)},
+    "scratch": {2: (43.0, 20.2, 0, 11.6, 3.8), 4: (-31.8, 18.0, 0, 37.0, 7.0)},
+    "no gradient": {2: (12.3, 0.1, 0.4, 8.1, 0), 4: (16.3, 0.1, 0.4, 16.1, 0)},
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a causal language model."""
+
+    layers: int
+    hidden: int
+    queries: int  # width of all query heads together
+    keys: int  # width of all key heads together: fewer where queries share them
+    heads: int
+    feed_forward: int
+    vocabulary: int
+    linear: int  # weights of all linear layers but the output head
+    other: int  # embeddings, output head where it is not the embeddings, norms, biases
+    largest: int  # weights of the largest linear layer
+    adapter: int  # weights of an adapter of rank 1
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of a batch through the model, at its longest."""
+
+    rows: int
+    tokens: int  # of a row
+    counted: int  # of those, the tokens whose logits are made
+    kind: str  # what learns: adapter, frozen (only z), scratch (all), no gradient
+    cached: int = 0  # tokens of a row whose keys and values are kept
+
+
+def model_config(params: Params) -> Any:
+    """The transformers configuration of the run's language model, without a network; raises BadInput for an unknown."""
+    from transformers import AutoConfig, LlamaConfig
+
+    if params.lm == "scratch":
+        return LlamaConfig(
+            vocab_size=params.vocab_size,
+            hidden_size=params.hidden_size,
+            intermediate_size=(params.hidden_size * 8 // 3 + 31) // 32 * 32,
+            num_hidden_layers=params.layers,
+            num_attention_heads=params.heads,
+            max_position_embeddings=params.window_tokens,
+            tie_word_embeddings=True,
+        )
+    folder = Path(params.lm).expanduser()
+    place, revision = (str(folder), None) if folder.is_dir() else (params.lm, params.lm_revision or None)
+    try:
+        return AutoConfig.from_pretrained(place, revision=revision, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        if not folder.is_dir() and params.lm in published():
+            values = dict(published()[params.lm]["config"])
+            return AutoConfig.for_model(values.pop("model_type"), **values)
+        raise BadInput(
+            f"the shape of lm {params.lm} is not known here: give the folder of a causal language model with its "
+            f"config.json, a model that is in the hub's cache, or one of {', '.join(published())}"
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def published() -> dict[str, dict[str, Any]]:
+    """What `model_shapes.json` says of each model: configuration, number of weights, bytes to download, licence."""
+    return json.loads(SHAPES.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=8)
+def model_shape(params: Params) -> Shape:
+    """The sizes of the run's language model, counted in the model itself, made without memory for its weights."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.pytorch_utils import Conv1D
+
+    config = model_config(params)
+    try:
+        with torch.device("meta"):
+            lm = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except ValueError as error:
+        raise BadInput(f"lm {params.lm} is no causal language model that transformers knows: give another") from error
+    head = lm.get_output_embeddings()
+    linear = [part.weight for part in lm.modules() if isinstance(part, torch.nn.Linear | Conv1D) and part is not head]
+    text = config.get_text_config()
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    inner = getattr(text, "intermediate_size", None) or max(max(weight.shape) for weight in linear)
+    return Shape(
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        queries=text.num_attention_heads * width,
+        keys=(getattr(text, "num_key_value_heads", None) or text.num_attention_heads) * width,
+        heads=text.num_attention_heads,
+        feed_forward=inner,
+        vocabulary=text.vocab_size,
+        linear=sum(weight.numel() for weight in linear),
+        other=sum(weight.numel() for weight in lm.parameters()) - sum(weight.numel() for weight in linear),
+        largest=max(weight.numel() for weight in linear),
+        adapter=sum(sum(weight.shape) for weight in linear),
+    )
+
+
+def number_bytes(params: Params, on_gpu: bool = True) -> int:
+    """Bytes of a number in the run's arithmetic; `auto` is 2 on a GPU and 4 on a CPU without bfloat16 of its own."""
+    from torch import cpu
+
+    wide = not on_gpu and not cpu._is_avx512_bf16_supported() if params.precision == "auto" else None
+    return 4 if wide or params.precision == "float32" else 2
+
+
+def weight_bytes(params: Params, size: int) -> float:
+    """Bytes of the language model's weights as they lie on the device, in arithmetic of `size` bytes."""
+    shape = model_shape(params)
+    if params.lm == "scratch":
+        return 4.0 * (shape.linear + shape.other)
+    return shape.linear * (NF4_BYTES if params.quantisation == "nf4" else size) + shape.other * size
+
+
+def learned_weights(params: Params) -> int:
+    """Weights of the language model that learn, or would: the adapter's, or all of a model made from scratch."""
+    shape = model_shape(params)
+    return shape.linear + shape.other if params.lm == "scratch" else params.lora_rank * shape.adapter
+
+
+def passes(params: Params, chapter: int) -> list[Pass]:
+    """The passes of a chapter (3, 4 or 5) with every row at its longest."""
+    before = params.z_tokens + 1 + MARK_TOKENS
+    question, evidence, document = QUESTION_TOKENS, params.evidence_tokens + 1, params.document_tokens + 1
+    kind = "scratch" if params.lm == "scratch" else "adapter"
+    if chapter == 3:
+        kind = kind if params.train_lm else "frozen"
+        found = [Pass(params.batch_tuples, before + question + evidence, question + evidence, kind)]
+        if params.recite_weight:
+            found.append(Pass(params.batch_recite, before + document, document, kind))
+        if params.read_weight and kind == "scratch":
+            reading = question + max(params.top_k, 2) * evidence + params.answer_tokens + 1 + MARK_TOKENS
+            found.append(Pass(params.batch_read, reading, params.answer_tokens + 1, kind))
+        return found
+    if chapter == 4:
+        return [Pass(params.write_batch, before + document, document, kind if kind == "scratch" else "frozen")]
+    reading = CHAT_TOKENS + question + params.top_k * evidence
+    asked = before + question
+    return [
+        Pass(params.batch_scan, question, question, "no gradient", cached=2 * params.z_tokens + question),
+        Pass(params.batch_answers, asked, 1, "no gradient", cached=asked + params.evidence_tokens),
+        Pass(params.batch_answers, reading, 1, "no gradient", cached=reading + params.answer_tokens),
+    ]
+
+
+def pass_bytes(params: Params, one: Pass, size: int) -> dict[str, float]:
+    """Bytes that come and go in a pass: activations, logits, keys and values, and one weight matrix made of 4 bit."""
+    shape, tokens = model_shape(params), one.rows * one.tokens
+    widths = (shape.hidden, shape.queries, shape.keys, shape.feed_forward, shape.heads * one.tokens)
+    at_work = tokens * sum(a * b for a, b in zip(AT_WORK[one.kind][size], widths, strict=True))
+    kept = 0.0
+    if one.kind != "no gradient":
+        kept = tokens * sum(a * b for a, b in zip(KEPT[one.kind][size], widths, strict=True)) * (shape.layers - 1)
+    if one.kind in ("adapter", "frozen") and params.activation_checkpointing:
+        kept = float(tokens * shape.hidden * size * shape.layers)
+    per_word = LOGITS_READ[size] if one.kind == "no gradient" else LOGITS_TRAIN
+    logits = one.rows * one.counted * shape.vocabulary * per_word
+    matrix = shape.largest * size if params.quantisation == "nf4" else 0
+    cache = 2 * shape.layers * shape.keys * size * one.rows * one.cached
+    # the logits are gone before the layers are computed backwards, but not what the layers keep
+    return {"activations": kept + max(at_work + matrix - logits, 0), "logits": logits, "cache": cache}
+
+
+def memory(params: Params, chapter: int, size: int = 2) -> dict[str, float]:
+    """Bytes on the device at the peak of a chapter (3, 4 or 5), by part; `size` bytes to a number of the arithmetic."""
+    learned, documents = learned_weights(params), params.n_documents
+    block = params.z_tokens * model_shape(params).hidden * 4
+    adapter = 0 if params.lm == "scratch" else 4 * learned
+    training = chapter == 3 and params.train_lm
+    copies = learned * 2 * (size == 2)  # autocast's
+    z = {3: 3.0 * documents * block, 4: 4.0 * params.write_batch * block, 5: 1.0 * params.batch_scan * block}[chapter]
+    parts = [pass_bytes(params, one, size) for one in passes(params, chapter)]
+    largest = max(parts, key=lambda part: sum(part.values()))
+    return {
+        "weights": weight_bytes(params, size),
+        "adapter and optimiser": adapter + 12.0 * learned * training + copies + ENCODER * (chapter == 5),
+        "z and its moments": z,
+        **largest,
+    }
+
+
+def gpu_total(parts: dict[str, float]) -> float:
+    """Bytes that the GPU must have for these parts, with what lies outside torch's own count."""
+    return sum(parts.values()) + SLACK * sum(parts[name] for name in ("activations", "logits", "cache")) + OUTSIDE
