@@ -15,6 +15,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported, so
 from zmem_lib.params import Params, read_params
 
 ROOT = Path(__file__).parents[1]
+SECRETS = {"HF_TOKEN": "hf_kept-from-every-file", "OPENAI_API_KEY": "sk-kept-from-every-file"}
 STAND_IN = """import json, os, sys
 from pathlib import Path
 from zmem_lib.errors import BadInput
@@ -68,7 +69,7 @@ def zmem(*arguments: object, **options: object) -> subprocess.CompletedProcess:
 def smoke_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A runs folder with one run of all seven notebooks at params/smoke.yaml."""
     runs = tmp_path_factory.mktemp("smoke") / "runs"
-    done = zmem("run", "params/smoke.yaml", "--runs", runs)
+    done = zmem("run", "params/smoke.yaml", "--runs", runs, env=os.environ | SECRETS)
     assert done.returncode == 0, done.stdout + done.stderr
     (runs / "output.txt").write_text(done.stdout + "\n--- stderr\n" + done.stderr, encoding="utf-8")
     return runs

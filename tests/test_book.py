@@ -2,15 +2,18 @@
 
 import functools
 import json
+import os
 import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote
 
 import nbformat
 import pytest
 import yaml
 
 from zmem_lib.book import BOOK, assemble, finished_runs
+from zmem_lib.corpora.markup import IN_TEXT, IN_TITLE
 from zmem_lib.errors import BadInput
 from zmem_lib.plan import CHAPTERS
 
@@ -19,6 +22,14 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --window-size=1300,900"
 )
+
+MADE_OF_MARKUP = """
+    const bad = "script, img, a, strong, b, i, em, code, mjx-container", marks = ["zmemHacked", "**bold**", "$z^2$"];
+    const cells = [...document.querySelectorAll("td, li, p, pre")];
+    const marked = cells.filter(cell => marks.some(mark => cell.textContent.includes(mark)));
+    const loose = document.querySelectorAll("img[src='x'], [onerror], a[href^='javascript:zmem']");
+    return [...loose, ...marked.flatMap(cell => [...cell.querySelectorAll(bad)])].map(one => one.outerHTML);
+"""
 
 
 @pytest.fixture
@@ -39,7 +50,7 @@ def test_findings_of_the_first_run_are_the_front_page(executed):
     toc = yaml.safe_load((source / "_toc.yml").read_text())
     files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
     assert toc["root"] == "index" and files[0] == "two/01_corpus" and files[6] == "one/07_report"
-    assert files[-1] == "method" and len(files) == 6 + 7 + 1
+    assert files[-3:] == ["g2", "data", "method"] and len(files) == 6 + 7 + 3
     assert not (source / "two/07_report.ipynb").exists() and (source / "index.ipynb").exists()
 
 
@@ -96,11 +107,16 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def test_every_page_loads_whole_and_from_here_only(browser, address, front_page):
+def all_pages(front_page):
+    """Addresses of the book's own pages, relative to the front page's folder."""
     pages = [path.relative_to(front_page.parent).as_posix() for path in front_page.parent.rglob("*.html")]
     pages = [page for page in pages if page not in ("search.html", "genindex.html") and "_static" not in page]
     assert len(pages) >= 8
-    for page in pages:
+    return pages
+
+
+def test_every_page_loads_whole_and_from_here_only(browser, address, front_page):
+    for page in all_pages(front_page):
         browser.get_log("browser"), browser.get_log("performance")
         browser.get(f"{address}/{page}")
         settle(browser)
@@ -122,6 +138,22 @@ def test_the_front_page_shows_findings_table_and_figures(browser, address):
     assert any(all(system in table for system in systems) for table in tables), "the summary table is not there"
     assert browser.execute_script("return document.querySelectorAll('article img').length") >= 3
     assert "Traceback" not in browser.page_source
+
+
+@pytest.mark.skipif("ZMEM_BOOK" in os.environ, reason="the corpus of that book has no markup in it")
+def test_markup_in_a_corpus_shows_as_text(browser, address, front_page):
+    literal = {}
+    for page in all_pages(front_page):
+        browser.get(f"{address}/{page}")
+        settle(browser)
+        assert browser.execute_script("return window.zmemHacked === undefined"), f"{page} runs a document's script"
+        assert browser.execute_script(MADE_OF_MARKUP) == [], page
+        shown = " ".join(browser.find_element("tag name", "body").text.split())
+        literal[page] = [markup.strip() in shown for markup in (IN_TEXT, IN_TITLE)]
+    assert all(literal["smoke/01_corpus.html"]) and literal["smoke/02_tuples.html"][0], literal
+
+    browser.get(f"data:text/html,<p>{quote(IN_TEXT)}</p>")  # what a page that does not escape it would show
+    assert browser.execute_script("return window.zmemHacked") and browser.execute_script(MADE_OF_MARKUP)
 
 
 def test_formulas_are_drawn(browser, address):

@@ -54,6 +54,7 @@ def test_help_names_every_command_and_option(capsys):
     for arguments, words in [
         ([], ["run", "ask", "book", "params/tiny.yaml"]),
         (["run"], ["--set KEY=VALUE", "--from NN", "--to NN", "--runs DIR", "--start-over", "resumes"]),
+        (["plan"], ["--price DOLLARS", "--measure", "--set KEY=VALUE", "before anything is downloaded"]),
         (["ask"], ["--top-k N", "QUESTION", "evidence"]),
         (["book"], ["RUN", "front page"]),
     ]:

@@ -8,18 +8,20 @@ import pytest
 LIBRARY = Path(__file__).parents[1] / "zmem_lib"
 LAYERS = [  # a module imports from earlier lines only
     {"errors"},
-    {"params", "schema", "text", "meter"},
-    {"artifacts", "plan"},
-    {"checkpoint", "ztable", "prompts", "metrics", "stats", "index"},
-    {"corpora", "tuples", "memory_lm", "retrieve"},
+    {"params", "schema", "text", "meter", "hub"},
+    {"artifacts", "lock", "needs"},
+    {"checkpoint", "keep", "ztable", "prompts", "metrics", "stats", "index", "plan"},
+    {"corpora", "tuples", "base_lm", "model_card", "retrieve"},
+    {"memory_lm"},
     {"select", "reader"},
     {"train", "write", "systems"},
+    {"cost", "measure", "budget"},
     {"evaluate", "ask", "book", "figures"},
     {"findings", "report_corpus", "report_memory"},
     {"report", "pipeline"},
     {"run"},
 ]
-CORE = {"ztable", "memory_lm", "prompts", "train", "write", "select", "checkpoint"}
+CORE = {"ztable", "base_lm", "memory_lm", "prompts", "train", "write", "select", "checkpoint", "keep"}
 CORE_MAY = {"torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm"}
 ALONE = {"faiss", "rank_bm25", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures"}
 FILES = sorted(LIBRARY.rglob("*.py"))
@@ -75,3 +77,15 @@ def test_a_heavy_package_is_known_to_one_module(package):
 def test_modules_stay_short():
     for path in FILES:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 250, path.name
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_file_can_bring_code_along(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert not {name.split(".")[0] for name in imports(path)} & {"pickle", "dill", "cloudpickle", "joblib", "marshal"}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    called = {ast.unparse(call.func) for call in calls}
+    assert not called & {"torch.load", "torch.save", "pd.read_pickle", "eval", "exec", "yaml.load", "yaml.unsafe_load"}
+    assert not [name for name in called if name.endswith(".to_pickle")]
+    trusted = [word.value for call in calls for word in call.keywords if word.arg == "trust_remote_code"]
+    assert all(isinstance(value, ast.Constant) and value.value is False for value in trusted)

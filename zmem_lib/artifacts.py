@@ -7,6 +7,7 @@ never half of one.
 import hashlib
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -21,11 +22,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from zmem_lib.errors import BadInput
+from zmem_lib.errors import BadInput, writing
 from zmem_lib.meter import peak_memory_bytes
 from zmem_lib.params import Params, params_hash
 from zmem_lib.schema import check
 
+TEMPORARY = re.compile(r"\..+\.(\d+|ipynb)")  # .NAME.PID of write_atomic, and a notebook under way
 PACKAGES = ("torch", "transformers", "peft", "numpy", "pandas")
 PROGRESS_ENV = "ZMEM_PROGRESS"  # unset: bars here; empty: no bars; else a terminal to draw them on
 
@@ -43,7 +45,8 @@ class Step:
 def start_step(number: int, params: Params, runs: str | Path) -> Step:
     """Begin chapter `number` of the run in `runs/params.run`, which is made if it is not there."""
     folder = Path(runs) / params.run
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return Step(folder, number, params, time.time())
 
 
@@ -69,9 +72,12 @@ def is_finished(folder: Path, number: int, params: Params) -> bool:
     path = folder / f"manifest_{number:02d}.json"
     if not path.is_file():
         return False
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    files = manifest["inputs"] | manifest["outputs"]
-    return manifest["params_hash"] == params_hash(params) and all(
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        files, made_with = manifest["inputs"] | manifest["outputs"], manifest["params_hash"]
+    except (ValueError, KeyError, TypeError):  # damaged, or of another version: the chapter is executed again
+        return False
+    return made_with == params_hash(params) and all(
         (folder / name).exists() and hash_path(folder / name) == digest for name, digest in files.items()
     )
 
@@ -112,14 +118,22 @@ def read_json(path: Path) -> Any:
 
 
 def write_atomic(path: Path, write: Callable[[str], Any]) -> None:
-    """Call `write` with a temporary name beside `path`, then rename it to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Call `write` with a temporary name beside `path`, then rename it to `path`; BadInput if the disk refuses."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(str(temporary))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(str(temporary))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def drop_temporaries(folder: Path) -> None:
+    """Remove what killed processes left half written in a folder; none may be at work in it."""
+    for path in folder.rglob(".*"):
+        if TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def must_exist(path: Path) -> Path:

@@ -31,7 +31,9 @@ def answer_lines(folder: Path, question: str, top_k: int | None = None) -> Itera
 def system_lines(name: str, row: pd.Series, asked: pd.DataFrame, bench: Bench) -> Iterator[str]:
     """One system's part: each chosen document with score, title and evidence, then the answer."""
     chosen = list(row.ranked_doc_ids[: bench.params.top_k])
-    items = recall(asked, bench, [chosen])[0][0] if name == "zmem" else passages(bench, [chosen])[0]
+    items = row.evidence.split("\n") if name == "zmem" else passages(bench, [chosen])[0]
+    if len(items) != len(chosen):  # an item of several lines: the reader's text does not tell them apart
+        items = recall(asked, bench, [chosen])[0][0]
     title_of = dict(zip(bench.docs.doc_id, bench.docs.title, strict=True))
     score = "log p(question | z)" if name == "zmem" else "score"
     verb = "writes" if name == "zmem" else "brings"

@@ -1,4 +1,4 @@
-"""Seconds and peak memory of a piece of work, measured the same way for every system.
+"""Seconds and peak memory of a piece of work, measured the same way for every system, and what to do without memory.
 
 On the CPU, memory is the resident set of this process, sampled by a thread; on a GPU, what torch allocated at most.
 """
@@ -14,7 +14,10 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from zmem_lib.errors import BadInput
+
 SAMPLE_S = 0.05
+NO_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")  # of the GPU, of the CPU, of cuBLAS
 
 
 @dataclass
@@ -56,3 +59,20 @@ def peak_memory_bytes() -> int:
     """The largest resident set that this process has had so far."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@contextmanager
+def memory_explained(*knobs: str) -> Iterator[None]:
+    """Turn a lack of memory in the block into BadInput that names the parameters to lower, the best one first."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(sign in said for sign in NO_MEMORY):
+            raise
+        where = "the GPU" if "CUDA" in said else "this machine"
+        raise BadInput(
+            f"{where} has too little memory ({said[:120] or 'no more could be had'}): lower {' or '.join(knobs)} in a "
+            "run of another name (--set run=NAME), or end what else takes memory and give the same command again, "
+            "which goes on from the last checkpoint"
+        ) from error

@@ -7,6 +7,8 @@ Every field is required, so that a parameter file is the whole truth about its r
 import difflib
 import hashlib
 import json
+import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -26,6 +28,8 @@ CHOICES = {
     "bm25_tokens": ("words", "bigrams"),
     "answer_normalisation": ("squad", "korquad"),
 }
+MOST = 2**31 - 1  # of any number: what every library takes as a seed, a count or a size
+CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 SHAPE = ("vocab_size", "hidden_size", "layers", "heads")  # of a model made from scratch; 0 for any other
 MAY_BE_ZERO = {
     "seed", "n_new_documents", "markup_documents", "evidence_window", "recite_weight", "question_weight",
@@ -105,22 +109,48 @@ def read_params(path: str | Path, overrides: Iterable[str] = ()) -> Params:
     """Read a YAML parameter file and apply `key=value` overrides; raises BadInput with the key's name."""
     path = Path(path)
     if not path.is_file():
-        raise BadInput(f"parameter file {path} does not exist: give the path of a YAML file such as params/tiny.yaml")
+        fault = "is a folder" if path.is_dir() else "does not exist"
+        raise BadInput(f"parameter file {path} {fault}: give the path of a YAML file such as params/tiny.yaml")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not valid YAML ({' '.join(str(error).split())}): correct it there") from error
-    if not isinstance(values, dict):
-        raise BadInput(f"{path} must hold one `key: value` per line")
+        values = _flat_yaml(path.read_text(encoding="utf-8-sig"), str(path))
+    except (UnicodeDecodeError, OSError) as error:
+        raise BadInput(f"{path} cannot be read as UTF-8 text ({error}): correct it there") from error
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign:
             raise BadInput(f"override {override!r} has no '=': write key=value")
-        try:
-            values[key.strip()] = yaml.safe_load(text) if text.strip() else ""
-        except yaml.YAMLError as error:
-            raise BadInput(f"override {override!r}: the value is not valid YAML: put it in quotes") from error
+        values[key.strip()] = _override(key.strip(), text.strip())
     return check_params(values, str(path))
+
+
+def _flat_yaml(text: str, where: str) -> dict[str, Any]:
+    """The keys and values of `key: value` lines; no nesting, no references, no key twice."""
+    try:
+        loader = yaml.SafeLoader(text)
+        node, values = loader.get_single_node(), {}
+        if not isinstance(node, yaml.MappingNode):
+            raise BadInput(f"{where} must hold one `key: value` per line")
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not (isinstance(key, yaml.ScalarNode) and isinstance(value, yaml.ScalarNode)):
+                raise BadInput(f"{where}, line {line}: the value must be one text or number")
+            if key.value in values:
+                raise BadInput(f"{where}, line {line}: parameter {key.value!r} stands there twice: remove one line")
+            values[key.value] = loader.construct_object(value)
+    except BadInput:
+        raise
+    except (yaml.YAMLError, AttributeError, LookupError, RecursionError, ValueError) as error:  # PyYAML's, all of them
+        said = " ".join(str(error).split())
+        raise BadInput(f"{where} is not valid YAML ({said[:300]!r}): correct it there") from error
+    return values
+
+
+def _override(key: str, text: str) -> Any:
+    """The value of `key=text`: as it stands where the parameter is text and not in quotes, else as YAML reads it."""
+    kind = next((field.type for field in fields(Params) if field.name == key), None)
+    if not text or (kind is str and text[0] not in "'\""):
+        return text
+    return _flat_yaml(f"{key}: {text}", f"override {f'{key}={text}'!r}").get(key)
 
 
 def notebook_params(namespace: Mapping[str, Any]) -> Params:
@@ -158,17 +188,21 @@ def check_params(values: Mapping[str, Any], where: str) -> Params:
 
 
 def _checked(name: str, value: Any, kind: type, where: str) -> Any:
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) <= MOST:
         value = float(value)
     if type(value) is not kind:
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
         hint = " (YAML reads 1e-4 as text: write 1.0e-4)" if kind is float and isinstance(value, str) else ""
-        raise BadInput(f"{where}: parameter {name!r} must be {wanted}, not {value!r}{hint}")
+        raise BadInput(f"{where}: parameter {name!r} must be {wanted}, not {reprlib.repr(value)}{hint}")
+    if kind is str and CONTROL.search(value):
+        raise BadInput(f"{where}: parameter {name!r} has a control character: remove it from {value!r}")
     if name in CHOICES and value not in CHOICES[name]:
         raise BadInput(f"{where}: parameter {name!r} must be one of {', '.join(CHOICES[name])}, not {value!r}")
     if kind in (int, float) and not (value > 0 or (value == 0 and name in MAY_BE_ZERO)):
         bound = "zero or more" if name in MAY_BE_ZERO else "greater than zero"
         raise BadInput(f"{where}: parameter {name!r} must be {bound}, not {value!r}")
+    if kind in (int, float) and value > MOST:
+        raise BadInput(f"{where}: parameter {name!r} must be at most {MOST}, not {value!r}")
     return value
 
 

@@ -19,10 +19,11 @@ import nbformat
 import yaml
 from traitlets.config import Config
 
-from zmem_lib.artifacts import PROGRESS_ENV, is_finished, write_atomic
-from zmem_lib.errors import BadInput, ChapterFailed
+from zmem_lib.artifacts import PROGRESS_ENV, drop_temporaries, is_finished, write_atomic
+from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal, writing
+from zmem_lib.lock import LOCK
 from zmem_lib.params import Params, read_params
-from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds, measure_flops_per_second
+from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds, this_machine
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PAPERMILL = {
@@ -34,6 +35,11 @@ PAPERMILL = {
 SHOWN_AS = {"parameters": "remove-cell", "injected-parameters": "hide-input"}
 
 
+def say_now(line: str) -> None:
+    """Print a line at once, through a pipe too."""
+    print(line, flush=True)
+
+
 def run_chapters(
     params: Params,
     runs: Path,
@@ -41,7 +47,7 @@ def run_chapters(
     first: int | None = None,
     last: int = 7,
     notebooks: Path = NOTEBOOKS,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say_now,
 ) -> Path:
     """Execute the chapters up to `last`, return the run's folder.
 
@@ -50,7 +56,8 @@ def run_chapters(
     """
     folder = runs / params.run
     write_params(params, folder)
-    speed = None
+    drop_temporaries(folder)
+    machine = None
     with kernel_environment():
         for number in range(1, last + 1):
             if is_done(folder, number, params) and (first is None or number < first):
@@ -60,8 +67,8 @@ def run_chapters(
                 raise BadInput(f"chapter {CHAPTERS[number]} of {folder} is not finished: run without --from")
             seconds = earlier_seconds(runs, params, number)
             if seconds is None:
-                speed = speed or measure_flops_per_second()
-                seconds = estimate_seconds(params, number, speed)
+                machine = machine or this_machine(params)
+                seconds = estimate_seconds(params, number, machine)
             say(f"{CHAPTERS[number]}: {about(seconds)} ...")
             began = time.time()
             run_chapter(number, params, runs, notebooks=notebooks)
@@ -78,31 +85,40 @@ def write_params(params: Params, folder: Path) -> None:
     """Write params.yaml into the run's folder; refuse a folder of other parameters, naming what differs."""
     path = folder / "params.yaml"
     if path.is_file():
-        there, here = asdict(read_params(path)), asdict(params)
+        try:
+            there, here = asdict(read_params(path)), asdict(params)
+        except BadInput as error:
+            raise BadInput(
+                f"{folder} holds a run whose parameters cannot be read ({error}): "
+                "give this one another name (--set run=NAME) or throw that one away (--start-over)"
+            ) from error
         other = [f"{key} ({there[key]!r} there, {here[key]!r} now)" for key in here if here[key] != there[key]]
         if other:
             raise BadInput(
                 f"{folder} holds a run of other parameters: {', '.join(other)}: "
                 "give this one another name (--set run=NAME) or throw that one away (--start-over)"
             )
+        return
     text = yaml.safe_dump(asdict(params), sort_keys=False, allow_unicode=True)
     write_atomic(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
 
 
-def start_over(folder: Path, say: Callable[[str], None] = print) -> None:
-    """Remove a run's folder after saying so; refuse a folder that is not one of a run."""
-    if not folder.exists():
+def start_over(folder: Path, say: Callable[[str], None] = say_now) -> None:
+    """Remove what lies in a run's folder after saying so; refuse a folder that is not one of a run."""
+    there = [path for path in folder.iterdir() if path.name != LOCK] if folder.is_dir() else []
+    if not there:
         return
-    if not (folder / "params.yaml").is_file() and not list(folder.glob("manifest_*.json")) and any(folder.iterdir()):
+    if not (folder / "params.yaml").is_file() and not list(folder.glob("manifest_*.json")):
         raise BadInput(f"{folder} is not the folder of a run (it has no params.yaml): remove it by hand if you want to")
-    say(f"starting over: removing {folder}")
-    shutil.rmtree(folder)
+    say(f"starting over: removing what is in {folder}")
+    for path in sorted(there, key=lambda path: path.name == "params.yaml"):  # last: it says whose the others are
+        with writing(path):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path = NOTEBOOKS) -> Path:
     """Execute one template into the run's folder and return the copy; raises ChapterFailed or BadInput."""
     import papermill
-    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     name, folder = CHAPTERS[number], runs / params.run
@@ -118,8 +134,15 @@ def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path = NO
     except PapermillExecutionError as error:
         under_way.replace(failed)
         raise explained(error, name, failed) from error
-    except DeadKernelError as error:
-        under_way.replace(failed)
+    except OSError as error:
+        if sentence := disk_refusal(str(error), copy):
+            raise BadInput(sentence) from error
+        raise
+    except RuntimeError as error:  # nbclient's, while the kernel computes, or jupyter_client's, while it starts
+        if "Kernel died" not in str(error):
+            raise
+        if under_way.exists():
+            under_way.replace(failed)
         raise ChapterFailed(
             f"chapter {name} lost its kernel, most often for want of memory: lower batch_tuples, batch_answers or "
             "n_documents, or give the same command again to resume"
@@ -134,6 +157,8 @@ def explained(error: Exception, name: str, failed: Path) -> Exception:
     told = " ".join(error.evalue.split())
     if error.ename == BadInput.__name__:
         return BadInput(f"{told} (chapter {name}, cell [{error.exec_count}])")
+    if sentence := disk_refusal(told, failed.parent):
+        return BadInput(f"{sentence} (chapter {name}, cell [{error.exec_count}])")
     return ChapterFailed(
         f"chapter {name} failed in cell [{error.exec_count}]: {error.ename}: {told} "
         f"(the whole traceback stands in {failed})"

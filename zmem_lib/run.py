@@ -1,20 +1,27 @@
-"""The command line: `zmem run`, `zmem ask`, `zmem book`. Nothing imports this module.
+"""The command line: `zmem run`, `zmem plan`, `zmem ask`, `zmem book`. Nothing imports this module.
 
-Bad input ends with one sentence and exit code 2, a failed chapter with one sentence and 1, Ctrl-C with 130.
+Bad input ends with one sentence and exit code 2, a failed chapter with one sentence and 1, Ctrl-C with 130, SIGTERM
+with 143.
 """
 
 import argparse
 import logging
+import os
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from zmem_lib.errors import BadInput, ChapterFailed
+from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal
 from zmem_lib.params import Params, read_params
 
 RUN_TEXT = """Execute the chapters 01 to 07 with the parameters of a YAML file. What they write lies in DIR/NAME, where
 NAME is the parameter `run`. A chapter that was finished with the same parameters is skipped, so the same command
 resumes a run that was stopped."""
+PLAN_TEXT = """What a run will about need, before anything is downloaded: GPU memory by chapter and part, disk,
+download, and time and cost on an NVIDIA L4 with 24 GB (GCP's G2). With --measure, a model of the same shape with random
+weights trains and writes on this machine for a few steps at full length, and what it took stands beside the plan."""
 ASK_TEXT = """Ask the documents of a finished run one question: which documents z-memory chooses, what evidence it
 writes from the memory of each, what BM25 and dense retrieval bring, and what the reader answers on each."""
 BOOK_TEXT = """Build the HTML book from the executed notebooks of one run or several. The first one's findings are the
@@ -23,6 +30,7 @@ EXAMPLES = """examples:
   zmem run params/tiny.yaml
   zmem run params/squad.yaml --set corpus_path=my_corpus n_documents=200 run=mine
   zmem run params/tiny.yaml --from 06
+  zmem plan params/qwen2.5-3b.yaml --set batch_tuples=8
   zmem ask tiny "Where does Ada Lind live?" --top-k 3
   zmem book tiny squad"""
 
@@ -30,17 +38,28 @@ EXAMPLES = """examples:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     options = parser().parse_args(arguments)
+    return reported(lambda: options.command(options))
+
+
+def reported(work: Callable[[], object]) -> int:
+    """Do the work and return the exit code; whatever ends it early is said in one sentence on standard error."""
     try:
-        options.command(options)
+        work()
     except BadInput as error:
         print(f"zmem: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nzmem: stopped; give the same command again to resume where it was", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, SystemExit) as stop:
+        after = "\n" if sys.stderr.isatty() else ""  # of the ^C that a terminal shows
+        print(f"{after}zmem: stopped; give the same command again to resume where it was", file=sys.stderr)
+        return stop.code if isinstance(stop, SystemExit) else 130
     except ChapterFailed as error:
         print(f"zmem: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # of the disk or the machine, so the user's to put right
+        place = error.filename or "the run's folder"
+        said = disk_refusal(str(error), place) or f"{place}: {error.strerror or error}: put that right and try again"
+        print(f"zmem: {' '.join(said.split())}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -55,15 +74,15 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run = commands.add_parser("run", help="execute the chapters of one parameter file", description=RUN_TEXT)
-    run.add_argument("params", metavar="PARAMS.yaml", help="a parameter file, such as params/tiny.yaml")
-    run.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="put a value over the file's"
-    )
     run.add_argument("--from", dest="first", type=_chapter, metavar="NN", help="execute again from this chapter on")
     run.add_argument("--to", dest="last", type=_chapter, metavar="NN", default=7, help="stop after this chapter")
     run.add_argument("--start-over", action="store_true", help="remove what an earlier run of this name left")
     run.add_argument("--book", action="store_true", help="then build the book, with this run first")
     run.set_defaults(command=command_run)
+    plan = commands.add_parser("plan", help="say what a run will need", description=PLAN_TEXT)
+    plan.add_argument("--price", type=float, default=0.85, metavar="DOLLARS", help="of an hour (default: 0.85)")
+    plan.add_argument("--measure", action="store_true", help="train a few steps with random weights, and compare")
+    plan.set_defaults(command=command_plan)
     ask = commands.add_parser("ask", help="ask the documents of a finished run a question", description=ASK_TEXT)
     ask.add_argument("run", metavar="RUN", help="name of the run, such as tiny")
     ask.add_argument("question", metavar="QUESTION", help="the question, in quotes")
@@ -72,6 +91,12 @@ def parser() -> argparse.ArgumentParser:
     book = commands.add_parser("book", help="build the HTML book", description=BOOK_TEXT)
     book.add_argument("run", nargs="*", metavar="RUN", help="names of runs")
     book.set_defaults(command=command_book)
+    run.add_argument("params", metavar="PARAMS.yaml", help="a parameter file, such as params/tiny.yaml")
+    plan.add_argument("params", nargs="+", metavar="PARAMS.yaml", help="a parameter file; several make one table")
+    for command in (run, plan):
+        command.add_argument(
+            "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="put a value over the file's"
+        )
     for command in (run, ask, book):
         command.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     for command in (run, book):
@@ -82,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
 
 def command_run(options: argparse.Namespace) -> None:
     """`zmem run`: execute the chapters, print the summary, build the book where that was asked for."""
+    from zmem_lib.lock import held
     from zmem_lib.pipeline import NOTEBOOKS, run_chapters, start_over
 
     if options.first and options.first > options.last:
@@ -89,14 +115,13 @@ def command_run(options: argparse.Namespace) -> None:
     if options.book and options.last < 7:
         raise BadInput("--book needs chapter 07: leave out --to")
     params = read_params(options.params, options.set)
-    if options.start_over:
-        start_over(options.runs / params.run)
-    before = signal.signal(signal.SIGTERM, _terminated)
-    try:
+    for logger in ("papermill", "asyncio"):  # what they log comes as an exception too
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    with unwound_by_sigterm(), held(options.runs / params.run):
+        if options.start_over:
+            start_over(options.runs / params.run)
         notebooks = options.notebooks or NOTEBOOKS
         folder = run_chapters(params, options.runs, first=options.first, last=options.last, notebooks=notebooks)
-    finally:
-        signal.signal(signal.SIGTERM, before)
     if options.last < 7:
         return
     print_summary(folder, params)
@@ -107,12 +132,37 @@ def command_run(options: argparse.Namespace) -> None:
         _build([params.run, *others], options)
 
 
+def command_plan(options: argparse.Namespace) -> None:
+    """`zmem plan`: what a run will need, and beside it, where that is asked for, what it takes here."""
+    if not options.price >= 0:
+        raise BadInput(f"--price must be zero or more dollars an hour, not {options.price}")
+    if options.measure and len(options.params) > 1:
+        raise BadInput("--measure takes one parameter file: name the one to measure")
+    runs = [read_params(path, options.set) for path in options.params]
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else torch's profiler says when it starts
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
+    from zmem_lib.budget import plan_lines, summary_lines
+
+    lines = plan_lines(runs[0], options.price) if len(runs) == 1 else summary_lines(runs, options.price)
+    print("\n".join(lines), flush=True)
+    if options.measure:
+        from zmem_lib.pipeline import kernel_environment
+
+        with kernel_environment():
+            from zmem_lib.measure import measure_lines
+
+            print("", *measure_lines(runs[0]), sep="\n")
+
+
 def command_ask(options: argparse.Namespace) -> None:
     """`zmem ask`: what z-memory, BM25 and dense retrieval make of one question."""
     from zmem_lib.pipeline import kernel_environment
+    from zmem_lib.text import unprintable
 
     if not options.question.strip():
         raise BadInput("the question is empty: give one in quotes")
+    if found := unprintable(options.question):
+        raise BadInput(f"the question has {found}: leave it out")
     if options.top_k is not None and options.top_k < 1:
         raise BadInput(f"--top-k must be at least 1, not {options.top_k}")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
@@ -143,12 +193,13 @@ def _build(names: list[str], options: argparse.Namespace) -> None:
 def print_summary(folder: Path, params: Params) -> None:
     """Print the main figures of every system, one row each."""
     from zmem_lib.artifacts import read_table
+    from zmem_lib.schema import TEST_PARTS
 
     summary = read_table(folder / "summary.parquet", "summary")
     shown = summary[summary["metric"].isin(["answer_in_evidence", "em", "f1", "recall@1"])]
     order = list(dict.fromkeys(summary["system"]))
     table = shown.pivot_table(index="system", columns=["part", "metric"], values="value", sort=False)
-    table = table.reindex(order).reindex(columns=[part for part in ("seen", "new") if part in table], level=0)
+    table = table.reindex(order).reindex(columns=[part for part in TEST_PARTS if part in table], level=0)
     print(f"\n{params.run}: means over questions; intervals and other metrics in {folder / 'summary.parquet'}\n")
     print(table.to_string(float_format="{:.3f}".format, na_rep="-"), end="\n\n")
 
@@ -159,9 +210,24 @@ def _chapter(text: str) -> int:
     return int(text)
 
 
-def _terminated(signum: int, frame: object) -> None:
-    """Unwind, so that the kernel is ended too."""
-    raise SystemExit(128 + signum)
+@contextmanager
+def unwound_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind this block, so that the kernel is ended too, and nothing that fails on the way hide it."""
+    received = []
+
+    def end(signum: int, frame: object) -> None:
+        received.append(signum)
+        raise SystemExit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except Exception as error:
+        if received:
+            raise SystemExit(128 + received[0]) from error
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

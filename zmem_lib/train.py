@@ -20,6 +20,7 @@ from torch import Tensor
 
 from zmem_lib.artifacts import progress
 from zmem_lib.checkpoint import load_checkpoint, save_checkpoint
+from zmem_lib.errors import BadInput
 from zmem_lib.memory_lm import MemoryLM, make_scaler, token_nll
 from zmem_lib.meter import memory_explained
 from zmem_lib.params import Params, params_hash
@@ -56,6 +57,8 @@ def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, 
     prompts, row_of = memory_lm.prompts, {doc_id: i for i, doc_id in enumerate(docs.doc_id)}
     tuples = tuples[tuples.doc_id.isin(row_of)]
     train = tuples[tuples.split == "train"].reset_index(drop=True)
+    if train.empty:
+        raise BadInput("no training question has an answer that stands in its document: look at `answers` and `doc_id`")
     dev = tuples[tuples.split == "dev"].head(DEV_TUPLES)
     texts = passages(docs)
     return Lessons(
