@@ -31,12 +31,12 @@ from zmem_lib.base_lm import find_lm, pick_device
 from zmem_lib.corpora import load_corpus
 from zmem_lib.errors import BadInput
 from zmem_lib.hub import fetch
+from zmem_lib.lessons import make_lessons
 from zmem_lib.lock import LOCK, held
 from zmem_lib.meter import memory_explained
 from zmem_lib.params import read_params
 from zmem_lib.pipeline import write_params
 from zmem_lib.run import main, reported
-from zmem_lib.train import make_lessons
 from zmem_lib.tuples import make_tuples
 from zmem_lib.ztable import load_z, save_z
 
@@ -230,7 +230,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     ),
     "no hub name": (call(lambda: fetch("not a name", "", kind="model")), "nor a name on the hub"),
     "GPU full": (no_memory(("batch_tuples", "z_tokens"), GPU_FULL), "the GPU has too little memory (CUDA out of mem"),
-    "memory full": (no_memory(("batch_scan",), CPU_FULL), "lower batch_scan in a run of another name"),
+    "memory full": (no_memory(("batch_scan",), CPU_FULL), "lower batch_scan (--set batch_scan=N), or end"),
     "memory full in Python": (no_memory(("batch_scan",), MemoryError()), "this machine has too little memory"),
 }
 
@@ -344,7 +344,7 @@ def test_out_of_memory_keeps_the_checkpoint(here: Path, monkeypatch, capsys) -> 
         return log.drop(columns="seconds"), z_table.z()
 
     assert reported(lambda: train(fails_at=7)) == 2
-    assert "lower batch_tuples or batch_recite" in capsys.readouterr().err
+    assert "lower micro_batch (--set micro_batch=N)" in capsys.readouterr().err
     assert json.loads((here / "checkpoint/state.json").read_text())["step"] == 7
     (log, z), (never_log, never_z) = train(fails_at=-1), (training.drop_checkpoint(here / "checkpoint"), train(-1))[1]
     assert log.equals(never_log) and torch.equal(z, never_z)

@@ -14,11 +14,12 @@ from tiny_models import random_blocks, sentence, small_params
 
 from zmem_lib.base_lm import pick_dtype
 from zmem_lib.errors import BadInput
+from zmem_lib.lessons import make_lessons
 from zmem_lib.memory_lm import generate, load_memory_lm, make_memory_lm, save_memory_lm, token_nll
 from zmem_lib.params import read_params
 from zmem_lib.reader import read
 from zmem_lib.select import score_one_by_one, score_questions
-from zmem_lib.train import make_lessons, train
+from zmem_lib.train import train
 from zmem_lib.write import write_z
 from zmem_lib.ztable import ZTable, load_z, save_z
 

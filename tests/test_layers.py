@@ -13,7 +13,7 @@ LAYERS = [  # a module imports from earlier lines only
     {"checkpoint", "keep", "ztable", "prompts", "metrics", "stats", "index", "plan"},
     {"corpora", "tuples", "base_lm", "model_card", "retrieve"},
     {"memory_lm"},
-    {"select", "reader"},
+    {"select", "reader", "lessons"},
     {"train", "write", "systems"},
     {"cost", "measure", "budget"},
     {"evaluate", "ask", "book", "figures"},
@@ -21,7 +21,7 @@ LAYERS = [  # a module imports from earlier lines only
     {"report", "pipeline"},
     {"run"},
 ]
-CORE = {"ztable", "base_lm", "memory_lm", "prompts", "train", "write", "select", "checkpoint", "keep"}
+CORE = {"ztable", "base_lm", "memory_lm", "prompts", "lessons", "train", "write", "select", "checkpoint", "keep"}
 CORE_MAY = {"torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm"}
 ALONE = {"faiss", "rank_bm25", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures"}
 FILES = sorted(LIBRARY.rglob("*.py"))

@@ -95,9 +95,14 @@ def test_four_bits_take_a_quarter_of_bfloat16_in_the_linear_layers():
     assert saved / (2 * shape.linear) == pytest.approx(1 - 4.127 / 16, abs=1e-3)
 
 
+def test_pieces_of_a_batch_need_less_memory():
+    whole, pieces = pretrained(micro_batch=0), pretrained(micro_batch=2)
+    assert needs.gpu_total(needs.memory(pieces, 3)) < needs.gpu_total(needs.memory(whole, 3))
+
+
 @pytest.mark.parametrize("name", ["batch_tuples", "z_tokens", "evidence_tokens", "n_documents", "lora_rank"])
 def test_training_needs_more_memory_for_more_of_anything(name):
-    params = pretrained(batch_tuples=32)
+    params = pretrained(batch_tuples=32, micro_batch=0)
     larger = replace(params, **{name: 2 * getattr(params, name)})
     assert needs.gpu_total(needs.memory(larger, 3)) > needs.gpu_total(needs.memory(params, 3))
 

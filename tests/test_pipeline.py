@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 
 from zmem_lib.errors import BadInput, ChapterFailed
+from zmem_lib.params import params_hash, read_params
 from zmem_lib.pipeline import read_template, run_chapters, start_over, write_params
 
 
@@ -90,6 +91,14 @@ def test_a_folder_of_other_parameters_is_refused(smoke_params, tmp_path):
     assert "seed" in str(refusal.value) and "--start-over" in str(refusal.value)
     start_over(tmp_path / "smoke", say=str)
     write_params(other, tmp_path / "smoke")
+
+
+def test_what_only_memory_depends_on_may_change_under_way(smoke_params, tmp_path):
+    write_params(smoke_params, tmp_path / "smoke")
+    other = replace(smoke_params, micro_batch=2, batch_scan=7, activation_checkpointing=True)
+    write_params(other, tmp_path / "smoke")
+    assert read_params(tmp_path / "smoke/params.yaml") == other
+    assert params_hash(other) == params_hash(smoke_params) != params_hash(replace(other, batch_tuples=3))
 
 
 def test_start_over_removes_runs_only(tmp_path):

@@ -6,9 +6,10 @@ import torch
 from tiny_models import sentence, small_lm, small_params
 
 import zmem_lib.train as training
+from zmem_lib.lessons import batch_indices, batches, make_lessons, reading_rows
 from zmem_lib.memory_lm import make_scaler
 from zmem_lib.prompts import TERMS
-from zmem_lib.train import batch_indices, make_lessons, make_optimisers, reading_rows, schedule, train, train_step
+from zmem_lib.train import descend, make_optimisers, schedule, train, train_step
 from zmem_lib.ztable import ZTable, random_z
 
 N = 10
@@ -35,7 +36,7 @@ def test_a_step_changes_no_row_whose_document_is_not_in_the_batch():
     for step in range(4):  # later steps too: momentum must not move a row by itself
         before = z_table.z()
         train_step(memory_lm, z_table, lessons, optimisers=optimisers, scaler=make_scaler(memory_lm), step=step)
-        touched = {i for rows, index in training.batches(memory_lm, lessons, step) if index is not None for i in index}
+        touched = {i for rows, index in batches(memory_lm, lessons, step) if index is not None for i in index}
         moved = (z_table.z() != before).flatten(1).any(1)
         assert set(moved.nonzero().flatten().tolist()) == touched
         assert 0 < len(touched) < N
@@ -115,3 +116,16 @@ def test_reader_lessons_hold_the_answer_amid_distractors():
 def test_schedule_warms_up_then_falls():
     rates = [schedule(step, 100) for step in range(100)]
     assert rates[0] < rates[4] == 1.0 and rates[4:] == sorted(rates[4:], reverse=True) and 0 < rates[-1] < 0.06
+
+
+def test_a_batch_in_pieces_gives_the_gradients_of_the_whole():
+    found = []
+    for micro_batch in (0, 1, 3):
+        memory_lm, z_table, lessons = setting(micro_batch=micro_batch)
+        scaler, rows = make_scaler(memory_lm), lessons.tuple_rows[:4]
+        losses = descend(memory_lm, z_table, rows, lessons.tuple_index[:4], params=lessons.params, scaler=scaler)
+        weights = [weight.grad for weight in memory_lm.lm.parameters()]
+        found.append((losses, [z_table.rows.weight.grad.to_dense(), *weights]))
+    for losses, gradients in found[1:]:
+        assert losses == pytest.approx(found[0][0], rel=1e-5) and set(losses) == {"question", "evidence"}
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(gradients, found[0][1], strict=True))

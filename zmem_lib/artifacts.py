@@ -8,9 +8,11 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -127,6 +129,22 @@ def write_atomic(path: Path, write: Callable[[str], Any]) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Fill a folder under a temporary name, then swap it in; BadInput if the disk refuses, and the old one stays."""
+    new = folder.with_name(f"{folder.name}.new")
+    with writing(folder):
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            new.mkdir(parents=True)
+            yield new
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        new.rename(folder)
 
 
 def drop_temporaries(folder: Path) -> None:

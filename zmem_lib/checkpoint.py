@@ -4,7 +4,6 @@ The folder is written beside the old one and swapped in, so there is always one 
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,23 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zmem_lib.artifacts import read_tensors, write_json, write_tensors
+from zmem_lib.artifacts import new_folder, read_tensors, write_json, write_tensors
 
 
 def save_checkpoint(
     folder: Path, modules: Sequence[nn.Module], optimisers: Sequence[torch.optim.Optimizer], state: dict[str, Any]
 ) -> None:
     """Write the learned weights of the modules, the optimisers' moments, and a JSON state."""
-    new = folder.with_name(folder.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    for i, module in enumerate(modules):
-        write_tensors(dict(learned(module)), new / f"module_{i}.safetensors")
-    for i, optimiser in enumerate(optimisers):
-        write_tensors(moments(optimiser), new / f"optimiser_{i}.safetensors")
-    write_json(state, new / "state.json")
-    shutil.rmtree(folder, ignore_errors=True)
-    new.rename(folder)
+    with new_folder(folder) as new:
+        for i, module in enumerate(modules):
+            write_tensors(dict(learned(module)), new / f"module_{i}.safetensors")
+        for i, optimiser in enumerate(optimisers):
+            write_tensors(moments(optimiser), new / f"optimiser_{i}.safetensors")
+        write_json(state, new / "state.json")
 
 
 def load_checkpoint(

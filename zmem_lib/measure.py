@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from zmem_lib.base_lm import SCRATCH_ATTENTION, load_base, pick_device, pick_dtype, with_adapter
+from zmem_lib.lessons import Lessons
 from zmem_lib.memory_lm import MemoryLM, make_scaler
 from zmem_lib.needs import GIB, Pass, memory, model_config, model_shape, number_bytes, passes
 from zmem_lib.params import Params
 from zmem_lib.prompts import TERMS, Prompts, Row
-from zmem_lib.train import Lessons, make_optimisers, train_step
+from zmem_lib.train import make_optimisers, train_step
 from zmem_lib.write import write_batch
 from zmem_lib.ztable import ZTable
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from zmem_lib import base_lm
-from zmem_lib.artifacts import progress
+from zmem_lib.artifacts import new_folder, progress
 from zmem_lib.model_card import model_card
 from zmem_lib.params import Params
 from zmem_lib.prompts import Prompts, Row, collate, make_prompts
@@ -89,10 +89,11 @@ def load_memory_lm(folder: Path, params: Params) -> MemoryLM:
 def save_memory_lm(memory_lm: MemoryLM, folder: Path, params: Params) -> None:
     """Write weights (all of them, or the adapter's) as safetensors, configuration, tokenizer and a model card."""
     adapter = {} if params.lm == "scratch" else {"save_embedding_layers": False}  # else it asks the hub about them
-    memory_lm.lm.save_pretrained(folder, **adapter)
-    memory_lm.lm.config.save_pretrained(folder)
-    memory_lm.prompts.tokenizer.save_pretrained(folder)
-    (folder / "README.md").write_text(model_card(params), encoding="utf-8")
+    with new_folder(folder) as new:
+        memory_lm.lm.save_pretrained(new, **adapter)
+        memory_lm.lm.config.save_pretrained(new)
+        memory_lm.prompts.tokenizer.save_pretrained(new)
+        (new / "README.md").write_text(model_card(params), encoding="utf-8")
 
 
 def wrap(lm: nn.Module, tokenizer: Any, params: Params) -> MemoryLM:

@@ -71,8 +71,8 @@ def memory_explained(*knobs: str) -> Iterator[None]:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(sign in said for sign in NO_MEMORY):
             raise
         where = "the GPU" if "CUDA" in said else "this machine"
+        told, knob = said[:120] or "no more could be had", " or ".join(f"{name} (--set {name}=N)" for name in knobs)
         raise BadInput(
-            f"{where} has too little memory ({said[:120] or 'no more could be had'}): lower {' or '.join(knobs)} in a "
-            "run of another name (--set run=NAME), or end what else takes memory and give the same command again, "
-            "which goes on from the last checkpoint"
+            f"{where} has too little memory ({told}): lower {knob}, or end what else takes memory, and give the same "
+            "command again, which goes on from the last checkpoint"
         ) from error

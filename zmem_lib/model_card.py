@@ -53,9 +53,7 @@ def model_card(params: Params) -> str:
         front=yaml.safe_dump(front, sort_keys=False),
         title=f"zmem {params.run}",
         base="random weights (a small Llama)" if scratch else f"`{params.lm}` {params.lm_revision}".strip(),
-        saved="all weights and the tokenizer"
-        if scratch
-        else "a LoRA adapter, the base's configuration, the tokenizer",
+        saved="all weights and the tokenizer" if scratch else "a LoRA adapter, the base's configuration, the tokenizer",
         without="a small model of one corpus" if scratch else "its base model with an adapter",
         parameters=yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
     )

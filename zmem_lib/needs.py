@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zmem_lib.errors import BadInput
-from zmem_lib.params import QUESTION_TOKENS, Params
+from zmem_lib.params import MOST, QUESTION_TOKENS, Params
 
 SHAPES = Path(__file__).with_name("model_shapes.json")
 GIB = 2**30
@@ -166,12 +166,13 @@ def passes(params: Params, chapter: int) -> list[Pass]:
     kind = "scratch" if params.lm == "scratch" else "adapter"
     if chapter == 3:
         kind = kind if params.train_lm else "frozen"
-        found = [Pass(params.batch_tuples, before + question + evidence, question + evidence, kind)]
+        most = params.micro_batch or MOST
+        found = [Pass(min(params.batch_tuples, most), before + question + evidence, question + evidence, kind)]
         if params.recite_weight:
-            found.append(Pass(params.batch_recite, before + document, document, kind))
+            found.append(Pass(min(params.batch_recite, most), before + document, document, kind))
         if params.read_weight and kind == "scratch":
             reading = question + max(params.top_k, 2) * evidence + params.answer_tokens + 1 + MARK_TOKENS
-            found.append(Pass(params.batch_read, reading, params.answer_tokens + 1, kind))
+            found.append(Pass(min(params.batch_read, most), reading, params.answer_tokens + 1, kind))
         return found
     if chapter == 4:
         return [Pass(params.write_batch, before + document, document, kind if kind == "scratch" else "frozen")]

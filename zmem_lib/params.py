@@ -30,10 +30,13 @@ CHOICES = {
 }
 MOST = 2**31 - 1  # of any number: what every library takes as a seed, a count or a size
 CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+MEMORY_ONLY = {  # change what a run takes, not what it finds: may be changed while a run is under way
+    "micro_batch", "activation_checkpointing", "checkpoint_minutes", "write_batch", "batch_scan", "batch_answers",
+}  # fmt: skip
 SHAPE = ("vocab_size", "hidden_size", "layers", "heads")  # of a model made from scratch; 0 for any other
 MAY_BE_ZERO = {
     "seed", "n_new_documents", "markup_documents", "evidence_window", "recite_weight", "question_weight",
-    "read_weight", "checkpoint_minutes", "scan_questions", "lm_lr", *SHAPE,
+    "read_weight", "micro_batch", "checkpoint_minutes", "scan_questions", "lm_lr", *SHAPE,
 }  # fmt: skip
 
 
@@ -76,6 +79,7 @@ class Params:
     batch_tuples: int
     batch_recite: int
     batch_read: int
+    micro_batch: int  # rows of a batch that pass through the model at once; 0: all
     question_weight: float  # -log p(question | z)
     recite_weight: float  # -log p(document | z)
     read_weight: float  # -log p(answer | evidence, question), scratch only
@@ -207,5 +211,6 @@ def _checked(name: str, value: Any, kind: type, where: str) -> Any:
 
 
 def params_hash(params: Params) -> str:
-    """A short hash of all values: equal if and only if two runs have the same parameters."""
-    return hashlib.sha256(json.dumps(asdict(params), sort_keys=True).encode()).hexdigest()[:16]
+    """A short hash of all values but those of MEMORY_ONLY: equal if and only if two runs find the same."""
+    values = {key: value for key, value in asdict(params).items() if key not in MEMORY_ONLY}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -20,9 +20,10 @@ import yaml
 from traitlets.config import Config
 
 from zmem_lib.artifacts import PROGRESS_ENV, drop_temporaries, is_finished, write_atomic
+from zmem_lib.base_lm import pick_device
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal, writing
 from zmem_lib.lock import LOCK
-from zmem_lib.params import Params, read_params
+from zmem_lib.params import MEMORY_ONLY, Params, read_params
 from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds, this_machine
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -55,6 +56,7 @@ def run_chapters(
     executed again and those before it must be finished.
     """
     folder = runs / params.run
+    pick_device(params.device)  # said before chapters 01 and 02 have taken their time
     write_params(params, folder)
     drop_temporaries(folder)
     machine = None
@@ -92,13 +94,15 @@ def write_params(params: Params, folder: Path) -> None:
                 f"{folder} holds a run whose parameters cannot be read ({error}): "
                 "give this one another name (--set run=NAME) or throw that one away (--start-over)"
             ) from error
-        other = [f"{key} ({there[key]!r} there, {here[key]!r} now)" for key in here if here[key] != there[key]]
+        differ = [key for key in here if here[key] != there[key]]
+        other = [f"{key} ({there[key]!r} there, {here[key]!r} now)" for key in differ if key not in MEMORY_ONLY]
         if other:
             raise BadInput(
                 f"{folder} holds a run of other parameters: {', '.join(other)}: "
                 "give this one another name (--set run=NAME) or throw that one away (--start-over)"
             )
-        return
+        if not differ:
+            return
     text = yaml.safe_dump(asdict(params), sort_keys=False, allow_unicode=True)
     write_atomic(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
 
@@ -144,8 +148,8 @@ def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path = NO
         if under_way.exists():
             under_way.replace(failed)
         raise ChapterFailed(
-            f"chapter {name} lost its kernel, most often for want of memory: lower batch_tuples, batch_answers or "
-            "n_documents, or give the same command again to resume"
+            f"chapter {name} lost its kernel, most often for want of memory: lower micro_batch, write_batch, "
+            "batch_scan or batch_answers (--set NAME=N) and give the same command again, which resumes"
         ) from error
     finally:
         under_way.unlink(missing_ok=True)

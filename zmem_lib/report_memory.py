@@ -3,10 +3,10 @@
 import pandas as pd
 from IPython.display import Markdown
 
+from zmem_lib.lessons import Lessons
 from zmem_lib.memory_lm import MemoryLM
 from zmem_lib.params import Params
 from zmem_lib.schema import TEST_PARTS
-from zmem_lib.train import Lessons
 from zmem_lib.tuples import parts_of
 
 MIB = 2**20

@@ -26,8 +26,9 @@ def score_questions(
     rows = [memory_lm.prompts.question(question).ids for question in questions]
     chunks = []
     for begin in progress(range(0, len(z), batch), "scanning"):
-        make = partial(score_chunk, memory_lm, z[begin : begin + batch], rows)
-        chunks.append(kept(keep, f"scan_{begin:07d}", make)["scores"])
+        chunk = z[begin : begin + batch]
+        make = partial(score_chunk, memory_lm, chunk, rows)
+        chunks.append(kept(keep, f"scan_{begin:07d}_{len(chunk)}", make)["scores"])
     return torch.cat(chunks, 1)  # (Q,N)
 
 

@@ -1,16 +1,14 @@
 """Joint training of the language model and all z on L = -log p(evidence | z_i, q; theta).
 
-Takes the training tuples and documents, returns a log table of every loss term. Optional terms, each with a weight:
-`question` -log p(q | z), `recite` -log p(document | z), and `read` -log p(answer | evidence, q) for a model made from
-scratch, which has to learn the reader's task too. The batch of a step depends on the seed and the step alone, so a run
-that was killed goes on from its checkpoint exactly as if it had not been.
+Takes the lessons (lessons.py), returns a log table of every loss term. Optional terms, each with a weight: `question`
+-log p(q | z), `recite` -log p(document | z), and `read` -log p(answer | evidence, q) for a model made from scratch,
+which has to learn the reader's task too. A run that was killed goes on from its checkpoint as if it had not been.
 """
 
 import math
 import shutil
 import time
-from dataclasses import dataclass
-from functools import lru_cache
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,57 +18,17 @@ from torch import Tensor
 
 from zmem_lib.artifacts import progress
 from zmem_lib.checkpoint import load_checkpoint, save_checkpoint
-from zmem_lib.errors import BadInput
+from zmem_lib.lessons import Lessons, batches
 from zmem_lib.memory_lm import MemoryLM, make_scaler, token_nll
 from zmem_lib.meter import memory_explained
 from zmem_lib.params import Params, params_hash
-from zmem_lib.prompts import TERMS, Prompts, Row
-from zmem_lib.text import passages, sentence_spans
+from zmem_lib.prompts import TERMS, Row
 from zmem_lib.ztable import ZTable
 
 WARM_UP = 0.05  # of the steps
 LAST_LR = 0.05  # of the learning rate, where the cosine ends
 CLIP = 1.0
 LOG_EVERY = 0.02  # of the steps
-DEV_TUPLES = 96
-RECITE_WHOLE = 0.5  # of the recitations begin at the document's start
-READ_NOTHING = 0.1  # of the reader's lessons have no evidence: the closed-book control
-READ_SENTENCE = 0.4  # have single sentences, as z-memory writes; the rest have whole passages
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """All that is trained on, as token rows: training and dev tuples with their document's row of z, documents."""
-
-    params: Params
-    tuple_rows: list[Row]
-    tuple_index: np.ndarray
-    dev_rows: list[Row]
-    dev_index: np.ndarray
-    recite_rows: list[list[Row]]  # per document: from its start, then from each later sentence on
-    tuples: pd.DataFrame
-    passages: list[str]
-
-
-def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, params: Params) -> Lessons:
-    """Tokenise seen documents and their train and dev tuples; row i of z belongs to the i-th of `docs`."""
-    prompts, row_of = memory_lm.prompts, {doc_id: i for i, doc_id in enumerate(docs.doc_id)}
-    tuples = tuples[tuples.doc_id.isin(row_of)]
-    train = tuples[tuples.split == "train"].reset_index(drop=True)
-    if train.empty:
-        raise BadInput("no training question has an answer that stands in its document: look at `answers` and `doc_id`")
-    dev = tuples[tuples.split == "dev"].head(DEV_TUPLES)
-    texts = passages(docs)
-    return Lessons(
-        params,
-        [prompts.evidence(q, e, params.evidence_tokens) for q, e in zip(train.question, train.evidence, strict=True)],
-        train.doc_id.map(row_of).to_numpy(),
-        [prompts.evidence(q, e, params.evidence_tokens) for q, e in zip(dev.question, dev.evidence, strict=True)],
-        dev.doc_id.map(row_of).to_numpy(),
-        [recitations(prompts, text, params.document_tokens) for text in texts],
-        train,
-        texts,
-    )
 
 
 def train(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, *, checkpoint: Path) -> pd.DataFrame:
@@ -86,7 +44,7 @@ def train(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, *, checkpoint:
     before, began, saved = state["seconds"], time.monotonic(), time.monotonic()
     log_every = max(1, round(params.train_steps * LOG_EVERY))
     for step in progress(range(state["step"], params.train_steps), "joint training"):
-        with memory_explained("batch_tuples", "batch_recite", "document_tokens"):
+        with memory_explained("micro_batch"):
             losses = train_step(memory_lm, z_table, lessons, optimisers=optimisers, scaler=scaler, step=step)
         elapsed = before + time.monotonic() - began
         if step % log_every == 0 or step + 1 == params.train_steps:
@@ -118,10 +76,7 @@ def train_step(
         for group in optimiser.param_groups:
             group["lr"] = group["initial_lr"] * schedule(step, params.train_steps)
     for rows, index in batches(memory_lm, lessons, step):
-        z = None if index is None else z_table(torch.tensor(index, device=memory_lm.device))  # (B,K,D)
-        by_term = mean_by_term(*token_nll(memory_lm, z, rows))
-        scaler.scale(sum(weight(params, term) * nll for term, nll in by_term.items())).backward()
-        losses |= {term: nll.item() for term, nll in by_term.items()}
+        losses |= descend(memory_lm, z_table, rows, index, params=params, scaler=scaler)
     for optimiser in optimisers:
         scaler.unscale_(optimiser)
     torch.nn.utils.clip_grad_norm_([weight for weight in memory_lm.lm.parameters() if weight.grad is not None], CLIP)
@@ -131,48 +86,29 @@ def train_step(
     return losses
 
 
-def batches(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[tuple[list[Row], np.ndarray | None]]:
-    """The batches of a step: rows, and their rows of z (None: the reader, which has no z)."""
-    params = lessons.params
-    picked = batch_indices(len(lessons.tuple_rows), params.batch_tuples, step=step, seed=params.seed)
-    chosen = [([lessons.tuple_rows[i] for i in picked], lessons.tuple_index[picked])]
-    if params.recite_weight:
-        picked = batch_indices(len(lessons.recite_rows), params.batch_recite, step=step, seed=params.seed + 1)
-        rng = np.random.default_rng((params.seed, step, 1))
-        chosen.append(([recitation(lessons.recite_rows[i], rng) for i in picked], picked))
-    if params.read_weight and params.lm == "scratch" and params.train_lm:
-        chosen.append((reading_rows(memory_lm, lessons, step), None))
-    return chosen
-
-
-def recitations(prompts: Prompts, text: str, limit: int) -> list[Row]:
-    """A document recited from its start, and from each later sentence on."""
-    return [prompts.recite(text[start:], limit) for start, _ in sentence_spans(text)]
-
-
-def recitation(rows: list[Row], rng: np.random.Generator) -> Row:
-    """Half of the time the whole document, else from a sentence drawn at random: each fact without what precedes it."""
-    return rows[0] if rng.random() < RECITE_WHOLE else rows[rng.integers(len(rows))]
-
-
-def reading_rows(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[Row]:
-    """The reader's lessons of a step: gold evidence among distractors, as sentences or as whole passages."""
-    params, rows = lessons.params, []
-    rng = np.random.default_rng((params.seed, step))
-    for i in batch_indices(len(lessons.tuples), params.batch_read, step=step, seed=params.seed + 2):
-        others = rng.integers(len(lessons.tuples), size=rng.integers(max(params.top_k, 2)))
-        picked = rng.permutation([i, *others])
-        kind = rng.random()
-        if kind < READ_NOTHING:
-            items = []
-        elif kind < READ_NOTHING + READ_SENTENCE:
-            items = [lessons.tuples.evidence[j] for j in picked]
-        else:
-            items = [lessons.passages[lessons.tuple_index[j]] for j in picked]
-        question, answers = lessons.tuples.question[i], lessons.tuples.answers[i]
-        reading = memory_lm.prompts.reading(question, items, params.evidence_tokens)
-        rows.append(memory_lm.prompts.read(reading, answers[0]))
-    return rows
+def descend(
+    memory_lm: MemoryLM,
+    z_table: ZTable,
+    rows: list[Row],
+    index: np.ndarray | None,
+    *,
+    params: Params,
+    scaler: torch.amp.GradScaler,
+) -> dict[str, float]:
+    """Add the gradients of one batch, `micro_batch` rows at a time; returns the mean nll per token of each term."""
+    count = Counter(term for row in rows for term in row.terms)
+    losses: dict[str, float] = {}
+    size = params.micro_batch or len(rows)
+    for begin in range(0, len(rows), size):
+        chunk, z = rows[begin : begin + size], None
+        if index is not None:
+            z = z_table(torch.tensor(index[begin : begin + size], device=memory_lm.device))  # (B,K,D)
+        here = Counter(term for row in chunk for term in row.terms)
+        by_term = mean_by_term(*token_nll(memory_lm, z, chunk))
+        parts = {term: nll * (here[TERMS.index(term)] / count[TERMS.index(term)]) for term, nll in by_term.items()}
+        scaler.scale(sum(weight(params, term) * nll for term, nll in parts.items())).backward()
+        losses |= {term: losses.get(term, 0.0) + nll.item() for term, nll in parts.items()}
+    return losses
 
 
 def mean_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
@@ -197,17 +133,6 @@ def dev_nll(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons) -> dict[str,
         return {}
     nll, terms = (torch.cat([tensor.flatten() for tensor in kind]) for kind in zip(*found, strict=True))
     return {term: mean.item() for term, mean in mean_by_term(nll, terms).items()}
-
-
-def batch_indices(n: int, size: int, *, step: int, seed: int) -> np.ndarray:
-    """The `size` of n items that are due at a step, in a new random order each epoch."""
-    places = np.arange(step * size, (step + 1) * size)
-    return np.array([_epoch(n, int(place) // n, seed)[place % n] for place in places])
-
-
-@lru_cache(maxsize=8)
-def _epoch(n: int, epoch: int, seed: int) -> np.ndarray:
-    return np.random.default_rng((seed, epoch)).permutation(n)
 
 
 def schedule(step: int, steps: int) -> float:

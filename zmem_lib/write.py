@@ -41,7 +41,7 @@ def write_z(
     for begin in progress(range(0, len(rows), params.write_batch), f"writing {start}"):
         chunk = slice(begin, begin + params.write_batch)
         make = partial(write_batch, memory_lm, rows[chunk], z[chunk], params=params)
-        batches.append(kept(keep, f"{start}_{begin:07d}", make))
+        batches.append(kept(keep, f"{start}_{begin:07d}_{len(rows[chunk])}", make))
     snapshots = {step: torch.cat([batch[f"z_{step}"] for batch in batches]) for step in steps} if batches else {}
     n = max(len(rows), 1)
     nll = [sum(batch["nll"][i].item() for batch in batches) / n for i in range(len(steps))]
@@ -54,7 +54,7 @@ def write_batch(memory_lm: MemoryLM, rows: Sequence[Row], z: Tensor, *, params: 
     """Documents written side by side; of every snapshot z_STEP (B,K,D), and the summed nll and seconds (snapshots,)."""
     batch, nll, seconds = {}, [], []
     steps = snapshot_steps(params.write_steps)
-    with frozen(memory_lm), memory_explained("write_batch", "document_tokens"):
+    with frozen(memory_lm), memory_explained("write_batch"):
         for step, block, losses, elapsed in descend(memory_lm, rows, z, params):
             if step in steps:
                 batch[f"z_{step}"] = block
