@@ -47,6 +47,17 @@ TABLE_CSS = [
 ]
 
 
+def printed_summary(folder: Path) -> str:
+    """The main figures of every system of a run, one row each, for a terminal."""
+    summary = read_table(folder / "summary.parquet", "summary")
+    shown = summary[summary["metric"].isin(["answer_in_evidence", "em", "f1", "recall@1"])]
+    order = list(dict.fromkeys(summary["system"]))
+    table = shown.pivot_table(index="system", columns=["part", "metric"], values="value", sort=False)
+    table = table.reindex(order).reindex(columns=[part for part in TEST_PARTS if part in table], level=0)
+    told = f"{folder.name}: means over questions; intervals and other metrics in {folder / 'summary.parquet'}"
+    return f"\n{told}\n\n{table.to_string(float_format='{:.3f}'.format, na_rep='-')}\n"
+
+
 def answers_overview(answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Per system: the number of answers n, and the mean seconds and tokens of one answer."""
     names = in_order(pd.Series(list(answers_by_system), dtype=str), SYSTEMS)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal
-from zmem_lib.params import Params, read_params
+from zmem_lib.params import read_params
 
 RUN_TEXT = """Execute the chapters 01 to 07 with the parameters of a YAML file. What they write lies in DIR/NAME, where
 NAME is the parameter `run`. A chapter that was finished with the same parameters is skipped, so the same command
@@ -124,7 +124,9 @@ def command_run(options: argparse.Namespace) -> None:
         folder = run_chapters(params, options.runs, first=options.first, last=options.last, notebooks=notebooks)
     if options.last < 7:
         return
-    print_summary(folder, params)
+    from zmem_lib.report import printed_summary
+
+    print(printed_summary(folder))
     if options.book:
         from zmem_lib.book import finished_runs
 
@@ -188,20 +190,6 @@ def _build(names: list[str], options: argparse.Namespace) -> None:
 
     print(f"book: building from {', '.join(names)} ...")
     print(f"book: open {build_book(options.runs, names, out=options.out or BOOK)}")
-
-
-def print_summary(folder: Path, params: Params) -> None:
-    """Print the main figures of every system, one row each."""
-    from zmem_lib.artifacts import read_table
-    from zmem_lib.schema import TEST_PARTS
-
-    summary = read_table(folder / "summary.parquet", "summary")
-    shown = summary[summary["metric"].isin(["answer_in_evidence", "em", "f1", "recall@1"])]
-    order = list(dict.fromkeys(summary["system"]))
-    table = shown.pivot_table(index="system", columns=["part", "metric"], values="value", sort=False)
-    table = table.reindex(order).reindex(columns=[part for part in TEST_PARTS if part in table], level=0)
-    print(f"\n{params.run}: means over questions; intervals and other metrics in {folder / 'summary.parquet'}\n")
-    print(table.to_string(float_format="{:.3f}".format, na_rep="-"), end="\n\n")
 
 
 def _chapter(text: str) -> int:
