@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from zmem_lib.errors import BadInput, writing
-from zmem_lib.meter import peak_memory_bytes
+from zmem_lib.meter import peak_gpu_memory_bytes, peak_memory_bytes
 from zmem_lib.params import Params, params_hash
 from zmem_lib.schema import check
 
@@ -64,6 +64,7 @@ def finish_step(step: Step, inputs: Iterable[str], outputs: Iterable[str]) -> di
         "git_revision": git_revision(),
         "seconds": round(time.time() - step.began, 2),
         "peak_memory_bytes": peak_memory_bytes(),
+        "peak_gpu_memory_bytes": peak_gpu_memory_bytes(),
     }
     write_json(manifest, step.folder / f"manifest_{step.number:02d}.json")
     return manifest

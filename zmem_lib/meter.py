@@ -61,6 +61,11 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def peak_gpu_memory_bytes() -> int:
+    """The most that torch had allocated on the GPU since its count was last set back; 0 without one."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() and torch.cuda.is_initialized() else 0
+
+
 @contextmanager
 def memory_explained(*knobs: str) -> Iterator[None]:
     """Turn a lack of memory in the block into BadInput that names the parameters to lower, the best one first."""

@@ -20,7 +20,6 @@ import yaml
 from traitlets.config import Config
 
 from zmem_lib.artifacts import PROGRESS_ENV, drop_temporaries, is_finished, write_atomic
-from zmem_lib.base_lm import pick_device
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal, writing
 from zmem_lib.lock import LOCK
 from zmem_lib.params import MEMORY_ONLY, Params, read_params
@@ -33,6 +32,7 @@ PAPERMILL = {
     "shutdown_kernel": "immediate",  # a kernel that is asked to end while it computes prints a traceback
     "config": Config({"KernelManager": {"transport_encryption": "auto"}}),  # without, the kernel prints a warning
 }
+USING_LM = (3, 4, 5, 6)  # chapters
 SHOWN_AS = {"parameters": "remove-cell", "injected-parameters": "hide-input"}
 
 
@@ -56,7 +56,6 @@ def run_chapters(
     executed again and those before it must be finished.
     """
     folder = runs / params.run
-    pick_device(params.device)  # said before chapters 01 and 02 have taken their time
     write_params(params, folder)
     drop_temporaries(folder)
     machine = None
@@ -67,6 +66,7 @@ def run_chapters(
                 continue
             if first is not None and number < first:
                 raise BadInput(f"chapter {CHAPTERS[number]} of {folder} is not finished: run without --from")
+            fetch(params, number)
             seconds = earlier_seconds(runs, params, number)
             if seconds is None:
                 machine = machine or this_machine(params)
@@ -76,6 +76,19 @@ def run_chapters(
             run_chapter(number, params, runs, notebooks=notebooks)
             say(f"{CHAPTERS[number]}: done in {time.time() - began:.0f} s")
     return folder
+
+
+def fetch(params: Params, number: int) -> None:
+    """Look for what a chapter needs from outside before it begins, and download it here, where its bars are seen."""
+    from zmem_lib.corpora import fetch_corpus
+
+    if number == 1:
+        fetch_corpus(params)
+    from zmem_lib.base_lm import find_lm, pick_device  # imports transformers, which takes seconds
+
+    pick_device(params.device)
+    if params.lm != "scratch" and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
+        find_lm(params.lm, params.lm_revision)
 
 
 def is_done(folder: Path, number: int, params: Params) -> bool:

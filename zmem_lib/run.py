@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal
@@ -117,7 +117,7 @@ def command_run(options: argparse.Namespace) -> None:
     params = read_params(options.params, options.set)
     for logger in ("papermill", "asyncio"):  # what they log comes as an exception too
         logging.getLogger(logger).setLevel(logging.CRITICAL)
-    with unwound_by_sigterm(), held(options.runs / params.run):
+    with unwound_by_signals(), held(options.runs / params.run):
         if options.start_over:
             start_over(options.runs / params.run)
         notebooks = options.notebooks or NOTEBOOKS
@@ -199,23 +199,37 @@ def _chapter(text: str) -> int:
 
 
 @contextmanager
-def unwound_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM unwind this block, so that the kernel is ended too, and nothing that fails on the way hide it."""
-    received = []
+def unwound_by_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the kernel and unwind this block, and nothing that fails on the way hide them.
+
+    An exception raised by a signal is lost where it meets a callback; the kernel's death is not.
+    """
+    import psutil
+
+    received: list[int] = []
 
     def end(signum: int, frame: object) -> None:
         received.append(signum)
-        raise SystemExit(128 + signum)
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                child.kill()
+        raise stopped()
 
-    before = signal.signal(signal.SIGTERM, end)
+    def stopped() -> BaseException:
+        return KeyboardInterrupt() if received[0] == signal.SIGINT else SystemExit(128 + received[0])
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except Exception as error:
         if received:
-            raise SystemExit(128 + received[0]) from error
+            raise stopped() from error
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if received:
+        raise stopped()
 
 
 if __name__ == "__main__":

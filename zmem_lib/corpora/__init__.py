@@ -23,6 +23,20 @@ CORPORA = {
     "t2ragbench": t2ragbench.load,
     "popqa": popqa.load,
 }
+FILES = {
+    "folder": folder.files,
+    "squad": squad.files,
+    "mirage": mirage.files,
+    "ragbench": ragbench.files,
+    "t2ragbench": t2ragbench.files,
+    "popqa": popqa.files,
+}
+
+
+def fetch_corpus(params: Params) -> None:
+    """Look whether the corpus's files are there, and fetch them where they come from the hub; raises BadInput."""
+    if params.corpus in FILES:
+        FILES[params.corpus](params)
 
 
 def load_corpus(params: Params) -> Corpus:

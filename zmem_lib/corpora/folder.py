@@ -24,16 +24,21 @@ SPLITS = ("train", "dev", "test")
 LINE_BYTES = 16 * 2**20  # of a line at most: a longer one is no passage, and would fill the memory
 
 
-def load(params: Params) -> Corpus:
-    """Read the whole corpus: documents (no part yet) and questions (split of the corpus's own); raises BadInput."""
+def files(params: Params) -> tuple[Path, Path]:
+    """Where the documents and the questions lie; raises BadInput."""
     if not params.corpus_path:
         raise BadInput("corpus folder needs corpus_path: give the folder that holds corpus.jsonl and questions.jsonl")
     folder = Path(params.corpus_path).expanduser()
     if not folder.is_dir():
         raise BadInput(f"corpus_path {folder} is not a folder (seen from {Path.cwd()}): correct corpus_path")
-    docs = read_docs(find_file(folder, "corpus.jsonl"))
-    texts = dict(zip(docs["doc_id"], docs["text"], strict=True))
-    questions = read_questions(find_file(folder, "questions.jsonl"), texts)
+    return find_file(folder, "corpus.jsonl"), find_file(folder, "questions.jsonl")
+
+
+def load(params: Params) -> Corpus:
+    """Read the whole corpus: documents (no part yet) and questions (split of the corpus's own); raises BadInput."""
+    docs_path, questions_path = files(params)
+    docs = read_docs(docs_path)
+    questions = read_questions(questions_path, dict(zip(docs["doc_id"], docs["text"], strict=True)))
     return Corpus(docs, questions, licence="that of your corpus", source=f"folder {params.corpus_path}", dropped={})
 
 

@@ -21,9 +21,14 @@ STRAY = "chunks of questions that are not there or were dropped"
 BLANK = "chunks without text"
 
 
+def files(params: Params) -> Files:
+    """The two files, local or fetched; raises BadInput."""
+    return find_files(params, REPO)
+
+
 def load(params: Params) -> Corpus:
     """The chunk pool and its questions; raises BadInput."""
-    found = find_files(params, REPO)
+    found = files(params)
     dropped = dict.fromkeys((EMPTY, REPEATED, UNSUPPORTED, STRAY, BLANK), 0)
     asked = _asked(found, dropped)
     chunks: dict[str, list[dict]] = {question_id: [] for question_id in asked}

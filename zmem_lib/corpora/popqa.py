@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from zmem_lib.corpora.corpus import Corpus, question_row, tables
-from zmem_lib.corpora.files import as_text, field, find_files, rows_of, shown, text, texts
+from zmem_lib.corpora.files import Files, as_text, field, find_files, rows_of, shown, text, texts
 from zmem_lib.errors import BadInput
 from zmem_lib.metrics import answer_in_evidence
 from zmem_lib.params import Params
@@ -20,14 +20,19 @@ REPEATED = "questions whose id an earlier one has"
 NO_GOLD = "questions none of whose passages holds an answer"
 
 
-def load(params: Params) -> Corpus:
-    """All passages of the file and the questions that one of theirs answers; raises BadInput."""
+def files(params: Params) -> Files:
+    """The file with contexts, which no hub has; raises BadInput."""
     if not params.corpus_path:
         raise BadInput(
             "corpus popqa needs corpus_path: download eval_data of Self-RAG (github.com/AkariAsai/self-rag names the "
             "place) and give the path of its popqa_longtail_w_gs.jsonl"
         )
-    found = find_files(params, "")
+    return find_files(params, "")
+
+
+def load(params: Params) -> Corpus:
+    """All passages of the file and the questions that one of theirs answers; raises BadInput."""
+    found = files(params)
     docs: dict[tuple[str, str], dict] = {}  # by title and text
     questions: dict[str, dict] = {}
     dropped = dict.fromkeys((EMPTY, REPEATED, NO_GOLD), 0)

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 from zmem_lib.corpora.corpus import Corpus, question_row, tables
-from zmem_lib.corpora.files import as_text, field, find_files, rows_of, shown, text, texts
+from zmem_lib.corpora.files import Files, as_text, field, find_files, rows_of, shown, text, texts
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params
 
@@ -22,12 +22,17 @@ REPEATED = "rows whose id an earlier one has"
 IRRELEVANT = "rows without a relevant sentence in their documents"
 
 
-def load(params: Params) -> Corpus:
-    """The documents of one subset and the questions about them; raises BadInput."""
+def files(params: Params) -> Files:
+    """The files of the subset, local or fetched; raises BadInput."""
     subset = params.corpus_subset
     if subset not in SUBSETS:
         raise BadInput(f"corpus_subset of ragbench must be one of {', '.join(SUBSETS)}, not {subset!r}")
-    found = find_files(params, REPO, patterns=(f"{subset}/*",))
+    return find_files(params, REPO, patterns=(f"{subset}/*",))
+
+
+def load(params: Params) -> Corpus:
+    """The documents of one subset and the questions about them; raises BadInput."""
+    found, subset = files(params), params.corpus_subset
     splits = found.splits()
     docs: dict[str, dict] = {}  # by text
     questions: dict[str, dict] = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zmem_lib.corpora.corpus import Corpus, question_row, tables
-from zmem_lib.corpora.files import Row, as_text, field, find_files, rows_of, shown, text
+from zmem_lib.corpora.files import Files, Row, as_text, field, find_files, rows_of, shown, text
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params
 
@@ -27,11 +27,16 @@ EMPTY = "questions without words, or about an empty paragraph"
 ELSEWHERE = "questions whose answers do not stand in their paragraph"
 
 
-def load(params: Params) -> Corpus:
-    """All paragraphs and the questions that can be answered from them; raises BadInput."""
+def files(params: Params) -> Files:
+    """The files of the subset, local or fetched; raises BadInput."""
     if params.corpus_subset not in REPOS:
         raise BadInput(f"corpus_subset of squad must be v1.1, v2.0 or korquad, not {params.corpus_subset!r}")
-    found = find_files(params, REPOS[params.corpus_subset])
+    return find_files(params, REPOS[params.corpus_subset])
+
+
+def load(params: Params) -> Corpus:
+    """All paragraphs and the questions that can be answered from them; raises BadInput."""
+    found = files(params)
     docs: dict[str, dict] = {}  # by text
     questions: dict[str, dict] = {}
     dropped = dict.fromkeys((IMPOSSIBLE, REPEATED, EMPTY, ELSEWHERE), 0)

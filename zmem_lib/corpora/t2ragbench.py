@@ -9,7 +9,7 @@ or TAT-DQA. Splits are the data set's own where the files hold training rows, el
 from typing import Any
 
 from zmem_lib.corpora.corpus import Corpus, question_row, tables
-from zmem_lib.corpora.files import find_files, rows_of, text
+from zmem_lib.corpora.files import Files, find_files, rows_of, text
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params
 
@@ -21,12 +21,17 @@ REPEATED = "questions whose id an earlier one has"
 CHANGED = "rows whose context_id stood before another context"
 
 
-def load(params: Params) -> Corpus:
-    """The contexts of one subset and the questions about them; raises BadInput."""
+def files(params: Params) -> Files:
+    """The files of the subset, local or fetched; raises BadInput."""
     subset = params.corpus_subset
     if subset not in SUBSETS:
         raise BadInput(f"corpus_subset of t2ragbench must be one of {', '.join(SUBSETS)}, not {subset!r}")
-    found = find_files(params, REPO)
+    return find_files(params, REPO)
+
+
+def load(params: Params) -> Corpus:
+    """The contexts of one subset and the questions about them; raises BadInput."""
+    found, subset = files(params), params.corpus_subset
     splits = found.splits()
     docs: dict[str, dict] = {}
     questions: dict[str, dict] = {}
