@@ -129,3 +129,17 @@ def test_a_batch_in_pieces_gives_the_gradients_of_the_whole():
     for losses, gradients in found[1:]:
         assert losses == pytest.approx(found[0][0], rel=1e-5) and set(losses) == {"question", "evidence"}
         assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(gradients, found[0][1], strict=True))
+
+
+def test_checkpointed_activations_change_nothing_that_is_found():
+    found = []
+    for checkpointing in (False, True):
+        memory_lm, z_table, lessons = setting(activation_checkpointing=checkpointing)
+        memory_lm.lm.train()
+        calls = []
+        memory_lm.backbone.layers[0].mlp.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        rows, index = lessons.tuple_rows[:4], lessons.tuple_index[:4]
+        descend(memory_lm, z_table, rows, index, params=lessons.params, scaler=make_scaler(memory_lm))
+        assert len(calls) == 1 + checkpointing, "every layer is computed twice, and only then"
+        found.append(z_table.rows.weight.grad.to_dense())
+    assert torch.allclose(*found, atol=1e-6)

@@ -79,8 +79,6 @@ def load_base(folder: Path, params: Params) -> nn.Module:
     for module in lm.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):  # a layout without gradients, taken up by inference on a CPU
             module.support_avx512bf16_for_cpu = False
-    if params.activation_checkpointing:
-        lm.activation_checkpointing_enable()
     return lm
 
 

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from zmem_lib.base_lm import SCRATCH_ATTENTION, load_base, pick_device, pick_dtype, with_adapter
+from zmem_lib.base_lm import SCRATCH_ATTENTION, load_base, pick_device, with_adapter
 from zmem_lib.lessons import Lessons
-from zmem_lib.memory_lm import MemoryLM, make_scaler
+from zmem_lib.memory_lm import MemoryLM, make_scaler, ready
 from zmem_lib.needs import GIB, Pass, memory, model_config, model_shape, number_bytes, passes
 from zmem_lib.params import Params
 from zmem_lib.prompts import TERMS, Prompts, Row
@@ -98,7 +98,7 @@ def random_memory_lm(params: Params) -> MemoryLM:
             lm = with_adapter(load_base(Path(folder), params), params)
     lm.generation_config = GenerationConfig(pad_token_id=0, eos_token_id=[0])
     prompts = Prompts(None, {}, [0], 0, re.compile(r"(?!)"))
-    return MemoryLM(lm.eval(), prompts, device, pick_dtype(params.precision, device))
+    return ready(lm, prompts, params)
 
 
 def write_random_weights(params: Params, folder: Path, device: torch.device) -> None:

@@ -101,7 +101,16 @@ def wrap(lm: nn.Module, tokenizer: Any, params: Params) -> MemoryLM:
     device = base_lm.pick_device(params.device)
     lm = lm.to(device) if params.lm == "scratch" else lm  # a loaded one is there; in 4 bit it cannot be moved
     lm.generation_config = base_lm.plain_generation(lm, tokenizer)
-    return MemoryLM(lm.eval(), make_prompts(tokenizer), device, base_lm.pick_dtype(params.precision, device))
+    return ready(lm, make_prompts(tokenizer), params)
+
+
+def ready(lm: nn.Module, prompts: Prompts, params: Params) -> MemoryLM:
+    """The model on its device with these prompts, its arithmetic and its activations as the parameters want them."""
+    device = base_lm.pick_device(params.device)
+    memory_lm = MemoryLM(lm.eval(), prompts, device, base_lm.pick_dtype(params.precision, device))
+    if params.activation_checkpointing:
+        memory_lm.causal.activation_checkpointing_enable()
+    return memory_lm
 
 
 @contextmanager

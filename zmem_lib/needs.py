@@ -193,7 +193,7 @@ def pass_bytes(params: Params, one: Pass, size: int) -> dict[str, float]:
     kept = 0.0
     if one.kind != "no gradient":
         kept = tokens * sum(a * b for a, b in zip(KEPT[one.kind][size], widths, strict=True)) * (shape.layers - 1)
-    if one.kind in ("adapter", "frozen") and params.activation_checkpointing:
+    if one.kind != "no gradient" and params.activation_checkpointing:
         kept = float(tokens * shape.hidden * size * shape.layers)
     per_word = LOGITS_READ[size] if one.kind == "no gradient" else LOGITS_TRAIN
     logits = one.rows * one.counted * shape.vocabulary * per_word
