@@ -27,10 +27,10 @@ from tiny_models import small_lm
 
 from zmem_lib import retrieve
 from zmem_lib.artifacts import is_finished, write_json, write_table, write_tensors
-from zmem_lib.base_lm import find_lm, pick_device
+from zmem_lib.base_lm import pick_device
 from zmem_lib.corpora import load_corpus
 from zmem_lib.errors import BadInput
-from zmem_lib.hub import fetch
+from zmem_lib.hub import fetch, find_lm
 from zmem_lib.lessons import make_lessons
 from zmem_lib.lock import LOCK, held
 from zmem_lib.meter import memory_explained

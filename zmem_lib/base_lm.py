@@ -24,7 +24,6 @@ from transformers import (
 )
 
 from zmem_lib.errors import BadInput
-from zmem_lib.hub import fetch
 from zmem_lib.params import Params
 from zmem_lib.prompts import MARKERS
 
@@ -46,20 +45,6 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     on_gpu = device.type == "cuda"
     native = torch.cuda.is_bf16_supported(False) if on_gpu else torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if native else torch.float16 if on_gpu else torch.float32
-
-
-def find_lm(lm: str, revision: str) -> Path:
-    """The folder of a language model: a local one, or its snapshot from the hub; raises BadInput."""
-    folder = Path(lm).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise BadInput(
-                f"language model folder {lm} holds no config.json: give `lm` the folder that holds the model"
-            )
-        return folder
-    if lm.startswith((".", "/", "~")) or lm.count("/") > 1:
-        raise BadInput(f"language model folder {lm} does not exist: give `lm` a folder, a hub id or scratch")
-    return fetch(lm, revision, kind="model")
 
 
 def load_base(folder: Path, params: Params) -> nn.Module:

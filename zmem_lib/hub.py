@@ -33,6 +33,20 @@ def fetch(repo: str, revision: str, *, kind: str, files: list[str] | None = None
         raise BadInput(explained(error, repo, revision, kind)) from error
 
 
+def find_lm(lm: str, revision: str) -> Path:
+    """The folder of a language model: a local one, or its snapshot from the hub; raises BadInput."""
+    folder = Path(lm).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise BadInput(
+                f"language model folder {lm} holds no config.json: give `lm` the folder that holds the model"
+            )
+        return folder
+    if lm.startswith((".", "/", "~")) or lm.count("/") > 1:
+        raise BadInput(f"language model folder {lm} does not exist: give `lm` a folder, a hub id or scratch")
+    return fetch(lm, revision, kind="model")
+
+
 def explained(error: Exception, repo: str, revision: str, kind: str) -> str:
     """One sentence for what the hub's client raised: what is missing and what to do."""
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError

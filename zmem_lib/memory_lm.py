@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM
 
 from zmem_lib import base_lm
 from zmem_lib.artifacts import new_folder, progress
+from zmem_lib.hub import find_lm
 from zmem_lib.model_card import model_card
 from zmem_lib.params import Params
 from zmem_lib.prompts import Prompts, Row, collate, make_prompts
@@ -66,7 +67,7 @@ def make_memory_lm(params: Params, texts: Iterable[str]) -> MemoryLM:
     if params.lm == "scratch":
         tokenizer = base_lm.train_tokenizer(texts, params.vocab_size)
         return wrap(base_lm.make_scratch_lm(params, tokenizer), tokenizer, params)
-    folder = base_lm.find_lm(params.lm, params.lm_revision)
+    folder = find_lm(params.lm, params.lm_revision)
     tokenizer = base_lm.load_tokenizer(folder)
     return wrap(base_lm.with_adapter(base_lm.load_base(folder, params), params), tokenizer, params)
 
@@ -79,7 +80,7 @@ def load_memory_lm(folder: Path, params: Params) -> MemoryLM:
             str(folder), dtype=torch.float32, attn_implementation=base_lm.SCRATCH_ATTENTION
         )
     else:
-        base = base_lm.load_base(base_lm.find_lm(params.lm, params.lm_revision), params)
+        base = base_lm.load_base(find_lm(params.lm, params.lm_revision), params)
         lm = base_lm.load_adapter(base, folder)
     memory_lm = wrap(lm, tokenizer, params)
     memory_lm.lm.requires_grad_(False)

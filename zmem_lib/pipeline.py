@@ -21,6 +21,7 @@ from traitlets.config import Config
 
 from zmem_lib.artifacts import PROGRESS_ENV, drop_temporaries, is_finished, write_atomic
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal, writing
+from zmem_lib.hub import find_lm
 from zmem_lib.lock import LOCK
 from zmem_lib.params import MEMORY_ONLY, Params, read_params
 from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds, this_machine
@@ -84,11 +85,11 @@ def fetch(params: Params, number: int) -> None:
 
     if number == 1:
         fetch_corpus(params)
-    from zmem_lib.base_lm import find_lm, pick_device  # imports transformers, which takes seconds
-
-    pick_device(params.device)
     if params.lm != "scratch" and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
         find_lm(params.lm, params.lm_revision)
+    from zmem_lib.base_lm import pick_device  # imports transformers, which takes seconds
+
+    pick_device(params.device)
 
 
 def is_done(folder: Path, number: int, params: Params) -> bool:
