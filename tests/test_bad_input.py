@@ -229,7 +229,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
         "--local-dir DIR`, bring DIR here, and set corpus_path to it",
     ),
     "no hub name": (call(lambda: fetch("not a name", "", kind="model")), "nor a name on the hub"),
-    "GPU full": (no_memory(("batch_tuples", "z_tokens"), GPU_FULL), "the GPU has too little memory (CUDA out of mem"),
+    "GPU full": (no_memory(("micro_batch",), GPU_FULL), "the GPU has too little memory (CUDA out of mem"),
     "memory full": (no_memory(("batch_scan",), CPU_FULL), "lower batch_scan (--set batch_scan=N), or end"),
     "memory full in Python": (no_memory(("batch_scan",), MemoryError()), "this machine has too little memory"),
 }
