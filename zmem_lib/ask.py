@@ -9,7 +9,7 @@ import pandas as pd
 from zmem_lib.artifacts import is_finished, read_table
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params, read_params
-from zmem_lib.systems import Bench, bm25, dense, load_bench, passages, recall, zmem
+from zmem_lib.systems import Bench, bm25, chosen_passages, dense, load_bench, recall, zmem
 
 SYSTEMS = {"zmem": zmem, "bm25": bm25, "dense": dense}
 SHOWN_CHARACTERS = 300  # of a piece of evidence
@@ -31,7 +31,7 @@ def answer_lines(folder: Path, question: str, top_k: int | None = None) -> Itera
 def system_lines(name: str, row: pd.Series, asked: pd.DataFrame, bench: Bench) -> Iterator[str]:
     """One system's part: each chosen document with score, title and evidence, then the answer."""
     chosen = list(row.ranked_doc_ids[: bench.params.top_k])
-    items = row.evidence.split("\n") if name == "zmem" else passages(bench, [chosen])[0]
+    items = row.evidence.split("\n") if name == "zmem" else chosen_passages(bench, [chosen])[0]
     if len(items) != len(chosen):  # an item of several lines: the reader's text does not tell them apart
         items = recall(asked, bench, [chosen])[0][0]
     title_of = dict(zip(bench.docs.doc_id, bench.docs.title, strict=True))

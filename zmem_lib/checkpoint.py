@@ -3,7 +3,6 @@
 The folder is written beside the old one and swapped in, so there is always one whole checkpoint.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zmem_lib.artifacts import new_folder, read_tensors, write_json, write_tensors
+from zmem_lib.artifacts import new_folder, read_json, read_tensors, write_json, write_tensors
 
 
 def save_checkpoint(
@@ -35,7 +34,7 @@ def load_checkpoint(
         new.rename(folder)
     if not folder.exists():
         return None
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    state = read_json(folder / "state.json")
     if state["made_with"] != made_with:
         return None
     for i, module in enumerate(modules):

@@ -3,7 +3,6 @@
 Seconds and memory are measured by meter.py the same way for every system; bytes are those of what a system stores.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +35,7 @@ def answered(
 def memory_seconds(folder: Path) -> dict[str, float]:
     """Seconds that it took to make the memory (chapters 03 and 04), for each system that uses it."""
     manifests = [folder / f"manifest_{number:02d}.json" for number in (3, 4)]
-    seconds = sum(json.loads(path.read_text(encoding="utf-8"))["seconds"] for path in manifests)
+    seconds = sum(read_json(path)["seconds"] for path in manifests)
     return dict.fromkeys(("zmem", "zmem-oracle", "zmem-shuffled"), seconds)
 
 

@@ -87,9 +87,10 @@ def fetch(params: Params, number: int) -> None:
         fetch_corpus(params)
     if params.lm != "scratch" and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
         find_lm(params.lm, params.lm_revision)
-    from zmem_lib.base_lm import pick_device  # imports transformers, which takes seconds
+    if params.device == "cuda":  # no other can be missing
+        from zmem_lib.base_lm import pick_device  # imports transformers, which takes seconds
 
-    pick_device(params.device)
+        pick_device(params.device)
 
 
 def is_done(folder: Path, number: int, params: Params) -> bool:

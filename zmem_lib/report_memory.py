@@ -12,7 +12,7 @@ from zmem_lib.tuples import parts_of
 MIB = 2**20
 
 
-def model_card(memory_lm: MemoryLM, params: Params, *, n_documents: int) -> pd.DataFrame:
+def lm_sizes(memory_lm: MemoryLM, params: Params, *, n_documents: int) -> pd.DataFrame:
     """Sizes of the language model and of the table of z."""
     learning = [weight.numel() for weight in memory_lm.lm.parameters() if weight.requires_grad]
     d = memory_lm.embeddings.shape[1]

@@ -22,7 +22,7 @@ from zmem_lib.params import Params
 from zmem_lib.reader import read
 from zmem_lib.schema import check
 from zmem_lib.select import Ranking, rank, score_questions
-from zmem_lib.text import passages as all_passages
+from zmem_lib.text import passages
 from zmem_lib.tuples import parts_of
 from zmem_lib.ztable import load_z, shuffle_index
 
@@ -93,7 +93,7 @@ def bm25(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """Passages ranked by BM25."""
     began = time.perf_counter()
     ranking = retrieve.rank_bm25(bench.bm25, list(questions.question), DEPTH)
-    items = passages(bench, [ids[: bench.params.top_k] for ids in ranking[0]])
+    items = chosen_passages(bench, [ids[: bench.params.top_k] for ids in ranking[0]])
     return answer(questions, bench, items, ranking=ranking, began=began)
 
 
@@ -101,14 +101,14 @@ def dense(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """Passages ranked by the inner product of sentence embeddings."""
     began = time.perf_counter()
     ranking = retrieve.rank_dense(bench.dense, bench.encoder, list(questions.question), DEPTH)
-    items = passages(bench, [ids[: bench.params.top_k] for ids in ranking[0]])
+    items = chosen_passages(bench, [ids[: bench.params.top_k] for ids in ranking[0]])
     return answer(questions, bench, items, ranking=ranking, began=began)
 
 
 def gold_passage(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """The gold document's text: what the reader does with perfect retrieval."""
     began = time.perf_counter()
-    return answer(questions, bench, passages(bench, [ids[:1] for ids in questions.gold_doc_ids]), began=began)
+    return answer(questions, bench, chosen_passages(bench, [ids[:1] for ids in questions.gold_doc_ids]), began=began)
 
 
 def closed_book(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
@@ -151,9 +151,9 @@ def generate_evidence(
     return [memory_lm.prompts.decode(ids) for ids in output]
 
 
-def passages(bench: Bench, chosen: list[list[str]]) -> list[list[str]]:
+def chosen_passages(bench: Bench, chosen: list[list[str]]) -> list[list[str]]:
     """The texts of the chosen documents, by question."""
-    text_of = dict(zip(bench.docs.doc_id, all_passages(bench.docs), strict=True))
+    text_of = dict(zip(bench.docs.doc_id, passages(bench.docs), strict=True))
     return [[text_of[doc_id] for doc_id in ids] for ids in chosen]
 
 

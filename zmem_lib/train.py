@@ -96,16 +96,16 @@ def descend(
     scaler: torch.amp.GradScaler,
 ) -> dict[str, float]:
     """Add the gradients of one batch, `micro_batch` rows at a time; returns the mean nll per token of each term."""
-    count = Counter(term for row in rows for term in row.terms)
+    count = Counter(TERMS[term] for row in rows for term in row.terms)
     losses: dict[str, float] = {}
     size = params.micro_batch or len(rows)
     for begin in range(0, len(rows), size):
         chunk, z = rows[begin : begin + size], None
         if index is not None:
             z = z_table(torch.tensor(index[begin : begin + size], device=memory_lm.device))  # (B,K,D)
-        here = Counter(term for row in chunk for term in row.terms)
+        here = Counter(TERMS[term] for row in chunk for term in row.terms)
         by_term = mean_by_term(*token_nll(memory_lm, z, chunk))
-        parts = {term: nll * (here[TERMS.index(term)] / count[TERMS.index(term)]) for term, nll in by_term.items()}
+        parts = {term: nll * (here[term] / count[term]) for term, nll in by_term.items()}
         scaler.scale(sum(weight(params, term) * nll for term, nll in parts.items())).backward()
         losses |= {term: losses.get(term, 0.0) + nll.item() for term, nll in parts.items()}
     return losses

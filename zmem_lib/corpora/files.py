@@ -12,12 +12,15 @@ import json
 import re
 import reprlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from zmem_lib import hub
+from zmem_lib.corpora.corpus import tables
 from zmem_lib.corpora.folder import read_lines
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params
@@ -27,6 +30,7 @@ SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".cs
 NO_ROWS = ("dataset_infos.json", "dataset_info.json", "state.json")  # of the hub's own bookkeeping
 SPLIT_NAMES = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "val": "dev", "test": "test"}
 Row = tuple[str, dict[str, Any]]
+Add = Callable[[dict[str, Any], str, dict[str, dict], dict[str, dict]], str | None]
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,35 @@ def find_files(params: Params, repo: str, patterns: tuple[str, ...] = ("*",)) ->
     wanted = [f"{pattern}{suffix}" for pattern in patterns for suffix in SUFFIXES]
     folder = hub.fetch(repo, params.corpus_revision, kind="dataset", files=wanted)
     return _files(folder, f"{repo} on the Hugging Face hub, commit {hub.revision_of(folder)}")
+
+
+def subset_of(params: Params, subsets: tuple[str, ...]) -> str:
+    """The `corpus_subset` of a data set that has these; raises BadInput for any other."""
+    if params.corpus_subset not in subsets:
+        raise BadInput(
+            f"corpus_subset of {params.corpus} must be one of {', '.join(subsets)}, not {params.corpus_subset!r}"
+        )
+    return params.corpus_subset
+
+
+def subset_tables(
+    found: Files, subset: str, subsets: tuple[str, ...], *, dropped: dict[str, int], add: Add
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Documents and questions of one subset's files, a question's split the one that its file's name tells.
+
+    `add` puts a row into the documents and questions, or says why it is left out, which `dropped` counts.
+    """
+    splits = found.splits()
+    docs: dict[str, dict] = {}
+    questions: dict[str, dict] = {}
+    for path in found.of_subset(subset, subsets):
+        for where, row in rows_of(path):
+            reason = add(row, where, docs, questions)
+            if reason:
+                dropped[reason] += 1
+            elif path in splits:
+                next(reversed(questions.values()))["split"] = splits[path]
+    return tables(docs.values(), questions.values())
 
 
 def rows_of(path: Path) -> Iterator[Row]:

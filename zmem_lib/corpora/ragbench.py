@@ -9,8 +9,8 @@ Splits are the data set's own where the files hold training rows, else by a hash
 from itertools import chain
 from typing import Any
 
-from zmem_lib.corpora.corpus import Corpus, question_row, tables
-from zmem_lib.corpora.files import Files, as_text, field, find_files, rows_of, shown, text, texts
+from zmem_lib.corpora.corpus import Corpus, question_row
+from zmem_lib.corpora.files import Files, as_text, field, find_files, shown, subset_of, subset_tables, text, texts
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params
 
@@ -24,27 +24,15 @@ IRRELEVANT = "rows without a relevant sentence in their documents"
 
 def files(params: Params) -> Files:
     """The files of the subset, local or fetched; raises BadInput."""
-    subset = params.corpus_subset
-    if subset not in SUBSETS:
-        raise BadInput(f"corpus_subset of ragbench must be one of {', '.join(SUBSETS)}, not {subset!r}")
+    subset = subset_of(params, SUBSETS)
     return find_files(params, REPO, patterns=(f"{subset}/*",))
 
 
 def load(params: Params) -> Corpus:
     """The documents of one subset and the questions about them; raises BadInput."""
     found, subset = files(params), params.corpus_subset
-    splits = found.splits()
-    docs: dict[str, dict] = {}  # by text
-    questions: dict[str, dict] = {}
     dropped = dict.fromkeys((EMPTY, REPEATED, IRRELEVANT), 0)
-    for path in found.of_subset(subset, SUBSETS):
-        for where, row in rows_of(path):
-            reason = _add(row, where, docs, questions)
-            if reason:
-                dropped[reason] += 1
-            elif path in splits:
-                questions[text(row, "id", where)]["split"] = splits[path]
-    made = tables(docs.values(), questions.values())
+    made = subset_tables(found, subset, SUBSETS, dropped=dropped, add=_add)
     return Corpus(*made, licence="CC BY 4.0", source=f"{found.source}, subset {subset}", dropped=dropped)
 
 

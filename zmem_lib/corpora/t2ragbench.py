@@ -8,9 +8,8 @@ or TAT-DQA. Splits are the data set's own where the files hold training rows, el
 
 from typing import Any
 
-from zmem_lib.corpora.corpus import Corpus, question_row, tables
-from zmem_lib.corpora.files import Files, find_files, rows_of, text
-from zmem_lib.errors import BadInput
+from zmem_lib.corpora.corpus import Corpus, question_row
+from zmem_lib.corpora.files import Files, find_files, subset_of, subset_tables, text
 from zmem_lib.params import Params
 
 REPO = "G4KMU/t2-ragbench"
@@ -23,27 +22,15 @@ CHANGED = "rows whose context_id stood before another context"
 
 def files(params: Params) -> Files:
     """The files of the subset, local or fetched; raises BadInput."""
-    subset = params.corpus_subset
-    if subset not in SUBSETS:
-        raise BadInput(f"corpus_subset of t2ragbench must be one of {', '.join(SUBSETS)}, not {subset!r}")
+    subset_of(params, SUBSETS)
     return find_files(params, REPO)
 
 
 def load(params: Params) -> Corpus:
     """The contexts of one subset and the questions about them; raises BadInput."""
     found, subset = files(params), params.corpus_subset
-    splits = found.splits()
-    docs: dict[str, dict] = {}
-    questions: dict[str, dict] = {}
     dropped = dict.fromkeys((EMPTY, BLANK, REPEATED, CHANGED), 0)
-    for path in found.of_subset(subset, SUBSETS):
-        for where, row in rows_of(path):
-            reason = _add(row, where, docs, questions)
-            if reason:
-                dropped[reason] += 1
-            elif path in splits:
-                questions[text(row, "id", where)]["split"] = splits[path]
-    made = tables(docs.values(), questions.values())
+    made = subset_tables(found, subset, SUBSETS, dropped=dropped, add=_add)
     return Corpus(*made, licence="CC BY 4.0", source=f"{found.source}, subset {subset}", dropped=dropped)
 
 
