@@ -246,6 +246,19 @@ def test_t2ragbench(tmp_path):
     assert list(other.docs["doc_id"]) == ["c3"]
 
 
+@pytest.mark.parametrize(
+    ("module", "subset", "row"), [(ragbench, "covidqa", ragbench_row), (t2ragbench, "FinQA", t2_row)]
+)
+def test_an_id_with_white_space_keeps_its_files_split(module, subset, row, tmp_path):
+    write_json(tmp_path / subset / "train.jsonl", [row(" a ")], lines=True)
+    write_json(tmp_path / subset / "test.jsonl", [row("b")], lines=True)
+    corpus = module.load(params_of(module.__name__.rsplit(".", 1)[1], tmp_path, corpus_subset=subset))
+    assert dict(zip(corpus.questions["question_id"], corpus.questions["split"], strict=True)) == {
+        "a": "train",
+        "b": "test",
+    }
+
+
 def test_t2ragbench_from_csv(tmp_path):
     with (tmp_path / "rows.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(t2_row("a")))
