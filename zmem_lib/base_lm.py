@@ -18,12 +18,12 @@ from transformers import (
     AutoTokenizer,
     BitsAndBytesConfig,
     GenerationConfig,
-    LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
 
 from zmem_lib.errors import BadInput
+from zmem_lib.needs import scratch_config
 from zmem_lib.params import Params
 from zmem_lib.prompts import MARKERS
 
@@ -129,16 +129,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
 def make_scratch_lm(params: Params, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """A small Llama with random weights, tied embeddings, for the tokenizer's vocabulary."""
     torch.manual_seed(params.seed)
-    config = LlamaConfig(
+    config = scratch_config(
+        params,
         vocab_size=len(tokenizer),
-        hidden_size=params.hidden_size,
-        intermediate_size=(params.hidden_size * 8 // 3 + 31) // 32 * 32,
-        num_hidden_layers=params.layers,
-        num_attention_heads=params.heads,
-        num_key_value_heads=params.heads,
-        max_position_embeddings=params.window_tokens,
-        tie_word_embeddings=True,
-        initializer_range=params.hidden_size**-0.5,  # the usual 0.02 is made for models many times as wide
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

@@ -102,10 +102,9 @@ def write_curve(folder: Path, params: Params, memory_lm: MemoryLM, keep: Keep | 
     rows = []
     for path in progress(snapshots, "scoring snapshots", len(snapshots)):
         start, step = path.stem.rsplit("_", 1)
-        scores = kept(keep, f"curve_{path.stem}", partial(_snapshot_scores, path, questions, params, memory_lm))[
-            "scores"
-        ]
-        estimate = bootstrap_mean(scores.tolist(), params.bootstrap_samples, params.seed)
+        score = partial(_snapshot_scores, path, questions, params, memory_lm)
+        values = kept(keep, f"curve_{path.stem}", score)["scores"].tolist()
+        estimate = bootstrap_mean(values, params.bootstrap_samples, params.seed)
         logged = _logged(log, start, int(step))
         rows.append({"start": start, "step": int(step), **logged, "metric": "answer_in_evidence", **vars(estimate)})
     return check(pd.DataFrame(rows, columns=list(TABLES["write_curve"])), "write_curve")

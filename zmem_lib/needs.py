@@ -70,20 +70,29 @@ class Pass:
     cached: int = 0  # tokens of a row whose keys and values are kept
 
 
+def scratch_config(params: Params, **more: Any) -> Any:
+    """The configuration of a small Llama with the parameters' shape; `more` goes over it."""
+    from transformers import LlamaConfig
+
+    shape = {
+        "vocab_size": params.vocab_size,
+        "hidden_size": params.hidden_size,
+        "intermediate_size": (params.hidden_size * 8 // 3 + 31) // 32 * 32,
+        "num_hidden_layers": params.layers,
+        "num_attention_heads": params.heads,
+        "max_position_embeddings": params.window_tokens,
+        "tie_word_embeddings": True,
+        "initializer_range": params.hidden_size**-0.5,  # the usual 0.02 is made for models many times as wide
+    }
+    return LlamaConfig(**(shape | more))
+
+
 def model_config(params: Params) -> Any:
     """The transformers configuration of the run's language model, without a network; raises BadInput for an unknown."""
-    from transformers import AutoConfig, LlamaConfig
+    from transformers import AutoConfig
 
     if params.lm == "scratch":
-        return LlamaConfig(
-            vocab_size=params.vocab_size,
-            hidden_size=params.hidden_size,
-            intermediate_size=(params.hidden_size * 8 // 3 + 31) // 32 * 32,
-            num_hidden_layers=params.layers,
-            num_attention_heads=params.heads,
-            max_position_embeddings=params.window_tokens,
-            tie_word_embeddings=True,
-        )
+        return scratch_config(params)
     folder = Path(params.lm).expanduser()
     place, revision = (str(folder), None) if folder.is_dir() else (params.lm, params.lm_revision or None)
     try:
