@@ -20,23 +20,28 @@ from zmem_lib.errors import BadInput
 
 QUESTION_TOKENS = 48  # room that the window must leave for a question and the markers
 CHOICES = {
-    "corpus": ("synthetic", "folder", "squad", "mirage", "ragbench", "t2ragbench", "popqa"),
+    "corpus": ("synthetic", "strangers", "folder", "squad", "mirage", "ragbench", "t2ragbench", "popqa"),
     "device": ("auto", "cpu", "cuda"),
     "precision": ("auto", "float32", "bfloat16", "float16"),
     "quantisation": ("none", "nf4"),
-    "write_start": ("random", "mean"),
+    "z_start": ("random", "mean", "vocab", "encode"),
+    "z_store": ("memory", "disk"),
+    "write_start": ("random", "mean", "vocab", "encode"),
+    "select": ("query_likelihood", "key", "key_then_likelihood", "generated_id"),
     "bm25_tokens": ("words", "bigrams"),
     "answer_normalisation": ("squad", "korquad"),
 }
 MOST = 2**31 - 1  # of any number: what every library takes as a seed, a count or a size
 CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 MEMORY_ONLY = {  # change what a run takes, not what it finds: may be changed while a run is under way
-    "micro_batch", "activation_checkpointing", "checkpoint_minutes", "write_batch", "batch_scan", "batch_answers",
+    "micro_batch", "activation_checkpointing", "z_store", "checkpoint_minutes", "write_batch", "batch_scan", "batch_answers",
 }  # fmt: skip
 SHAPE = ("vocab_size", "hidden_size", "layers", "heads")  # of a model made from scratch; 0 for any other
 MAY_BE_ZERO = {
     "seed", "n_new_documents", "markup_documents", "evidence_window", "recite_weight", "question_weight",
-    "read_weight", "micro_batch", "checkpoint_minutes", "scan_questions", "lm_lr", *SHAPE,
+    "read_weight", "text_weight", "key_weight", "distill_weight", "micro_batch", "checkpoint_minutes", "scan_questions",
+    "lm_lr", "lora_rank", "z_width", "key_width", "key_negatives", "encode_share", "recite_inside", "distractor_share",
+    "pseudo_questions", "write_stop", "write_proximal", "id_steps", "dense_steps", "absent_questions", *SHAPE,
 }  # fmt: skip
 
 
@@ -63,7 +68,7 @@ class Params:
     evidence_window: int  # sentences kept on each side of the one that holds the answer
 
     # 03 joint training
-    lm: str  # scratch, or a path or hub id of a causal language model
+    lm: str  # scratch, packaged (a small one that comes with zmem), or a path or hub id of a causal language model
     lm_revision: str  # commit or branch on the hub
     quantisation: str  # nf4: frozen weights in 4 bit, double-quantised (QLoRA)
     activation_checkpointing: bool  # compute activations twice and keep them once: less memory, a third slower
@@ -72,17 +77,30 @@ class Params:
     layers: int
     heads: int
     window_tokens: int  # the longest sequence, soft tokens included
-    lora_rank: int  # lm other than scratch only
+    lora_rank: int  # of the adapter; 0: all weights learn, as they always do with scratch
     z_tokens: int  # K soft tokens per document
+    z_width: int  # of each, before the connector that all share; 0: the model's own width, and no connector
+    key_width: int  # of the vector by which a document is found; 0: none
+    z_start: str  # of the table: random, mean (of the embeddings), vocab (rows of them), encode
+    z_store: str  # where the table and its moments lie: memory, or disk (memory-mapped)
     train_lm: bool  # false: only z learns
+    encode_share: float  # of the steps in which z and key come from the encoder instead of the table
     train_steps: int
     batch_tuples: int
     batch_recite: int
     batch_read: int
+    batch_text: int
     micro_batch: int  # rows of a batch that pass through the model at once; 0: all
     question_weight: float  # -log p(question | z)
     recite_weight: float  # -log p(document | z)
-    read_weight: float  # -log p(answer | evidence, question), scratch only
+    recite_inside: float  # share of the recitations that begin inside the document
+    read_weight: float  # -log p(answer | evidence, question), where all weights learn
+    text_weight: float  # -log p(question, evidence | document), no z: the text twin
+    key_weight: float  # InfoNCE of the question's vector against the documents' keys
+    key_negatives: int  # hard ones per question, beside those of the batch
+    distill_weight: float  # KL to what the same model says with the document's text in context
+    distractor_share: float  # of the tuples whose z stands among other documents'
+    pseudo_questions: int  # per document, asked by the model itself
     lm_lr: float
     z_lr: float
     document_tokens: int  # of a document, at most, in recitation
@@ -93,8 +111,15 @@ class Params:
     write_steps: int
     write_batch: int
     write_lr: float
+    write_stop: float  # share of its text that a document must recite for its writing to end; 0: all steps
+    write_proximal: float  # weight of the squared distance from the start
 
     # 05 selecting and answering
+    select: str  # how z is chosen
+    shortlist: int  # documents that the key hands on to the likelihood
+    id_steps: int  # training steps of generated ids; 0: none
+    id_branching: int  # children of a node in the tree of ids
+    dense_steps: int  # training steps of the dense opponent on the same questions; 0: leave it out
     top_k: int  # documents whose evidence the reader gets
     scan_questions: int  # test questions per part that every system answers; 0: all
     evidence_tokens: int  # per evidence item, the same for every system
@@ -106,6 +131,7 @@ class Params:
 
     # 06 evaluation
     bootstrap_samples: int
+    absent_questions: int  # that no document of the corpus answers, to see whether the systems know
     answer_normalisation: str  # how answers are compared: squad (words), or korquad (characters)
 
 
