@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lab book lint clean
+.PHONY: help install run ablations test lab book lint clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -28,6 +28,9 @@ install: $(READY)  ## make .venv with the pinned versions (every command below d
 
 run: $(READY)  ## execute the seven notebooks with PARAMS (params/tiny.yaml), build the book, print the summary
 	$(BIN)/zmem run $(PARAMS) --book $(if $(SET),--set $(SET))
+
+ablations: $(READY)  ## execute and keep the rows that results/ lacks of the ablation of PARAMS (hours; ROWS="full key" for some)
+	$(BIN)/zmem ablate $(PARAMS) $(if $(ROWS),--rows $(ROWS)) $(if $(SET),--set $(SET))
 
 test: $(READY)  ## all tests, with a smoke run of the seven notebooks
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)

@@ -341,12 +341,12 @@ def test_out_of_memory_keeps_the_checkpoint(here: Path, monkeypatch, capsys) -> 
 
         monkeypatch.setattr(training, "train_step", limited)
         log = training.train(memory_lm, z_table, lessons, checkpoint=here / "checkpoint")
-        return log.drop(columns="seconds"), z_table.z()
+        return log.drop(columns="seconds"), z_table.z
 
     assert reported(lambda: train(fails_at=7)) == 2
     assert "lower micro_batch (--set micro_batch=N)" in capsys.readouterr().err
     assert json.loads((here / "checkpoint/state.json").read_text())["step"] == 7
-    (log, z), (never_log, never_z) = train(fails_at=-1), (training.drop_checkpoint(here / "checkpoint"), train(-1))[1]
+    (log, z), (never_log, never_z) = train(fails_at=-1), (training.drop_checkpoint(here), train(-1))[1]
     assert log.equals(never_log) and torch.equal(z, never_z)
 
 

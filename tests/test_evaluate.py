@@ -1,18 +1,11 @@
-"""Answers to scores, summary, failures and write curve, on tables small enough to count by hand."""
+"""Answers to scores, summary, failures and retention, on tables small enough to count by hand."""
 
-from types import SimpleNamespace
-
-import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from zmem_lib import evaluate
-from zmem_lib.artifacts import write_table
 from zmem_lib.errors import BadInput
-from zmem_lib.params import read_params
 from zmem_lib.schema import PARTS
-from zmem_lib.ztable import save_z
 
 
 def make_questions():
@@ -20,8 +13,6 @@ def make_questions():
         ("s1", ["Velmoor"], ["d1"], "test", "rephrased"),
         ("s2", ["smith"], ["d2", "d3"], "test", "unasked"),
         ("n1", ["1901"], ["n1"], "new-test", ""),
-        ("v1", ["Oslo"], ["n2"], "new-dev", ""),
-        ("v2", ["Rome"], ["n1"], "new-dev", ""),
     ]
     questions = pd.DataFrame(rows, columns=["question_id", "answers", "gold_doc_ids", "split", "kind"])
     return questions.assign(question="Where?", answer_start=-1, evidence="")
@@ -51,7 +42,7 @@ def systems():
 def scores(systems):
     tuples = pd.DataFrame({"question_id": ["s1", "s2", "s2"], "evidence": ["She lived in Velmoor.", "A. B.", "B. C."]})
     questions = evaluate.with_references(make_questions(), tuples)
-    assert questions["reference_contexts"].tolist() == [["She lived in Velmoor."], ["A.", "B.", "C."], [], [], []]
+    assert questions["reference_contexts"].tolist() == [["She lived in Velmoor."], ["A.", "B.", "C."], []]
     return evaluate.score_answers(questions, systems, rule="squad")
 
 
@@ -127,35 +118,26 @@ def test_answers_of_another_corpus_are_refused(systems):
         evaluate.failures(make_questions().query("question_id != 's1'"), systems, top_k=1, rule="squad")
 
 
-@pytest.fixture
-def folder(tmp_path):
-    write_table(make_questions(), tmp_path / "questions.parquet", "questions")
-    log = [(s, step, 5.0 - step, 0.1 * step, 2) for s in ("mean", "random") for step in (0, 1, 2)]
-    columns = ["start", "step", "nll", "seconds_per_document", "n"]
-    write_table(pd.DataFrame(log, columns=columns), tmp_path / "write_log.parquet", "write_log")
-    z = torch.arange(2.0).view(2, 1, 1)
-    for start in ("mean", "random"):
-        for step in (0, 2):
-            save_z(["n1", "n2"], z, tmp_path / "z_new_steps" / f"{start}_{step:05d}.safetensors")
-    return tmp_path
+def f1_scores(rows):
+    long = [(f"q{i}", name, "seen", "f1", value) for name, values in rows.items() for i, value in enumerate(values)]
+    return pd.DataFrame(long, columns=["question_id", "system", "part", "metric", "value"])
 
 
-def test_write_curve(folder, monkeypatch):
-    def from_z(memory_lm, z, questions, *, evidence_tokens, batch):
-        assert (len(z), evidence_tokens, batch) == (len(questions), memory_lm.params.evidence_tokens, 64)
-        return ["in Oslo" if row == 1 else "in Paris" for row in z.flatten().tolist()]  # n2 knows, n1 is wrong
-
-    monkeypatch.setattr(evaluate, "generate_evidence", from_z)
-    params = read_params("params/tiny.yaml")
-    curve = evaluate.write_curve(folder, params, SimpleNamespace(params=params))
-    assert list(zip(curve["start"], curve["step"], strict=True)) == [
-        ("mean", 0), ("mean", 2), ("random", 0), ("random", 2),
-    ]  # fmt: skip
-    assert curve["recite_nll"].tolist() == [5, 3, 5, 3]
-    np.testing.assert_allclose(curve["seconds_per_document"], [0, 0.2, 0, 0.2])
-    assert (curve["value"] == 0.5).all() and (curve["n"] == 2).all() and (curve["ci_low"] <= curve["value"]).all()
+def test_retention_by_hand():
+    values = {"zmem-oracle": [1.0, 0.5, 0.0, 1.0], "closed-book": [0.0, 0.0, 0.0, 0.5], "gold-passage": [1.0] * 4}
+    table = evaluate.retention_table(f1_scores(values), 200, seed=1)
+    (row,) = table.itertuples()
+    assert row.part == "seen" and row.n == 4 and row.text_gain == pytest.approx(0.875)
+    assert row.value == pytest.approx((0.625 - 0.125) / 0.875) and row.ci_low <= row.value <= row.ci_high
+    assert row.ci_low < row.ci_high
+    swapped = f1_scores(values | {"zmem-oracle": values["gold-passage"]})
+    assert evaluate.retention_table(swapped, 200, seed=1).loc[0, ["value", "ci_low", "ci_high"]].tolist() == [1, 1, 1]
 
 
-def test_write_curve_without_new_documents(folder):
-    write_table(make_questions().query("split == 'test'"), folder / "questions.parquet", "questions")
-    assert evaluate.write_curve(folder, read_params("params/tiny.yaml"), None).empty
+def test_retention_is_not_defined_where_the_text_brings_little_and_absent_without_the_three_systems():
+    values = {"zmem-oracle": [1.0, 0.0], "closed-book": [0.5, 0.4], "gold-passage": [0.5, 0.58]}
+    table = evaluate.retention_table(f1_scores(values), 50, seed=1)
+    assert table["value"].isna().all() and table["n"].tolist() == [2]
+    assert table["text_gain"].tolist() == pytest.approx([0.09])
+    del values["gold-passage"]
+    assert evaluate.retention_table(f1_scores(values), 50, seed=1).empty

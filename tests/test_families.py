@@ -14,14 +14,14 @@ from tiny_models import random_blocks, sentence, small_params
 
 from zmem_lib.base_lm import pick_dtype
 from zmem_lib.errors import BadInput
-from zmem_lib.lessons import make_lessons
+from zmem_lib.lessons import make_lessons, recitations
 from zmem_lib.memory_lm import generate, load_memory_lm, make_memory_lm, save_memory_lm, token_nll
 from zmem_lib.params import read_params
 from zmem_lib.reader import read
 from zmem_lib.select import score_one_by_one, score_questions
 from zmem_lib.train import train
 from zmem_lib.write import write_z
-from zmem_lib.ztable import ZTable, load_z, save_z
+from zmem_lib.ztable import load_z, make_ztable, save_z
 
 FAMILIES = {
     "qwen2": "Qwen/Qwen2.5-3B-Instruct",  # tied embeddings, no first token
@@ -35,7 +35,7 @@ from zmem_lib.params import read_params
 from zmem_lib.ztable import load_z
 folder = Path(sys.argv[1])
 memory_lm = load_memory_lm(folder / "lm", read_params(folder / "params.yaml"))
-_, z = load_z(folder / "z.safetensors")
+_, z, _ = load_z(folder / "z.safetensors")
 rows = [memory_lm.prompts.evidence("amber bird", "cloud dust", 32), memory_lm.prompts.recite("hill iris", 32)]
 print([value.hex() for value in token_nll(memory_lm, z, rows)[0].double().flatten().tolist()])"""
 
@@ -132,7 +132,7 @@ def test_writing_leaves_weights_and_their_gradients_alone(family):
     _, params, memory_lm = family
     before = {name: weight.clone() for name, weight in memory_lm.lm.named_parameters()}
     learning = [name for name, weight in memory_lm.lm.named_parameters() if weight.requires_grad]
-    rows = [memory_lm.prompts.recite(sentence(i), 32) for i in range(3)]
+    rows = [recitations(memory_lm.prompts, sentence(i), 32) for i in range(3)]
     snapshots, log = write_z(memory_lm, rows, blocks(3, params), params=replace(params, write_steps=5))
     assert log["nll"].iloc[-1] < log["nll"].iloc[0] and not torch.equal(snapshots[0], snapshots[5])
     assert all(torch.equal(before[name], weight) for name, weight in memory_lm.lm.named_parameters())
@@ -165,7 +165,7 @@ def test_adapter_and_z_give_bit_equal_losses_in_a_fresh_process(family, tmp_path
     assert done.returncode == 0, done.stderr
     here = token_nll(memory_lm, z, rows_of(memory_lm))[0].double().flatten()
     assert done.stdout.strip() == str([value.hex() for value in here.tolist()])
-    loaded, (_, z_there) = load_memory_lm(tmp_path / "lm", params), load_z(tmp_path / "z.safetensors")
+    loaded, (_, z_there, _) = load_memory_lm(tmp_path / "lm", params), load_z(tmp_path / "z.safetensors")
     other = token_nll(loaded, z_there + 1, rows_of(loaded))[0].double().flatten()
     assert not torch.allclose(here, other), "z does nothing"
     with loaded.lm.disable_adapter():
@@ -191,9 +191,9 @@ def test_every_precision_trains_and_writes(precision, tmp_path):
     params = small_params(lm=folder, precision=precision, write_steps=4, train_steps=30, lm_lr=1.0e-2)
     memory_lm = make_memory_lm(params, [])
     assert memory_lm.embeddings.dtype is getattr(torch, precision)
-    _, log = write_z(memory_lm, rows_of(memory_lm), blocks(2, params), params=params)
+    _, log = write_z(memory_lm, [[row] for row in rows_of(memory_lm)], blocks(2, params), params=params)
     assert log["nll"].iloc[-1] < log["nll"].iloc[0]
-    z_table, lessons = ZTable(blocks(len(DOCS), params)), make_lessons(memory_lm, DOCS, TUPLES, params)
+    z_table, lessons = make_ztable(blocks(len(DOCS), params)), make_lessons(memory_lm, DOCS, TUPLES, params)
     trained = train(memory_lm, z_table, lessons, checkpoint=tmp_path / "checkpoint").query("split == 'train'")
     recited = trained[trained["term"] == "recite"]["nll"]
     assert recited.iloc[-1] < recited.iloc[0] and (tmp_path / "checkpoint/state.json").is_file()

@@ -8,14 +8,19 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from zmem_lib import evaluate, report
-from zmem_lib.figures import COLOURS
+from zmem_lib import evaluate, report, report_controls, report_memory
+from zmem_lib.figures import COLOURS, CURVES
 from zmem_lib.findings import findings, setting
+from zmem_lib.findings_controls import asked_or_not
 from zmem_lib.params import read_params
-from zmem_lib.schema import SYSTEMS, TABLES, TEST_PARTS, check
+from zmem_lib.schema import CHANCES, COMPARED, SYSTEMS, TABLES, TEST_PARTS, check
 
 N = 60
-SHARE = {"zmem": 0.2, "zmem-oracle": 0.6, "zmem-shuffled": 0.05, "bm25": 0.8, "dense": 0.5, "closed-book": 0.0}
+SHARE = {
+    "zmem": 0.2, "zmem-oracle": 0.6, "zmem-shuffled": 0.05, "zmem-similar": 0.1, "zmem-random": 0.05, "bm25": 0.8,
+    "bm25-asked": 0.7, "dense": 0.5, "dense-tuned": 0.55, "text-twin": 0.4, "closed-book": 0.0, "chance": 0.0,
+    "chance-alike": 0.05,
+}  # fmt: skip
 HOSTILE = "<script>alert(1)</script> $x$ & 'q'"
 
 
@@ -26,19 +31,12 @@ def empty(table):
 @pytest.fixture(scope="module")
 def tables():
     rows = []
-    for system in SYSTEMS:
+    for system in (*SYSTEMS, *CHANCES):
         share = SHARE.get(system, 0.9)
-        ranked = ["recall@1", "recall@5", "recall@20"] if system in report.COMPARED else []
+        metrics = ["em", "f1", "answer_in_evidence", "evidence_tokens", "input_tokens", "output_tokens"]
+        metrics += ["recall@1", "recall@5", "recall@20"] if system in COMPARED else []
         for part in ("seen", "new"):
-            for metric in (
-                "em",
-                "f1",
-                "answer_in_evidence",
-                "evidence_tokens",
-                "input_tokens",
-                "output_tokens",
-                *ranked,
-            ):
+            for metric in ["answer_in_evidence"] if system in CHANCES else metrics:
                 values = (
                     [17.0] * N if metric.endswith("tokens") else [1.0] * int(share * N) + [0.0] * (N - int(share * N))
                 )
@@ -50,26 +48,26 @@ def tables():
     ]
     costs = [(system, 12.0, 0.25, 3_000_000, 2_000_000_000, 120) for system in SYSTEMS]
     curve = [
-        (
-            start,
-            step,
-            0.1 * step,
-            4.0 - step,
-            "answer_in_evidence",
-            0.1 * step,
-            0.1 * step - 0.05,
-            0.1 * step + 0.05,
-            40,
-        )
+        (start, step, 0.1 * step, 4.0 - step, metric, 0.1 * step, 0.1 * step - 0.05, 0.1 * step + 0.05, 40)
         for start in ("mean", "random")
         for step in (0, 1, 2, 5)
+        for metric in CURVES
     ]
+    selectors = [
+        (selector, part, metric, value, value - 0.1, value + 0.1, N)
+        for selector, value in (("key", 0.4), ("key_then_likelihood", 0.6))
+        for part in ("seen", "new")
+        for metric in (*report_controls.RANKED, "seconds")
+    ]
+    retention = [("seen", 0.9, 0.8, 0.97, N, 0.7), ("new", np.nan, np.nan, np.nan, N, 0.05)]
     return {
         "scores": scores,
         "summary": evaluate.summarise(scores, 200, seed=1),
         "failures": pd.DataFrame(failures, columns=list(TABLES["failures"])),
         "costs": pd.DataFrame(costs, columns=list(TABLES["costs"])),
         "write_curve": pd.DataFrame(curve, columns=list(TABLES["write_curve"])),
+        "selectors": pd.DataFrame(selectors, columns=list(TABLES["selectors"])),
+        "retention": pd.DataFrame(retention, columns=list(TABLES["retention"])),
     }
 
 
@@ -97,14 +95,18 @@ def test_findings_say_plainly_that_z_memory_is_worse(tables, params):
     assert "Given the right z, the model writes the answer for 0.60 [" in said["short"][1]
     assert "(n = 60)" in text and "60.0" not in text
     assert "wrong z 40 %, wrong evidence 30 %, wrong reading 10 %" in text
-    assert "From the mean start 0.50 [0.45, 0.55] after 5 steps, 0.50 s per document" in text
+    assert "From the mean start 0.00 [−0.05, 0.05] before the first step and 0.50 [0.45, 0.55] after 5 steps" in text
+    assert "500 ms per document (highest: 0.50 at step 5), then found first for 0.50 [" in text
     assert "stores 3.00 MB" in text and "nan" not in text
 
 
 def test_findings_say_it_as_plainly_when_it_is_better_or_the_same(tables, params):
     swap = {"zmem": "bm25", "bm25": "zmem"}
     turned = {name: tables[name].replace({"system": swap}) for name in ("scores", "summary", "failures", "costs")}
-    assert "z-memory is better than dense retrieval" in findings(tables | turned, params)["short"][0]
+    assert (
+        "z-memory is better than BM25 with the training questions (0.80"
+        in findings(tables | turned, params)["short"][0]
+    )
     same = tables["scores"].query("system == 'bm25'")
     same = pd.concat([same, same.assign(system="zmem")])
     level = tables | {"scores": same, "summary": evaluate.summarise(same, 200, seed=1)}
@@ -115,6 +117,61 @@ def test_findings_of_a_memory_that_does_not_work(tables, params):
     swap = {"zmem-oracle": "zmem-shuffled", "zmem-shuffled": "zmem-oracle"}
     turned = {name: tables[name].replace({"system": swap}) for name in ("scores", "summary")}
     assert "so the memory does not work here" in all_of(findings(tables | turned, params))
+
+
+def test_placebo_is_held_against_chance(tables, params):
+    said = findings(tables, params)["controls"]
+    assert said[0].startswith("**Placebo, seen documents.** The right z writes the answer for 0.60 [")
+    assert "the gold evidence of other questions has it for 0.00 [0.00, 0.00] (chance)" in said[0]
+    shuffled = (
+        "another document's z for 0.05 [0.00, 0.10] (minus that +0.00 [+0.00, +0.00]: not to be told from chance)"
+    )
+    assert shuffled in said[0]
+    assert "the most similar other document's z for 0.10 [" in said[0] and "+0.05 [+0." in said[0]
+    assert "right z minus the most similar other document's z +0.50 [" in said[0]
+    assert said[1].startswith("**Bounds, seen documents.** Without any evidence the reader answers 0.00 [0.00, 0.00]")
+
+
+def test_retention_is_said_and_shown_and_where_it_is_not_defined(tables, params):
+    text = findings(tables, params)["short"][2]
+    assert "seen documents 0.90 [0.80, 0.97] (text brings 0.70 F1, n = 60)" in text
+    assert "new documents not defined (text brings 0.05 F1, n = 60)" in text
+    html = report_controls.retention_overview(tables["retention"]).to_html()
+    assert "0.90<br><small>[0.80, 0.97]" in html and "not defined" in html and "nan" not in html
+    assert len(findings(tables | {"retention": empty("retention")}, params)["short"]) == 2
+
+
+def test_ways_of_choosing_stand_side_by_side_with_their_time(tables, params):
+    said = findings(tables, params)["selecting"]
+    assert len(said) == 2 and "`key` 0.40 [0.30, 0.50], 400.0 ms; `key_then_likelihood` 0.60 [" in said[0]
+    html = report_controls.selector_overview(tables["selectors"]).to_html()
+    assert html.count("<small>[") == 4 * 5 and html.count(">600.0<") == 2 and "ms per question" in html
+    assert [axis.get_title() for axis in report_controls.selector_curves(tables["selectors"]).axes] == [
+        "seen documents (n = 60)", "new documents (n = 60)",
+    ]  # fmt: skip
+
+
+def test_documents_with_and_without_training_questions_stand_side_by_side(tables, params):
+    assert not findings(tables, params)["asked"]  # no seen document is without
+    summary = tables["summary"]
+    third = summary[summary["part"] == "seen"].assign(part="unasked-document", n=30)
+    third["value"] = third["value"] / 2
+    both = pd.concat([summary, third])
+    said = asked_or_not(both)
+    assert "(n = 60 and 30). Found first z-memory 0.20 and 0.10, BM25 0.80 and 0.40," in said
+    html = report_controls.apart_overview(both).to_html()
+    assert "exact match<br>with<" in html and "exact match<br>without<" in html and "n: with 60, without 30" in html
+    assert "zmem-shuffled" not in html and "zmem-oracle" in html and "nan" not in html
+    assert "without<" not in report_controls.apart_overview(summary).to_html()
+
+
+def test_writing_is_told_from_every_start():
+    rows = [("encode", step, 3.0 - step, 0.5 * step, 1.0 - step, 0.02 * step, 8) for step in (0, 1)]
+    log = pd.DataFrame(rows, columns=list(TABLES["write_log"]))
+    assert report_memory.writing_finding(log).data == (
+        "- start `encode`: 3.00 → **2.00** nats per token in 1 steps, recited greedily 0% → **50%** of a text, 20 ms "
+        "per document (8 documents in batches, 0% of them still being written)"
+    )
 
 
 def test_absent_parts_and_systems_are_left_out(tables, params):
@@ -135,7 +192,7 @@ def test_a_run_without_the_part_seen_has_a_whole_report(tables, params, tmp_path
     apart = {name: table.replace({"part": {"seen": "unasked-document"}}) for name, table in tables.items()}
     said = findings(apart, params)
     assert said["short"][0].startswith("**Against retrieval.** On unasked documents z-memory is worse than BM25")
-    assert len(said["answers"]) == len(said["evidence"]) == len(said["controls"]) == len(said["failures"]) == 2
+    assert len(said["answers"]) == len(said["evidence"]) == len(said["failures"]) == 2 == len(said["controls"]) / 2
     assert "seen documents" not in all_of(said)
     assert report.summary_text(apart["summary"]).startswith("unasked documents, n = 60")
     html = report.summary_tables(apart["summary"]).data
@@ -175,7 +232,9 @@ def test_what_was_run_says_how_many_questions_are_about_unasked_documents(params
 def test_summary_table_has_every_system_in_order_with_intervals(tables):
     html = report.summary_table(tables["summary"], "seen").to_html()
     rows = re.findall(r"row_heading level0 row\d+\" >([^<]+)<", html)
-    assert rows == list(SYSTEMS) and "n = 60" in html and html.count("<small>[") == 7 * 3 + 3
+    assert rows == [*SYSTEMS, *CHANCES] and "n = 60" in html
+    assert html.count("<small>[") == len(SYSTEMS) * 3 + len(COMPARED) + len(CHANCES)
+    assert f"Bold: best of {', '.join(COMPARED)}." in html
     bold = re.search(r"([^}]*)\{\s*font-weight: bold", html).group(1)
     assert set(re.findall(r"row(\d+)_", bold)) == {str(SYSTEMS.index("bm25"))}
     assert html == report.summary_table(tables["summary"], "seen").to_html()  # the same bytes in every run
@@ -185,7 +244,7 @@ def test_cost_table_and_text(tables):
     html = report.cost_table(tables["costs"], tables["summary"]).to_html()
     assert "3.00" in html and "2.00" in html and "17" in html and "nan" not in html
     text = report.summary_text(tables["summary"])
-    assert [line.split()[0] for line in text.splitlines()[2:9]] == list(SYSTEMS)
+    assert [line.split()[0] for line in text.splitlines()[2:15]] == list(SYSTEMS)
     assert max(map(len, text.splitlines())) <= 100
     assert "nan" not in text.lower()
 
@@ -219,6 +278,10 @@ def test_bars_show_the_values_and_intervals(tables):
     (axis,) = figure.axes
     assert [round(bar.get_height(), 2) for bar in axis.patches][:2] == [0.2, 0.2]
     assert len(axis.containers) == 2 * len(SYSTEMS)  # bars and intervals
+    (axis,) = report.quality_bars(tables["summary"], "answer_in_evidence", report.CONTROLLED).axes
+    labels = [container.get_label() for container in axis.containers if not container.get_label().startswith("_")]
+    assert labels[0] == "zmem" and set(labels) == set(report.CONTROLLED) and labels[-2:] == list(CHANCES)
+    (axis,) = figure.axes
     assert axis.patches[0].get_facecolor()[:3] == pytest.approx(
         tuple(int(COLOURS["zmem"][i : i + 2], 16) / 255 for i in (1, 3, 5))
     )
@@ -228,7 +291,7 @@ def test_figures_fit_700_pixels_and_nothing_sticks_out(tables, tmp_path):
     steps = np.arange(1, 41)
     log = pd.DataFrame({"step": steps, "term": "recite", "split": "train", "nll": 4.0 / steps, "seconds": 1.0})
     dev = log.iloc[::10].assign(split="dev")
-    write_log = tables["write_curve"].rename(columns={"recite_nll": "nll"})
+    write_log = tables["write_curve"].rename(columns={"recite_nll": "nll", "value": "recited"})
     figures = [
         report.loss_curves(pd.concat([log, dev, log.assign(term="read")])),
         report.write_loss(write_log),
@@ -236,11 +299,17 @@ def test_figures_fit_700_pixels_and_nothing_sticks_out(tables, tmp_path):
         report.quality_bars(tables["summary"], "f1"),
         report.recall_curves(tables["summary"]),
         report.failure_bars(tables["failures"]),
+        report.quality_bars(tables["summary"], "answer_in_evidence", report.CONTROLLED),
+        report_controls.selector_curves(tables["selectors"]),
     ]
     for number, figure in enumerate(figures):
         assert figure.get_size_inches()[0] == 7
         figure.savefig(tmp_path / f"{number}.png")
         frame = figure.get_tightbbox()  # inches
         assert frame.x0 >= -0.01 and frame.x1 <= 7.01, (number, frame)
-        assert all(axis.get_xlabel() or axis.get_ylabel() or not axis.get_visible() for axis in figure.axes)
+        labelled = [axis for axis in figure.axes if axis.get_xlabel() or axis.get_ylabel()]
+        inner = (
+            report.write_quality(tables["write_curve"]) and number == 2
+        )  # its right panels share what is on the left
+        assert inner or labelled == [axis for axis in figure.axes if axis.get_visible()]
     assert len(list(Path(tmp_path).glob("*.png"))) == len(figures)

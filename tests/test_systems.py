@@ -2,14 +2,20 @@
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib import report_memory, retrieve, systems
-from zmem_lib.systems import Bench, pick_questions
+from zmem_lib import controls, cost, report_memory, retrieve, systems
+from zmem_lib.bench import Bench, shortlists, texts_of
+from zmem_lib.index import build_flat, vectors_of
+from zmem_lib.schema import SYSTEMS
+from zmem_lib.systems import pick_questions
+from zmem_lib.ztable import save_z, shuffle_index, unit
 
-PARAMS = small_params(evidence_tokens=6, answer_tokens=3, top_k=2)
+PARAMS = small_params(evidence_tokens=6, answer_tokens=3, top_k=2, key_width=8, shortlist=4)
 N = 6
 
 
@@ -19,7 +25,11 @@ def bench():
         [{"doc_id": f"d{i}", "title": f"t{i}", "text": sentence(i, 12), "part": "seen"} for i in range(N)]
     )
     bm25 = retrieve.build_bm25(list(docs.doc_id), list(docs.text), tokens="words")
-    return Bench(PARAMS, small_lm(PARAMS), docs, random_blocks(N, PARAMS), bm25, None, None)
+    vectors = torch.randn(N, 5, generator=torch.Generator().manual_seed(2)).numpy()
+    dense = retrieve.DenseIndex(list(docs.doc_id), build_flat(vectors))
+    keys = unit(torch.randn(N, PARAMS.key_width, generator=torch.Generator().manual_seed(1)))
+    z, memory_lm = random_blocks(N, PARAMS), small_lm(PARAMS)
+    return Bench(PARAMS, memory_lm, docs, z, keys, bm25=bm25, dense=dense, encoder=None, folder=None)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +42,12 @@ def questions(bench):
     )
 
 
-NAMES = ("zmem", "zmem_oracle", "zmem_shuffled", "bm25", "gold_passage", "closed_book")
-ALL = [getattr(systems, name) for name in NAMES]
+RETRIEVING = [systems.zmem, systems.bm25, systems.text_twin]
+TWO_ITEMS = (*RETRIEVING, controls.zmem_text)
+ALL = [
+    *RETRIEVING, systems.gold_passage, systems.closed_book, controls.zmem_oracle, controls.zmem_shuffled,
+    controls.zmem_similar, controls.zmem_random, controls.zmem_text,
+]  # fmt: skip
 
 
 def as_read(bench, texts):
@@ -46,9 +60,10 @@ def as_read(bench, texts):
 def test_every_system_keeps_the_questions_and_the_token_budget(system, bench, questions):
     answers = system(questions, bench)
     assert list(answers.question_id) == list(questions.question_id)
-    items = {"zmem": 2, "bm25": 2, "closed_book": 0}.get(system.__name__, 1)
+    items = 2 if system in TWO_ITEMS else int(system is not systems.closed_book)
     assert answers.evidence_tokens.max() <= items * PARAMS.evidence_tokens
     assert (answers.evidence_tokens.max() == 0) == (system is systems.closed_book)
+    assert answers.ranked_doc_ids.map(len).astype(bool).all() == (system in RETRIEVING)
     assert (answers.input_tokens > 0).all() and (answers.output_tokens > 0).all() and (answers.seconds > 0).all()
 
 
@@ -59,15 +74,66 @@ def test_stored_evidence_is_what_the_reader_saw(bench, questions):
 
 
 def test_oracle_and_shuffled_write_from_the_right_and_from_a_wrong_block(bench, questions):
-    oracle, shuffled = systems.zmem_oracle(questions, bench), systems.zmem_shuffled(questions, bench)
+    oracle, shuffled = controls.zmem_oracle(questions, bench), controls.zmem_shuffled(questions, bench)
     direct = systems.generate_evidence(
         bench.memory_lm, bench.z, list(questions.question), evidence_tokens=PARAMS.evidence_tokens, batch=4
     )
     assert list(oracle.evidence) == as_read(bench, direct)
-    other = systems.shuffle_index(N, PARAMS.seed)
+    other = shuffle_index(N, PARAMS.seed)
     moved = dataclasses.replace(bench, z=bench.z[other])
-    assert list(shuffled.evidence) == list(systems.zmem_oracle(questions, moved).evidence)
+    assert list(shuffled.evidence) == list(controls.zmem_oracle(questions, moved).evidence)
     assert list(shuffled.evidence) != list(oracle.evidence)
+
+
+def test_the_most_similar_other_document_is_the_nearest_but_itself(bench, questions):
+    vectors = vectors_of(bench.dense.flat)
+    likeness = vectors @ vectors.T
+    np.fill_diagonal(likeness, -np.inf)
+    moved = dataclasses.replace(bench, z=bench.z[likeness.argmax(1)])
+    assert list(controls.zmem_similar(questions, bench).evidence) == list(
+        controls.zmem_oracle(questions, moved).evidence
+    )
+
+
+def test_z_and_text_are_two_items_of_which_the_second_is_the_passage(bench, questions):
+    both = controls.zmem_text(questions, bench).evidence
+    z, text = controls.zmem_oracle(questions, bench).evidence, systems.gold_passage(questions, bench).evidence
+    assert list(both) == [f"{one}\n{other}" for one, other in zip(z, text, strict=True)]
+
+
+def test_the_text_twin_orders_the_shortlist_by_what_the_text_makes_of_the_question(bench, questions):
+    ids, scores = systems.by_text(list(questions.question), bench)
+    shortlist = shortlists(list(questions.question), bench)
+    prompts, text_of = bench.memory_lm.prompts, texts_of(bench)
+    for q, question in enumerate(questions.question[:2]):
+        row = prompts.question(question)
+        plain = {}
+        for doc_id in shortlist[q]:
+            text = prompts.text(text_of[doc_id], PARAMS.document_tokens)
+            plain[doc_id] = one_by_one(bench.memory_lm, text + row.ids, len(text) + len(prompts.marks["question"]))
+        assert ids[q] == sorted(plain, key=plain.get, reverse=True)
+        assert scores[q] == pytest.approx([plain[doc_id] for doc_id in ids[q]], abs=1e-3)
+
+
+def one_by_one(memory_lm, ids, given):
+    """log p of what follows the first `given` tokens, by one plain pass."""
+    ids = torch.tensor([ids])
+    with torch.no_grad():
+        log_p = memory_lm.lm(input_ids=ids).logits.float().log_softmax(-1)
+    return log_p[0, given - 1 : -1].gather(1, ids[0, given:, None]).sum().item()
+
+
+def test_what_a_system_stores_is_counted(bench, tmp_path):
+    for name in cost.Z_FILES:
+        save_z(["a", "b", "c"], bench.z[:3], tmp_path / name, bench.keys[:3])
+    (tmp_path / "dense.faiss").write_bytes(b"x" * 1000)
+    size = {name: cost.bytes_stored(name, tmp_path, bench.docs) for name in SYSTEMS}
+    texts = sum(len(f"{row.title}\n{row.text}".encode()) for row in bench.docs.itertuples())
+    z = sum((tmp_path / name).stat().st_size for name in cost.Z_FILES)
+    assert z >= 6 * 4 * (bench.z[0].numel() + PARAMS.key_width)
+    assert size["zmem"] == size["zmem-random"] == size["zmem-similar"] == z and size["zmem-text"] == z + texts
+    assert size["text-twin"] == texts + 6 * 4 * PARAMS.key_width
+    assert size["dense"] == 1000 + texts and size["gold-passage"] == texts and size["closed-book"] == 0
 
 
 def test_zmem_hands_the_reader_the_evidence_of_its_best_blocks(bench, questions):

@@ -1,16 +1,21 @@
 """Joint training: it learns, touches only the rows in its batch, and resumes as if it had not been killed."""
 
+import dataclasses
+
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from tiny_models import sentence, small_lm, small_params
 
 import zmem_lib.train as training
-from zmem_lib.lessons import batch_indices, batches, make_lessons, reading_rows
-from zmem_lib.memory_lm import make_scaler
+from zmem_lib.encode import start_memory
+from zmem_lib.lessons import batch_at, batch_indices, make_lessons, reading_rows
+from zmem_lib.losses import Work, all_losses, key_loss
+from zmem_lib.memory_lm import learning_weights, make_scaler, token_nll
 from zmem_lib.prompts import TERMS
-from zmem_lib.train import descend, make_optimisers, schedule, train, train_step
-from zmem_lib.ztable import ZTable, random_z
+from zmem_lib.train import make_optimisers, schedule, step_rows, train, train_step
+from zmem_lib.ztable import make_ztable, table_tensors, take_rows
 
 N = 10
 DOCS = pd.DataFrame([{"doc_id": f"d{i}", "title": f"t{i}", "text": sentence(i, 12), "part": "seen"} for i in range(N)])
@@ -26,18 +31,19 @@ TUPLES = pd.DataFrame(
 def setting(**changes):
     params = small_params(**changes)
     memory_lm = small_lm(params)
-    z_table = ZTable(random_z(N, memory_lm.embeddings, k=params.z_tokens, seed=1))
+    z_table = make_ztable(*start_memory(params.z_start, list(DOCS.text), memory_lm, params=params))
     return memory_lm, z_table, make_lessons(memory_lm, DOCS, TUPLES, params)
 
 
 def test_a_step_changes_no_row_whose_document_is_not_in_the_batch():
     memory_lm, z_table, lessons = setting()
-    optimisers = make_optimisers(memory_lm, z_table, lessons.params)
+    optimisers = make_optimisers(memory_lm, lessons.params)
     for step in range(4):  # later steps too: momentum must not move a row by itself
-        before = z_table.z()
+        before = z_table.z.clone()
         train_step(memory_lm, z_table, lessons, optimisers=optimisers, scaler=make_scaler(memory_lm), step=step)
-        touched = {i for rows, index in batches(memory_lm, lessons, step) if index is not None for i in index}
-        moved = (z_table.z() != before).flatten(1).any(1)
+        batch = batch_at(memory_lm, lessons, step)
+        touched = {*lessons.tuple_index[batch.tuples], *batch.recited}
+        moved = (z_table.z != before).flatten(1).any(1)
         assert set(moved.nonzero().flatten().tolist()) == touched
         assert 0 < len(touched) < N
 
@@ -54,16 +60,16 @@ def test_training_lowers_every_term(tmp_path):
 def test_without_train_lm_only_z_moves(tmp_path):
     memory_lm, z_table, lessons = setting(train_lm=False, train_steps=5)
     weights = [weight.clone() for weight in memory_lm.lm.parameters()]
-    z = z_table.z()
+    z = z_table.z.clone()
     log = train(memory_lm, z_table, lessons, checkpoint=tmp_path / "checkpoint")
     assert all(torch.equal(a, b) for a, b in zip(weights, memory_lm.lm.parameters(), strict=True))
-    assert not torch.equal(z, z_table.z()) and "read" not in set(log.term)
+    assert not torch.equal(z, z_table.z) and "read" not in set(log.term)
 
 
 def test_a_killed_run_resumes_exactly(tmp_path, monkeypatch):
     memory_lm, z_table, lessons = setting()
     straight_log = train(memory_lm, z_table, lessons, checkpoint=tmp_path / "straight")
-    straight = [weight.clone() for weight in (*memory_lm.lm.parameters(), *z_table.parameters())]
+    straight = [weight.clone() for weight in (*memory_lm.lm.parameters(), *table_tensors(z_table).values())]
 
     real_step, killed_at = training.train_step, 7
 
@@ -83,7 +89,7 @@ def test_a_killed_run_resumes_exactly(tmp_path, monkeypatch):
     memory_lm, z_table, lessons = setting()  # as a fresh process has it
     resumed_log = train(memory_lm, z_table, lessons, checkpoint=tmp_path / "checkpoint")
     assert done == list(range(killed_at, lessons.params.train_steps))
-    resumed = [*memory_lm.lm.parameters(), *z_table.parameters()]
+    resumed = [*memory_lm.lm.parameters(), *table_tensors(z_table).values()]
     assert all(torch.equal(a, b) for a, b in zip(straight, resumed, strict=True))
     pd.testing.assert_frame_equal(straight_log.drop(columns="seconds"), resumed_log.drop(columns="seconds"))
 
@@ -118,28 +124,128 @@ def test_schedule_warms_up_then_falls():
     assert rates[0] < rates[4] == 1.0 and rates[4:] == sorted(rates[4:], reverse=True) and 0 < rates[-1] < 0.06
 
 
-def test_a_batch_in_pieces_gives_the_gradients_of_the_whole():
-    found = []
-    for micro_batch in (0, 1, 3):
-        memory_lm, z_table, lessons = setting(micro_batch=micro_batch)
-        scaler, rows = make_scaler(memory_lm), lessons.tuple_rows[:4]
-        losses = descend(memory_lm, z_table, rows, lessons.tuple_index[:4], params=lessons.params, scaler=scaler)
-        weights = [weight.grad for weight in memory_lm.lm.parameters()]
-        found.append((losses, [z_table.rows.weight.grad.to_dense(), *weights]))
-    for losses, gradients in found[1:]:
-        assert losses == pytest.approx(found[0][0], rel=1e-5) and set(losses) == {"question", "evidence"}
-        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(gradients, found[0][1], strict=True))
+ALL_TERMS = {
+    "z_width": 8, "key_width": 6, "encode_share": 0.5, "text_weight": 0.3, "key_weight": 0.2, "key_negatives": 2,
+    "distill_weight": 0.1, "encode_weight": 0.1, "distractor_share": 0.5, "z_start": "encode",
+}  # fmt: skip
+
+
+def gradients(step, **changes):
+    """Losses and gradients of one step, before anything moves; those of the rows last."""
+    memory_lm, z_table, lessons = setting(**changes)
+    memory_lm.lm.train()
+    batch = batch_at(memory_lm, lessons, step)
+    documents = np.unique(np.concatenate([lessons.tuple_index[batch.tuples], batch.beside.ravel(), batch.recited]))
+    rows, backward = step_rows(memory_lm, z_table, lessons, documents, batch.encoded)
+    losses = all_losses(
+        Work(
+            memory_lm,
+            lessons,
+            batch,
+            documents,
+            rows,
+            z_table.z[documents],
+            z_table.keys[batch.pool],
+            make_scaler(memory_lm),
+        )
+    )
+    backward(rows.grad)
+    return (
+        batch,
+        losses,
+        [weight.grad for weight in learning_weights(memory_lm) if weight.grad is not None] + [rows.grad],
+    )
+
+
+STEPS = (0, 1, 4, 5)  # with and without encoder, with and without distractors
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_batch_in_pieces_gives_the_gradients_of_the_whole(step):
+    _, losses, whole = gradients(step, **ALL_TERMS)
+    for micro_batch in (1, 3):
+        _, found, pieces = gradients(step, micro_batch=micro_batch, **ALL_TERMS)
+        assert found == pytest.approx(losses, rel=1e-4) and {
+            "evidence",
+            "recite",
+            "read",
+            "text",
+            "distill",
+            "key",
+        } <= set(found)
+        assert len(pieces) == len(whole)
+        assert all((a - b).abs().max() <= 1e-3 * b.abs().max() for a, b in zip(pieces, whole, strict=True))
+
+
+def test_the_steps_of_that_test_have_the_encoder_and_distractors_among_them():
+    memory_lm, _, lessons = setting(**ALL_TERMS)
+    batches = [batch_at(memory_lm, lessons, step) for step in STEPS]
+    assert {batch.encoded for batch in batches} == {True, False} and any(batch.beside.size for batch in batches)
 
 
 def test_checkpointed_activations_change_nothing_that_is_found():
-    found = []
-    for checkpointing in (False, True):
-        memory_lm, z_table, lessons = setting(activation_checkpointing=checkpointing)
-        memory_lm.lm.train()
-        calls = []
-        memory_lm.backbone.layers[0].mlp.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
-        rows, index = lessons.tuple_rows[:4], lessons.tuple_index[:4]
-        descend(memory_lm, z_table, rows, index, params=lessons.params, scaler=make_scaler(memory_lm))
-        assert len(calls) == 1 + checkpointing, "every layer is computed twice, and only then"
-        found.append(z_table.rows.weight.grad.to_dense())
-    assert torch.allclose(*found, atol=1e-6)
+    found = [gradients(0, activation_checkpointing=checkpointing)[2] for checkpointing in (False, True)]
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*found, strict=True))
+    memory_lm, _, lessons = setting(activation_checkpointing=True)
+    memory_lm.lm.train()
+    calls = []
+    memory_lm.backbone.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
+    z = torch.zeros(1, lessons.params.z_tokens, memory_lm.heads.width, requires_grad=True)
+    token_nll(memory_lm, z, [lessons.tuple_rows[0]])[0].sum().backward()
+    assert len(calls) == 2, "every layer is computed twice"
+
+
+def test_every_term_is_learned_and_can_be_switched_off(tmp_path):
+    memory_lm, z_table, lessons = setting(train_steps=60, lm_lr=3e-3, **ALL_TERMS)
+    log = train(memory_lm, z_table, lessons, checkpoint=tmp_path / "checkpoint").query("split == 'train'")
+    curves = {term: rows.nll.to_numpy() for term, rows in log.groupby("term")}
+    assert set(curves) == {"question", "evidence", "recite", "read", "text", "key", "distill", "encode"}
+    assert all(curve[-5:].mean() < curve[:5].mean() for term, curve in curves.items() if term != "distill")
+    for term in ("question", "recite", "read", "text", "key", "distill", "encode"):
+        memory_lm, z_table, lessons = setting(**(ALL_TERMS | {f"{term}_weight": 0.0}))
+        optimisers, scaler = make_optimisers(memory_lm, lessons.params), make_scaler(memory_lm)
+        for step in range(3):
+            losses = train_step(memory_lm, z_table, lessons, optimisers=optimisers, scaler=scaler, step=step)
+            assert term not in losses or term == "question", "a term that is off is not even computed"
+
+
+def test_a_question_of_weight_zero_has_no_gradient():
+    (_, with_it, weighed), (_, without, off) = gradients(0), gradients(0, question_weight=0.0)
+    assert with_it == pytest.approx(without) and not torch.allclose(weighed[-1], off[-1])
+
+
+def test_an_encoded_step_moves_the_encoder_and_no_row():
+    memory_lm, z_table, lessons = setting(**(ALL_TERMS | {"encode_share": 1.0}))
+    before = {name: tensor.clone() for name, tensor in table_tensors(z_table).items()}
+    maps = {name: weight.clone() for name, weight in memory_lm.heads.named_parameters()}
+    optimisers = make_optimisers(memory_lm, lessons.params)
+    train_step(memory_lm, z_table, lessons, optimisers=optimisers, scaler=make_scaler(memory_lm), step=0)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in table_tensors(z_table).items())
+    assert all(not torch.equal(weight, maps[name]) for name, weight in memory_lm.heads.named_parameters())
+
+
+def test_gold_documents_are_never_negatives():
+    shared = TUPLES.assign(question_id=lambda t: t.question_id.where(~t.doc_id.isin(["d0", "d1"]), "both"))
+    params = small_params(**ALL_TERMS)
+    lessons = make_lessons(small_lm(params), DOCS, shared, params)
+    both = [gold for gold, index in zip(lessons.gold, lessons.tuple_index, strict=True) if index in (0, 1)]
+    assert both and all(gold == {0, 1} for gold in both)
+    memory_lm, z_table, _ = setting(**ALL_TERMS)
+    tuples = np.flatnonzero(np.isin(lessons.tuple_index, [0, 1]))
+    batch = dataclasses.replace(batch_at(memory_lm, lessons, 0), encoded=False, tuples=tuples, pool=np.array([0, 1]))
+    rows = take_rows(z_table, torch.tensor([0, 1]), memory_lm.device)
+    keys = z_table.keys[batch.pool]
+    work = Work(memory_lm, lessons, batch, np.array([0, 1]), rows, z_table.z[:2], keys, make_scaler(memory_lm))
+    assert key_loss(work) == 0.0, "with no document but the gold ones nothing is left to tell apart"
+
+
+def test_the_time_of_a_step_does_not_read_the_whole_table(tmp_path):
+    memory_lm, _, lessons = setting()
+    z = torch.randn(50_000, lessons.params.z_tokens, memory_lm.heads.width)
+    table = make_ztable(z, folder=tmp_path / "rows")
+    optimisers = make_optimisers(memory_lm, lessons.params)
+    train_step(memory_lm, table, lessons, optimisers=optimisers, scaler=make_scaler(memory_lm), step=0)
+    touched = (table.moves > 0).nonzero().flatten().tolist()
+    assert 0 < len(touched) < N and torch.equal(table.z[N:], z[N:]) and not torch.equal(table.z[touched], z[touched])
+    again = torch.from_file(str(tmp_path / "rows/rows.bin"), size=table.rows.numel()).view(table.rows.shape)
+    assert torch.equal(again, table.rows), "the table lies in the file"

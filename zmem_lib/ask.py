@@ -1,31 +1,68 @@
 """One question to a finished run: what z-memory, BM25 and dense retrieval bring, and what the reader makes of each."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import torch
 
-from zmem_lib.artifacts import is_finished, read_table
-from zmem_lib.errors import BadInput
-from zmem_lib.params import Params, read_params
-from zmem_lib.systems import Bench, bm25, chosen_passages, dense, load_bench, recall, zmem
+from zmem_lib.added import current_dense, current_memory
+from zmem_lib.artifacts import read_table
+from zmem_lib.bench import DEPTH, Bench, load_bench
+from zmem_lib.generated_id import Search, rank_generated
+from zmem_lib.id_head import load_id_head
+from zmem_lib.params import Params
+from zmem_lib.retrieve import build_bm25
+from zmem_lib.run_ids import SEEN
+from zmem_lib.systems import answer, bm25, chosen_passages, dense, recall, zmem
+from zmem_lib.text import passages
+from zmem_lib.upkeep import current_tree, finished_params
 
 SYSTEMS = {"zmem": zmem, "bm25": bm25, "dense": dense}
+SCORES = {"key": "cosine of key and question", "generated_id": "log p(id | question)"}  # else of likelihood
 SHOWN_CHARACTERS = 300  # of a piece of evidence
 
 
 def answer_lines(folder: Path, question: str, top_k: int | None = None) -> Iterator[str]:
     """Lines that tell, system by system, the chosen documents, their evidence and the reader's answer."""
     params = finished_params(folder)
-    docs = read_table(folder / "docs.parquet", "docs")
-    bench = load_bench(folder, replace(params, top_k=top_k or params.top_k), docs)
+    bench = current_bench(folder, replace(params, top_k=top_k or params.top_k))
     asked = pd.DataFrame({"question_id": ["asked"], "question": [question], "gold_doc_ids": [[]], "part": ["seen"]})
     yield f"question: {question}"
     yield f"documents: {len(bench.docs)}, of which the reader gets {bench.params.top_k}"
-    for name, system in SYSTEMS.items():
+    systems = SYSTEMS | ({"zmem": zmem_by_id} if params.select == "generated_id" else {})
+    for name, system in systems.items():
         yield ""
         yield from system_lines(name, system(asked, bench).iloc[0], asked, bench)
+
+
+def current_bench(folder: Path, params: Params) -> Bench:
+    """What the run's chapters left, with the documents that it has now: those added since, without the deleted."""
+    bench = load_bench(folder, params, read_table(folder / "docs.parquet", "docs"))
+    docs, z, keys = current_memory(folder, params)
+    if docs.equals(bench.docs) and torch.equal(z, bench.z):
+        return bench
+    return replace(
+        bench,
+        docs=docs,
+        z=z,
+        keys=keys,
+        bm25=build_bm25(list(docs.doc_id), passages(docs), tokens=params.bm25_tokens),
+        dense=current_dense(bench.dense, bench.encoder, before=bench.docs, docs=docs),
+    )
+
+
+def zmem_by_id(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
+    """z chosen by its generated id, in the tree of the documents that the run has now; else as systems.zmem."""
+    began, folder = time.perf_counter(), bench.folder
+    tree = current_tree(folder, (bench.docs, bench.z, bench.keys))
+    head = load_id_head(bench.memory_lm, folder / SEEN / "head")
+    asked, search = list(questions.question), Search(depth=DEPTH)
+    ranking = rank_generated(bench.memory_lm, head, tree=tree, questions=asked, search=search)
+    items, spent = recall(questions, bench, [ids[: bench.params.top_k] for ids in ranking[0]])
+    return answer(questions, bench, items, ranking=ranking, spent=spent, began=began)
 
 
 def system_lines(name: str, row: pd.Series, asked: pd.DataFrame, bench: Bench) -> Iterator[str]:
@@ -35,7 +72,7 @@ def system_lines(name: str, row: pd.Series, asked: pd.DataFrame, bench: Bench) -
     if len(items) != len(chosen):  # an item of several lines: the reader's text does not tell them apart
         items = recall(asked, bench, [chosen])[0][0]
     title_of = dict(zip(bench.docs.doc_id, bench.docs.title, strict=True))
-    score = "log p(question | z)" if name == "zmem" else "score"
+    score = SCORES.get(bench.params.select, "log p(question | z)") if name == "zmem" else "score"
     verb = "writes" if name == "zmem" else "brings"
     yield f"{name}: answer {row.answer!r}"
     for rank, (doc_id, value, item) in enumerate(zip(chosen, row.ranked_scores, items, strict=False), 1):
@@ -47,16 +84,3 @@ def shortened(text: str) -> str:
     """A text on one line, cut where it is long."""
     line = " ".join(text.split())
     return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 2] + " …"
-
-
-def finished_params(folder: Path) -> Params:
-    """The parameters of a run whose chapters 01 to 05 are finished; raises BadInput that says what is missing."""
-    if not (folder / "params.yaml").is_file():
-        there = sorted(path.parent.name for path in folder.parent.glob("*/params.yaml"))
-        known = f"there are {', '.join(there)}" if there else "there is none yet"
-        raise BadInput(f"{folder} is not the folder of a run ({known}): execute it first (zmem run PARAMS.yaml)")
-    params = read_params(folder / "params.yaml")
-    for number in range(1, 6):
-        if not is_finished(folder, number, params):
-            raise BadInput(f"chapter {number:02d} of {folder} is not finished: resume the run first (zmem run)")
-    return params

@@ -1,8 +1,9 @@
 """Causal language models and their tokenizers: made from scratch, or loaded from a folder or the hub.
 
 `scratch` is a small Llama with random weights and a tokenizer trained on the corpus. Any other model is loaded from
-safetensors, its weights frozen in the arithmetic's dtype or in 4 bit (NF4, double-quantised: QLoRA, 2305.14314), and
-learns through a LoRA adapter in float32 on all its linear layers (2106.09685). Code of a model's own is never run.
+safetensors. With a `lora_rank`, its weights are frozen in the arithmetic's dtype or in 4 bit (NF4, double-quantised:
+QLoRA, 2305.14314), and it learns through a LoRA adapter in float32 on all its linear layers (2106.09685); without,
+all its weights learn in float32. Code of a model's own is never run.
 """
 
 import logging
@@ -65,6 +66,11 @@ def load_base(folder: Path, params: Params) -> nn.Module:
         if hasattr(module, "support_avx512bf16_for_cpu"):  # a layout without gradients, taken up by inference on a CPU
             module.support_avx512bf16_for_cpu = False
     return lm
+
+
+def load_whole(folder: Path) -> nn.Module:
+    """The causal language model in a folder, in float32 on the CPU, all of whose weights learn."""
+    return _loaded(AutoModelForCausalLM, folder, dtype=torch.float32, attn_implementation=SCRATCH_ATTENTION)
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -13,6 +13,7 @@ from zmem_lib.needs import (
     model_shape,
     number_bytes,
     published,
+    row_bytes,
 )
 from zmem_lib.params import Params
 from zmem_lib.plan import CHAPTERS, L4, about, estimate_seconds
@@ -76,22 +77,23 @@ def memory_lines(params: Params) -> list[str]:
 def download_bytes(params: Params) -> float:
     """Bytes of the language model to download: none for one made here or in a local folder."""
     known = published().get(params.lm)
-    if params.lm == "scratch" or known is None:
+    if known is None:
         return 0.0
     return known["download_bytes"] + TOKENIZER
 
 
 def disk_bytes(params: Params) -> dict[str, float]:
     """Bytes on disk by what they are for, at their largest."""
-    learned = learned_weights(params) * (params.train_lm or params.lm == "scratch")
-    block = 4.0 * params.z_tokens * model_shape(params).hidden
+    learned = learned_weights(params) * (params.train_lm or params.learns_whole)
+    block = float(row_bytes(params))
     seen, new = params.n_documents * block, params.n_new_documents * block
     return {
         "this environment": ENVIRONMENT,
         "model, downloaded": download_bytes(params),
-        "data set, downloaded": DATA_SET * (params.corpus not in ("synthetic", "folder") and not params.corpus_path),
+        "data set, downloaded": DATA_SET
+        * (params.corpus not in ("synthetic", "strangers", "folder") and not params.corpus_path),
         "lm/ and z": 4.0 * learned + TOKENIZER + seen + new,
-        "z at steps of writing": 2 * 2 * len(snapshot_steps(params.write_steps)) * new,  # starts; pieces and whole
+        "z at steps of writing": 4 * 2 * len(snapshot_steps(params.write_steps)) * new,  # starts; pieces and whole
         "checkpoint, two at a time": 2 * 3 * (4.0 * learned + seen) * params.train_lm,  # with both moments
         "tables and indices": TABLES * float(params.n_documents + params.n_new_documents),
     }

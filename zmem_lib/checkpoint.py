@@ -3,7 +3,7 @@
 The folder is written beside the old one and swapped in, so there is always one whole checkpoint.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,31 @@ from zmem_lib.artifacts import new_folder, read_json, read_tensors, write_json, 
 
 
 def save_checkpoint(
-    folder: Path, modules: Sequence[nn.Module], optimisers: Sequence[torch.optim.Optimizer], state: dict[str, Any]
+    folder: Path,
+    modules: Sequence[nn.Module],
+    optimisers: Sequence[torch.optim.Optimizer],
+    tensors: Mapping[str, Tensor],
+    *,
+    state: dict[str, Any],
 ) -> None:
-    """Write the learned weights of the modules, the optimisers' moments, and a JSON state."""
+    """Write the learned weights of the modules, the optimisers' moments, other tensors, and a JSON state."""
     with new_folder(folder) as new:
         for i, module in enumerate(modules):
-            write_tensors(dict(learned(module)), new / f"module_{i}.safetensors")
+            if weights := dict(learned(module)):  # a file without tensors cannot be read again
+                write_tensors(weights, new / f"module_{i}.safetensors")
         for i, optimiser in enumerate(optimisers):
             write_tensors(moments(optimiser), new / f"optimiser_{i}.safetensors")
+        write_tensors(tensors, new / "tensors.safetensors")
         write_json(state, new / "state.json")
 
 
 def load_checkpoint(
-    folder: Path, modules: Sequence[nn.Module], optimisers: Sequence[torch.optim.Optimizer], made_with: str
+    folder: Path,
+    modules: Sequence[nn.Module],
+    optimisers: Sequence[torch.optim.Optimizer],
+    tensors: Mapping[str, Tensor],
+    *,
+    made_with: str,
 ) -> dict[str, Any] | None:
     """Restore a checkpoint in place and return its state; None where there is none whose `made_with` is this one."""
     new = folder.with_name(folder.name + ".new")
@@ -38,9 +50,12 @@ def load_checkpoint(
     if state["made_with"] != made_with:
         return None
     for i, module in enumerate(modules):
-        tensors, _ = read_tensors(folder / f"module_{i}.safetensors")
+        weights = read_tensors(folder / f"module_{i}.safetensors")[0] if learned(module) else {}
         for name, weight in learned(module):
-            weight.data.copy_(tensors[name])
+            weight.data.copy_(weights[name])
+    kept, _ = read_tensors(folder / "tensors.safetensors")
+    for name, tensor in tensors.items():
+        tensor.copy_(kept[name])
     for i, optimiser in enumerate(optimisers):
         set_moments(optimiser, read_tensors(folder / f"optimiser_{i}.safetensors")[0])
     return state
@@ -62,6 +77,5 @@ def set_moments(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) ->
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():
         i, key = name.split(".", 1)
-        plain = key == "step" and isinstance(optimiser, torch.optim.SparseAdam)  # it counts in plain numbers
-        state.setdefault(int(i), {})[key] = int(tensor) if plain else tensor
+        state.setdefault(int(i), {})[key] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

@@ -11,11 +11,16 @@ from typing import Any
 import pandas as pd
 
 from zmem_lib.artifacts import read_json, read_table, write_json, write_table
+from zmem_lib.bench import Bench
 from zmem_lib.meter import Cost, memory_explained, metered
-from zmem_lib.systems import Bench
+from zmem_lib.schema import SYSTEMS
 from zmem_lib.text import passages
+from zmem_lib.ztable import load_z
 
 System = Callable[[pd.DataFrame, Bench], pd.DataFrame]
+Z_FILES = ("z_seen.safetensors", "z_new.safetensors")  # blocks and keys
+INDEXES = {"bm25": "bm25", "bm25-asked": "bm25_asked", "dense": "dense.faiss", "dense-tuned": "dense_tuned.faiss"}
+WITH_TEXTS = (*INDEXES, "text-twin", "zmem-text", "gold-passage")
 
 
 def answered(
@@ -33,10 +38,10 @@ def answered(
 
 
 def memory_seconds(folder: Path) -> dict[str, float]:
-    """Seconds that it took to make the memory (chapters 03 and 04), for each system that uses it."""
+    """Seconds that it took to make the memory (chapters 03 and 04), for each system that uses its z or its keys."""
     manifests = [folder / f"manifest_{number:02d}.json" for number in (3, 4)]
     seconds = sum(read_json(path)["seconds"] for path in manifests)
-    return dict.fromkeys(("zmem", "zmem-oracle", "zmem-shuffled"), seconds)
+    return dict.fromkeys([name for name in SYSTEMS if name.startswith("zmem") or name == "text-twin"], seconds)
 
 
 def cost_row(system: str, cost: Cost, answers: pd.DataFrame, *, folder: Path, docs: pd.DataFrame) -> dict[str, Any]:
@@ -51,12 +56,18 @@ def cost_row(system: str, cost: Cost, answers: pd.DataFrame, *, folder: Path, do
 
 
 def bytes_stored(system: str, folder: Path, docs: pd.DataFrame) -> int:
-    """Bytes that a system keeps per corpus: z, or texts and their index; models, which do not grow with it, apart."""
-    texts = sum(len(passage.encode()) for passage in passages(docs))
-    files = {"bm25": ["bm25"], "dense": ["dense.faiss"], "gold-passage": [], "closed-book": []}
-    kept = files.get(system, ["z_seen.safetensors", "z_new.safetensors"])
-    size = sum(path_bytes(folder / name) for name in kept)
-    return size + (texts if system in ("bm25", "dense", "gold-passage") else 0)
+    """Bytes that a system keeps per corpus: z and keys, texts, an index; models, which do not grow with it, apart."""
+    size = 0
+    if system.startswith("zmem"):
+        size += sum(path_bytes(folder / name) for name in Z_FILES)
+    if system == "text-twin":
+        keys = [load_z(folder / name)[2] for name in Z_FILES]  # (N,E)
+        size += sum(vectors.numel() * vectors.element_size() for vectors in keys)
+    if system in INDEXES:
+        size += path_bytes(folder / INDEXES[system])
+    if system in WITH_TEXTS:
+        size += sum(len(passage.encode()) for passage in passages(docs))
+    return size
 
 
 def path_bytes(path: Path) -> int:

@@ -1,31 +1,24 @@
-"""From answers to scores, from scores to the summary, and the two curves and counts that explain them.
+"""From answers to scores, from scores to the summary, and the counts that explain them.
 
-Takes questions, answers by system and (for the write curve) the memory LM; returns the tables scores, summary,
-failures and write_curve of schema.py. Whether an answer is good is decided in metrics.py, how sure that is in stats.py.
+Takes questions and answers by system; returns the tables scores, summary, failures and retention of schema.py. Whether
+an answer is good is decided in metrics.py, how sure that is in stats.py.
 """
 
 from collections.abc import Iterator, Mapping
-from functools import partial
-from pathlib import Path
 
+import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from zmem_lib.artifacts import progress, read_table
+from zmem_lib.artifacts import progress
 from zmem_lib.errors import BadInput
-from zmem_lib.keep import Keep, kept
-from zmem_lib.memory_lm import MemoryLM
-from zmem_lib.metrics import answer_in_evidence, em, f1, ragas_scores, retrieval_scores
-from zmem_lib.params import Params
+from zmem_lib.metrics import answer_in_evidence, em, f1, ragas_scores, retention, retrieval_scores
 from zmem_lib.schema import TABLES, check
-from zmem_lib.stats import bootstrap_mean
-from zmem_lib.systems import generate_evidence
+from zmem_lib.stats import Estimate, bootstrap, bootstrap_mean
 from zmem_lib.text import sentence_spans
-from zmem_lib.ztable import load_z
 
 MEASURED = ("evidence_tokens", "seconds", "input_tokens", "output_tokens")
 KINDS = ("rephrased", "unasked")
+LEAST_GAIN = 0.1  # in F1: of less, no share can be told
 
 
 def with_references(questions: pd.DataFrame, tuples: pd.DataFrame) -> pd.DataFrame:
@@ -49,7 +42,7 @@ def score_answers(questions: pd.DataFrame, answers_by_system: Mapping[str, pd.Da
         for part, rows in joined(questions, answers).groupby("part", sort=False):
             long = pd.concat([_answer_scores(rows, rule), _ranking_scores(rows), ragas_scores(rows)])
             kind_of = rows.set_index("question_id")["kind"]
-            for name, scores in _with_kinds(part, long, long["question_id"].map(kind_of)):
+            for name, scores in with_kinds(part, long, long["question_id"].map(kind_of)):
                 tables.append(scores.assign(system=system, part=name))
     return check(pd.concat(tables), "scores")
 
@@ -68,7 +61,7 @@ def failures(
         rows = joined(questions, answers)
         rows["failure"] = [_failure(row, system, top_k=top_k, rule=rule) for row in rows.itertuples()]
         for part, mine in rows.groupby("part", sort=False):
-            for name, some in _with_kinds(part, mine, mine["kind"]):
+            for name, some in with_kinds(part, mine, mine["kind"]):
                 tables.append(some.assign(system=system, part=name))
     return check(pd.concat(tables), "failures")
 
@@ -88,26 +81,24 @@ def summarise(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     return check(pd.DataFrame(rows, columns=list(TABLES["summary"])), "summary")
 
 
-def write_curve(folder: Path, params: Params, memory_lm: MemoryLM, keep: Keep | None = None) -> pd.DataFrame:
-    """What each snapshot of the new documents' z can answer, the table write_curve.
+def retention_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
+    """What z keeps of what the gold passage's text brings the same reader, part by part: the table retention.
 
-    The gold document's z of every snapshot writes evidence for the new-dev questions (at most `scan_questions` of them,
-    drawn by the run's seed); beside it stand the recite loss and the seconds per document of write_log.
+    (F1 with the gold document's z - closed book) / (F1 with its text - closed book) over the questions that all three
+    answered, resampled together; NaN, not defined, where the text brings less than LEAST_GAIN.
     """
-    log = read_table(folder / "write_log.parquet", "write_log")
-    questions = read_table(folder / "questions.parquet", "questions").query("split == 'new-dev'")
-    if 0 < params.scan_questions < len(questions):
-        questions = questions.sample(params.scan_questions, random_state=params.seed)
-    snapshots = sorted((folder / "z_new_steps").glob("*.safetensors")) if len(questions) else []
-    rows = []
-    for path in progress(snapshots, "scoring snapshots", len(snapshots)):
-        start, step = path.stem.rsplit("_", 1)
-        score = partial(_snapshot_scores, path, questions, params, memory_lm)
-        values = kept(keep, f"curve_{path.stem}", score)["scores"].tolist()
-        estimate = bootstrap_mean(values, params.bootstrap_samples, params.seed)
-        logged = _logged(log, start, int(step))
-        rows.append({"start": start, "step": int(step), **logged, "metric": "answer_in_evidence", **vars(estimate)})
-    return check(pd.DataFrame(rows, columns=list(TABLES["write_curve"])), "write_curve")
+    rows, three = [], ["zmem-oracle", "closed-book", "gold-passage"]
+    for part, some in scores[scores["metric"] == "f1"].groupby("part", sort=False):
+        wide = some.pivot(index="question_id", columns="system", values="value").reindex(columns=three).dropna()
+        if wide.empty:
+            continue
+        gain = wide["gold-passage"].mean() - wide["closed-book"].mean()
+        found = bootstrap(retention, wide.to_numpy().T, samples=samples, seed=seed)
+        if gain < LEAST_GAIN:
+            found = Estimate(np.nan, np.nan, np.nan, found.n)
+        rows.append({"part": part, **vars(found), "text_gain": gain})
+    frame = pd.DataFrame(rows, columns=list(TABLES["retention"])).astype({"value": float})
+    return check(frame, "retention")
 
 
 def joined(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
@@ -124,7 +115,7 @@ def joined(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     return answers.merge(questions[columns], on="question_id", how="left", validate="many_to_one")
 
 
-def _with_kinds(part: str, rows: pd.DataFrame, kinds: pd.Series) -> Iterator[tuple[str, pd.DataFrame]]:
+def with_kinds(part: str, rows: pd.DataFrame, kinds: pd.Series) -> Iterator[tuple[str, pd.DataFrame]]:
     """The part's rows under its own name, then, of seen questions, those of each kind under the kind's name."""
     yield part, rows
     for kind in KINDS if part == "seen" else ():
@@ -158,22 +149,3 @@ def _failure(row: tuple, system: str, *, top_k: int, rule: str) -> str:
     if system != "closed-book" and not answer_in_evidence(row.evidence, row.answers, rule):
         return "wrong evidence"
     return "wrong reading"
-
-
-def _snapshot_scores(path: Path, questions: pd.DataFrame, params: Params, memory_lm: MemoryLM) -> dict[str, Tensor]:
-    doc_ids, z = load_z(path)
-    row_of = {doc_id: row for row, doc_id in enumerate(doc_ids)}
-    index = [next(row_of[doc_id] for doc_id in gold if doc_id in row_of) for gold in questions["gold_doc_ids"]]
-    asked, tokens = list(questions["question"]), params.evidence_tokens
-    written = generate_evidence(memory_lm, z[index], asked, evidence_tokens=tokens, batch=params.batch_answers)
-    rule = params.answer_normalisation
-    scores = [answer_in_evidence(text, golds, rule) for text, golds in zip(written, questions["answers"], strict=True)]
-    return {"scores": torch.tensor(scores).double()}  # (Q,)
-
-
-def _logged(log: pd.DataFrame, start: str, step: int) -> dict[str, float]:
-    """Recite loss and seconds per document of the last logged step up to `step`."""
-    rows = log[(log["start"] == start) & (log["step"] <= step)].sort_values("step")
-    if rows.empty:
-        raise BadInput(f"write_log.parquet has no row of start {start!r} up to step {step}: run chapter 04 again")
-    return {"seconds_per_document": rows["seconds_per_document"].iloc[-1], "recite_nll": rows["nll"].iloc[-1]}

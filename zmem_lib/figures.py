@@ -4,6 +4,8 @@ All are 7 inches wide (readable at 700 pixels), in Okabe and Ito's colours, whic
 a system has the same colour everywhere. Lines and bars carry bootstrap intervals where their table has them.
 """
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,10 +19,14 @@ STYLE = {
     "axes.grid": True, "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.axisbelow": True,
     "legend.frameon": False, "figure.constrained_layout.use": True, "svg.hashsalt": "zmem",
 }  # fmt: skip
-COLOURS = {
-    "zmem": "#0072B2", "zmem-oracle": "#56B4E9", "zmem-shuffled": "#B5B5B5", "bm25": "#E69F00", "dense": "#D55E00",
-    "gold-passage": "#009E73", "closed-book": "#555555",
+COLOURS = {  # Okabe and Ito's; greys for what is given the right or a wrong document, or none
+    "zmem": "#0072B2", "zmem-oracle": "#56B4E9", "zmem-text": "#A8D5F2", "bm25": "#E69F00", "bm25-asked": "#B37A00",
+    "dense": "#D55E00", "dense-tuned": "#8F3F00", "text-twin": "#CC79A7", "gold-passage": "#009E73",
+    "closed-book": "#404040", "zmem-shuffled": "#666666", "zmem-similar": "#8A8A8A", "zmem-random": "#ABABAB",
+    "chance": "#C8C8C8", "chance-alike": "#DDDDDD", "query_likelihood": "#0072B2", "key": "#E69F00",
+    "key_then_likelihood": "#009E73", "generated_id": "#D55E00",
 }  # fmt: skip
+STARTS = {"random": "#D55E00", "mean": "#E69F00", "vocab": "#CC79A7", "encode": "#0072B2"}  # of writing
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 FAILURES = {"right": "#009E73", "wrong z": "#D55E00", "wrong evidence": "#E69F00", "wrong reading": "#56B4E9"}
 LABELS = {
@@ -30,6 +36,10 @@ LABELS = {
     "output_tokens": "output tokens", "ragas_context_recall": "ragas context recall",
     "ragas_context_precision": "ragas context precision", "ragas_string_similarity": "ragas string similarity",
     "ragas_string_presence": "ragas string presence",
+}  # fmt: skip
+CURVES = {  # of write_curve
+    "answer_in_evidence": "answer in evidence\n(the right z given)", "em": "exact match of\nthe reader on it",
+    "recall@1": "found first among\nall documents", "recited": "share of the text\nrecited greedily",
 }  # fmt: skip
 PARTS_SAID = {"seen": "seen documents", "unasked-document": "unasked documents", "new": "new documents"}
 RECALL_AT = (1, 5, 20)
@@ -62,37 +72,57 @@ def loss_curves(train_log: pd.DataFrame) -> Figure:
 
 
 def write_loss(write_log: pd.DataFrame) -> Figure:
-    """Recite loss (left) and seconds spent per document (right) over the writing steps, a line per start."""
-    figure, (left, right) = new_figure(1, 2, height=2.9)
-    for colour, (start, log) in zip(CYCLE, write_log.groupby("start", sort=False), strict=False):
-        log = log.sort_values("step")
-        left.plot(log["step"], log["nll"], color=colour, marker="o", markersize=3, label=f"start: {start}")
-        right.plot(log["step"], log["seconds_per_document"], color=colour, marker="o", markersize=3)
-    left.set(xlabel="writing step", ylabel="recite loss (nats per token)")
-    right.set(xlabel="writing step", ylabel="seconds per document, so far", ylim=(0, None))
-    _step_axis(left, write_log["step"])
-    return _legend_above(figure, [left])
+    """Over the writing steps, a line per start: recite loss, share recited greedily, milliseconds per document."""
+    said = {
+        "nll": "recite loss (nats per token)",
+        "recited": "share of the text recited",
+        "ms": "ms per document, so far",
+    }
+    log = write_log.assign(ms=1000 * write_log["seconds_per_document"]).sort_values("step", kind="stable")
+    figure, axes = new_figure(1, len(said), height=2.7)
+    for axis, (column, label) in zip(axes, said.items(), strict=True):
+        for start in in_order(log["start"], tuple(STARTS)):
+            mine = log[log["start"] == start]
+            colour = STARTS.get(start, CYCLE[2])
+            axis.plot(mine["step"], mine[column], color=colour, marker="o", markersize=3, label=f"start: {start}")
+        axis.set(xlabel="writing step", ylabel=label)
+        _step_axis(axis, log["step"])
+    axes[1].set_ylim(-0.02, 1.02)
+    axes[2].set_ylim(0, None)
+    return _legend_above(figure, axes[:1])
 
 
 def write_quality(write_curve: pd.DataFrame) -> Figure:
-    """Answers found in the evidence (left, with intervals) and recite loss (right) along the writing, per start."""
-    figure, (left, right) = new_figure(1, 2, height=2.9)
-    for colour, (start, curve) in zip(CYCLE, write_curve.groupby("start", sort=False), strict=False):
-        curve = curve.sort_values("step")
-        left.plot(curve["step"], curve["value"], color=colour, marker="o", markersize=3, label=f"start: {start}")
-        left.fill_between(curve["step"], curve["ci_low"], curve["ci_high"], color=colour, alpha=0.18, linewidth=0)
-        right.plot(curve["step"], curve["recite_nll"], color=colour, marker="o", markersize=3)
-    left.set(xlabel="writing step", ylabel="answer in evidence (share, oracle z)", ylim=(-0.02, 1.02))
-    right.set(xlabel="writing step", ylabel="recite loss (nats per token)")
-    for axis in (left, right):
-        _step_axis(axis, write_curve["step"])
-    return _legend_above(figure, [left])
+    """Each measure of the snapshots, with its interval, against steps (left) and milliseconds (right), per start."""
+    metrics = in_order(write_curve["metric"], tuple(CURVES))
+    figure, axes = new_figure(max(len(metrics), 1), 2, height=1.5 * len(metrics) + 1.2, sharey="row", sharex="col")
+    curve = write_curve.assign(ms=1000 * write_curve["seconds_per_document"])
+    for row, metric in enumerate(metrics):
+        mine = curve[curve["metric"] == metric]
+        for axis, column in zip(axes[2 * row :], ("step", "ms"), strict=False):
+            _curve_panel(axis, mine, column)
+            axis.set_ylim(-0.02, 1.02)
+        axes[2 * row].set_ylabel(CURVES.get(metric, metric))
+    axes[-2].set_xlabel("writing step")
+    axes[-1].set_xlabel("milliseconds per document, start included")
+    _step_axis(axes[-2], curve["step"])
+    axes[-1].set_xscale("symlog", linthresh=1, linscale=0.4)
+    axes[-1].xaxis.set_major_formatter("{x:g}")
+    axes[-1].set_xlim(-0.2, 1.5 * max(curve["ms"].max(), 1) if len(curve) else 1)
+    return _legend_above(figure, axes[:1])
 
 
-def quality_bars(summary: pd.DataFrame, metric: str) -> Figure:
+def _curve_panel(axis: Axes, curve: pd.DataFrame, column: str) -> None:
+    for start in in_order(curve["start"], tuple(STARTS)):
+        mine, colour = curve[curve["start"] == start].sort_values("step"), STARTS.get(start, CYCLE[2])
+        axis.plot(mine[column], mine["value"], color=colour, marker="o", markersize=3, label=f"start: {start}")
+        axis.fill_between(mine[column], mine["ci_low"], mine["ci_high"], color=colour, alpha=0.12, linewidth=0)
+
+
+def quality_bars(summary: pd.DataFrame, metric: str, systems: Sequence[str] = SYSTEMS) -> Figure:
     """One group of bars per part, one bar per system, with the bootstrap interval of the mean on each."""
-    rows = summary[summary["metric"] == metric]
-    parts, systems = in_order(rows["part"], PARTS), in_order(rows["system"], SYSTEMS)
+    rows = summary[(summary["metric"] == metric) & summary["system"].isin(systems)]
+    parts, systems = in_order(rows["part"], PARTS), in_order(rows["system"], tuple(systems))
     figure, (axis,) = new_figure(height=3.2)
     width = 0.85 / max(len(systems), 1)
     for place, system in enumerate(systems):

@@ -1,7 +1,7 @@
 """The sentences of the findings page, each made from tables on disk: figures, intervals, and a verdict in plain words.
 
-A difference of two systems is told from the paired bootstrap interval over the same questions: better or worse only
-where the interval leaves out 0. A result that is bad for z-memory is said like one that is good.
+What is said of controls, retention and selectors is in findings_controls.py, words and verdicts are in wording.py. A
+result that is bad for z-memory is said like one that is good.
 """
 
 from collections.abc import Mapping
@@ -11,33 +11,33 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown
 
-from zmem_lib.figures import FAILURES, PARTS_SAID, in_order
+from zmem_lib.figures import FAILURES, PARTS_SAID
+from zmem_lib.findings_controls import asked_or_not, bounds, placebo, retained, selecting
 from zmem_lib.params import Params
-from zmem_lib.schema import PARTS, SYSTEMS
-from zmem_lib.stats import Estimate, paired_difference
+from zmem_lib.report_abstain import abstaining
+from zmem_lib.schema import PARTS
 from zmem_lib.tuples import parts_of
-
-NAMES = {
-    "zmem": "z-memory", "zmem-oracle": "z-memory given the right z", "bm25": "BM25", "dense": "dense retrieval",
-}  # fmt: skip
-RIVALS = ("bm25", "dense")
+from zmem_lib.wording import NAMES, RIVALS, difference, sentence, spoken, values_of, verdict
 
 
 def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, list[str]]:
     """Sentences in Markdown by section of the page; what a run has no table rows for is left out.
 
-    `tables` holds summary, scores, failures, costs and write_curve.
+    `tables` holds summary, scores, failures, costs, write_curve, selectors, retention and abstention.
     """
     summary, scores = tables["summary"], tables["scores"]
     sections = {
-        "short": [in_short(summary, scores, params), held(summary)],
+        "short": [in_short(summary, scores, params), held(summary), retained(tables["retention"])],
         "answers": [compare(summary, scores, part, params) for part in PARTS_SAID],
         "evidence": [evidence(summary, part) for part in PARTS_SAID],
+        "asked": [asked_or_not(summary)],
         "choosing": [choosing(summary, part) for part in PARTS_SAID],
+        "selecting": [selecting(tables["selectors"], part) for part in PARTS_SAID],
+        "abstaining": [abstaining(tables["abstention"])],
         "failures": [failing(tables["failures"], part) for part in PARTS_SAID],
         "writing": [writing(tables["write_curve"])],
         "costs": [costing(tables["costs"])],
-        "controls": [controls(summary, scores, part, params) for part in PARTS_SAID],
+        "controls": [say(scores, part, params) for part in PARTS_SAID for say in (placebo, bounds)],
     }
     return {name: [sentence for sentence in sentences if sentence] for name, sentences in sections.items()}
 
@@ -70,7 +70,7 @@ def evaluation_finding(summary: pd.DataFrame, seconds: float) -> Markdown:
 
 
 def in_short(summary: pd.DataFrame, scores: pd.DataFrame, params: Params) -> str:
-    """Per part one verdict: z-memory against the better of the two retrievers, by exact answers."""
+    """Per part one verdict: z-memory against the best of those that must find the document too, by exact answers."""
     said = []
     for part, name in PARTS_SAID.items():
         found = values_of(summary, part, "em", ("zmem", *RIVALS))
@@ -84,7 +84,7 @@ def in_short(summary: pd.DataFrame, scores: pd.DataFrame, params: Params) -> str
 
 
 def compare(summary: pd.DataFrame, scores: pd.DataFrame, part: str, params: Params) -> str:
-    """How often the answer is exact: z-memory beside BM25 and dense retrieval, with the paired differences."""
+    """How often the answer is exact: z-memory beside each of its rivals, with the paired differences."""
     found = values_of(summary, part, "em", ("zmem", *RIVALS))
     if "zmem" not in found or len(found) < 2:
         return ""
@@ -121,30 +121,6 @@ def choosing(summary: pd.DataFrame, part: str) -> str:
     return f"**Choosing, {PARTS_SAID[part]}.** A gold document comes first (recall@1): {said}."
 
 
-def controls(summary: pd.DataFrame, scores: pd.DataFrame, part: str, params: Params) -> str:
-    """What is left with the wrong z and without any evidence, and the reader's ceiling with the gold passage."""
-    wrote = values_of(summary, part, "answer_in_evidence", ("zmem-oracle", "zmem-shuffled"))
-    read = values_of(summary, part, "em", ("closed-book", "gold-passage"))
-    said = []
-    if len(wrote) == 2:
-        gap = difference(scores, part, "answer_in_evidence", ("zmem-oracle", "zmem-shuffled"), params)
-        meaning = {
-            1: "what is written comes from the document's own z",
-            0: "no effect of the document's own z can be told at this n",
-            -1: "the right z does worse than a wrong one, so the memory does not work here",
-        }[side(gap)]
-        right, wrong = wrote["zmem-oracle"], wrote["zmem-shuffled"]
-        said.append(
-            f"the right z writes the answer for {spoken(right)} of the questions, another document's z (chance) for "
-            f"{spoken(wrong)}, difference {spoken(gap, sign=True)}: {meaning}"
-        )
-    if "closed-book" in read:
-        said.append(f"without any evidence the reader answers {spoken(read['closed-book'])} exactly")
-    if "gold-passage" in read:
-        said.append(f"with the gold passage {spoken(read['gold-passage'])}, as perfect retrieval would")
-    return f"**Controls, {PARTS_SAID[part]}.** {sentence('; '.join(said))}" if said else ""
-
-
 def failing(failures: pd.DataFrame, part: str) -> str:
     """Where z-memory's wrong answers come from."""
     kinds = failures.loc[(failures["system"] == "zmem") & (failures["part"] == part), "failure"]
@@ -166,15 +142,21 @@ def held(summary: pd.DataFrame) -> str:
 
 def writing(write_curve: pd.DataFrame) -> str:
     """What writing new documents into z reaches from each start, and how long it takes."""
+    answers = write_curve[write_curve["metric"] == "answer_in_evidence"]
+    found = write_curve[write_curve["metric"] == "recall@1"].set_index(["start", "step"])
     said = []
-    for start in dict.fromkeys(write_curve["start"]):
-        curve = write_curve[write_curve["start"] == start].sort_values("step")
-        last, best = curve.iloc[-1], curve.loc[curve["value"].idxmax()]
-        said.append(
-            f"from the {start} start {spoken(last)} after {last['step']} steps, {last['seconds_per_document']:.2f} s "
-            f"per document (highest: {best['value']:.2f} at step {best['step']})"
+    for start, curve in answers.groupby("start", sort=False):
+        curve = curve.sort_values("step")
+        first, last, best = curve.iloc[0], curve.iloc[-1], curve.loc[curve["value"].idxmax()]
+        text = (
+            f"from the {start} start {spoken(first)} before the first step and {spoken(last)} after {last['step']} "
+            f"steps, {1000 * last['seconds_per_document']:.0f} ms per document (highest: {best['value']:.2f} at step "
+            f"{best['step']})"
         )
-    size = f"new-dev questions, n = {write_curve['n'].max()}; answer in evidence" if said else ""
+        if (start, last["step"]) in found.index:
+            text += f", then found first for {spoken(found.loc[(start, last['step'])])}"
+        said.append(text)
+    size = f"new-dev questions, n = {answers['n'].max()}; answer in evidence, the right z given" if said else ""
     return f"**Writing new documents** ({size}). {sentence('; '.join(said))}" if said else ""
 
 
@@ -189,41 +171,3 @@ def costing(costs: pd.DataFrame) -> str:
         if system in rows.index
     ]
     return f"**Costs.** {sentence('; '.join(said))}" if said else ""
-
-
-def values_of(summary: pd.DataFrame, part: str, metric: str, systems: tuple[str, ...]) -> dict[str, Estimate]:
-    """The summary's estimates of one metric by system, in the order of the systems."""
-    rows = summary[(summary["part"] == part) & (summary["metric"] == metric) & summary["system"].isin(systems)]
-    rows = rows[rows["n"] > 0].set_index("system")
-    order = in_order(pd.Series(rows.index, dtype=str), SYSTEMS)
-    rows = rows[["value", "ci_low", "ci_high", "n"]].astype({"n": object})  # else n becomes a float in its row
-    return {system: Estimate(*rows.loc[system]) for system in order}
-
-
-def difference(scores: pd.DataFrame, part: str, metric: str, pair: tuple[str, str], params: Params) -> Estimate:
-    """The first system minus the second over the questions that both answered."""
-    rows = scores[(scores["part"] == part) & (scores["metric"] == metric) & scores["system"].isin(pair)]
-    both = rows.pivot(index="question_id", columns="system", values="value").dropna()
-    return paired_difference(both[pair[0]], both[pair[1]], params.bootstrap_samples, params.seed)
-
-
-def side(gap: Estimate) -> int:
-    """1 or -1 where the interval lies on one side of 0, else 0."""
-    return int(gap.ci_low > 0) - int(gap.ci_high < 0)
-
-
-def verdict(gap: Estimate) -> str:
-    """The difference in words, to be followed by the other system's name."""
-    return {1: "better than", -1: "worse than", 0: "indistinguishable from"}[side(gap)]
-
-
-def spoken(one: Estimate | pd.Series, sign: bool = False) -> str:
-    """A value with its interval, two decimals each."""
-    form = "{:+.2f}" if sign else "{:.2f}"
-    value, low, high = (form.format(number).replace("-", "−") for number in (one.value, one.ci_low, one.ci_high))
-    return f"{value} [{low}, {high}]"
-
-
-def sentence(text: str) -> str:
-    """The text with a capital and a full stop."""
-    return f"{text[0].upper()}{text[1:]}."

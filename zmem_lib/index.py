@@ -35,6 +35,11 @@ def search_flat(flat: "faiss.IndexFlatIP", queries: np.ndarray, depth: int) -> t
     return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)  # (Q,depth) each
 
 
+def vectors_of(flat: "faiss.IndexFlatIP") -> np.ndarray:
+    """The vectors (N,E) that the index holds."""
+    return flat.reconstruct_n(0, flat.ntotal)
+
+
 def write_flat(flat: "faiss.IndexFlatIP", path: str) -> None:
     """Write the index in faiss's own format."""
     import faiss

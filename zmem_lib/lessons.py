@@ -4,8 +4,10 @@ Takes the training tuples and documents. The batch of a step depends on the seed
 killed goes on exactly as if it had not been.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +17,32 @@ from zmem_lib.memory_lm import MemoryLM
 from zmem_lib.params import Params
 from zmem_lib.prompts import Prompts, Row
 from zmem_lib.text import passages, sentence_spans
+from zmem_lib.tuples import PSEUDO
 
-RECITE_WHOLE = 0.5  # of the recitations begin at the document's start
+INSIDE_GIVEN = 4  # tokens of the sentence in which a recitation begins that are given, not asked
 READ_NOTHING = 0.1  # of the reader's lessons have no evidence: the closed-book control
 READ_SENTENCE = 0.4  # have single sentences, as z-memory writes; the rest have whole passages
+MOST_DISTRACTORS = 3
+HARD_POOL = 512  # documents, drawn anew at each step, among which hard negatives are looked for
 DEV_TUPLES = 96
+
+
+@dataclass(frozen=True)
+class Made(Sequence):
+    """A sequence whose items are made when they are asked for: of many documents only those of a step are tokenised."""
+
+    make: Callable[[int], Any]
+    n: int
+
+    def __getitem__(self, i: int) -> Any:
+        """The i-th item; i from 0 to n - 1."""
+        if not 0 <= i < self.n:
+            raise IndexError(i)
+        return self.make(i)
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        return self.n
 
 
 @dataclass(frozen=True)
@@ -27,13 +50,32 @@ class Lessons:
     """All that is trained on, as token rows: training and dev tuples with their document's row of z, documents."""
 
     params: Params
-    tuple_rows: list[Row]
+    tuple_rows: Sequence[Row]
     tuple_index: np.ndarray
-    dev_rows: list[Row]
+    questions: Sequence[list[int]]  # of the training tuples, to be turned into vectors
+    of_document: dict[int, np.ndarray]  # numbers of its training tuples
+    gold: list[frozenset[int]]  # rows of z of all gold documents of a tuple's question: never its negatives
+    dev_rows: Sequence[Row]
     dev_index: np.ndarray
-    recite_rows: list[list[Row]]  # per document: from its start, then from each later sentence on
+    recite_rows: Sequence[list[Row]]  # per document: from its start, then from inside each sentence on
+    texts: Sequence[list[int]]  # documents, to be encoded or read
     tuples: pd.DataFrame
+    answered: np.ndarray  # numbers of the tuples whose answer is known: questions that the model asked have none
     passages: list[str]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is due at a step: rows of z are numbers of documents, `encoded` says where those blocks come from."""
+
+    encoded: bool  # the blocks are made by the encoder, not taken from the table
+    tuples: np.ndarray  # (B,) numbers of training tuples
+    beside: np.ndarray  # (B,M) documents whose blocks stand beside the right one
+    place: int  # of the right one among them
+    recited: np.ndarray  # (R,) documents
+    recite_rows: list[Row]
+    read_rows: list[Row]
+    pool: np.ndarray  # (H,) documents among which hard negatives are looked for
 
 
 def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, params: Params) -> Lessons:
@@ -44,48 +86,101 @@ def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, 
     if train.empty:
         raise BadInput("no training question has an answer that stands in its document: look at `answers` and `doc_id`")
     dev = tuples[tuples.split == "dev"].head(DEV_TUPLES)
-    texts = passages(docs)
+    texts, index = passages(docs), train.doc_id.map(row_of)
+    golds = index.groupby(train.question_id).agg(frozenset)
     return Lessons(
-        params,
-        [prompts.evidence(q, e, params.evidence_tokens) for q, e in zip(train.question, train.evidence, strict=True)],
-        train.doc_id.map(row_of).to_numpy(),
-        [prompts.evidence(q, e, params.evidence_tokens) for q, e in zip(dev.question, dev.evidence, strict=True)],
-        dev.doc_id.map(row_of).to_numpy(),
-        [recitations(prompts, text, params.document_tokens) for text in texts],
-        train,
-        texts,
+        params=params,
+        tuple_rows=evidence_rows(prompts, train, params.evidence_tokens),
+        tuple_index=index.to_numpy(copy=True),
+        questions=made_of(prompts.find, list(train.question)),
+        of_document={i: np.array(places) for i, places in index.groupby(index.to_numpy()).indices.items()},
+        gold=[golds[question_id] for question_id in train.question_id],
+        dev_rows=evidence_rows(prompts, dev, params.evidence_tokens),
+        dev_index=dev.doc_id.map(row_of).to_numpy(copy=True),
+        recite_rows=made_of(partial(recitations, prompts, limit=params.document_tokens), texts),
+        texts=made_of(partial(prompts.text, limit=params.document_tokens), texts),
+        tuples=train,
+        answered=np.flatnonzero(~train.tuple_id.str.startswith(PSEUDO)),
+        passages=texts,
     )
 
 
-def batches(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[tuple[list[Row], np.ndarray | None]]:
-    """The batches of a step: rows, and their rows of z (None: the reader, which has no z)."""
-    params = lessons.params
-    picked = batch_indices(len(lessons.tuple_rows), params.batch_tuples, step=step, seed=params.seed)
-    chosen = [([lessons.tuple_rows[i] for i in picked], lessons.tuple_index[picked])]
-    if params.recite_weight:
-        picked = batch_indices(len(lessons.recite_rows), params.batch_recite, step=step, seed=params.seed + 1)
-        rng = np.random.default_rng((params.seed, step, 1))
-        chosen.append(([recitation(lessons.recite_rows[i], rng) for i in picked], picked))
-    if params.read_weight and params.lm == "scratch" and params.train_lm:
-        chosen.append((reading_rows(memory_lm, lessons, step), None))
-    return chosen
+def made_of(make: Callable[[str], Any], texts: list[str]) -> Made:
+    """What `make` makes of each text."""
+    return Made(lambda i: make(texts[i]), len(texts))
+
+
+def evidence_rows(prompts: Prompts, tuples: pd.DataFrame, limit: int) -> Made:
+    """The rows of tuples, without their z; evidence of at most `limit` tokens."""
+    questions, evidence = list(tuples.question), list(tuples.evidence)
+    return Made(lambda i: prompts.evidence(questions[i], evidence[i], limit), len(tuples))
+
+
+def batch_at(memory_lm: MemoryLM, lessons: Lessons, step: int) -> Batch:
+    """What is due at a step."""
+    params, n = lessons.params, len(lessons.recite_rows)
+    rng = np.random.default_rng((params.seed, step, 1))
+    encoded = bool(rng.random() < params.encode_share)
+    first, n = window_at(params, n, step)
+    tuples = tuples_at(lessons, first, step, rng)
+    m = int(rng.integers(1, MOST_DISTRACTORS + 1)) * bool(not encoded and rng.random() < params.distractor_share)
+    recited = first + batch_indices(n, params.batch_recite, step=step, seed=params.seed + 1)
+    if encoded:  # few documents with several questions each, and these recited too: encoding costs most
+        recited = rng.permutation(np.unique(lessons.tuple_index[tuples]))[: params.batch_recite]
+        each = -(-params.batch_tuples // len(recited))
+        tuples = np.concatenate([rng.permutation(lessons.of_document[i])[:each] for i in recited])
+    recited = recited if params.recite_weight else recited[:0]
+    return Batch(
+        encoded=encoded,
+        tuples=tuples,
+        beside=first + rng.integers(n, size=(len(tuples), m)),
+        place=int(rng.integers(m + 1)),
+        recited=recited,
+        recite_rows=[recitation(lessons.recite_rows[i], params.recite_inside, rng) for i in recited],
+        read_rows=reading_rows(memory_lm, lessons, step) if params.learns_reading else [],
+        pool=first + rng.integers(n, size=HARD_POOL * bool(params.key_negatives)),
+    )
+
+
+def window_at(params: Params, n: int, step: int) -> tuple[int, int]:
+    """The first of the documents that train at a step, and how many do: all n, or a window that slides over them.
+
+    Documents that come and go cannot be learned by heart, so the model has to learn to read any block.
+    """
+    size = min(params.document_window, n) or n
+    return round((n - size) * step / max(1, params.train_steps - 1)), size
+
+
+def tuples_at(lessons: Lessons, first: int, step: int, rng: np.random.Generator) -> np.ndarray:
+    """Numbers (B,) of the training tuples that are due at a step: of all, or of the documents in the window."""
+    params, size = lessons.params, lessons.params.batch_tuples
+    if not params.document_window:
+        return batch_indices(len(lessons.tuple_rows), size, step=step, seed=params.seed)
+    _, n = window_at(params, len(lessons.recite_rows), step)
+    documents = first + batch_indices(n, size, step=step, seed=params.seed)
+    return np.array([rng.choice(lessons.of_document[i]) for i in documents if i in lessons.of_document])
 
 
 def recitations(prompts: Prompts, text: str, limit: int) -> list[Row]:
-    """A document recited from its start, and from each later sentence on."""
-    return [prompts.recite(text[start:], limit) for start, _ in sentence_spans(text)]
+    """A document recited from its start, and from inside each of its sentences on."""
+    inside = [prompts.recite(text[start:], limit, given=INSIDE_GIVEN) for start, _ in sentence_spans(text)]
+    return [prompts.recite(text, limit), *inside]
 
 
-def recitation(rows: list[Row], rng: np.random.Generator) -> Row:
-    """Half of the time the whole document, else from a sentence drawn at random: each fact without what precedes it."""
-    return rows[0] if rng.random() < RECITE_WHOLE else rows[rng.integers(len(rows))]
+def recitation(rows: list[Row], inside: float, rng: np.random.Generator) -> Row:
+    """The whole document, or, in a share `inside` of the cases, what follows the first words of one of its sentences.
+
+    What can be entered anywhere is what questions reach: each fact without what precedes it.
+    """
+    return rows[rng.integers(1, len(rows))] if len(rows) > 1 and rng.random() < inside else rows[0]
 
 
 def reading_rows(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[Row]:
     """The reader's lessons of a step: gold evidence among distractors, as sentences or as whole passages."""
     params, rows = lessons.params, []
     rng = np.random.default_rng((params.seed, step))
-    for i in batch_indices(len(lessons.tuples), params.batch_read, step=step, seed=params.seed + 2):
+    for place in batch_indices(len(lessons.answered), params.batch_read, step=step, seed=params.seed + 2):
+        i = lessons.answered[place]
         others = rng.integers(len(lessons.tuples), size=rng.integers(max(params.top_k, 2)))
         picked = rng.permutation([i, *others])
         kind = rng.random()

@@ -22,13 +22,13 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 
 from zmem_lib.base_lm import SCRATCH_ATTENTION, load_base, pick_device, with_adapter
 from zmem_lib.lessons import Lessons
-from zmem_lib.memory_lm import MemoryLM, make_scaler, ready
+from zmem_lib.memory_lm import MemoryLM, learning_weights, make_scaler, ready
 from zmem_lib.needs import GIB, Pass, memory, model_config, model_shape, number_bytes, passes
 from zmem_lib.params import Params
 from zmem_lib.prompts import TERMS, Prompts, Row
 from zmem_lib.train import make_optimisers, train_step
 from zmem_lib.write import write_batch
-from zmem_lib.ztable import ZTable
+from zmem_lib.ztable import make_ztable
 
 STEPS = 2  # the second has all moments
 
@@ -57,8 +57,9 @@ def measure_lines(params: Params) -> list[str]:
 
 
 def shortened(params: Params) -> Params:
-    """The run with as few steps as show its memory, and without the reader's lessons, which need a tokenizer."""
-    return replace(params, read_weight=0.0, train_steps=STEPS, write_steps=1)
+    """The run with as few steps as show its memory, and without the terms that need a tokenizer or more than z."""
+    off = ("read_weight", "text_weight", "key_weight", "distill_weight", "encode_share", "distractor_share")
+    return replace(params, train_steps=STEPS, write_steps=1, **dict.fromkeys(off, 0.0))
 
 
 def measure(params: Params) -> dict[int, Measured]:
@@ -67,16 +68,16 @@ def measure(params: Params) -> dict[int, Measured]:
     device = pick_device(params.device)
     others = held_bytes(device)
     memory_lm = random_memory_lm(params)
-    shape = (params.n_documents, params.z_tokens, model_shape(params).hidden)
+    shape = (params.n_documents, params.z_tokens, params.z_width or model_shape(params).hidden)
     with counted(device) as training:
         train_steps(memory_lm, params, shape)
     training.seconds /= STEPS
-    memory_lm.lm.requires_grad_(False)
-    for weight in memory_lm.lm.parameters():
+    for weight in learning_weights(memory_lm):
+        weight.requires_grad_(False)
         weight.grad = None
     (one,) = passes(params, 4)
-    rows = random_rows(one, params, terms=("recite",))
-    z = torch.randn(len(rows), *shape[1:])  # (B,K,D)
+    rows = [[row] for row in random_rows(one, params, terms=("recite",))]
+    z = torch.randn(len(rows), *shape[1:])  # (B,K,W)
     with counted(device) as writing:
         write_batch(memory_lm, rows, z, params=params)
     writing.seconds /= params.write_steps + 1
@@ -117,12 +118,24 @@ def train_steps(memory_lm: MemoryLM, params: Params, shape: tuple[int, int, int]
     tuples, *recitations = passes(params, 3)
     rows = random_rows(tuples, params, terms=("question", "evidence"))
     recited = random_rows(recitations[0], params, terms=("recite",)) if recitations else []
-    z_table = ZTable(torch.randn(shape)).to(memory_lm.device)
+    z_table = make_ztable(torch.randn(shape))
     index = np.arange(len(rows)) % shape[0]
-    nothing = pd.DataFrame({"question": []})
-    whole = [[row] for row in recited]
-    lessons = Lessons(params, rows, index, [], index[:0], whole, nothing, [])
-    optimisers, scaler = make_optimisers(memory_lm, z_table, params), make_scaler(memory_lm)
+    lessons = Lessons(
+        params=params,
+        tuple_rows=rows,
+        tuple_index=index,
+        questions=[],
+        of_document={},
+        gold=[],
+        dev_rows=[],
+        dev_index=index[:0],
+        recite_rows=[[row] for row in recited] or [[]] * shape[0],
+        texts=[],
+        tuples=pd.DataFrame({"question": []}),
+        answered=index[:0],
+        passages=[],
+    )
+    optimisers, scaler = make_optimisers(memory_lm, params), make_scaler(memory_lm)
     for step in range(STEPS):
         train_step(memory_lm, z_table, lessons, optimisers=optimisers, scaler=scaler, step=step)
 

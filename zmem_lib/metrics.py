@@ -49,6 +49,15 @@ def answer_in_evidence(evidence: str, golds: Sequence[str], rule: str) -> float:
     return float(any(answer and f" {answer} " in f" {text} " for answer in answers))
 
 
+def retention(memory: np.ndarray, nothing: np.ndarray, text: np.ndarray) -> float:
+    """Share of what the text brings that the memory keeps, from scores of the same questions: a ratio of means.
+
+    (memory - nothing) / (text - nothing); NaN where the text brings nothing.
+    """
+    gain = text.mean() - nothing.mean()
+    return float((memory.mean() - nothing.mean()) / gain) if gain > 0 else np.nan
+
+
 def retrieval_scores(gold: Mapping[str, Sequence[str]], ranked: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Retrieval measures by question: question_id, metric, value.
 

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import yaml
 
+from zmem_lib.hub import PACKAGED
 from zmem_lib.params import Params
 
 CARD = """---
@@ -32,7 +33,7 @@ from zmem_lib.ztable import load_z
 
 run = Path("runs/{run}")
 memory_lm = load_memory_lm(run / "lm", read_params(run / "params.yaml"))
-doc_ids, z = load_z(run / "z_seen.safetensors")  # z: documents x {z_tokens} x hidden size
+doc_ids, z, keys = load_z(run / "z_seen.safetensors")  # z: documents x {z_tokens} x width
 ```
 
 ## Parameters
@@ -44,16 +45,16 @@ doc_ids, z = load_z(run / "z_seen.safetensors")  # z: documents x {z_tokens} x h
 
 def model_card(params: Params) -> str:
     """README.md of a saved model, with the front matter that the hub reads."""
-    scratch = params.lm == "scratch"
-    front = {"library_name": "transformers" if scratch else "peft", "tags": ["zmem", "soft-prompt"]}
-    front |= {} if scratch else {"base_model": params.lm}
+    scratch, whole = params.lm == "scratch", params.learns_whole
+    front = {"library_name": "transformers" if whole else "peft", "tags": ["zmem", "soft-prompt"]}
+    front |= {} if scratch or params.lm == PACKAGED else {"base_model": params.lm}
     values = asdict(params)
     return CARD.format(
         **values,
         front=yaml.safe_dump(front, sort_keys=False),
         title=f"zmem {params.run}",
         base="random weights (a small Llama)" if scratch else f"`{params.lm}` {params.lm_revision}".strip(),
-        saved="all weights and the tokenizer" if scratch else "a LoRA adapter, the base's configuration, the tokenizer",
-        without="a small model of one corpus" if scratch else "its base model with an adapter",
+        saved=f"{'all weights' if whole else 'a LoRA adapter'}, what joins memory and model, the tokenizer",
+        without="a small model of one corpus" if scratch else "its base model, trained further",
         parameters=yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
     )

@@ -11,8 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from zmem_lib.combinations import QUESTION_TOKENS
 from zmem_lib.errors import BadInput
-from zmem_lib.params import MOST, QUESTION_TOKENS, Params
+from zmem_lib.hub import PACKAGED, PACKAGED_LM
+from zmem_lib.params import MOST, Params
 
 SHAPES = Path(__file__).with_name("model_shapes.json")
 GIB = 2**30
@@ -93,7 +95,7 @@ def model_config(params: Params) -> Any:
 
     if params.lm == "scratch":
         return scratch_config(params)
-    folder = Path(params.lm).expanduser()
+    folder = PACKAGED_LM if params.lm == PACKAGED else Path(params.lm).expanduser()
     place, revision = (str(folder), None) if folder.is_dir() else (params.lm, params.lm_revision or None)
     try:
         return AutoConfig.from_pretrained(place, revision=revision, local_files_only=True, trust_remote_code=False)
@@ -157,7 +159,7 @@ def number_bytes(params: Params, on_gpu: bool = True) -> int:
 def weight_bytes(params: Params, size: int) -> float:
     """Bytes of the language model's weights as they lie on the device, in arithmetic of `size` bytes."""
     shape = model_shape(params)
-    if params.lm == "scratch":
+    if params.learns_whole:
         return 4.0 * (shape.linear + shape.other)
     return shape.linear * (NF4_BYTES if params.quantisation == "nf4" else size) + shape.other * size
 
@@ -165,21 +167,31 @@ def weight_bytes(params: Params, size: int) -> float:
 def learned_weights(params: Params) -> int:
     """Weights of the language model that learn, or would: the adapter's, or all of a model made from scratch."""
     shape = model_shape(params)
-    return shape.linear + shape.other if params.lm == "scratch" else params.lora_rank * shape.adapter
+    return shape.linear + shape.other if params.learns_whole else params.lora_rank * shape.adapter
+
+
+def row_bytes(params: Params) -> int:
+    """Bytes of one document in the memory: its block and its key, in float32."""
+    return 4 * (params.z_tokens * (params.z_width or model_shape(params).hidden) + params.key_width)
 
 
 def passes(params: Params, chapter: int) -> list[Pass]:
     """The passes of a chapter (3, 4 or 5) with every row at its longest."""
     before = params.z_tokens + 1 + MARK_TOKENS
     question, evidence, document = QUESTION_TOKENS, params.evidence_tokens + 1, params.document_tokens + 1
-    kind = "scratch" if params.lm == "scratch" else "adapter"
+    kind = "scratch" if params.learns_whole else "adapter"
     if chapter == 3:
         kind = kind if params.train_lm else "frozen"
         most = params.micro_batch or MOST
         found = [Pass(min(params.batch_tuples, most), before + question + evidence, question + evidence, kind)]
         if params.recite_weight:
             found.append(Pass(min(params.batch_recite, most), before + document, document, kind))
-        if params.read_weight and kind == "scratch":
+        if params.text_weight:
+            rows, read = min(params.batch_text, most), document + question + evidence
+            found.append(Pass(rows, before + read, question + evidence, kind))
+        if params.encode_share:
+            found.append(Pass(min(params.batch_recite, most), before + document + params.z_tokens, 0, kind))
+        if params.learns_reading:
             reading = question + max(params.top_k, 2) * evidence + params.answer_tokens + 1 + MARK_TOKENS
             found.append(Pass(min(params.batch_read, most), reading, params.answer_tokens + 1, kind))
         return found
@@ -214,18 +226,19 @@ def pass_bytes(params: Params, one: Pass, size: int) -> dict[str, float]:
 
 def memory(params: Params, chapter: int, size: int = 2) -> dict[str, float]:
     """Bytes on the device at the peak of a chapter (3, 4 or 5), by part; `size` bytes to a number of the arithmetic."""
-    learned, documents = learned_weights(params), params.n_documents
-    block = params.z_tokens * model_shape(params).hidden * 4
-    adapter = 0 if params.lm == "scratch" else 4 * learned
+    learned = learned_weights(params)
+    block = row_bytes(params)
+    adapter = 0 if params.learns_whole else 4 * learned
     training = chapter == 3 and params.train_lm
     copies = learned * 2 * (size == 2)  # autocast's
-    z = {3: 3.0 * documents * block, 4: 4.0 * params.write_batch * block, 5: 1.0 * params.batch_scan * block}[chapter]
+    in_batch = params.batch_tuples + params.batch_recite  # of the table itself nothing lies on the device
+    z = {3: 2.0 * in_batch * block, 4: 4.0 * params.write_batch * block, 5: 1.0 * params.batch_scan * block}[chapter]
     parts = [pass_bytes(params, one, size) for one in passes(params, chapter)]
     largest = max(parts, key=lambda part: sum(part.values()))
     return {
         "weights": weight_bytes(params, size),
         "adapter and optimiser": adapter + 12.0 * learned * training + copies + ENCODER * (chapter == 5),
-        "z and its moments": z,
+        "z": z,
         **largest,
     }
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
+from zmem_lib.combinations import SHAPE, refuse_combinations
 from zmem_lib.errors import BadInput
 
-QUESTION_TOKENS = 48  # room that the window must leave for a question and the markers
 CHOICES = {
     "corpus": ("synthetic", "strangers", "folder", "squad", "mirage", "ragbench", "t2ragbench", "popqa"),
     "device": ("auto", "cpu", "cuda"),
@@ -34,14 +34,15 @@ CHOICES = {
 MOST = 2**31 - 1  # of any number: what every library takes as a seed, a count or a size
 CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 MEMORY_ONLY = {  # change what a run takes, not what it finds: may be changed while a run is under way
-    "micro_batch", "activation_checkpointing", "z_store", "checkpoint_minutes", "write_batch", "batch_scan", "batch_answers",
+    "micro_batch", "activation_checkpointing", "z_store", "checkpoint_minutes", "write_batch", "batch_scan",
+    "batch_answers",
 }  # fmt: skip
-SHAPE = ("vocab_size", "hidden_size", "layers", "heads")  # of a model made from scratch; 0 for any other
 MAY_BE_ZERO = {
     "seed", "n_new_documents", "markup_documents", "evidence_window", "recite_weight", "question_weight",
     "read_weight", "text_weight", "key_weight", "distill_weight", "micro_batch", "checkpoint_minutes", "scan_questions",
-    "lm_lr", "lora_rank", "z_width", "key_width", "key_negatives", "encode_share", "recite_inside", "distractor_share",
-    "pseudo_questions", "write_stop", "write_proximal", "id_steps", "dense_steps", "absent_questions", *SHAPE,
+    "lm_lr", "lora_rank", "z_width", "key_width", "key_negatives", "document_window", "encode_share", "encode_weight",
+    "recite_inside", "distractor_share", "pseudo_questions", "write_stop", "write_proximal", "id_steps", "dense_steps",
+    "absent_questions", *SHAPE,
 }  # fmt: skip
 
 
@@ -86,6 +87,7 @@ class Params:
     train_lm: bool  # false: only z learns
     encode_share: float  # of the steps in which z and key come from the encoder instead of the table
     train_steps: int
+    document_window: int  # documents that train at once, a window that slides over all of them; 0: all
     batch_tuples: int
     batch_recite: int
     batch_read: int
@@ -98,6 +100,7 @@ class Params:
     text_weight: float  # -log p(question, evidence | document), no z: the text twin
     key_weight: float  # InfoNCE of the question's vector against the documents' keys
     key_negatives: int  # hard ones per question, beside those of the batch
+    encode_weight: float  # squared distance of the encoder's blocks from those of the table
     distill_weight: float  # KL to what the same model says with the document's text in context
     distractor_share: float  # of the tuples whose z stands among other documents'
     pseudo_questions: int  # per document, asked by the model itself
@@ -133,6 +136,16 @@ class Params:
     bootstrap_samples: int
     absent_questions: int  # that no document of the corpus answers, to see whether the systems know
     answer_normalisation: str  # how answers are compared: squad (words), or korquad (characters)
+
+    @property
+    def learns_whole(self) -> bool:
+        """Whether all weights of the language model learn, and not an adapter."""
+        return self.lm == "scratch" or self.lora_rank == 0
+
+    @property
+    def learns_reading(self) -> bool:
+        """Whether the reader's task is learned here: a model with an adapter reads without it."""
+        return self.learns_whole and self.train_lm and self.read_weight > 0
 
 
 def read_params(path: str | Path, overrides: Iterable[str] = ()) -> Params:
@@ -200,20 +213,7 @@ def check_params(values: Mapping[str, Any], where: str) -> Params:
     if missing:
         raise BadInput(f"{where}: parameter {missing[0]!r} is missing: add a line for it (params/tiny.yaml has one)")
     params = Params(**{name: _checked(name, values[name], types[name], where) for name in types})
-    if params.lm == "scratch" and not all(getattr(params, name) for name in SHAPE):
-        raise BadInput(f"{where}: {', '.join(SHAPE)} must be greater than zero for lm scratch: give the model a shape")
-    if params.lm == "scratch" and params.quantisation != "none":
-        raise BadInput(f"{where}: quantisation {params.quantisation} needs a pretrained lm: set it to none for scratch")
-    if params.heads and params.hidden_size % (2 * params.heads):
-        raise BadInput(f"{where}: hidden_size {params.hidden_size} must be a multiple of twice heads ({params.heads})")
-    longest = max(params.document_tokens, max(params.top_k, 2) * (params.evidence_tokens + 1) + params.answer_tokens)
-    if params.z_tokens + longest + QUESTION_TOKENS > params.window_tokens:
-        raise BadInput(
-            f"{where}: window_tokens {params.window_tokens} is too small: z_tokens, {QUESTION_TOKENS} for a question, "
-            f"and document_tokens or two evidence items need {params.z_tokens + longest + QUESTION_TOKENS}"
-        )
-    if not params.run.replace("-", "").replace("_", "").replace(".", "").isalnum() or params.run.startswith("."):
-        raise BadInput(f"{where}: run {params.run!r} names a folder: use letters, digits, '-', '_' and '.' only")
+    refuse_combinations(params, where)
     return params
 
 

@@ -27,9 +27,10 @@ CHAPTERS = {
     7: "07_report",
 }
 QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the last: a document as a reader sees it
-GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 3, 7, 3, 12
+GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 6, 13, 3, 24
 PADDING = {  # rows of unlike length are filled up to the longest of their batch
     "synthetic": 1.0,
+    "strangers": 1.0,
     "folder": 2.5,
     "squad": 2.5,
     "mirage": 2.0,
@@ -91,7 +92,7 @@ def weights(params: Params) -> float:
 def pass_seconds(params: Params, machine: Machine) -> float:
     """Seconds of one pass of any batch beside its arithmetic: reading the weights and starting the layers."""
     shape = model_shape(params)
-    moved = NF4_BYTES + 4 if params.quantisation == "nf4" else 4 if params.lm == "scratch" else 2  # bytes of a weight
+    moved = NF4_BYTES + 4 if params.quantisation == "nf4" else 4 if params.learns_whole else 2  # bytes of a weight
     return moved * weights(params) / machine.bytes_per_second + shape.layers * machine.layer_seconds
 
 
@@ -101,8 +102,12 @@ def training_tokens(params: Params) -> float:
     per_step = params.batch_tuples * (block + question + EVIDENCE_TOKENS)
     per_step += params.batch_recite * (block + 0.5 * params.document_tokens) * (params.recite_weight > 0)
     reading = (EVIDENCE_TOKENS + 0.5 * params.evidence_tokens) / 2  # half of the reader's lessons have a passage
-    lessons = params.lm == "scratch" and params.read_weight > 0
-    per_step += params.batch_read * (question + reading) * lessons
+    per_step += params.batch_read * (question + reading) * params.learns_reading
+    document = 0.5 * params.document_tokens
+    behind_text = params.batch_text * (document + question + EVIDENCE_TOKENS)
+    per_step += behind_text * ((params.text_weight > 0) + 1.5 * (params.distill_weight > 0))
+    per_step += params.encode_share * params.batch_recite * (document + block)
+    per_step += params.batch_tuples * question * (params.key_weight > 0)
     return per_step * PADDING[params.corpus]
 
 
@@ -120,8 +125,8 @@ def _tables(params: Params, machine: Machine) -> float:
 
 def _descent_seconds(params: Params, machine: Machine, *, tokens: float, batches: float, learning: bool) -> float:
     """Forwards and backwards: of all tokens the arithmetic, of all batches the passes; `learning`: the whole model."""
-    again = params.activation_checkpointing and params.lm != "scratch"
-    per_weight = (6 if learning and params.lm == "scratch" else 4) + 2 * again
+    again = params.activation_checkpointing
+    per_weight = (6 if learning and params.learns_whole else 4) + 2 * again
     arithmetic = per_weight * weights(params) * tokens / (EFFICIENCY * machine.flops_per_second)
     return arithmetic + (2 + again) * batches * pass_seconds(params, machine)
 
@@ -132,7 +137,7 @@ def _train(params: Params, machine: Machine) -> float:
 
 
 def _write(params: Params, machine: Machine) -> float:
-    rows, steps = params.n_new_documents, params.write_steps * 2  # two starts
+    rows, steps = params.n_new_documents, params.write_steps * 4  # starts, at most
     tokens = (params.z_tokens + params.document_tokens) * rows * steps
     batches = math.ceil(rows / params.write_batch) * steps
     return _descent_seconds(params, machine, tokens=tokens, batches=batches, learning=False)

@@ -1,8 +1,10 @@
 """What the language model is given for every task, as token ids and the loss term that each id belongs to.
 
     z, <question> q <evidence> e <end>     q counts in the term `question`, e in the term `evidence`
-    z, <evidence> document <end>           term `recite`: evidence to no question in particular
+    z, <evidence> document <end>           term `recite`: evidence to no question in particular; may begin inside
+    <evidence> document <end> <question> q <evidence> e <end>   term `text`; no z: the text twin
     <read> q <item> e ... <answer> a <end> term `read`; no z: this is the reader, the same for every system
+    <question> q <find>                    no term; the last state is the question's vector, for keys and ids
 
 One pass over the first form gives both -log p(q | z), which the selector scores, and -log p(e | z, q). The markers are
 special tokens where the tokenizer was made here, plain words elsewhere. A model with a chat template reads through it.
@@ -16,13 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-TERMS = ("none", "question", "evidence", "recite", "read")  # a term is stored as its index here
+TERMS = ("none", "question", "evidence", "recite", "read", "text")  # a term is stored as its index here
 MARKERS = {  # name: (special token of a tokenizer made here, plain text for any other)
     "question": ("<question>", "Question: "),
     "evidence": ("<evidence>", "\nEvidence: "),
     "read": ("<read>", "Answer the question from the evidence, in a few words.\nQuestion: "),
     "item": ("<item>", "\nEvidence: "),
     "answer": ("<answer>", "\nAnswer: "),
+    "find": ("<find>", "\nDocument: "),
 }
 CHAT_TASK = "Answer the question from the evidence. Write the answer alone, in a few words."
 CHAT_TASK_ALONE = "Answer the question. Write the answer alone, in a few words."
@@ -52,6 +55,9 @@ class Prompts:
 
     def encode(self, text: str, limit: int | None = None) -> list[int]:
         """Token ids of a text, without special tokens, at most `limit`."""
+        fast = getattr(self.tokenizer, "backend_tokenizer", None)  # several times as fast as the call around it
+        if fast is not None:
+            return fast.encode(self.plain(text), add_special_tokens=False).ids[:limit]
         return self.tokenizer(self.plain(text), add_special_tokens=False)["input_ids"][:limit]
 
     def plain(self, text: str) -> str:
@@ -76,11 +82,25 @@ class Prompts:
         rest = join([(self.marks["evidence"], "none"), ([*self.encode(evidence, limit), self.end], "evidence")])
         return Row(begun.ids + rest.ids, begun.terms + rest.terms)
 
-    def recite(self, text: str, limit: int) -> Row:
-        """A document's own text, at most `limit` tokens of it; only a whole text is followed by the end."""
+    def recite(self, text: str, limit: int, *, given: int = 0) -> Row:
+        """A document's own text, at most `limit` tokens, the first `given` not asked; a whole text has its end."""
         ids = self.encode(text)
         ids = ids[:limit] if len(ids) > limit else [*ids, self.end]
-        return join([(self.marks["evidence"], "none"), (ids, "recite")])
+        given = min(given, len(ids) - 1)
+        return join([(self.marks["evidence"], "none"), (ids[:given], "none"), (ids[given:], "recite")])
+
+    def text(self, text: str, limit: int) -> list[int]:
+        """A document to be read: what the text twin has in the place of z."""
+        return self.begin + self.marks["evidence"] + self.encode(text, limit) + [self.end]
+
+    def twin(self, text: list[int], row: Row) -> Row:
+        """A tuple's row after its document's text: every token that counts in it counts in the term `text`."""
+        counted = TERMS.index("text")
+        return Row(text + row.ids, [0] * len(text) + [counted if term else 0 for term in row.terms])
+
+    def find(self, question: str) -> list[int]:
+        """What a question's vector, and a generated id, is made from; no z."""
+        return self.begin + self.marks["question"] + self.encode(question) + self.marks["find"]
 
     def reading(self, question: str, items: Sequence[str], limit: int) -> list[int]:
         """What the reader answers from: the question, and each evidence item cut to `limit` tokens."""

@@ -1,6 +1,6 @@
 """The reader: question and evidence in, answer out; the same model, prompt and token budget for every system.
 
-A model made from scratch has learned the reader's task beside its memory (train.py); any other model reads with its
+A model all of whose weights learn has learned the reader's task beside its memory (train.py); any other reads with its
 adapter off and through its chat template. The answer is the first line of what it writes.
 """
 
@@ -29,7 +29,7 @@ def read(memory_lm: MemoryLM, questions: Sequence[str], items: Sequence[list[str
     limit = params.evidence_tokens
     readings = [prompts.reading(q, e, limit) for q, e in zip(questions, items, strict=True)]
     cut = [[prompts.encode(item, limit) for item in its] for its in items]
-    adapter_off = memory_lm.lm.disable_adapter() if params.lm != "scratch" else nullcontext()
+    adapter_off = nullcontext() if params.learns_whole else memory_lm.lm.disable_adapter()
     with adapter_off:
         output = generate_all(memory_lm, None, readings, max_tokens=params.answer_tokens, batch=params.batch_answers)
     return Readings(

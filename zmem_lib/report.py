@@ -27,7 +27,7 @@ from zmem_lib.figures import (
 )
 from zmem_lib.metrics import RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
 from zmem_lib.params import Params
-from zmem_lib.schema import PARTS, SYSTEMS, TEST_PARTS
+from zmem_lib.schema import CHANCES, COMPARED, CONTROLS, PARTS, SYSTEMS, TEST_PARTS
 
 __all__ = [
     "answers_overview", "bullets", "cost_table", "examples_or_counts", "failure_bars", "failure_examples",
@@ -35,10 +35,11 @@ __all__ = [
     "summary_tables", "summary_text", "write_loss", "write_quality",
 ]  # fmt: skip
 
-COMPARED = ("zmem", "bm25", "dense")  # systems that must find the document themselves
 MAIN_METRICS = ("em", "f1", "answer_in_evidence", "evidence_tokens", "recall@1", "mrr@10", "ndcg@10")
 RAGAS_METRICS = (*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS)
+CONTROLLED = ("zmem", *CONTROLS, *CHANCES)  # z-memory beside its controls
 TEXT_METRICS = ("em", "f1", "answer_in_evidence", "recall@1")
+ALL = (*SYSTEMS, *CHANCES)
 TABLE_CSS = [
     {"selector": "caption", "props": "caption-side: top; text-align: left; padding-bottom: .4em"},
     {"selector": "th, td", "props": "padding: .25em .35em; text-align: right; vertical-align: top"},
@@ -74,28 +75,32 @@ def answers_overview(answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFr
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
 
-def summary_table(summary: pd.DataFrame, part: str, metrics: Sequence[str] = MAIN_METRICS) -> Styler:
+def summary_table(
+    summary: pd.DataFrame, part: str, *, metrics: Sequence[str] = MAIN_METRICS, systems: Sequence[str] = ALL
+) -> Styler:
     """Systems by metrics for one part: the mean, below it the interval; the best of those compared is bold."""
-    rows = summary[(summary["part"] == part) & summary["metric"].isin(metrics)]
-    systems, shown = in_order(rows["system"], SYSTEMS), in_order(rows["metric"], tuple(metrics))
+    rows = summary[(summary["part"] == part) & summary["metric"].isin(metrics) & summary["system"].isin(systems)]
+    names, shown = in_order(rows["system"], tuple(systems)), in_order(rows["metric"], tuple(metrics))
     cells = rows.assign(cell=[_cell(row) for row in rows.itertuples()])
-    table = cells.pivot(index="system", columns="metric", values="cell").reindex(index=systems, columns=shown)
+    table = cells.pivot(index="system", columns="metric", values="cell").reindex(index=names, columns=shown)
     table = table.rename(columns=LABELS).rename_axis(index=None, columns=None)
     size = rows["n"].max() if len(rows) else 0
     caption = f"Part {part}: n = {size} questions per system; mean and 95 % interval."
-    best = {(system, LABELS.get(metric, metric)) for system, metric in _best(rows)}
-    marks = [["font-weight: bold" if (system, name) in best else "" for name in table] for system in systems]
+    rivals = [name for name in names if name in COMPARED]
+    best = {(system, LABELS.get(metric, metric)) for system, metric in _best(rows)} if len(rivals) > 1 else set()
+    marks = [["font-weight: bold" if (system, name) in best else "" for name in table] for system in names]
     styles = pd.DataFrame(marks, index=table.index, columns=table.columns)
-    styled = _styled(
-        table.fillna("–"), f"{caption} Bold: best of {', '.join(COMPARED)}.", f"summary-{part}-{metrics[0]}"
-    )
+    caption += f" Bold: best of {', '.join(rivals)}." if best else ""
+    styled = _styled(table.fillna("–"), caption, f"summary-{part}-{metrics[0]}-{len(systems)}")
     return styled.apply(lambda _: styles, axis=None)
 
 
-def summary_tables(summary: pd.DataFrame, metrics: Sequence[str] = MAIN_METRICS) -> HTML:
+def summary_tables(
+    summary: pd.DataFrame, metrics: Sequence[str] = MAIN_METRICS, *, systems: Sequence[str] = ALL
+) -> HTML:
     """The summary table of every part of test questions that there are, one below the other."""
     parts = [part for part in TEST_PARTS if (summary["part"] == part).any()]
-    return HTML("\n".join(summary_table(summary, part, metrics).to_html() for part in parts))
+    return HTML("\n".join(summary_table(summary, part, metrics=metrics, systems=systems).to_html() for part in parts))
 
 
 def cost_table(costs: pd.DataFrame, summary: pd.DataFrame) -> Styler:

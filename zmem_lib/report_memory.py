@@ -13,9 +13,10 @@ MIB = 2**20
 
 
 def lm_sizes(memory_lm: MemoryLM, params: Params, *, n_documents: int) -> pd.DataFrame:
-    """Sizes of the language model and of the table of z."""
+    """Sizes of the language model and of the memory: blocks and keys."""
     learning = [weight.numel() for weight in memory_lm.lm.parameters() if weight.requires_grad]
-    d = memory_lm.embeddings.shape[1]
+    d, width = memory_lm.embeddings.shape[1], memory_lm.heads.width
+    row = params.z_tokens * width + params.key_width  # numbers per document
     facts = {
         "language model": f"{params.lm} {params.lm_revision}".strip(),
         "weights (millions)": f"{memory_lm.causal.num_parameters() / 1e6:.2f}",
@@ -23,8 +24,9 @@ def lm_sizes(memory_lm: MemoryLM, params: Params, *, n_documents: int) -> pd.Dat
         "quantisation of the frozen weights": params.quantisation,
         "vocabulary V (tokens)": f"{memory_lm.embeddings.shape[0]:,}",
         "hidden size D": f"{d}",
-        "table of z, N × K × D": f"{n_documents:,} × {params.z_tokens} × {d}",
-        "table of z (MiB, float32)": f"{n_documents * params.z_tokens * d * 4 / MIB:.2f}",
+        "blocks z, N × K × W": f"{n_documents:,} × {params.z_tokens} × {width}",
+        "keys, N × E": f"{n_documents:,} × {params.key_width}",
+        "blocks and keys (MiB, float32)": f"{n_documents * row * 4 / MIB:.2f}",
         "arithmetic": str(memory_lm.dtype).removeprefix("torch."),
         "device": str(memory_lm.device),
     }
@@ -73,14 +75,16 @@ def training_finding(train_log: pd.DataFrame, seconds: float) -> Markdown:
 
 
 def writing_finding(write_log: pd.DataFrame) -> Markdown:
-    """For each start: the recite loss before and after writing, and the seconds that a document took."""
+    """For each start: recite loss and share recited before and after writing, and milliseconds per document."""
     lines = []
     for start, log in write_log.groupby("start", sort=False):
         log = log.sort_values("step")
         first, last = log.iloc[0], log.iloc[-1]
         lines.append(
             f"- start `{start}`: {first.nll:.2f} → **{last.nll:.2f}** nats per token in {int(last.step)} steps, "
-            f"{last.seconds_per_document:.3f} seconds per document ({int(last.n)} documents in batches)"
+            f"recited greedily {first.recited:.0%} → **{last.recited:.0%}** of a text, "
+            f"{1000 * last.seconds_per_document:.0f} ms per document ({int(last.n)} documents in batches, "
+            f"{last.writing:.0%} of them still being written)"
         )
     return Markdown("\n".join(lines))
 

@@ -10,7 +10,13 @@ from zmem_lib.errors import BadInput
 SPLITS = ("train", "dev", "test", "new-dev", "new-test")
 PARTS = ("trained", "seen", "rephrased", "unasked", "unasked-document", "new")
 TEST_PARTS = ("seen", "unasked-document", "new")  # of test questions, each in one; the others show the fit, or a kind
-SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "dense", "gold-passage", "closed-book")  # order of tables
+SYSTEMS = (  # order of tables
+    "zmem", "zmem-oracle", "zmem-shuffled", "zmem-similar", "zmem-random", "zmem-text",
+    "bm25", "bm25-asked", "dense", "dense-tuned", "text-twin", "gold-passage", "closed-book",
+)  # fmt: skip
+COMPARED = ("zmem", "bm25", "bm25-asked", "dense", "dense-tuned", "text-twin")  # must find the document themselves
+CONTROLS = tuple(name for name in SYSTEMS if name not in COMPARED)
+CHANCES = ("chance", "chance-alike")  # no systems: what gold evidence of other questions says, in the tables of scores
 
 TABLES: dict[str, dict[str, str]] = {
     "docs": {"doc_id": "str", "title": "str", "text": "str", "part": "str"},
@@ -25,10 +31,29 @@ TABLES: dict[str, dict[str, str]] = {
         "evidence_start": "int", "answers": "strs", "split": "str",
     },
     "train_log": {"step": "int", "term": "str", "split": "str", "nll": "float", "seconds": "float"},
-    "write_log": {"start": "str", "step": "int", "nll": "float", "seconds_per_document": "float", "n": "int"},
+    "write_log": {
+        "start": "str", "step": "int", "nll": "float",
+        "recited": "float",  # share of a text that greedy decoding writes
+        "writing": "float",  # share of the documents that have not stopped
+        "seconds_per_document": "float", "n": "int",
+    },
     "answers": {
         "question_id": "str", "part": "str", "ranked_doc_ids": "strs", "ranked_scores": "floats", "evidence": "str",
         "evidence_tokens": "int", "answer": "str", "seconds": "float", "input_tokens": "int", "output_tokens": "int",
+    },
+    "rankings": {
+        "question_id": "str", "part": "str", "selector": "str", "ranked_doc_ids": "strs", "ranked_scores": "floats",
+        "seconds": "float",
+    },
+    "absent": {"question_id": "str", "question": "str", "kind": "str", "split": "str"},
+    "doubt": {"question_id": "str", "entropy": "float", "likelihood": "float"},  # nats; nats per token
+    "confidence": {
+        "question_id": "str", "system": "str", "part": "str", "kind": "str", "score": "str", "value": "float",
+        "wrong": "int",
+    },
+    "abstention": {
+        "system": "str", "part": "str", "score": "str", "metric": "str", "value": "float", "ci_low": "float",
+        "ci_high": "float", "n": "int",
     },
     "costs": {
         "system": "str", "build_seconds": "float", "seconds_per_question": "float", "bytes_stored": "int",
@@ -43,6 +68,14 @@ TABLES: dict[str, dict[str, str]] = {
     "summary": {
         "system": "str", "part": "str", "metric": "str", "value": "float", "ci_low": "float", "ci_high": "float",
         "n": "int",
+    },
+    "selectors": {
+        "selector": "str", "part": "str", "metric": "str", "value": "float", "ci_low": "float", "ci_high": "float",
+        "n": "int",
+    },
+    "retention": {
+        "part": "str", "value": "float", "ci_low": "float", "ci_high": "float", "n": "int",
+        "text_gain": "float",  # F1 with the gold passage minus closed book
     },
 }  # fmt: skip
 

@@ -1,9 +1,12 @@
-"""Method 1: choose z by query likelihood, log p(question | z), as an exact full scan over all documents.
+"""Method 1: choose z by query likelihood, log p(question | z), by key, or by key and then likelihood.
 
 Query likelihood follows Ponte and Croft (1998); here the language model of a document is the shared model behind the
-document's z. The scan runs z once per document, keeps its keys and values, and continues them with each question.
+document's z. Its full scan runs z once per document, keeps its keys and values, and continues them with each question.
+The key of a document is matched with the question's vector; a shortlist by key is then put in order by likelihood.
+Dividing a question's scores by its length would change no order: all documents are scored on the same question.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -11,10 +14,15 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from zmem_lib.artifacts import progress
+from zmem_lib.encode import question_vectors
+from zmem_lib.index import build_flat, search_flat
 from zmem_lib.keep import Keep, kept
 from zmem_lib.memory_lm import MemoryLM, prefix, token_nll
 from zmem_lib.meter import memory_explained
+from zmem_lib.prompts import Row
+from zmem_lib.ztable import unit
 
+INDEX_FROM = 10_000  # documents from which the keys are searched by an index
 Ranking = tuple[list[list[str]], list[list[float]]]  # per question: document ids and their scores, best first
 
 
@@ -22,7 +30,7 @@ Ranking = tuple[list[list[str]], list[list[float]]]  # per question: document id
 def score_questions(
     memory_lm: MemoryLM, z: Tensor, questions: list[str], *, batch: int, keep: Keep | None = None
 ) -> Tensor:
-    """log p(question | z) of every question and every document: (Q,N) for z (N,K,D), `batch` documents at a time."""
+    """log p(question | z) of every question and every document: (Q,N) for z (N,K,W), `batch` documents at a time."""
     rows = [memory_lm.prompts.question(question).ids for question in questions]
     chunks = []
     for begin in progress(range(0, len(z), batch), "scanning"):
@@ -33,7 +41,7 @@ def score_questions(
 
 
 def score_chunk(memory_lm: MemoryLM, z: Tensor, rows: list[list[int]]) -> dict[str, Tensor]:
-    """`scores` (Q,B): log p of the questions in rows, after their marker, given each z (B,K,D)."""
+    """`scores` (Q,B): log p of the questions in rows, after their marker, given each z (B,K,W)."""
     with memory_explained("batch_scan"):
         before = z_cache(memory_lm, z)
         return {"scores": torch.stack([continue_cache(memory_lm, before, ids).float().cpu() for ids in rows])}
@@ -51,7 +59,7 @@ def score_one_by_one(memory_lm: MemoryLM, z: Tensor, questions: list[str]) -> Te
 
 
 def z_cache(memory_lm: MemoryLM, z: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Keys and values of every layer for the prefix with z (B,K,D)."""
+    """Keys and values of every layer for the prefix with z (B,K,W)."""
     with memory_lm.arithmetic():
         output = memory_lm.lm(inputs_embeds=prefix(memory_lm, z), use_cache=True, logits_to_keep=1)
     return [(layer.keys, layer.values) for layer in output.past_key_values.layers]
@@ -73,6 +81,42 @@ def continue_cache(memory_lm: MemoryLM, prefix: list[tuple[Tensor, Tensor]], ids
         logits[:, first - 1 : -1].float().flatten(0, 1), tokens[:, first:].flatten(), reduction="none"
     )
     return -nll.view(b, -1).sum(1).cpu()  # (B,)
+
+
+def rank_by_key(memory_lm: MemoryLM, keys: Tensor, questions: list[str], doc_ids: list[str], *, depth: int) -> Ranking:
+    """The `depth` documents whose keys (N,E) lie nearest to each question's vector, and their cosines."""
+    vectors = question_vectors(memory_lm, questions)  # (Q,E)
+    if len(keys) < INDEX_FROM:
+        return rank(vectors @ unit(keys).T, doc_ids, depth)
+    rows, scores = search_flat(build_flat(unit(keys).numpy()), vectors.numpy(), depth)  # (Q,depth) each
+    return [[doc_ids[row] for row in best] for best in rows], scores.tolist()
+
+
+def rerank(score: Callable[[list[tuple[int, str]]], list[float]], shortlists: Sequence[Sequence[str]]) -> Ranking:
+    """Each question's shortlist in the order of `score` of (question number, document id) pairs, best first."""
+    pairs = [(q, doc_id) for q, ids in enumerate(shortlists) for doc_id in ids]
+    scored: list[list[tuple[float, str]]] = [[] for _ in shortlists]
+    for (q, doc_id), value in zip(pairs, score(pairs), strict=True):
+        scored[q].append((value, doc_id))
+    ordered = [
+        sorted(mine, key=lambda one: -one[0]) for mine in scored
+    ]  # stable: equal ones stay in the shortlist's order
+    return [[doc_id for _, doc_id in mine] for mine in ordered], [[value for value, _ in mine] for mine in ordered]
+
+
+@torch.no_grad()
+def question_log_p(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row], *, batch: int) -> list[float]:
+    """log p of the question in each row, after what stands before it: z (B,K,W), or, without z, a text in the row.
+
+    The soft tokens are so few that running them again for every pair costs less than keeping their cache.
+    """
+    found = []
+    for begin in progress(range(0, len(rows), batch), "scoring"):
+        block = None if z is None else z[begin : begin + batch]
+        with memory_explained("batch_scan"):
+            nll, _ = token_nll(memory_lm, block, rows[begin : begin + batch])  # (B,T)
+        found += (-nll.sum(1)).tolist()
+    return found
 
 
 def rank(scores: Tensor, doc_ids: list[str], depth: int) -> Ranking:

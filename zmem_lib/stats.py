@@ -1,10 +1,10 @@
-"""Bootstrap intervals of a mean and of the difference of two systems over the same questions.
+"""Bootstrap intervals of a mean, of the difference of two systems over the same questions, and of any statistic.
 
 Percentile bootstrap (Efron and Tibshirani, 1993, chapter 13); the paired test of two systems resamples questions,
 not answers (Koehn, 2004), so what makes a question hard for both does not widen the interval.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,25 @@ def paired_difference(first: Sequence[float], second: Sequence[float], samples: 
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     assert first.shape == second.shape, f"paired values must have one length, not {first.shape} and {second.shape}"
     return bootstrap_mean(first - second, samples, seed)
+
+
+def bootstrap(
+    statistic: Callable[..., float], columns: Sequence[Sequence[float]], *, samples: int, seed: int
+) -> Estimate:
+    """Any statistic of columns whose rows belong together, and the interval from resampling whole rows.
+
+    Samples for which it is NaN (not defined: a class is missing) are left out; all NaN where there is no row.
+    """
+    arrays = [np.asarray(column) for column in columns]
+    n = len(arrays[0])
+    value = statistic(*arrays) if n else np.nan
+    if np.isnan(value):
+        return Estimate(np.nan, np.nan, np.nan, n)
+    generator = np.random.default_rng(seed)
+    rows = (generator.integers(0, n, n) for _ in range(samples))
+    found = [statistic(*(array[row] for array in arrays)) for row in rows]
+    low, high = np.nanquantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(float(value), float(low), float(high), n)
 
 
 def _resampled_means(array: np.ndarray, samples: int, seed: int) -> np.ndarray:

@@ -1,108 +1,73 @@
 """The systems that are compared: each a function from questions to answers, with the same reader and token budget.
 
-`zmem` chooses z by query likelihood and generates evidence from it; `zmem_oracle` is given the gold document's z, and
-`zmem_shuffled` another document's; `bm25` and `dense` retrieve passages; `gold_passage` is given the right one,
-`closed_book` none. Every system chooses among all documents, seen and new, and hands the reader at most `top_k`
-evidence items.
+`zmem` chooses z (method 1 or 2) and generates evidence from it; `bm25` and `dense` retrieve passages, and so do
+`bm25_asked` and `dense_tuned`, which have learned from the training questions as z-memory has; `text_twin` is
+z-memory's own language model with the passages' text in the place of z; `gold_passage` is given the right passage,
+`closed_book` none. The controls of z are in controls.py. Every system chooses among all documents, seen and new, and
+hands the reader at most `top_k` evidence items.
 """
 
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from zmem_lib import retrieve
-from zmem_lib.keep import Keep
-from zmem_lib.memory_lm import MemoryLM, generate_all, load_memory_lm
+from zmem_lib.bench import DEPTH, SELECTORS, Bench, by_key_then_likelihood, by_text, load_bench, rows_of, texts_of
+from zmem_lib.memory_lm import MemoryLM, generate_all
 from zmem_lib.params import Params
 from zmem_lib.reader import read
 from zmem_lib.schema import check
-from zmem_lib.select import Ranking, rank, score_questions
-from zmem_lib.text import passages
+from zmem_lib.select import Ranking
 from zmem_lib.tuples import parts_of
-from zmem_lib.ztable import load_z, shuffle_index
 
-DEPTH = 20  # documents in a ranking
+__all__ = ["SELECTORS", "Bench", "by_key_then_likelihood", "by_text", "load_bench"]
 NO_RANKING: Ranking = ([], [])
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What systems work with; row i of z (N,K,D) belongs to the i-th of docs."""
-
-    params: Params
-    memory_lm: MemoryLM
-    docs: pd.DataFrame
-    z: Tensor
-    bm25: Any
-    dense: Any
-    encoder: Any
-    keep: Keep | None = None  # where finished pieces of the chapter lie
-
-
-def load_bench(folder: Path, params: Params, docs: pd.DataFrame, keep: Keep | None = None) -> Bench:
-    """Everything that chapters 03 to 05 left in a run's folder."""
-    seen_ids, z_seen = load_z(folder / "z_seen.safetensors")
-    new_ids, z_new = load_z(folder / "z_new.safetensors")
-    memory_lm = load_memory_lm(folder / "lm", params)
-    return Bench(
-        params=params,
-        memory_lm=memory_lm,
-        docs=docs.set_index("doc_id").loc[seen_ids + new_ids].reset_index(),
-        z=torch.cat([z_seen, z_new]),  # (N,K,D)
-        bm25=retrieve.load_bm25(folder / "bm25"),
-        dense=retrieve.load_dense(folder / "dense.faiss"),
-        encoder=retrieve.load_encoder(params.dense_model, str(memory_lm.device)),
-        keep=keep,
-    )
-
-
 def zmem(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """z chosen by log p(question | z), evidence generated from it."""
+    """z chosen as `select` says, evidence generated from it."""
     began = time.perf_counter()
-    asked = list(questions.question)
-    scores = score_questions(bench.memory_lm, bench.z, asked, batch=bench.params.batch_scan, keep=bench.keep)  # (Q,N)
-    ranking = rank(scores, list(bench.docs.doc_id), DEPTH)
-    scanned = [len(bench.docs) * len(bench.memory_lm.prompts.question(question).ids) for question in asked]
-    items, tokens = recall(questions, bench, [ids[: bench.params.top_k] for ids in ranking[0]])
-    spent = [(tokens[i][0] + scanned[i], tokens[i][1]) for i in range(len(asked))]
+    ranking = SELECTORS[bench.params.select](list(questions.question), bench)
+    items, spent = recall(questions, bench, [ids[: bench.params.top_k] for ids in ranking[0]])
     return answer(questions, bench, items, ranking=ranking, spent=spent, began=began)
 
 
-def zmem_oracle(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """Evidence generated from the gold document's z: what the memory holds, were z always chosen right."""
+def retrieved(questions: pd.DataFrame, bench: Bench, choose: Callable[[list[str]], Ranking]) -> pd.DataFrame:
+    """The passages of the documents that `choose` ranks first, read."""
     began = time.perf_counter()
-    items, spent = recall(questions, bench, [ids[:1] for ids in questions.gold_doc_ids])
-    return answer(questions, bench, items, spent=spent, began=began)
-
-
-def zmem_shuffled(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """Evidence generated from another document's z: what the model writes without the memory."""
-    began = time.perf_counter()
-    doc_ids = list(bench.docs.doc_id)
-    other = dict(zip(doc_ids, shuffle_index(len(doc_ids), bench.params.seed).tolist(), strict=True))
-    items, spent = recall(questions, bench, [[doc_ids[other[ids[0]]]] for ids in questions.gold_doc_ids])
-    return answer(questions, bench, items, spent=spent, began=began)
+    ranking = choose(list(questions.question))
+    items = chosen_passages(bench, [ids[: bench.params.top_k] for ids in ranking[0]])
+    return answer(questions, bench, items, ranking=ranking, began=began)
 
 
 def bm25(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """Passages ranked by BM25."""
-    began = time.perf_counter()
-    ranking = retrieve.rank_bm25(bench.bm25, list(questions.question), DEPTH)
-    items = chosen_passages(bench, [ids[: bench.params.top_k] for ids in ranking[0]])
-    return answer(questions, bench, items, ranking=ranking, began=began)
+    return retrieved(questions, bench, lambda asked: retrieve.rank_bm25(bench.bm25, asked, DEPTH))
 
 
 def dense(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """Passages ranked by the inner product of sentence embeddings."""
-    began = time.perf_counter()
-    ranking = retrieve.rank_dense(bench.dense, bench.encoder, list(questions.question), DEPTH)
-    items = chosen_passages(bench, [ids[: bench.params.top_k] for ids in ranking[0]])
-    return answer(questions, bench, items, ranking=ranking, began=began)
+    return retrieved(questions, bench, lambda asked: retrieve.rank_dense(bench.dense, bench.encoder, asked, DEPTH))
+
+
+def bm25_asked(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
+    """Passages ranked by BM25 over passage and training questions; the reader gets the passage alone."""
+    index = retrieve.load_bm25(bench.folder / "bm25_asked")
+    return retrieved(questions, bench, lambda asked: retrieve.rank_bm25(index, asked, DEPTH))
+
+
+def dense_tuned(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
+    """Passages ranked by the same encoder as `dense`, trained on the training questions."""
+    index = retrieve.load_dense(bench.folder / "dense_tuned.faiss")
+    encoder = retrieve.load_encoder(str(bench.folder / "dense_tuned"), str(bench.memory_lm.device))
+    return retrieved(questions, bench, lambda asked: retrieve.rank_dense(index, encoder, asked, DEPTH))
+
+
+def text_twin(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
+    """Passages of z-memory's shortlist, ranked by the same language model on their text."""
+    return retrieved(questions, bench, lambda asked: by_text(asked, bench))
 
 
 def gold_passage(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
@@ -120,16 +85,22 @@ def recall(
     questions: pd.DataFrame, bench: Bench, chosen: list[list[str]]
 ) -> tuple[list[list[str]], list[tuple[int, int]]]:
     """Evidence items generated from the z of each chosen document, and (input, output) tokens, by question."""
-    row_of = {doc_id: i for i, doc_id in enumerate(bench.docs.doc_id)}
+    row_of = rows_of(bench)
     pairs = [(q, row_of[doc_id]) for q, ids in enumerate(chosen) for doc_id in ids]
-    asked = list(questions.question)
-    z = bench.z[[row for _, row in pairs]]  # (B,K,D)
+    return from_blocks(questions, bench, pairs, bench.z[[row for _, row in pairs]])
+
+
+def from_blocks(
+    questions: pd.DataFrame, bench: Bench, pairs: list[tuple[int, int]], z: Tensor
+) -> tuple[list[list[str]], list[tuple[int, int]]]:
+    """Evidence items generated from z (B,K,W), one for each pair (number of the question, any), and tokens spent."""
+    asked, params = list(questions.question), bench.params
     written = generate_evidence(
         bench.memory_lm,
         z,
         [asked[q] for q, _ in pairs],
-        evidence_tokens=bench.params.evidence_tokens,
-        batch=bench.params.batch_answers,
+        evidence_tokens=params.evidence_tokens,
+        batch=params.batch_answers,
     )
     items: list[list[str]] = [[] for _ in asked]
     spent = [(0, 0) for _ in asked]
@@ -145,7 +116,7 @@ def recall(
 def generate_evidence(
     memory_lm: MemoryLM, z: Tensor, questions: list[str], *, evidence_tokens: int, batch: int
 ) -> list[str]:
-    """The evidence that the model writes from z (B,K,D) for each question."""
+    """The evidence that the model writes from z (B,K,W) for each question."""
     prompts = [memory_lm.prompts.asked(question) for question in questions]
     output = generate_all(memory_lm, z, prompts, max_tokens=evidence_tokens, batch=batch)
     return [memory_lm.prompts.decode(ids) for ids in output]
@@ -153,7 +124,7 @@ def generate_evidence(
 
 def chosen_passages(bench: Bench, chosen: list[list[str]]) -> list[list[str]]:
     """The texts of the chosen documents, by question."""
-    text_of = dict(zip(bench.docs.doc_id, passages(bench.docs), strict=True))
+    text_of = texts_of(bench)
     return [[text_of[doc_id] for doc_id in ids] for ids in chosen]
 
 

@@ -1,14 +1,16 @@
 """Joint training of the language model and all z on L = -log p(evidence | z_i, q; theta).
 
-Takes the lessons (lessons.py), returns a log table of every loss term. Optional terms, each with a weight: `question`
--log p(q | z), `recite` -log p(document | z), and `read` -log p(answer | evidence, q) for a model made from scratch,
-which has to learn the reader's task too. A run that was killed goes on from its checkpoint as if it had not been.
+Takes the lessons (lessons.py), returns a log table of every loss term. Optional terms, each with a weight:
+`question` -log p(q | z); `recite` -log p(document | z); `read` -log p(answer | evidence, q), where all weights learn;
+`text` -log p(q, evidence | document's text), which teaches the text twin; `key` InfoNCE (1807.03748) of question and
+key; `distill` KL to what the model says with the text in context (2506.06266). In a share of the steps the encoder
+makes the blocks. A run that was killed goes on from its checkpoint as if it had not been.
 """
 
 import math
 import shutil
 import time
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +20,12 @@ from torch import Tensor
 
 from zmem_lib.artifacts import progress
 from zmem_lib.checkpoint import load_checkpoint, save_checkpoint
-from zmem_lib.lessons import Lessons, batches
-from zmem_lib.memory_lm import MemoryLM, make_scaler, token_nll
+from zmem_lib.lessons import Lessons, batch_at
+from zmem_lib.losses import Work, all_losses, encoded_rows, mean_by_term
+from zmem_lib.memory_lm import MemoryLM, learning_weights, make_scaler, token_nll
 from zmem_lib.meter import memory_explained
 from zmem_lib.params import Params, params_hash
-from zmem_lib.prompts import TERMS, Row
-from zmem_lib.ztable import ZTable
+from zmem_lib.ztable import ZTable, move_rows, table_tensors, take_rows
 
 WARM_UP = 0.05  # of the steps
 LAST_LR = 0.05  # of the learning rate, where the cosine ends
@@ -34,11 +36,11 @@ LOG_EVERY = 0.02  # of the steps
 def train(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, *, checkpoint: Path) -> pd.DataFrame:
     """Train in place for `train_steps` steps, from the checkpoint if there is one; returns the train_log table."""
     params = lessons.params
-    optimisers, scaler = make_optimisers(memory_lm, z_table, params), make_scaler(memory_lm)
-    modules = [memory_lm.lm, z_table]
+    optimisers, scaler = make_optimisers(memory_lm, params), make_scaler(memory_lm)
+    parts = ([memory_lm.lm, memory_lm.heads], optimisers, table_tensors(z_table))
     made_with = params_hash(params)
     start = {"step": 0, "seconds": 0.0, "log": [], "scaler": scaler.state_dict()}
-    state = load_checkpoint(checkpoint, modules, optimisers, made_with) or start
+    state = load_checkpoint(checkpoint, *parts, made_with=made_with) or start
     scaler.load_state_dict(state["scaler"])
     log = [tuple(line) for line in state["log"]]
     before, began, saved = state["seconds"], time.monotonic(), time.monotonic()
@@ -52,8 +54,7 @@ def train(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, *, checkpoint:
             log += [(step + 1, term, "dev", nll, elapsed) for term, nll in dev_nll(memory_lm, z_table, lessons).items()]
         if time.monotonic() - saved > 60 * params.checkpoint_minutes and step + 1 < params.train_steps:
             state = {"step": step + 1, "seconds": elapsed, "log": log, "made_with": made_with}
-            state["scaler"] = scaler.state_dict()
-            save_checkpoint(checkpoint, modules, optimisers, state)
+            save_checkpoint(checkpoint, *parts, state=state | {"scaler": scaler.state_dict()})
             saved = time.monotonic()
     memory_lm.lm.eval()
     return pd.DataFrame(log, columns=["step", "term", "split", "nll", "seconds"])
@@ -69,56 +70,39 @@ def train_step(
     step: int,
 ) -> dict[str, float]:
     """One update of the model and of the rows of z in the batch; returns the mean nll per token of each term."""
-    params, losses = lessons.params, {}
+    params, batch = lessons.params, batch_at(memory_lm, lessons, step)
     memory_lm.lm.train()
+    share = schedule(step, params.train_steps)
     for optimiser in optimisers:
         optimiser.zero_grad(set_to_none=True)
         for group in optimiser.param_groups:
-            group["lr"] = group["initial_lr"] * schedule(step, params.train_steps)
-    for rows, index in batches(memory_lm, lessons, step):
-        losses |= descend(memory_lm, z_table, rows, index, params=params, scaler=scaler)
-    for optimiser in optimisers:
+            group["lr"] = group["initial_lr"] * share
+    documents = np.unique(np.concatenate([lessons.tuple_index[batch.tuples], batch.beside.ravel(), batch.recited]))
+    rows, backward = step_rows(memory_lm, z_table, lessons, documents, batch.encoded)
+    there, pool = z_table.z[documents].to(memory_lm.device), z_table.keys[batch.pool].to(memory_lm.device)
+    work = Work(memory_lm, lessons, batch, documents, rows, there, pool, scaler)
+    losses = all_losses(work)
+    backward(rows.grad)
+    row_holder = torch.optim.SGD([rows], lr=0.0)  # to undo the loss scaling of z as of everything else
+    for optimiser in (*optimisers, row_holder):
         scaler.unscale_(optimiser)
-    torch.nn.utils.clip_grad_norm_([weight for weight in memory_lm.lm.parameters() if weight.grad is not None], CLIP)
+    torch.nn.utils.clip_grad_norm_([one for one in learning_weights(memory_lm) if one.grad is not None], CLIP)
+    if not batch.encoded and rows.grad.isfinite().all():
+        move_rows(z_table, torch.tensor(documents), rows.grad, params.z_lr * share)
     for optimiser in optimisers:
         scaler.step(optimiser)
     scaler.update()
     return losses
 
 
-def descend(
-    memory_lm: MemoryLM,
-    z_table: ZTable,
-    rows: list[Row],
-    index: np.ndarray | None,
-    *,
-    params: Params,
-    scaler: torch.amp.GradScaler,
-) -> dict[str, float]:
-    """Add the gradients of one batch, `micro_batch` rows at a time; returns the mean nll per token of each term."""
-    count = Counter(TERMS[term] for row in rows for term in row.terms)
-    losses: dict[str, float] = {}
-    size = params.micro_batch or len(rows)
-    for begin in range(0, len(rows), size):
-        chunk, z = rows[begin : begin + size], None
-        if index is not None:
-            z = z_table(torch.tensor(index[begin : begin + size], device=memory_lm.device))  # (B,K,D)
-        here = Counter(TERMS[term] for row in chunk for term in row.terms)
-        by_term = mean_by_term(*token_nll(memory_lm, z, chunk))
-        parts = {term: nll * (here[term] / count[term]) for term, nll in by_term.items()}
-        scaler.scale(sum(weight(params, term) * nll for term, nll in parts.items())).backward()
-        losses |= {term: losses.get(term, 0.0) + nll.item() for term, nll in parts.items()}
-    return losses
-
-
-def mean_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
-    """Mean nll per token of each term that occurs, from nll and terms of one shape."""
-    return {TERMS[t]: nll[terms == t].mean() for t in terms.unique().tolist() if t}
-
-
-def weight(params: Params, term: str) -> float:
-    """The weight of a loss term; that of the evidence is one."""
-    return 1.0 if term == "evidence" else getattr(params, f"{term}_weight")
+def step_rows(
+    memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, documents: np.ndarray, encoded: bool
+) -> tuple[Tensor, Callable[[Tensor], None]]:
+    """The rows (U,K*W+E) of documents, of the table or from the encoder, and what leads their gradient further back."""
+    if encoded:
+        size = lessons.params.micro_batch or len(documents)
+        return encoded_rows(memory_lm, [lessons.texts[i] for i in documents], size)
+    return take_rows(z_table, torch.as_tensor(documents), memory_lm.device), lambda gradient: None
 
 
 @torch.no_grad()
@@ -127,8 +111,9 @@ def dev_nll(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons) -> dict[str,
     memory_lm.lm.eval()
     found, batch = [], lessons.params.batch_tuples
     for begin in range(0, len(lessons.dev_rows), batch):
-        z = z_table(torch.tensor(lessons.dev_index[begin : begin + batch], device=memory_lm.device))  # (B,K,D)
-        found.append(token_nll(memory_lm, z, lessons.dev_rows[begin : begin + batch]))  # (B,T) each
+        z = z_table.z[lessons.dev_index[begin : begin + batch]]  # (B,K,W)
+        rows = [lessons.dev_rows[begin + i] for i in range(len(z))]
+        found.append(token_nll(memory_lm, z, rows))  # (B,T) each
     if not found:
         return {}
     nll, terms = (torch.cat([tensor.flatten() for tensor in kind]) for kind in zip(*found, strict=True))
@@ -144,20 +129,20 @@ def schedule(step: int, steps: int) -> float:
     return LAST_LR + (1 - LAST_LR) * (1 + math.cos(math.pi * done)) / 2
 
 
-def make_optimisers(memory_lm: MemoryLM, z_table: ZTable, params: Params) -> list[torch.optim.Optimizer]:
-    """Adam for the rows of z in a batch, and AdamW for the model if it learns."""
-    optimisers: list[torch.optim.Optimizer] = [torch.optim.SparseAdam(z_table.parameters(), lr=params.z_lr)]
-    if params.train_lm:
-        learning = [weight for weight in memory_lm.lm.parameters() if weight.requires_grad]
-        optimisers.append(torch.optim.AdamW(learning, lr=params.lm_lr, betas=(0.9, 0.98), weight_decay=0.01))
-    else:
+def make_optimisers(memory_lm: MemoryLM, params: Params) -> list[torch.optim.Optimizer]:
+    """AdamW for the heads, and for the model if it learns; z has its own (ztable.py)."""
+    if not params.train_lm:
         memory_lm.lm.requires_grad_(False)
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["initial_lr"] = group["lr"]
-    return optimisers
+    learning = learning_weights(memory_lm)
+    if not learning:
+        return []
+    optimiser = torch.optim.AdamW(learning, lr=params.lm_lr, betas=(0.9, 0.98), weight_decay=0.01)
+    for group in optimiser.param_groups:
+        group["initial_lr"] = group["lr"]
+    return [optimiser]
 
 
 def drop_checkpoint(folder: Path) -> None:
-    """Remove the checkpoint of a training run whose results are saved."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove from a run's folder the checkpoint, and the table on disk, of a training whose results are saved."""
+    for name in ("checkpoint", "rows"):
+        shutil.rmtree(folder / name, ignore_errors=True)

@@ -1,38 +1,43 @@
 """Writing: z for new documents by gradient steps with the language model frozen.
 
-Takes the token rows of the new documents' own texts and a start z (M,K,D), returns snapshots of z along the way and the
-write_log table. Nothing but z learns, and no question is seen. The frozen model with a learned prefix follows GradMem
-(2603.13875) and prompt tuning (2104.08691).
+Takes the recitations of the new documents' own texts (lessons.recitations) and a start z (M,K,W), returns snapshots of
+z along the way and the write_log table. Nothing but z learns, and no question is seen. A document that recites well
+enough stops by itself. The frozen model with a learned prefix follows GradMem (2603.13875) and prompt tuning
+(2104.08691). The key is the encoder's, and writing leaves it alone: a block that is pulled towards reciting leaves the
+region in which a key made from it would be found.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zmem_lib.artifacts import progress
 from zmem_lib.keep import Keep, kept
-from zmem_lib.memory_lm import MemoryLM, frozen, make_scaler, token_nll
+from zmem_lib.lessons import recitation
+from zmem_lib.memory_lm import MemoryLM, frozen, make_scaler, token_logits, token_nll
 from zmem_lib.meter import memory_explained
 from zmem_lib.params import Params
-from zmem_lib.prompts import Row
-from zmem_lib.ztable import mean_z, random_z
+from zmem_lib.prompts import Row, collate
+from zmem_lib.ztable import ZTable, blocks_of, make_ztable, move_rows, take_rows
 
-
-def start_z(start: str, n: int, z_seen: Tensor, memory_lm: MemoryLM, *, seed: int) -> Tensor:
-    """Where writing begins for n documents: `mean` of z_seen (N,K,D), or `random`; (n,K,D)."""
-    if start == "mean":
-        return mean_z(n, z_seen)
-    return random_z(n, memory_lm.embeddings, k=z_seen.shape[1], seed=seed)
+MEASURED = ("nll", "recited", "writing")
 
 
 def write_z(
-    memory_lm: MemoryLM, rows: Sequence[Row], z: Tensor, *, params: Params, start: str = "", keep: Keep | None = None
+    memory_lm: MemoryLM,
+    rows: Sequence[list[Row]],
+    z: Tensor,
+    *,
+    params: Params,
+    start: str = "",
+    keep: Keep | None = None,
 ) -> tuple[dict[int, Tensor], pd.DataFrame]:
-    """Write every row's text into its block of z (M,K,D): snapshots {step: (M,K,D)} and the write_log of this start.
+    """Write every document's text into its block of z (M,K,W): snapshots {step: (M,K,W)} and this start's write_log.
 
     With `keep`, every batch of documents that is written is kept, and a chapter that was killed goes on after it.
     """
@@ -44,44 +49,94 @@ def write_z(
         batches.append(kept(keep, f"{start}_{begin:07d}_{len(rows[chunk])}", make))
     snapshots = {step: torch.cat([batch[f"z_{step}"] for batch in batches]) for step in steps} if batches else {}
     n = max(len(rows), 1)
-    nll = [sum(batch["nll"][i].item() for batch in batches) / n for i in range(len(steps))]
-    seconds = [sum(batch["seconds"][i].item() for batch in batches) / n for i in range(len(steps))]
-    log = {"start": start, "step": steps, "nll": nll, "seconds_per_document": seconds, "n": len(rows)}
+    means = {
+        name: [sum(batch[name][i].item() for batch in batches) / n for i in range(len(steps))]
+        for name in (*MEASURED, "seconds_per_document")
+    }
+    log = {"start": start, "step": steps, **means, "n": len(rows)}
     return snapshots or dict.fromkeys(steps, z.clone()), pd.DataFrame(log)
 
 
-def write_batch(memory_lm: MemoryLM, rows: Sequence[Row], z: Tensor, *, params: Params) -> dict[str, Tensor]:
-    """Documents written side by side; of every snapshot z_STEP (B,K,D), and the summed nll and seconds (snapshots,)."""
-    batch, nll, seconds = {}, [], []
-    steps = snapshot_steps(params.write_steps)
+def write_batch(memory_lm: MemoryLM, rows: Sequence[list[Row]], z: Tensor, *, params: Params) -> dict[str, Tensor]:
+    """Documents written side by side; of every snapshot z_STEP (B,K,W), and sums over the documents (snapshots,)."""
+    batch, log = {}, []
     with frozen(memory_lm), memory_explained("write_batch"):
-        for step, block, losses, elapsed in descend(memory_lm, rows, z, params):
-            if step in steps:
-                batch[f"z_{step}"] = block
-                nll.append(losses.sum().item())
-                seconds.append(elapsed)
-    return batch | {"nll": torch.tensor(nll).double(), "seconds": torch.tensor(seconds).double()}
+        for step, block, measured in descend(memory_lm, rows, z, params):
+            batch[f"z_{step}"] = block
+            log.append(measured)
+    sums = {name: torch.tensor([line[name] for line in log]).double() for name in log[0]}
+    return batch | sums
 
 
 def descend(
-    memory_lm: MemoryLM, rows: Sequence[Row], z: Tensor, params: Params
-) -> Iterator[tuple[int, Tensor, Tensor, float]]:
-    """Adam on z (B,K,D) alone; yields, from step 0 on, z, the mean nll per token of each text (B,), and seconds."""
-    block = z.to(memory_lm.device).clone().requires_grad_(True)  # (B,K,D)
-    optimiser = torch.optim.Adam([block], lr=params.write_lr)
-    scaler = make_scaler(memory_lm)
-    memory_lm.lm.train(params.activation_checkpointing)  # checkpoints are made in training mode only
-    began = time.perf_counter()
+    memory_lm: MemoryLM, rows: Sequence[list[Row]], z: Tensor, params: Params
+) -> Iterator[tuple[int, Tensor, dict[str, float]]]:
+    """Adam on z (B,K,W) alone; yields at every snapshot, from step 0 on, the step, z, and sums over the documents.
+
+    nll: per token of the whole text; recited: as recite_scores; writing: documents that have not stopped.
+    """
+    table, active, seconds = make_ztable(z.cpu()), np.arange(len(rows)), 0.0
+    scaler, snapshots = make_scaler(memory_lm), snapshot_steps(params.write_steps)
+    rng = np.random.default_rng((params.seed, 2))
     for step in range(params.write_steps + 1):
-        nll, terms = token_nll(memory_lm, block, rows)
-        counted = terms > 0
-        losses = (nll * counted).sum(1) / counted.sum(1)  # (B,)
-        yield step, block.detach().cpu().clone(), losses.detach().cpu(), time.perf_counter() - began
-        optimiser.zero_grad(set_to_none=True)
-        scaler.scale(losses.sum()).backward()
-        scaler.step(optimiser)
-        scaler.update()
+        if step in snapshots:
+            nll, recited = recite_scores(memory_lm, table.z, [options[0] for options in rows])
+            active = np.flatnonzero(recited.numpy() < params.write_stop) if params.write_stop else active
+            measured = {"nll": nll.sum().item(), "recited": recited.sum().item(), "writing": float(len(active))}
+            yield step, table.z.clone(), measured | {"seconds_per_document": seconds}
+        if not len(active) or step == params.write_steps:
+            continue
+        began = time.perf_counter()
+        chosen = [recitation(rows[i], params.recite_inside, rng) for i in active]
+        write_step(memory_lm, table, active, chosen, start=z, params=params, scaler=scaler)
+        seconds += time.perf_counter() - began
+
+
+def write_step(
+    memory_lm: MemoryLM,
+    table: ZTable,
+    active: np.ndarray,
+    rows: Sequence[Row],
+    *,
+    start: Tensor,
+    params: Params,
+    scaler: torch.amp.GradScaler,
+) -> None:
+    """One step of Adam on the blocks `active` of the table, each by the nll of its row; the others stay as they are."""
+    index = torch.as_tensor(active)
+    learning = take_rows(table, index, memory_lm.device)  # (B,K*W)
+    block = blocks_of(learning, table.k, table.width)  # (B,K,W)
+    memory_lm.lm.train(params.activation_checkpointing)  # checkpoints are made in training mode only
+    nll, terms = token_nll(memory_lm, block, rows)  # (B,T) each
+    counted = terms > 0
+    loss = ((nll * counted).sum(1) / counted.sum(1)).sum()
+    if params.write_proximal:
+        away = (block - start[index].to(block)) / memory_lm.heads.scale
+        loss = loss + params.write_proximal * away.square().mean((1, 2)).sum()
+    holder = torch.optim.SGD([learning], lr=0.0)  # to undo the loss scaling
+    scaler.scale(loss).backward()
+    scaler.unscale_(holder)
+    if learning.grad.isfinite().all():
+        move_rows(table, index, learning.grad, params.write_lr)
+    scaler.update()
     memory_lm.lm.eval()
+
+
+@torch.no_grad()
+def recite_scores(memory_lm: MemoryLM, z: Tensor, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+    """Of each text behind its z (B,K,W): the mean nll per token, and the share of it that greedy decoding writes.
+
+    The share (B,) counts the tokens before the first that is not the likeliest: up to there greedy decoding and the
+    text are the same, so one pass tells what generating would.
+    """
+    ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, memory_lm.pad))  # (B,T)
+    counted = terms > 0
+    logits = token_logits(memory_lm, z, (ids, mask, counted)).float()  # (counted,V)
+    losses = nn.functional.cross_entropy(logits, ids[counted], reduction="none")  # (counted,)
+    nll = losses.new_zeros(ids.shape).masked_scatter(counted, losses).sum(1) / counted.sum(1)  # (B,)
+    right = (~counted).masked_scatter(counted, logits.argmax(-1) == ids[counted])  # (B,T)
+    before = (right.long().cumprod(1).bool() & counted).sum(1) / counted.sum(1)  # (B,)
+    return nll.cpu(), before.float().cpu()
 
 
 def snapshot_steps(steps: int) -> list[int]:

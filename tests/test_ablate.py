@@ -1,0 +1,159 @@
+"""The ablation: what its rows replace, which runs it makes, and that it goes on where it was stopped."""
+
+import shutil
+from dataclasses import asdict, replace
+
+import pytest
+from conftest import ROOT
+from fake_runs import executor, fake_run
+
+from zmem_lib.ablate import PARTS, PLAIN, ROWS, Study, ablate, jobs, known_rows, off_rows, row_lines
+from zmem_lib.errors import BadInput
+from zmem_lib.lock import held
+from zmem_lib.params import check_params, read_params
+from zmem_lib.pipeline import write_params
+from zmem_lib.results import read_manifest
+from zmem_lib.run import main
+
+SMOKE = str(ROOT / "params/smoke.yaml")
+ALL_ON = {
+    "lm": "packaged", "vocab_size": 0, "hidden_size": 0, "layers": 0, "heads": 0, "z_width": 32, "key_width": 16,
+    "z_start": "encode", "encode_share": 0.3, "text_weight": 0.2, "key_weight": 0.2, "key_negatives": 2,
+    "distill_weight": 0.2, "distractor_share": 0.2, "pseudo_questions": 2, "write_start": "encode",
+    "write_stop": 0.9, "write_proximal": 0.1, "select": "key_then_likelihood",
+}  # fmt: skip
+BUDGET = ("n_documents", "n_new_documents", "train_steps", "batch_tuples", "batch_recite", "batch_read", "batch_text",
+          "z_tokens", "write_steps", "read_weight", "scan_questions")  # fmt: skip
+
+
+@pytest.fixture
+def all_on(smoke_params):
+    return check_params({**asdict(smoke_params), **ALL_ON}, "a file with every part on")
+
+
+@pytest.fixture
+def study(smoke_params, tmp_path):
+    return Study(smoke_params, ("plain", "full", "recite"), (0, 1), tmp_path / "runs", tmp_path / "results")
+
+
+def test_every_row_changes_its_part_and_no_budget(all_on, tmp_path):
+    made = jobs(Study(all_on, tuple(ROWS), (3,), tmp_path, tmp_path))
+    assert [job.row for job in made] == list(ROWS), "with every part on, no row is off"
+    full = asdict(made[2].params)
+    for job in made:
+        values = asdict(job.params)
+        changed = {key for key in values if values[key] != full[key]} - {"run"}
+        assert {key: values[key] for key in job.overrides} == job.overrides
+        assert changed == {key for key, value in job.overrides.items() if full[key] != value}
+        assert bool(changed) == (job.row != "full") and not changed & set(BUDGET)
+        assert (values["seed"], values["run"]) == (3, f"ablation-smoke-{job.row}-3")
+    assert len({job.params for job in made}) == len(ROWS), "two rows are the same run"
+
+
+def test_the_plain_formula_has_no_part_of_ours(all_on):
+    plain = {**asdict(all_on), **PLAIN}
+    for row in set(PARTS) - {"base"}:
+        switch = next(iter(PARTS[row][0]))
+        assert plain[switch] == PARTS[row][0][switch], f"{row} is on in the plain formula"
+    assert {key for key in plain if key.endswith("_weight") and plain[key]} == {"read_weight"}
+
+
+def test_a_part_that_is_off_in_the_file_makes_no_row(smoke_params, tmp_path):
+    everything = Study(smoke_params, tuple(ROWS), (1,), tmp_path, tmp_path)
+    assert [job.row for job in jobs(everything)] == ["frozen", "plain", "full", "recite", "recite-inside", "question"]
+    wider = replace(smoke_params, vocab_size=1024)  # made from scratch already, whatever its shape
+    assert "base" in off_rows(replace(everything, params=wider))
+    plain = check_params({**asdict(smoke_params), **PLAIN}, "the plain formula")
+    assert [job.row for job in jobs(replace(everything, params=plain))] == ["frozen", "full"]
+
+
+def test_rows_are_made_once_and_again_where_parameters_change(study, tmp_path):
+    called, said = [], []
+    execute = executor(lambda params: 0.25 * params.seed, called)
+    ablate(replace(study, rows=("full", "key")), execute=execute, say=said.append)
+    assert called == ["ablation-smoke-full-0", "ablation-smoke-full-1"]
+    assert said[0] == "row key: off in this file already, skipped"
+
+    ablate(study, execute=execute, say=said.append)
+    assert called[2:] == [f"ablation-smoke-{row}-{seed}" for row in ("plain", "recite") for seed in (0, 1)]
+    assert [line.split(":")[0] for line in said if "kept in" in line and "skipped" in line] == [
+        "ablation-smoke-full-0 (3 of 6)", "ablation-smoke-full-1 (4 of 6)",
+    ]  # fmt: skip
+    folders = sorted(path.name for path in (study.results / "ablations/smoke").iterdir())
+    assert folders == ["full-0", "full-1", "plain-0", "plain-1", "recite-0", "recite-1"]
+    manifest = read_manifest(study.results / "ablations/smoke/recite-1")
+    assert (manifest["row"], manifest["seed"]) == ("recite", 1)
+    assert manifest["overrides"] == {"recite_weight": 0.0, "recite_inside": 0.0}
+
+    shutil.rmtree(study.runs)  # what is kept does not need the run
+    ablate(study, execute=execute, say=said.append)
+    assert len(called) == 6
+    longer = replace(study, params=replace(study.params, train_steps=80), rows=("full",))
+    ablate(longer, execute=execute, say=said.append)
+    assert called[6:] == ["ablation-smoke-full-0", "ablation-smoke-full-1"]
+    assert read_manifest(study.results / "ablations/smoke/full-0")["params"]["train_steps"] == 80
+
+
+def test_a_run_of_other_parameters_is_removed_only_on_demand(study):
+    one = replace(study, rows=("full",), seeds=(0,))
+    left = study.runs / "ablation-smoke-full-0"
+    write_params(replace(study.params, run=left.name, train_steps=7), left)
+    execute = executor(lambda params: 0.5, [])
+    with pytest.raises(BadInput, match=r"train_steps \(7 there, 40 now\).*--start-over"):
+        ablate(one, execute=execute, say=str)
+    ablate(replace(one, again=True), execute=execute, say=str)
+    assert read_params(left / "params.yaml").train_steps == 40
+
+
+def test_a_row_that_fails_leaves_the_others_kept_and_is_made_next_time(study):
+    called = []
+    fine = executor(lambda params: 0.5, called)
+
+    def failing(params, runs, **options):
+        if params.run == "ablation-smoke-plain-1":
+            raise BadInput("no space left")
+        return fine(params, runs, **options)
+
+    with pytest.raises(BadInput, match="no space"):
+        ablate(study, execute=failing, say=str)
+    assert called == ["ablation-smoke-plain-0"]
+    ablate(study, execute=fine, say=str)
+    assert len(called) == 6 and len(set(called)) == 6
+
+
+def test_a_row_is_locked_while_it_runs(study):
+    def execute(params, runs, **options):
+        with pytest.raises(BadInput, match="another run works in"), held(runs / params.run):
+            pass
+        return fake_run(params, runs)
+
+    ablate(replace(study, rows=("full",), seeds=(0,)), execute=execute, say=str)
+
+
+def test_mistakes_are_found_before_the_first_run(study):
+    with pytest.raises(BadInput, match="no row 'distil': did you mean 'distill'"):
+        known_rows(["full", "distil"])
+    assert known_rows(["key", "full"]) == ("full", "key") and known_rows([]) == tuple(ROWS)
+    called = []
+    with pytest.raises(BadInput, match="row plain of the ablation: parameter 'seed' must be zero or more"):
+        ablate(replace(study, seeds=(0, -1)), execute=executor(lambda params: 0.5, called), say=str)
+    assert called == []
+
+
+def test_the_list_says_what_is_kept_and_what_is_replaced(study):
+    rows = ("full", "recite", "key")
+    ablate(replace(study, rows=("full",), seeds=(0,)), execute=executor(lambda params: 0.5, []), say=str)
+    full, recite, changes, key = row_lines(replace(study, rows=rows))
+    assert full.startswith("full ") and "kept: 1 of 2 seeds" in full
+    assert "kept: 0 of 2 seeds" in recite and changes.split() == ["recite_weight=0.0", "recite_inside=0.0"]
+    assert "off in this file" in key
+
+
+def test_the_command_lists_and_refuses(capsys, tmp_path):
+    assert main(["ablate", SMOKE, "--rows", "full", "key", "--seeds", "5", "--list", "--results", str(tmp_path)]) == 0
+    assert "kept: 0 of 1 seeds" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+    assert main(["ablate", SMOKE, "--rows", "keys"]) == 2
+    assert (
+        capsys.readouterr().err == "zmem: the ablation has no row 'keys': did you mean 'key' (--list names them all)\n"
+    )

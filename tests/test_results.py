@@ -1,0 +1,158 @@
+"""What is kept of runs: the right rows, read again as they were, and nothing of a corpus or a machine."""
+
+import json
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT, zmem
+from fake_runs import SECRET, fake_run
+
+from zmem_lib.artifacts import read_table
+from zmem_lib.errors import BadInput
+from zmem_lib.params import params_hash, read_params
+from zmem_lib.results import (
+    RESULTS,
+    failure_counts,
+    keep_row,
+    keep_run,
+    kept_in,
+    read_kept,
+    read_manifest,
+    row_folder,
+    thinned,
+    without_places,
+)
+from zmem_lib.run import main
+
+RUN_FILES = {"summary.csv", "write_curve.csv", "costs.csv", "failures.csv", "train_log.csv", "manifest.json"}
+
+
+def texts(folder: Path) -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.iterdir()))
+
+
+def test_results_lie_beside_the_library():
+    assert RESULTS == ROOT / "results"
+
+
+def test_of_a_row_only_the_main_measures_are_kept(smoke_params, tmp_path):
+    folder, target = fake_run(smoke_params, tmp_path), row_folder(tmp_path, "smoke", "key", 1)
+    keep_row(folder, smoke_params, target, {"row": "key", "seed": 1, "overrides": {"key_width": 0}})
+    summary = read_kept(target, "summary")
+    assert set(summary["metric"]) == {"em", "f1", "answer_in_evidence", "recall@1", "mrr@10"}
+    assert "dense" not in set(summary["system"]) and len(set(summary["system"])) == 6
+    assert read_kept(target, "write_curve")["step"].tolist() == [0, 20], "where writing began and ended"
+    manifest = read_manifest(target)
+    assert (manifest["row"], manifest["seed"], manifest["overrides"]) == ("key", 1, {"key_width": 0})
+    assert manifest["params_hash"] == params_hash(smoke_params) and manifest["params"]["train_steps"] == 40
+    assert set(manifest["seconds"]) == {f"{number:02d}" for number in range(1, 7)}
+    assert set(manifest["machine"]) == {"processor", "cores", "gpu"} and "torch" in manifest["packages"]
+    assert kept_in(target.parent) == {"key-1": manifest}
+
+
+def test_of_a_run_the_tables_are_kept_as_they_were(smoke_params, tmp_path):
+    folder, target = fake_run(smoke_params, tmp_path / "runs", value=1 / 3), tmp_path / "kept"
+    keep_run(folder, target)
+    assert {path.name for path in target.iterdir()} == RUN_FILES
+    for name in ("summary", "write_curve", "costs"):
+        was = read_table(folder / f"{name}.parquet", name)
+        pd.testing.assert_frame_equal(read_kept(target, name), was, check_exact=False, rtol=1e-5, check_dtype=False)
+    counts = pd.read_csv(target / "failures.csv")
+    assert counts.to_dict("list") == {
+        "system": ["zmem"] * 2, "part": ["seen"] * 2, "failure": ["right", "wrong z"], "n": [2, 1],
+    }  # fmt: skip
+    log = read_kept(target, "train_log")
+    assert len(log) == 100 and (log["step"].iloc[0], log["step"].iloc[-1]) == (0, 249)
+    assert SECRET not in texts(target)
+
+
+def test_a_short_log_is_kept_whole_and_an_empty_one_stays_empty():
+    log = pd.DataFrame({"step": [2, 1, 1], "term": ["a", "a", "b"], "split": "dev", "nll": 1.0, "seconds": 0.1})
+    assert sorted(zip(thinned(log)["term"], thinned(log)["step"], strict=True)) == [("a", 1), ("a", 2), ("b", 1)]
+    assert thinned(log.iloc[:0]).empty
+    assert failure_counts(pd.DataFrame(columns=["question_id", "system", "part", "failure"])).empty
+
+
+def test_a_value_that_is_missing_stays_missing(smoke_params, tmp_path):
+    folder = fake_run(smoke_params, tmp_path / "runs", value=float("nan"))
+    keep_row(folder, smoke_params, tmp_path / "kept", {})
+    assert read_kept(tmp_path / "kept", "summary")["value"].isna().all()
+
+
+def test_no_path_of_this_machine_is_kept(smoke_params, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models/mine").mkdir(parents=True)
+    places = {"corpus_path": f"{tmp_path}/secret/squad", "new_corpus_path": "../secret/more/", "lm": "models/mine",
+              "dense_model": "/secret/dense"}  # fmt: skip
+    found = without_places({"seed": 1, **places})
+    assert found == {"seed": 1, "corpus_path": "squad", "new_corpus_path": "more", "lm": "mine", "dense_model": "dense"}
+    kept = {"corpus_path": "", "new_corpus_path": "", "lm": "Qwen/Qwen2.5-3B", "dense_model": "packaged"}
+    assert without_places(kept) == kept
+    params = replace(smoke_params, corpus_path=places["corpus_path"])
+    keep_run(fake_run(params, tmp_path / "runs"), tmp_path / "kept")
+    assert read_manifest(tmp_path / "kept")["params_hash"] == params_hash(params), "of the parameters as they were"
+    assert "secret" not in texts(tmp_path / "kept")
+    assert str(tmp_path) not in texts(tmp_path / "kept") and socket.gethostname() not in texts(tmp_path / "kept")
+
+
+def test_an_unfinished_run_is_not_kept(smoke_params, tmp_path):
+    folder = fake_run(smoke_params, tmp_path / "runs")
+    (folder / "manifest_04.json").unlink()
+    with pytest.raises(BadInput, match=r"chapter 04_write_znew of .* is not finished"):
+        keep_run(folder, tmp_path / "kept")
+    folder = fake_run(smoke_params, tmp_path / "runs")
+    read_table(folder / "costs.parquet", "costs").iloc[1:].to_parquet(folder / "costs.parquet")
+    with pytest.raises(BadInput, match=r"05_baselines .* was changed since"):
+        keep_run(folder, tmp_path / "kept")
+    with pytest.raises(BadInput, match="is not the folder of a run"):
+        keep_run(tmp_path / "nowhere", tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_damage_is_named_and_half_of_something_is_nothing(smoke_params, tmp_path):
+    keep_run(fake_run(smoke_params, tmp_path / "runs"), tmp_path / "all/kept")
+    (tmp_path / "all/half").mkdir()
+    assert list(kept_in(tmp_path / "all")) == ["kept"] and kept_in(tmp_path / "none") == {}
+    path = tmp_path / "all/kept/summary.csv"
+    for content in ("", "system,part\nzmem,seen\n", path.read_text().replace("0.5", "half")):
+        path.write_text(content)
+        with pytest.raises(BadInput, match=r"summary.*(cannot be read|is missing)"):
+            read_kept(path.parent, "summary")
+    (path.parent / "manifest.json").write_text(json.dumps({"params": {}}))
+    with pytest.raises(BadInput, match=r"manifest.json is damaged .*remove its folder"):
+        kept_in(tmp_path / "all")
+
+
+def test_the_command_keeps_under_a_name(smoke_params, tmp_path, capsys):
+    fake_run(smoke_params, tmp_path / "runs")
+    places = ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
+    assert main(["keep", "smoke", "--as", "smoke-2", *places]) == 0
+    assert list(kept_in(tmp_path / "results/runs")) == ["smoke-2"] and "kept in" in capsys.readouterr().out
+    assert main(["keep", "smoke", *places]) == 0, "by the run's name"
+    assert list(kept_in(tmp_path / "results/runs")) == ["smoke", "smoke-2"]
+    for arguments, sentence in [
+        (["keep", "nowhere"], "is not the folder of a run"),
+        (["keep", "smoke", "--as", "../x"], "names a folder in results/runs"),
+    ]:
+        assert main([*arguments, *places]) == 2
+        printed = capsys.readouterr().err
+        assert sentence in printed and printed.count("\n") == 1
+
+
+def test_a_real_run_is_kept_without_its_texts(smoke_runs, tmp_path):
+    done = zmem("keep", "smoke", "--runs", smoke_runs, "--results", tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder, kept = smoke_runs / "smoke", tmp_path / "runs/smoke"
+    assert {path.name for path in kept.iterdir()} == RUN_FILES and "07" in read_manifest(kept)["seconds"]
+    keep_row(folder, read_params(folder / "params.yaml"), tmp_path / "row", {"row": "full", "seed": 1})
+    questions = read_table(folder / "questions.parquet", "questions")
+    docs = read_table(folder / "docs.parquet", "docs")
+    private = [*docs["doc_id"], *docs["title"], *questions["question_id"], *questions["question"]]
+    private += [answer for answers in questions["answers"] for answer in answers if len(answer) > 4]
+    for where in (kept, tmp_path / "row"):
+        there = texts(where)
+        assert [text for text in private if text and text in there] == []
+        assert str(ROOT) not in there and str(smoke_runs) not in there

@@ -1,0 +1,336 @@
+"""Adding and deleting documents of a finished run: what was there stays bit for bit; every system sees the change."""
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import zmem
+from tiny_models import sentence, small_lm, small_params
+
+from zmem_lib import ask, bench, doc_ids, retrieve, run_ids
+from zmem_lib.added import ADDED, current_dense, current_memory
+from zmem_lib.artifacts import finish_step, hash_path, is_finished, start_step, write_json, write_table
+from zmem_lib.corpora.folder import read_docs
+from zmem_lib.encode import start_memory
+from zmem_lib.errors import BadInput
+from zmem_lib.lessons import recitations
+from zmem_lib.lock import LOCK, held
+from zmem_lib.memory_lm import load_memory_lm, save_memory_lm
+from zmem_lib.pipeline import write_params
+from zmem_lib.run import main
+from zmem_lib.text import passages
+from zmem_lib.upkeep import add_documents, current_tree, delete_documents
+from zmem_lib.write import write_z
+from zmem_lib.ztable import save_z
+
+PARAMS = small_params(
+    run="small", z_width=8, key_width=6, encode_share=0.5, write_start="encode", write_steps=2, write_lr=0.05,
+    select="key_then_likelihood", shortlist=5, id_steps=2, id_branching=3, evidence_tokens=6, answer_tokens=3, top_k=2,
+)  # fmt: skip
+N_SEEN, N_NEW = 5, 2
+LATE = [{"doc_id": f"late{i}", "title": f"Late {i}", "text": f"zebra{i} " + sentence(70 + i, 12)} for i in range(3)]
+
+
+class WordEncoder:
+    """Stands in for the sentence encoder: bags of hashed words."""
+
+    def encode(self, texts, **_):
+        vectors = np.zeros((len(texts), 64), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in retrieve.split_terms(text, "words"):
+                vectors[row, sum(word.encode()) % 64] += 1
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A finished run of a random model."""
+    monkeypatch.setattr(retrieve, "load_encoder", lambda *_: WordEncoder())
+    runs, folder = tmp_path / "runs", tmp_path / "runs" / "small"
+    write_params(PARAMS, folder)
+    doc_ids = [f"d{i}" for i in range(N_SEEN + N_NEW)]
+    parts = ["seen"] * N_SEEN + ["new"] * N_NEW
+    texts = [sentence(i, 9) + " " + sentence(40 + i, 7) for i in range(len(doc_ids))]
+    docs = write_table(
+        pd.DataFrame({"doc_id": doc_ids, "title": "", "text": texts, "part": parts}), folder / "docs.parquet", "docs"
+    )
+    memory_lm = small_lm(PARAMS)
+    save_memory_lm(memory_lm, folder / "lm", PARAMS)
+    z, keys = start_memory("encode", passages(docs), memory_lm, params=PARAMS)
+    for part, rows in (("seen", slice(0, N_SEEN)), ("new", slice(N_SEEN, None))):
+        save_z(doc_ids[rows], z[rows].contiguous(), folder / f"z_{part}.safetensors", keys[rows].contiguous())
+    retrieve.save_bm25(retrieve.build_bm25(doc_ids, texts, tokens="words"), folder / "bm25")
+    retrieve.save_dense(retrieve.build_dense(WordEncoder(), doc_ids, texts), folder / "dense.faiss")
+    outputs = [["docs.parquet"], [], ["lm", "z_seen.safetensors"], ["z_new.safetensors"], ["bm25", "dense.faiss"]]
+    for number, names in enumerate(outputs, 1):
+        finish_step(start_step(number, PARAMS, runs), [], names)
+    return folder
+
+
+def write_lines(path: Path, docs: list[dict]) -> Path:
+    path.write_text("\n".join(map(json.dumps, docs)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def late(tmp_path) -> Path:
+    return write_lines(tmp_path / "late.jsonl", LATE)
+
+
+def left_by_chapters(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != LOCK]
+    return {str(path): hash_path(path) for path in files if ADDED not in path.parts}
+
+
+def rows_by_id(memory) -> dict[str, tuple]:
+    docs, z, keys = memory
+    return {row.doc_id: (row, z[i], keys[i]) for i, row in enumerate(docs.itertuples(index=False))}
+
+
+def unchanged(before, after, *, but: set[str]) -> bool:
+    """Whether all documents of `before` that are not in `but` have their text, block and key still, bit for bit."""
+    before, after = rows_by_id(before), rows_by_id(after)
+    return all(
+        before[name][0] == after[name][0] and all(torch.equal(before[name][i], after[name][i]) for i in (1, 2))
+        for name in set(before) - but
+    )
+
+
+def test_adding_touches_nothing_that_was_there(folder, late):
+    files, before = left_by_chapters(folder), current_memory(folder, PARAMS)
+    said = add_documents(folder, late)
+    after = current_memory(folder, PARAMS)
+    assert left_by_chapters(folder) == files and all(is_finished(folder, n, PARAMS) for n in range(1, 6))
+    assert unchanged(before, after, but=set()) and list(after[0].doc_id[:7]) == list(before[0].doc_id)
+    assert list(after[0].doc_id[7:]) == [doc["doc_id"] for doc in LATE] and set(after[0].part[7:]) == {"new"}
+    assert said[0].startswith("added 3 documents") and "ms per document" in said[1]
+    assert said[2].endswith("has 10 documents now: 7 of its own, 3 added")
+    assert not list((folder / ADDED).glob("under_way*"))
+
+
+def test_an_added_document_is_written_as_chapter_04_would(folder, late):
+    add_documents(folder, late)
+    _, z, keys = current_memory(folder, PARAMS)
+    memory_lm, texts = load_memory_lm(folder / "lm", PARAMS), passages(pd.DataFrame(LATE))
+    start, encoded = start_memory("encode", texts, memory_lm, params=PARAMS)
+    rows = [recitations(memory_lm.prompts, text, PARAMS.document_tokens) for text in texts]
+    written = write_z(memory_lm, rows, start, params=PARAMS)[0][PARAMS.write_steps]
+    assert torch.equal(z[7:], written) and not torch.equal(z[7:], start)
+    assert torch.equal(keys[7:], encoded)
+
+
+def test_a_thousand_more_change_no_row_key_or_id(folder, late, tmp_path):
+    add_documents(folder, late)
+    files, before = left_by_chapters(folder), current_memory(folder, PARAMS)
+    many = [{"doc_id": f"many{i}", "text": sentence(1000 + i, 5)} for i in range(1000)]
+    add_documents(folder, write_lines(tmp_path / "many.jsonl", many))
+    after = current_memory(folder, PARAMS)
+    assert left_by_chapters(folder) == files and unchanged(before, after, but=set())
+    assert list(after[0].doc_id) == [*before[0].doc_id, *(doc["doc_id"] for doc in many)]
+
+
+def test_a_document_that_is_there_is_replaced_only_when_that_is_said(folder, late, tmp_path):
+    add_documents(folder, late)
+    before, content = current_memory(folder, PARAMS), hash_path(folder / ADDED)
+    other = [{"doc_id": name, "text": sentence(90, 12)} for name in ("d1", "late0", "fresh")]
+    file = write_lines(tmp_path / "other.jsonl", other)
+    with pytest.raises(BadInput, match=r"other\.jsonl has doc_id 'd1', which .*small has already: .*--replace"):
+        add_documents(folder, file)
+    assert hash_path(folder / ADDED) == content
+    said = add_documents(folder, file, replacing=True)
+    after = current_memory(folder, PARAMS)
+    assert "added 3 documents" in said[0] and "2 of them in the place of earlier ones" in said[0]
+    assert len(after[0]) == 11 == after[0].doc_id.nunique() and unchanged(before, after, but={"d1", "late0"})
+    old, new = rows_by_id(before), rows_by_id(after)
+    for name in ("d1", "late0"):
+        assert new[name][0].text == sentence(90, 12) and not torch.equal(old[name][1], new[name][1])
+
+
+def test_deleting_removes_what_was_added_and_marks_what_was_the_runs_own(folder, late):
+    add_documents(folder, late)
+    files, before = left_by_chapters(folder), current_memory(folder, PARAMS)
+    said = delete_documents(folder, ["late1", "d0", "late1", "d6"])
+    after = current_memory(folder, PARAMS)
+    assert said[0].startswith("deleted 3 documents") and said[1].endswith("7 documents now: 5 of its own, 2 added")
+    assert left_by_chapters(folder) == files and unchanged(before, after, but={"late1", "d0", "d6"})
+    assert [name for name in before[0].doc_id if name not in {"late1", "d0", "d6"}] == list(after[0].doc_id)
+    stored = pd.read_parquet(folder / "added/documents.parquet")
+    assert list(stored.doc_id) == ["late0", "late2"] and not stored.text.str.contains("zebra1").any()
+    delete_documents(folder, ["late0", "late2"])
+    assert not (folder / "added/documents.parquet").exists() and len(current_memory(folder, PARAMS)[0]) == 5
+
+
+def test_a_deleted_document_can_come_back_and_go_again(folder, tmp_path):
+    file = write_lines(tmp_path / "again.jsonl", [{"doc_id": "d2", "text": sentence(91, 12)}])
+    delete_documents(folder, ["d2"])
+    add_documents(folder, file)
+    assert rows_by_id(current_memory(folder, PARAMS))["d2"][0].text == sentence(91, 12)
+    delete_documents(folder, ["d2"])
+    assert "d2" not in set(current_memory(folder, PARAMS)[0].doc_id)
+    add_documents(folder, write_lines(file, [{"doc_id": "d3", "text": "other."}]), replacing=True)
+    delete_documents(folder, ["d3"])  # what it replaced does not come back
+    assert {"d2", "d3"}.isdisjoint(current_memory(folder, PARAMS)[0].doc_id)
+
+
+def test_every_system_sees_the_change(folder, late):
+    add_documents(folder, late)
+    delete_documents(folder, ["d0", "late2"])
+    now = ask.current_bench(folder, PARAMS)
+    docs, z, keys = current_memory(folder, PARAMS)
+    assert torch.equal(now.z, z) and torch.equal(now.keys, keys)
+    everything, asked = set(docs.doc_id), ["zebra1"]
+    for name in ("query_likelihood", "key", "key_then_likelihood"):
+        wide = dataclasses.replace(now, params=dataclasses.replace(PARAMS, shortlist=50))
+        ids, scores = bench.SELECTORS[name](asked, wide)
+        assert set(ids[0]) == everything and len(ids[0]) == 8, name
+        assert scores[0] == sorted(scores[0], reverse=True)
+    assert retrieve.rank_bm25(now.bm25, asked, 20)[0][0][0] == "late1"
+    ids, scores = retrieve.rank_dense(now.dense, now.encoder, asked, 20)
+    assert set(ids[0]) == everything
+    rebuilt = retrieve.build_dense(WordEncoder(), list(docs.doc_id), passages(docs))
+    assert (ids, scores) == retrieve.rank_dense(rebuilt, now.encoder, asked, 20)
+    said = "\n".join(ask.answer_lines(folder, "zebra1 late"))
+    assert "documents: 8, of which" in said and "late1  Late 1" in said and " d0 " not in said
+
+
+def test_generated_ids_of_others_stay_when_a_document_comes_or_goes(folder, late, tmp_path):
+    own = current_memory(folder, PARAMS)
+    tuples = pd.DataFrame({"question": ["who?", "where?"], "doc_id": ["d0", "d1"], "split": "train"})
+    memory_lm, seen = load_memory_lm(folder / "lm", PARAMS), list(own[0].doc_id[:N_SEEN])
+    run_ids.learn_ids(memory_lm, own[2][:N_SEEN], tuples, doc_ids=seen, params=PARAMS, folder=folder)
+    run_ids.add_ids(folder, list(own[0].doc_id[N_SEEN:]), own[2][N_SEEN:])
+    files, trees = left_by_chapters(folder), [doc_ids.load_tree(folder / run_ids.NEW).ids]
+
+    def changed(change) -> None:
+        change()
+        trees.append(current_tree(folder, current_memory(folder, PARAMS)).ids)
+        assert set(trees[-1]) == set(current_memory(folder, PARAMS)[0].doc_id)
+        assert len(set(trees[-1].values())) == len(trees[-1]) and left_by_chapters(folder) == files
+
+    changed(lambda: add_documents(folder, late))
+    changed(lambda: delete_documents(folder, ["late0", "d3"]))
+    again = write_lines(tmp_path / "again.jsonl", [{"doc_id": "late1", "text": sentence(95)}, *LATE[:1]])
+    changed(lambda: add_documents(folder, again, replacing=True))
+    for before, after in itertools.pairwise(trees):
+        stay = set(before) & set(after) - {"late1"}
+        assert {name: before[name] for name in stay} == {name: after[name] for name in stay}
+    assert trees[3]["late1"] != trees[2]["late1"] and trees[3]["late0"] not in trees[1].values()
+    asked = pd.DataFrame({"question_id": ["q"], "question": ["who?"], "gold_doc_ids": [[]], "part": ["seen"]})
+    ranked = ask.zmem_by_id(asked, ask.current_bench(folder, PARAMS)).iloc[0]
+    assert set(ranked.ranked_doc_ids) == set(trees[3])
+
+
+def test_without_a_change_ask_works_with_what_the_chapters_left(folder, monkeypatch):
+    monkeypatch.setattr(ask, "build_bm25", lambda *_, **__: pytest.fail("BM25 was built anew"))
+    assert list(ask.current_bench(folder, PARAMS).docs.doc_id) == [f"d{i}" for i in range(7)]
+
+
+def test_a_text_replaced_by_itself_has_its_new_block_asked(folder, tmp_path):
+    last = current_memory(folder, PARAMS)[0].iloc[-1]
+    file = write_lines(tmp_path / "same.jsonl", [{"doc_id": last.doc_id, "text": last.text}])
+    add_documents(folder, file, replacing=True)
+    assert torch.equal(ask.current_bench(folder, PARAMS).z, current_memory(folder, PARAMS)[1])
+
+
+def test_only_new_passages_are_encoded_for_the_dense_index(folder, late):
+    before = current_memory(folder, PARAMS)[0]
+    add_documents(folder, late)
+    delete_documents(folder, ["d0"])
+    given, encoder = [], WordEncoder()
+
+    class Noting:
+        def encode(self, texts, **options):
+            given.extend(texts)
+            return encoder.encode(texts, **options)
+
+    index = retrieve.load_dense(folder / "dense.faiss")
+    docs = current_memory(folder, PARAMS)[0]
+    changed = current_dense(index, Noting(), before=before, docs=docs)
+    assert given == passages(docs)[-3:] and changed.doc_ids == list(docs.doc_id)
+
+
+BAD_LINES = {
+    "no text": ['{"doc_id": "a"}'],
+    "not JSON": ['{"doc_id": "a", "text": "b"}', "{"],
+    "an id twice": ['{"doc_id": "a", "text": "b"}'] * 2,
+    "nothing": [""],
+    "control character": ['{"doc_id": "a", "text": "b\\u0000"}'],
+}
+
+
+@pytest.mark.parametrize("name", BAD_LINES)
+def test_a_bad_line_is_refused_as_in_a_corpus(name, folder, tmp_path, capsys):
+    file = tmp_path / "bad.jsonl"
+    file.write_text("\n".join(BAD_LINES[name]))
+    with pytest.raises(BadInput) as said:
+        read_docs(file)
+    assert main(["add", "small", str(file), "--runs", str(folder.parent)]) == 2
+    assert capsys.readouterr().err == f"zmem: {said.value}\n"
+    assert not (folder / ADDED).exists()
+
+
+def test_mistakes_are_one_sentence_and_change_nothing(folder, late, tmp_path, capsys):
+    runs = ["--runs", str(folder.parent)]
+    for arguments, sentence_said in [
+        (["add", "small", "none.jsonl"], "none.jsonl cannot be read (No such file or directory)"),
+        (["add", "smal", str(late)], "not the folder of a run (there are small)"),
+        (["delete", "smal", "d1"], "not the folder of a run (there are small)"),
+        (["delete", "small", "d1", "late9"], "has no document 'late9': did you mean 'd"),
+        (["delete", "small", *(f"d{i}" for i in range(7))], "these are all documents"),
+    ]:
+        assert main([*arguments, *runs]) == 2
+        printed = capsys.readouterr()
+        assert sentence_said in printed.err and printed.err.count("\n") == 1 and printed.out == ""
+    assert not (folder.parent / "smal").exists() and len(current_memory(folder, PARAMS)[0]) == 7
+    with held(folder):
+        assert main(["add", "small", str(late), *runs]) == main(["delete", "small", "d1", *runs]) == 2
+    assert "another run works in" in capsys.readouterr().err
+
+
+def test_the_commands_say_what_was_done_and_nothing_else(folder, late, capsys):
+    added = zmem("add", "small", late, "--runs", folder.parent)
+    assert (added.returncode, added.stderr) == (0, "")
+    assert [line.split()[0] for line in added.stdout.splitlines()] == ["added", "ms", str(folder)]
+    capsys.readouterr()
+    assert main(["delete", "small", "late0", "d1", "--runs", str(folder.parent)]) == 0
+    deleted = capsys.readouterr()
+    assert [line.split()[0] for line in deleted.out.splitlines()] == ["deleted", str(folder)] and deleted.err == ""
+
+
+def test_help_says_what_stays(capsys):
+    for command, words in (("add", ["FILE", "--replace", "--runs DIR"]), ("delete", ["DOC_ID", "only marked"])):
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        said = " ".join(capsys.readouterr().out.split())
+        assert [word for word in words if word not in said] == []
+
+
+def test_what_another_model_wrote_is_not_asked(folder, late):
+    add_documents(folder, late)
+    manifest = json.loads((folder / "manifest_03.json").read_text())
+    manifest["outputs"]["lm"] = "0" * 16
+    write_json(manifest, folder / "manifest_03.json")
+    with pytest.raises(BadInput, match=r"written with an earlier model of this run: remove .*added and add them again"):
+        current_memory(folder, PARAMS)
+
+
+def test_a_write_that_fails_leaves_the_old_documents(folder, late, tmp_path, monkeypatch):
+    add_documents(folder, late)
+    before = current_memory(folder, PARAMS)
+
+    def full(frame, path, **_):
+        Path(path).write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    with pytest.raises(BadInput, match="no space left"):
+        add_documents(folder, write_lines(tmp_path / "one.jsonl", [{"doc_id": "one", "text": "One."}]))
+    monkeypatch.undo()
+    after = current_memory(folder, PARAMS)
+    assert unchanged(before, after, but=set()) and len(before[0]) == len(after[0])
+    assert not list((folder / ADDED).glob(".*"))

@@ -1,0 +1,126 @@
+"""What systems work with: the memory, its documents and the indexes, and the ways to choose a document.
+
+Every way takes questions and returns, for each, the best documents of all, seen and new, with their scores.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from zmem_lib import retrieve
+from zmem_lib.keep import Keep
+from zmem_lib.memory_lm import MemoryLM, load_memory_lm
+from zmem_lib.params import Params
+from zmem_lib.prompts import Row
+from zmem_lib.run_ids import rank_by_id
+from zmem_lib.select import Ranking, question_log_p, rank, rank_by_key, rerank, score_questions
+from zmem_lib.text import passages
+from zmem_lib.ztable import load_z
+
+DEPTH = 20  # documents in a ranking
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What systems work with; row i of z (N,K,W) and keys (N,E) belongs to the i-th of docs."""
+
+    params: Params
+    memory_lm: MemoryLM
+    docs: pd.DataFrame
+    z: Tensor
+    keys: Tensor
+    bm25: Any
+    dense: Any
+    encoder: Any
+    folder: Path
+    keep: Keep | None = None  # where finished pieces of the chapter lie
+
+
+def load_bench(folder: Path, params: Params, docs: pd.DataFrame, keep: Keep | None = None) -> Bench:
+    """Everything that chapters 03 to 05 left in a run's folder."""
+    seen_ids, z_seen, seen_keys = load_z(folder / "z_seen.safetensors")
+    new_ids, z_new, new_keys = load_z(folder / "z_new.safetensors")
+    memory_lm = load_memory_lm(folder / "lm", params)
+    return Bench(
+        params=params,
+        memory_lm=memory_lm,
+        docs=docs.set_index("doc_id").loc[seen_ids + new_ids].reset_index(),
+        z=torch.cat([z_seen, z_new]),  # (N,K,W)
+        keys=torch.cat([seen_keys, new_keys]),  # (N,E)
+        bm25=retrieve.load_bm25(folder / "bm25"),
+        dense=retrieve.load_dense(folder / "dense.faiss"),
+        encoder=retrieve.load_encoder(params.dense_model, str(memory_lm.device)),
+        folder=folder,
+        keep=keep,
+    )
+
+
+def rows_of(bench: Bench) -> dict[str, int]:
+    """The row of z of each document."""
+    return {doc_id: row for row, doc_id in enumerate(bench.docs.doc_id)}
+
+
+def texts_of(bench: Bench) -> dict[str, str]:
+    """Title and text of each document."""
+    return dict(zip(bench.docs.doc_id, passages(bench.docs), strict=True))
+
+
+def by_likelihood(asked: list[str], bench: Bench) -> Ranking:
+    """Documents ranked by log p(question | z), an exact scan of all."""
+    scores = score_questions(bench.memory_lm, bench.z, asked, batch=bench.params.batch_scan, keep=bench.keep)  # (Q,N)
+    return rank(scores, list(bench.docs.doc_id), DEPTH)
+
+
+def by_key(asked: list[str], bench: Bench) -> Ranking:
+    """Documents ranked by the cosine of their key and the question's vector."""
+    depth = max(DEPTH, bench.params.shortlist)
+    return rank_by_key(bench.memory_lm, bench.keys, asked, list(bench.docs.doc_id), depth=depth)
+
+
+def by_key_then_likelihood(asked: list[str], bench: Bench) -> Ranking:
+    """The `shortlist` best by key, in the order of log p(question | z)."""
+    row_of = rows_of(bench)
+
+    def score(pairs: list[tuple[int, str]]) -> list[float]:
+        rows = [bench.memory_lm.prompts.question(asked[q]) for q, _ in pairs]
+        z = bench.z[[row_of[doc_id] for _, doc_id in pairs]]  # (B,K,W)
+        return question_log_p(bench.memory_lm, z, rows, batch=bench.params.batch_scan)
+
+    return rerank(score, shortlists(asked, bench))
+
+
+def by_text(asked: list[str], bench: Bench) -> Ranking:
+    """The same shortlist in the order of log p(question | the passage's text): the text twin."""
+    prompts, text_of = bench.memory_lm.prompts, texts_of(bench)
+
+    def score(pairs: list[tuple[int, str]]) -> list[float]:
+        rows = []
+        for q, doc_id in pairs:
+            text, row = prompts.text(text_of[doc_id], bench.params.document_tokens), prompts.question(asked[q])
+            rows.append(Row(text + row.ids, [0] * len(text) + row.terms))
+        return question_log_p(bench.memory_lm, None, rows, batch=bench.params.batch_answers)
+
+    return rerank(score, shortlists(asked, bench))
+
+
+def by_generated_id(asked: list[str], bench: Bench) -> Ranking:
+    """Documents ranked by log p(id | question): method 2."""
+    return rank_by_id(bench.memory_lm, asked, bench.folder, depth=DEPTH)
+
+
+SELECTORS: dict[str, Callable[[list[str], Bench], Ranking]] = {
+    "query_likelihood": by_likelihood,
+    "key": by_key,
+    "key_then_likelihood": by_key_then_likelihood,
+    "generated_id": by_generated_id,
+}
+
+
+def shortlists(asked: list[str], bench: Bench) -> list[list[str]]:
+    """The `shortlist` best documents by key, for each question."""
+    return [ids[: bench.params.shortlist] for ids in by_key(asked, bench)[0]]

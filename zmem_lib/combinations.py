@@ -1,0 +1,53 @@
+"""Values that a run's parameters may have each by itself, but not together: what to change is said in one sentence."""
+
+from typing import Any
+
+from zmem_lib.errors import BadInput
+
+QUESTION_TOKENS = 48  # room that the window must leave for a question and the markers
+SHAPE = ("vocab_size", "hidden_size", "layers", "heads")  # of a model made from scratch; 0 for any other
+
+
+def refuse_combinations(params: Any, where: str) -> None:
+    """Raise BadInput for the first combination of a run's Params that cannot run."""
+    refuse_models(params, where)
+    refuse_memories(params, where)
+    refuse_windows(params, where)
+    if not params.run.replace("-", "").replace("_", "").replace(".", "").isalnum() or params.run.startswith("."):
+        raise BadInput(f"{where}: run {params.run!r} names a folder: use letters, digits, '-', '_' and '.' only")
+
+
+def refuse_models(params: Any, where: str) -> None:
+    """Of the language model."""
+    if params.lm == "scratch" and not all(getattr(params, name) for name in SHAPE):
+        raise BadInput(f"{where}: {', '.join(SHAPE)} must be greater than zero for lm scratch: give the model a shape")
+    if params.lm == "scratch" and params.quantisation != "none":
+        raise BadInput(f"{where}: quantisation {params.quantisation} needs a pretrained lm: set it to none for scratch")
+    if params.quantisation != "none" and params.learns_whole:
+        raise BadInput(f"{where}: weights in 4 bit cannot learn: raise lora_rank, or set quantisation to none")
+    if params.heads and params.hidden_size % (2 * params.heads):
+        raise BadInput(f"{where}: hidden_size {params.hidden_size} must be a multiple of twice heads ({params.heads})")
+
+
+def refuse_memories(params: Any, where: str) -> None:
+    """Of block, key, encoder and the ways to choose."""
+    if params.key_width and not params.encode_share:
+        raise BadInput(f"{where}: key_width needs the encoder, which gives new documents theirs: raise encode_share")
+    if "encode" in (params.z_start, params.write_start) and not params.encode_share:
+        raise BadInput(f"{where}: the start encode needs an encoder: raise encode_share or choose another start")
+    if not params.key_width and (params.key_weight or params.select.startswith("key") or params.id_steps):
+        raise BadInput(f"{where}: key_weight, id_steps and a select by key need keys: raise key_width")
+    if params.select == "generated_id" and not params.id_steps:
+        raise BadInput(f"{where}: select generated_id needs ids that were learned: raise id_steps")
+
+
+def refuse_windows(params: Any, where: str) -> None:
+    """Of lengths."""
+    longest = max(params.document_tokens, max(params.top_k, 2) * (params.evidence_tokens + 1) + params.answer_tokens)
+    if params.text_weight or params.distill_weight:
+        longest = max(longest, params.document_tokens + params.evidence_tokens + 2)
+    if params.z_tokens + longest + QUESTION_TOKENS > params.window_tokens:
+        raise BadInput(
+            f"{where}: window_tokens {params.window_tokens} is too small: z_tokens, {QUESTION_TOKENS} for a question, "
+            f"and document_tokens or two evidence items need {params.z_tokens + longest + QUESTION_TOKENS}"
+        )

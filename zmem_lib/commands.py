@@ -1,0 +1,116 @@
+"""Further commands, their options and what they call.
+
+`zmem ablate` and `zmem keep` fill results/; `zmem add` and `zmem delete` change the documents of a finished run.
+"""
+
+import argparse
+import logging
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+from zmem_lib.errors import BadInput
+from zmem_lib.params import read_params
+
+Unwound = Callable[[], AbstractContextManager]
+ABLATE_TEXT = """Execute the rows of an ablation that are not kept yet, one run of the chapters 01 to 06 for each row
+and seed, and keep what they find under results/ablations/NAME/, where NAME is the parameter `run` of the file. The
+same command goes on where it was stopped. Rows kept with other parameters are made again. To make a row of the same
+parameters again, remove its folder there and its run, DIR/ablation-NAME-ROW-SEED."""
+KEEP_TEXT = """Keep the tables of a finished run under results/runs/NAME/, for the book to show: means, counts, costs,
+the thinned training log and the manifest; no text, no question, no id."""
+ADD_TEXT = """Write further documents into the memory of a finished run, its model frozen, as chapter 04 does. FILE
+holds one JSON object a line with doc_id, text and, if there is one, title, as corpus.jsonl does in a corpus of your
+own. What the chapters left stays as it is, and so does every other document; `zmem ask` finds the new ones at once."""
+DELETE_TEXT = """Take documents out of the memory of a finished run; nothing else changes. Of a document that came with
+`zmem add`, text and memory are removed. One of the run's own is only marked, so that `zmem ask` no longer finds it: its
+text stays in the tables of the chapters, and what the model learned with it in the model. To be rid of these as well,
+execute the run without it."""
+
+
+def add_result_commands(commands: argparse._SubParsersAction, unwound: Unwound) -> None:
+    """Add `ablate` and `keep` to the command line; `unwound` is the context in which signals end a run."""
+    ablate = commands.add_parser("ablate", help="execute and keep the rows of an ablation", description=ABLATE_TEXT)
+    ablate.add_argument("params", metavar="PARAMS.yaml", help="a parameter file, such as params/tiny.yaml")
+    ablate.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="default: all (--list names them)")
+    ablate.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
+    ablate.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="put a value over the file's"
+    )
+    ablate.add_argument("--start-over", action="store_true", help="remove what runs of rows that are not kept left")
+    ablate.add_argument("--list", action="store_true", help="say what the rows are and which are kept; execute nothing")
+    ablate.set_defaults(command=partial(command_ablate, unwound=unwound))
+    keep = commands.add_parser("keep", help="keep the tables of a finished run in results/", description=KEEP_TEXT)
+    keep.add_argument("run", metavar="RUN", help="name of the run, such as tiny")
+    keep.add_argument("--as", dest="name", metavar="NAME", help="name to keep it by (default: the run's)")
+    keep.set_defaults(command=command_keep)
+    for command in (ablate, keep):
+        command.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+        command.add_argument("--results", type=Path, metavar="DIR", help="default: results/ of the project")
+
+
+def add_upkeep_commands(commands: argparse._SubParsersAction) -> None:
+    """Add `add` and `delete` to the command line."""
+    add = commands.add_parser("add", help="write further documents into a finished run", description=ADD_TEXT)
+    add.add_argument("run", metavar="RUN", help="name of the run, such as tiny")
+    add.add_argument("file", type=Path, metavar="FILE", help="the documents, such as corpus.jsonl (or with .gz)")
+    add.add_argument("--replace", action="store_true", help="put a document in the place of one with the same id")
+    add.set_defaults(command=command_add)
+    delete = commands.add_parser("delete", help="take documents out of a finished run", description=DELETE_TEXT)
+    delete.add_argument("run", metavar="RUN", help="name of the run, such as tiny")
+    delete.add_argument("doc_id", nargs="+", metavar="DOC_ID", help="ids of documents")
+    delete.set_defaults(command=command_delete)
+    for command in (add, delete):
+        command.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+
+
+def command_ablate(options: argparse.Namespace, *, unwound: Unwound) -> None:
+    """`zmem ablate`: execute and keep rows, or list them."""
+    params = read_params(options.params, options.set)
+    from zmem_lib.ablate import Study, ablate, known_rows, row_lines
+    from zmem_lib.results import RESULTS
+
+    seeds = tuple(dict.fromkeys(options.seeds))
+    results, again = options.results or RESULTS, options.start_over
+    study = Study(params, known_rows(options.rows), seeds, options.runs, results, again=again)
+    if options.list:
+        print("\n".join(row_lines(study)))
+        return
+    for logger in ("papermill", "asyncio"):  # what they log comes as an exception too
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    with unwound():
+        ablate(study)
+
+
+def command_keep(options: argparse.Namespace) -> None:
+    """`zmem keep`: copy what matters of a finished run."""
+    from zmem_lib.results import RESULTS, keep_run
+
+    name = options.name or options.run
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise BadInput(
+            f"{name!r} names a folder in results/runs: use letters, digits, '-', '_' and '.' only (--as NAME)"
+        )
+    target = (options.results or RESULTS) / "runs" / name
+    keep_run(options.runs / options.run, target)
+    print(f"kept in {target}")
+
+
+def command_add(options: argparse.Namespace) -> None:
+    """`zmem add`: write documents into a run's memory."""
+    from zmem_lib.pipeline import kernel_environment
+
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
+    with kernel_environment():
+        from zmem_lib.upkeep import add_documents
+
+        print("\n".join(add_documents(options.runs / options.run, options.file, replacing=options.replace)))
+
+
+def command_delete(options: argparse.Namespace) -> None:
+    """`zmem delete`: take documents out of a run's memory."""
+    from zmem_lib.upkeep import delete_documents
+
+    print("\n".join(delete_documents(options.runs / options.run, options.doc_id)))

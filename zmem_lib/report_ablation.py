@@ -1,0 +1,242 @@
+"""What results/ holds, as tables, a figure and sentences: the ablation of a run, and the runs that were kept.
+
+Every function takes the name of a run or nothing, and the folder of results; where nothing is kept it returns one
+sentence that says with which command it is made. A difference to the row `full` is taken seed by seed; it is called one
+only where the values of the two rows, over their seeds, do not overlap.
+"""
+
+from collections.abc import Mapping
+from math import comb
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from zmem_lib.ablate import PARTS, ROWS, is_off
+from zmem_lib.figures import CYCLE, in_order, new_figure
+from zmem_lib.params import MEMORY_ONLY
+from zmem_lib.plan import about
+from zmem_lib.report import TABLE_CSS
+from zmem_lib.results import RESULTS, kept_in, read_kept
+
+MEASURES = {  # name in tables: system, part, metric
+    "evidence, rephrased": ("zmem-oracle", "rephrased", "answer_in_evidence"),
+    "evidence, unasked": ("zmem-oracle", "unasked", "answer_in_evidence"),
+    "evidence, seen": ("zmem-oracle", "seen", "answer_in_evidence"),  # where the corpus tells no kinds apart
+    "evidence, new": ("zmem-oracle", "new", "answer_in_evidence"),
+    "recall@1, seen": ("zmem", "seen", "recall@1"),
+    "recall@1, new": ("zmem", "new", "recall@1"),
+    "exact, seen": ("zmem", "seen", "em"),
+}
+DRAWN = ("evidence, unasked", "evidence, seen", "evidence, new", "recall@1, seen", "recall@1, new")
+RUN_COLUMNS = {
+    "recall@1<br>z": ("zmem", "recall@1"),
+    "recall@1<br>BM25": ("bm25", "recall@1"),
+    "recall@1<br>dense": ("dense", "recall@1"),
+    "evidence<br>right z": ("zmem-oracle", "answer_in_evidence"),
+    "evidence<br>wrong z": ("zmem-shuffled", "answer_in_evidence"),
+    "exact<br>z": ("zmem", "em"),
+    "exact<br>BM25": ("bm25", "em"),
+    "exact<br>passage": ("gold-passage", "em"),
+}
+WHOLE_ROWS = {"frozen": CYCLE[4], "plain": CYCLE[4], "full": CYCLE[0]}
+KEEP = "`zmem keep RUN` keeps a finished run's tables"
+
+
+def ablation(run: str, results: Path = RESULTS) -> list[Markdown | Styler | Figure]:
+    """Sentences, table and figure of the ablation of a run; or the one sentence that says how to make it."""
+    command = f"`zmem ablate params/{run}.yaml`"
+    kept = kept_in(results / "ablations" / run)
+    full = next((manifest for manifest in kept.values() if manifest["row"] == "full"), None)
+    if full is None:
+        lacking = "Its row `full`, to which all others are compared, is not kept" if kept else "No row of it is kept"
+        return [Markdown(f"**Ablation of `{run}`.** {lacking} in `results/` yet: {command} makes it.")]
+    same = {name: manifest for name, manifest in kept.items() if not differing(manifest, full)}
+    values = measured(results / "ablations" / run, same)
+    there = compared(values)
+    notes = [*missing_rows(same, full), *other_parameters(kept, full)]
+    said = [*part_sentences(there), *(f"{note}: {command} makes them." for note in notes)]
+    return [
+        Markdown("\n".join(f"- {line}" for line in said)),
+        ablation_table(there, same),
+        ablation_bars(there, values),
+    ]
+
+
+def measured(parent: Path, kept: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The measures of the kept rows: columns row, seed, measure, value, n (questions); only measures that there are."""
+    names = {place: name for name, place in MEASURES.items()}
+    frames = []
+    for folder, manifest in kept.items():
+        summary = read_kept(parent / folder, "summary")
+        places = zip(summary["system"], summary["part"], summary["metric"], strict=True)
+        frame = summary.assign(measure=[names.get(place) for place in places])
+        frames.append(frame.dropna(subset=["measure", "value"]).assign(row=manifest["row"], seed=manifest["seed"]))
+    values = pd.concat(frames, ignore_index=True)
+    if (values["measure"] == "evidence, rephrased").any():
+        values = values[values["measure"] != "evidence, seen"]
+    return values[["row", "seed", "measure", "value", "n"]]
+
+
+def compared(values: pd.DataFrame) -> pd.DataFrame:
+    """By row and measure: mean, low and high over the seeds, seeds, n, difference to `full`, and whether it is clear.
+
+    The difference is the mean over the seeds that both rows have. It is clear where these are two or more, and the
+    values of the two rows do not overlap.
+    """
+    found = []
+    for measure in in_order(values["measure"], tuple(MEASURES)):
+        mine = values[values["measure"] == measure]
+        full = mine[mine["row"] == "full"].set_index("seed")["value"]
+        for row in in_order(mine["row"], tuple(ROWS)):
+            own = mine[mine["row"] == row].set_index("seed")
+            one = own["value"]
+            gap = (one - full).dropna()  # seed by seed
+            ours, theirs = one[gap.index], full[gap.index]
+            clear = len(gap) > 1 and (ours.max() < theirs.min() or ours.min() > theirs.max())
+            estimate = {"mean": one.mean(), "low": one.min(), "high": one.max(), "seeds": len(one)}
+            more = {"difference": gap.mean(), "clear": clear, "n": int(own["n"].max())}
+            found.append({"row": row, "measure": measure, **estimate, **more})
+    return pd.DataFrame(found)
+
+
+def part_sentences(there: pd.DataFrame) -> list[str]:
+    """What was compared and how, then for every row the measures in which it differs clearly from `full`."""
+    seeds = int(there.loc[there["row"] == "full", "seeds"].max())
+    luck = f", which luck alone does in one comparison of {comb(2 * seeds, seeds) // 2}" if seeds > 1 else ""
+    rule = f"A difference is named where the values over the seeds do not overlap{luck}; points are hundredths."
+    if seeds < 2:
+        rule = "With one seed no difference can be told from luck, and none is named."
+    lines = [f"**What each part brings**, against the row `full` of {_count(seeds, 'seed')}. {rule}"]
+    for row in in_order(there["row"], tuple(ROWS)):
+        if row == "full" or seeds < 2:
+            continue
+        mine = there[(there["row"] == row) & there["clear"]]
+        said = [f"{one.measure} {_points(one.difference)} ({one.mean:.2f})" for one in mine.itertuples()]
+        shows = f" ({ROWS[row][1]})" if row in ROWS else ""
+        name = f"Without **{row}**" if row in PARTS else f"**{row}**"
+        own = int(there.loc[there["row"] == row, "seeds"].max())
+        name += f", of {_count(own, 'seed')} only" if own < seeds else ""
+        lines.append(f"{name}{shows}: {'; '.join(said) if said else 'no clear difference'}.")
+    return lines
+
+
+def ablation_table(there: pd.DataFrame, kept: Mapping[str, Mapping[str, Any]]) -> Styler:
+    """Rows by measures: the mean over the seeds and its difference to `full`, below it the smallest and the largest."""
+    cells = there.assign(cell=[_cell(row) for row in there.itertuples()])
+    table = cells.pivot(index="row", columns="measure", values="cell")
+    table = table.reindex(
+        index=in_order(there["row"], tuple(ROWS)), columns=in_order(there["measure"], tuple(MEASURES))
+    )
+    n = there.groupby("measure")["n"].max()
+    table.columns = [f"{name.replace(', ', '<br>')}<br><small>n = {n[name]}</small>" for name in table.columns]
+    table.insert(0, "seeds", there.groupby("row")["seeds"].max().map(str))
+    revisions = {revision[:8] for manifest in kept.values() for revision in manifest["git_revisions"] if revision}
+    caption = (
+        "Mean over the seeds, behind it the difference to full in points, below it the smallest and the largest; n "
+        "questions a seed. Evidence: the gold answer stands in what the right z writes. Same documents, steps and "
+        f"batches in every row. Revisions of the code: {', '.join(sorted(revisions)) or 'unknown'}."
+    )
+    return _styled(table.fillna("–").rename_axis(index=None), caption, "ablation")
+
+
+def ablation_bars(there: pd.DataFrame, values: pd.DataFrame) -> Figure:
+    """A bar for every row's mean with its smallest and largest value, a panel for each measure; `full` as a line."""
+    rows = in_order(there["row"], tuple(ROWS))
+    panels = [name for name in DRAWN if (there["measure"] == name).any()]
+    figure, axes = new_figure(1, max(len(panels), 1), height=0.24 * len(rows) + 1.3, sharey=True)
+    for axis, measure in zip(axes, panels, strict=False):
+        mine = there[there["measure"] == measure].set_index("row").reindex(rows)
+        axis.barh(rows, mine["mean"].fillna(0), color=[WHOLE_ROWS.get(row, CYCLE[5]) for row in rows], height=0.72)
+        dots = values[values["measure"] == measure]
+        axis.plot(dots["value"], [rows.index(row) for row in dots["row"]], "o", color="#222222", markersize=2.2)
+        if "full" in rows:
+            axis.axvline(mine.at["full", "mean"], color="#222222", linewidth=0.8, linestyle="--")
+        axis.set(title=measure.replace(", ", "\n"), xlim=(0, 1.03))
+        axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axis.grid(axis="y", visible=False)
+    axes[0].invert_yaxis()  # sharey: the first row on top in every panel
+    figure.supxlabel("share of questions; a dot for every seed, the dashed line is the row full", fontsize=9)
+    return figure
+
+
+def differing(manifest: Mapping[str, Any], full: Mapping[str, Any]) -> list[str]:
+    """Names of the parameters in which a kept row differs from `full` otherwise than by being that row."""
+    own = {"run", "seed", *MEMORY_ONLY, *manifest["overrides"]}
+    here, there = manifest["params"], full["params"]
+    return sorted(key for key in {*here, *there} - own if here.get(key) != there.get(key))
+
+
+def missing_rows(same: Mapping[str, Mapping[str, Any]], full: Mapping[str, Any]) -> list[str]:
+    """A sentence on rows that are not kept though they are not off in the file; none where all are there."""
+    kept = {manifest["row"] for manifest in same.values()}
+    names = [f"`{row}`" for row in ROWS if row not in kept and not is_off(full["params"], row)]
+    return [f"Not kept yet: {', '.join(names)}"] if names else []
+
+
+def other_parameters(kept: Mapping[str, Mapping[str, Any]], full: Mapping[str, Any]) -> list[str]:
+    """A sentence on kept rows that are left out, since their parameters are not those of `full`."""
+    names = [
+        f"`{folder}` ({', '.join(found)})" for folder, manifest in kept.items() if (found := differing(manifest, full))
+    ]
+    return [f"Left out, being made with other parameters than `full`: {', '.join(names)}"] if names else []
+
+
+def kept_runs(results: Path = RESULTS) -> list[Markdown | Styler]:
+    """What each kept run was, and its main measures with intervals; or the sentence that says how to keep one."""
+    kept = kept_in(results / "runs")
+    if not kept:
+        return [Markdown(f"**Kept runs.** None is kept in `results/` yet: {KEEP}.")]
+    places = {place: name for name, place in RUN_COLUMNS.items()}
+    frames = []
+    for name in kept:
+        summary = read_kept(results / "runs" / name, "summary")
+        named = [places.get(place) for place in zip(summary["system"], summary["metric"], strict=True)]
+        frames.append(summary.assign(column=named, run=name).dropna(subset=["column", "value"]))
+    rows = pd.concat(frames, ignore_index=True)
+    rows = rows[rows["part"].isin(["seen", "new"])]
+    cells = rows.assign(
+        cell=[f"{one.value:.2f}<br><small>[{one.ci_low:.2f}, {one.ci_high:.2f}]</small>" for one in rows.itertuples()],
+        name=[f"{one.run}, {one.part}" for one in rows.itertuples()],
+    )
+    table = cells.pivot(index="name", columns="column", values="cell")
+    table = table.reindex(index=list(dict.fromkeys(cells["name"])), columns=[c for c in RUN_COLUMNS if c in table])
+    table.insert(0, "n", cells.groupby("name")["n"].max().map(str))
+    caption = (
+        "Runs kept in results/: mean and 95 % interval over n questions. z: z-memory; evidence: the gold answer stands "
+        "in what the right z, or another document's, writes; passage: the reader gets the gold passage."
+    )
+    said = Markdown("\n".join(f"- {run_sentence(name, manifest)}" for name, manifest in kept.items()))
+    return [said, _styled(table.fillna("–").rename_axis(index=None, columns=None), caption, "kept-runs")]
+
+
+def run_sentence(name: str, manifest: Mapping[str, Any]) -> str:
+    """What a kept run was: corpus, documents, model, block, steps, time and processor."""
+    params, made_on = manifest["params"], manifest["machine"]
+    where = made_on["gpu"] if manifest["peak_gpu_memory_bytes"] and made_on["gpu"] else made_on["processor"]
+    return (
+        f"`{name}`: corpus `{params['corpus']}`, {params['n_documents']:,} seen and {params['n_new_documents']:,} new "
+        f"documents, model `{params['lm']}`, {_count(params['z_tokens'], 'soft token')} per document, "
+        f"{params['train_steps']:,} steps; {about(sum(manifest['seconds'].values()))} in all, on {where}"
+    )
+
+
+def _cell(row: tuple) -> str:
+    gap = "" if row.row == "full" or pd.isna(row.difference) else f" ({100 * row.difference:+.0f})".replace("-", "−")
+    return f"{row.mean:.2f}{gap}<br><small>[{row.low:.2f}, {row.high:.2f}]</small>"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.0f} points".replace("-", "−")
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _styled(table: pd.DataFrame, caption: str, name: str) -> Styler:
+    styled = table.style.set_uuid(name).set_caption(caption).set_table_styles(TABLE_CSS)
+    return styled.set_table_attributes('class="tex2jax_ignore mathjax_ignore"')

@@ -1,0 +1,79 @@
+"""Tables of what makes the result credible: retention, selectors, documents with and without training questions."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from zmem_lib.figures import LABELS, in_order, recall_curves
+from zmem_lib.report import TABLE_CSS
+from zmem_lib.schema import COMPARED, PARTS
+
+RANKED = ("recall@1", "recall@5", "recall@20", "mrr@10", "ndcg@10")
+APART = ("seen", "unasked-document")  # parts: documents with and without training questions
+APART_METRICS = ("recall@1", "answer_in_evidence", "em", "f1")
+
+
+def retention_overview(retention: pd.DataFrame) -> Styler:
+    """The share of the text's gain that z keeps, and that gain, by part."""
+    parts = in_order(retention["part"], PARTS)
+    rows = retention.set_index("part").loc[parts]
+    table = pd.DataFrame(
+        {
+            "retention": ["not defined" if pd.isna(row.value) else _cell(row) for row in rows.itertuples()],
+            "gain of the text (F1)": rows["text_gain"].map("{:.2f}".format),
+            "n": rows["n"].map(str),
+        }
+    ).rename_axis(index=None)
+    caption = (
+        "Retention: (F1 with the right z − closed book) / (F1 with the gold passage − closed book), same questions and "
+        "reader; 95 % interval. Not defined where the text brings less than 0.1."
+    )
+    return _styled(table, caption, "retention")
+
+
+def selector_overview(selectors: pd.DataFrame) -> Styler:
+    """Part and selector by retrieval measure, with milliseconds per question."""
+    cells = selectors[selectors["metric"].isin(RANKED)]
+    cells = cells.assign(cell=[_cell(row) for row in cells.itertuples()])
+    table = cells.pivot(index=["part", "selector"], columns="metric", values="cell")
+    order = [
+        (part, name)
+        for part in in_order(selectors["part"], PARTS)
+        for name in in_order(selectors["selector"], ())
+        if (part, name) in table.index
+    ]
+    table = table.reindex(order)[[name for name in RANKED if name in table]].rename(columns=LABELS)
+    by_place = selectors[selectors["metric"] == "seconds"].set_index(["part", "selector"])
+    table["ms per question"] = [f"{1000 * by_place.at[place, 'value']:.1f}" for place in order]
+    table["n"] = [str(by_place.at[place, "n"]) for place in order]
+    caption = "Documents found by each way of choosing, among all of the corpus; mean and 95 % interval."
+    return _styled(table.rename_axis(columns=None), caption, "selectors")
+
+
+def selector_curves(selectors: pd.DataFrame) -> Figure:
+    """Recall at 1, 5 and 20 of every selector, a panel per part of test questions."""
+    return recall_curves(selectors.rename(columns={"selector": "system"}))
+
+
+def apart_overview(summary: pd.DataFrame) -> Styler:
+    """What must find its document, and what is given it: questions about asked and about unasked documents."""
+    rows = summary[summary["part"].isin(APART) & summary["metric"].isin(APART_METRICS)]
+    rows = rows[rows["system"].isin((*COMPARED, "zmem-oracle", "gold-passage", "closed-book"))]
+    cells = rows.assign(cell=[_cell(row) for row in rows.itertuples()])
+    table = cells.pivot(index="system", columns=["metric", "part"], values="cell")
+    metrics, parts = in_order(rows["metric"], APART_METRICS), in_order(rows["part"], APART)
+    columns = [(metric, part) for metric in metrics for part in parts if (metric, part) in table]
+    table = table.reindex(index=in_order(rows["system"], (*COMPARED, "zmem-oracle")), columns=columns).fillna("–")
+    said = {"seen": "with", "unasked-document": "without"}
+    table.columns = [f"{LABELS[metric]}<br>{said[part]}" for metric, part in columns]
+    sizes = [f"{said[part]} {rows.loc[rows['part'] == part, 'n'].max()}" for part in parts]
+    caption = f"Seen documents with and without training questions (n: {', '.join(sizes)}); mean and 95 % interval."
+    return _styled(table.rename_axis(index=None), caption, "apart")
+
+
+def _cell(row: tuple) -> str:
+    return f"{row.value:.2f}<br><small>[{row.ci_low:.2f}, {row.ci_high:.2f}]</small>"
+
+
+def _styled(table: pd.DataFrame, caption: str, name: str) -> Styler:
+    return table.style.set_uuid(name).set_caption(caption).set_table_styles(TABLE_CSS)

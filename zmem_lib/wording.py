@@ -1,0 +1,59 @@
+"""Words and figures of which the findings are made: names, estimates picked from tables, and verdicts.
+
+A difference of two systems is told from the paired bootstrap interval over the same questions: better or worse only
+where the interval leaves out 0.
+"""
+
+import pandas as pd
+
+from zmem_lib.figures import in_order
+from zmem_lib.params import Params
+from zmem_lib.schema import COMPARED, SYSTEMS
+from zmem_lib.stats import Estimate, paired_difference
+
+NAMES = {
+    "zmem": "z-memory", "zmem-oracle": "z-memory given the right z", "zmem-shuffled": "another document's z",
+    "zmem-similar": "the most similar other document's z", "zmem-random": "a random z",
+    "zmem-text": "the right z and its passage", "bm25": "BM25", "bm25-asked": "BM25 with the training questions",
+    "dense": "dense retrieval", "dense-tuned": "dense retrieval tuned on the training questions",
+    "text-twin": "the text twin", "gold-passage": "the gold passage", "closed-book": "closed book",
+}  # fmt: skip
+RIVALS = tuple(system for system in COMPARED if system != "zmem")
+
+
+def values_of(summary: pd.DataFrame, part: str, metric: str, systems: tuple[str, ...]) -> dict[str, Estimate]:
+    """The summary's estimates of one metric by system, in the order of the systems."""
+    rows = summary[(summary["part"] == part) & (summary["metric"] == metric) & summary["system"].isin(systems)]
+    rows = rows[rows["n"] > 0].set_index("system")
+    order = in_order(pd.Series(rows.index, dtype=str), SYSTEMS)
+    rows = rows[["value", "ci_low", "ci_high", "n"]].astype({"n": object})  # else n becomes a float in its row
+    return {system: Estimate(*rows.loc[system]) for system in order}
+
+
+def difference(scores: pd.DataFrame, part: str, metric: str, pair: tuple[str, str], params: Params) -> Estimate:
+    """The first system minus the second over the questions that both answered."""
+    rows = scores[(scores["part"] == part) & (scores["metric"] == metric) & scores["system"].isin(pair)]
+    both = rows.pivot(index="question_id", columns="system", values="value").dropna()
+    return paired_difference(both[pair[0]], both[pair[1]], params.bootstrap_samples, params.seed)
+
+
+def side(gap: Estimate) -> int:
+    """1 or -1 where the interval lies on one side of 0, else 0."""
+    return int(gap.ci_low > 0) - int(gap.ci_high < 0)
+
+
+def verdict(gap: Estimate) -> str:
+    """The difference in words, to be followed by the other system's name."""
+    return {1: "better than", -1: "worse than", 0: "indistinguishable from"}[side(gap)]
+
+
+def spoken(one: Estimate | pd.Series, sign: bool = False) -> str:
+    """A value with its interval, two decimals each."""
+    form = "{:+.2f}" if sign else "{:.2f}"
+    value, low, high = (form.format(number).replace("-", "−") for number in (one.value, one.ci_low, one.ci_high))
+    return f"{value} [{low}, {high}]"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital and a full stop."""
+    return f"{text[0].upper()}{text[1:]}."
