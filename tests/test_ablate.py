@@ -20,7 +20,7 @@ ALL_ON = {
     "lm": "packaged", "vocab_size": 0, "hidden_size": 0, "layers": 0, "heads": 0, "z_width": 32, "key_width": 16,
     "z_start": "encode", "encode_share": 0.3, "text_weight": 0.2, "key_weight": 0.2, "key_negatives": 2,
     "distill_weight": 0.2, "distractor_share": 0.2, "pseudo_questions": 2, "write_start": "encode",
-    "write_stop": 0.9, "write_proximal": 0.1, "select": "key_then_likelihood",
+    "write_stop": 0.9, "write_proximal": 0.1, "select": "key_then_likelihood", "encode_weight": 0.1, "id_steps": 4,
 }  # fmt: skip
 BUDGET = ("n_documents", "n_new_documents", "train_steps", "batch_tuples", "batch_recite", "batch_read", "batch_text",
           "z_tokens", "write_steps", "read_weight", "scan_questions")  # fmt: skip
@@ -33,7 +33,8 @@ def all_on(smoke_params):
 
 @pytest.fixture
 def study(smoke_params, tmp_path):
-    return Study(smoke_params, ("plain", "full", "recite"), (0, 1), tmp_path / "runs", tmp_path / "results")
+    few = PLAIN | {"question_weight": 0.5, "recite_weight": 1.0, "recite_inside": 0.5, "train_steps": 40}
+    return Study(replace(smoke_params, **few), ("plain", "full", "recite"), (0, 1), tmp_path / "runs", tmp_path / "results")
 
 
 def test_every_row_changes_its_part_and_no_budget(all_on, tmp_path):
@@ -58,12 +59,12 @@ def test_the_plain_formula_has_no_part_of_ours(all_on):
     assert {key for key in plain if key.endswith("_weight") and plain[key]} == {"read_weight"}
 
 
-def test_a_part_that_is_off_in_the_file_makes_no_row(smoke_params, tmp_path):
-    everything = Study(smoke_params, tuple(ROWS), (1,), tmp_path, tmp_path)
+def test_a_part_that_is_off_in_the_file_makes_no_row(study):
+    everything = replace(study, rows=tuple(ROWS), seeds=(1,))
     assert [job.row for job in jobs(everything)] == ["frozen", "plain", "full", "recite", "recite-inside", "question"]
-    wider = replace(smoke_params, vocab_size=1024)  # made from scratch already, whatever its shape
+    wider = replace(study.params, vocab_size=1024)  # made from scratch already, whatever its shape
     assert "base" in off_rows(replace(everything, params=wider))
-    plain = check_params({**asdict(smoke_params), **PLAIN}, "the plain formula")
+    plain = check_params({**asdict(study.params), **PLAIN}, "the plain formula")
     assert [job.row for job in jobs(replace(everything, params=plain))] == ["frozen", "full"]
 
 

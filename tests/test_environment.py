@@ -50,5 +50,6 @@ def test_no_registry_and_no_machine_is_named():
 
 def test_data_files_of_the_library_are_installed_with_it():
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    there = {path.name for path in (ROOT / "zmem_lib").iterdir() if path.is_file() and path.suffix != ".py"}
-    assert there == set(setuptools["package-data"]["zmem_lib"])
+    files = {path for path in (ROOT / "zmem_lib").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    told = {path for pattern in setuptools["package-data"]["zmem_lib"] for path in (ROOT / "zmem_lib").glob(pattern)}
+    assert files == told

@@ -68,6 +68,7 @@ def tables():
         "write_curve": pd.DataFrame(curve, columns=list(TABLES["write_curve"])),
         "selectors": pd.DataFrame(selectors, columns=list(TABLES["selectors"])),
         "retention": pd.DataFrame(retention, columns=list(TABLES["retention"])),
+        "abstention": empty("abstention"),
     }
 
 

@@ -10,10 +10,11 @@ from zmem_lib.artifacts import is_finished, read_table
 from zmem_lib.lock import LOCK
 from zmem_lib.params import read_params
 from zmem_lib.plan import CHAPTERS
-from zmem_lib.schema import SYSTEMS, TABLES
+from zmem_lib.schema import CHANCES, SYSTEMS, TABLES
 
 PARAMS = read_params(ROOT / "params/smoke.yaml")
 PLAIN = {".parquet", ".safetensors", ".json", ".ipynb", ".faiss", ".yaml", ".png", ".md", ".jinja"}
+COMPARED_HERE = [name for name in SYSTEMS if name != "dense-tuned"]  # whose encoder would take up 90 MB
 NAMES = set(TABLES) - {"answers"}  # that one is written once per system
 
 
@@ -31,14 +32,14 @@ def test_every_table_has_its_columns(smoke_runs):
     folder = smoke_runs / "smoke"
     for name in NAMES:
         assert len(read_table(folder / f"{name}.parquet", name)), name
-    asked = {system: read_table(folder / f"answers_{system}.parquet", "answers") for system in SYSTEMS}
+    asked = {system: read_table(folder / f"answers_{system}.parquet", "answers") for system in COMPARED_HERE}
     tested = {tuple(answers.query("part != 'trained'")["question_id"]) for answers in asked.values()}
     assert len(tested) == 1, "not every system got the same questions"
 
 
 def test_summary_is_within_bounds(smoke_runs):
     summary = read_table(smoke_runs / "smoke/summary.parquet", "summary")
-    assert set(summary["system"]) == set(SYSTEMS)
+    assert set(summary["system"]) == {*COMPARED_HERE, *CHANCES}
     assert {"seen", "new", "trained", "rephrased", "unasked"} == set(summary["part"])
     wanted = {"em", "f1", "answer_in_evidence", "recall@1", "recall@5", "recall@20", "mrr@10", "ndcg@10"}
     assert wanted <= set(summary["metric"])
@@ -61,7 +62,7 @@ def test_output_says_times_and_summary_and_nothing_else(smoke_runs):
     output, errors = (smoke_runs / "output.txt").read_text().split("\n--- stderr\n")
     for name in CHAPTERS.values():
         assert f"{name}: about" in output and f"{name}: done in" in output
-    assert all(system in output for system in SYSTEMS) and "recall@1" in output
+    assert all(system in output for system in COMPARED_HERE) and "recall@1" in output
     assert errors.strip() == ""
 
 

@@ -21,6 +21,7 @@ LAST = 6  # chapter; the report, 07, is made for whole runs only
 PLAIN = {
     "question_weight": 0.0, "recite_weight": 0.0, "recite_inside": 0.0, "text_weight": 0.0, "key_weight": 0.0,
     "key_negatives": 0, "distill_weight": 0.0, "distractor_share": 0.0, "pseudo_questions": 0, "encode_share": 0.0,
+    "encode_weight": 0.0, "id_steps": 0,
     "z_width": 0, "key_width": 0, "z_start": "random", "write_start": "mean", "write_stop": 0.0,
     "write_proximal": 0.0, "select": "query_likelihood",
 }  # fmt: skip
@@ -31,12 +32,22 @@ BASE = {  # 2 million weights
 PARTS: dict[str, tuple[dict[str, Any], str]] = {  # the first key is the part's switch
     "connector": ({"z_width": 0}, "blocks as wide as the model, without the shared connector"),
     "key": (
-        {"key_width": 0, "key_weight": 0.0, "key_negatives": 0, "select": "query_likelihood"},
+        {"key_width": 0, "key_weight": 0.0, "key_negatives": 0, "id_steps": 0, "select": "query_likelihood"},
         "no key vector: documents are chosen by the likelihood of the question alone",
     ),
     "encode": (
-        {"encode_share": 0.0, "z_start": "random", "write_start": "mean"},
-        "no encoder: blocks start at random, new ones at the mean of the trained",
+        {
+            "encode_share": 0.0,
+            "encode_weight": 0.0,
+            "z_start": "random",
+            "write_start": "mean",
+            "key_width": 0,
+            "key_weight": 0.0,
+            "key_negatives": 0,
+            "id_steps": 0,
+            "select": "query_likelihood",
+        },
+        "no encoder, and so no key for new documents: blocks start at random, new ones at the mean of the trained",
     ),
     "recite": ({"recite_weight": 0.0, "recite_inside": 0.0}, "no document is recited in joint training"),
     "recite-inside": ({"recite_inside": 0.0}, "recitations begin at the start of the document only"),
