@@ -17,7 +17,7 @@ from zmem_lib.run import main
 
 SMOKE = str(ROOT / "params/smoke.yaml")
 ALL_ON = {
-    "lm": "packaged", "vocab_size": 0, "hidden_size": 0, "layers": 0, "heads": 0, "z_width": 32, "key_width": 16,
+    "lm": "models/base", "vocab_size": 0, "hidden_size": 0, "layers": 0, "heads": 0, "z_width": 32, "key_width": 16,
     "z_start": "encode", "encode_share": 0.3, "text_weight": 0.2, "key_weight": 0.2, "key_negatives": 2,
     "distill_weight": 0.2, "distractor_share": 0.2, "pseudo_questions": 2, "write_start": "encode",
     "write_stop": 0.9, "write_proximal": 0.1, "select": "key_then_likelihood", "encode_weight": 0.1, "id_steps": 4,
@@ -34,7 +34,8 @@ def all_on(smoke_params):
 @pytest.fixture
 def study(smoke_params, tmp_path):
     few = PLAIN | {"question_weight": 0.5, "recite_weight": 1.0, "recite_inside": 0.5, "train_steps": 40}
-    return Study(replace(smoke_params, **few), ("plain", "full", "recite"), (0, 1), tmp_path / "runs", tmp_path / "results")
+    rows, folders = ("plain", "full", "recite"), (tmp_path / "runs", tmp_path / "results")
+    return Study(replace(smoke_params, **few), rows, (0, 1), *folders)
 
 
 def test_every_row_changes_its_part_and_no_budget(all_on, tmp_path):

@@ -9,7 +9,7 @@ LIBRARY = Path(__file__).parents[1] / "zmem_lib"
 LAYERS = [  # a module imports from earlier lines only
     {"errors"},
     {"combinations"},
-    {"params", "schema", "text", "meter", "hub"},
+    {"params", "schema", "text", "meter", "hub", "rates"},
     {"artifacts", "lock", "needs"},
     {"ztable"},
     {"checkpoint", "heads", "keep", "prompts", "metrics", "risk", "stats", "index", "doc_ids", "plan"},

@@ -18,6 +18,7 @@ from zmem_lib.plan import CHAPTERS
 
 SEED = 1
 KILLED = [1, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7]  # the chapter in which the run is killed, one time after the other
+FOLDERS = {"bm25", "bm25_asked", "figures", "ids", "ids_new", "lm", "z_new_steps"}
 COST_COLUMNS = ("seconds", "build_seconds", "seconds_per_question", "seconds_per_document", "peak_memory_bytes")
 
 
@@ -45,7 +46,7 @@ def test_a_run_killed_in_every_chapter_ends_like_one_that_never_was(smoke_runs, 
     assert len(moments) >= len(CHAPTERS) - 1 and differences(smoke_runs / "smoke", folder) == [], moments
     hidden = {path.name for path in folder.rglob(".*")}
     folders = {path.name for path in folder.iterdir() if path.is_dir()}
-    assert hidden == {LOCK} and folders == {"bm25", "figures", "lm", "z_new_steps"}, moments
+    assert hidden == {LOCK} and folders == FOLDERS, moments
 
 
 def seconds_by_chapter(output: str) -> dict[str, float]:

@@ -7,7 +7,9 @@ all its weights learn in float32. Code of a model's own is never run.
 """
 
 import logging
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +99,8 @@ def with_adapter(lm: nn.Module, params: Params) -> nn.Module:
     torch.manual_seed(params.seed)
     rank = params.lora_rank
     config = LoraConfig(r=rank, lora_alpha=LORA_SCALE * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    adapted = get_peft_model(lm, config)
+    with quiet_peft():
+        adapted = get_peft_model(lm, config)
     adapted.peft_config["default"].base_model_name_or_path = params.lm  # not the folder of this machine's cache
     return adapted
 
@@ -106,7 +109,16 @@ def load_adapter(lm: nn.Module, folder: Path) -> nn.Module:
     """The frozen model with the adapter that was saved to a folder."""
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(lm, str(folder))
+    with quiet_peft():
+        return PeftModel.from_pretrained(lm, str(folder))
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Without peft's warning that it asks transformers by an old name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        yield
 
 
 def plain_generation(lm: nn.Module, tokenizer: Any) -> GenerationConfig:

@@ -11,12 +11,13 @@ until none of them is as likely as the documents found: then these are for certa
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from heapq import heappop, heappush, nsmallest
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, get_cosine_schedule_with_warmup
+from transformers import DynamicCache
 
 from zmem_lib.artifacts import progress
 from zmem_lib.doc_ids import Id, IdTree, Trie, make_trie
@@ -25,10 +26,10 @@ from zmem_lib.lessons import batch_indices
 from zmem_lib.memory_lm import MemoryLM, left_padded, make_scaler
 from zmem_lib.meter import memory_explained
 from zmem_lib.params import Params
+from zmem_lib.rates import cosine
 from zmem_lib.select import Ranking
 
 HEAD_LR = 5e-3  # of rows that start from nothing; the adapter learns at the model's own rate
-WARM_UP = 0.05  # of the steps
 CLIP = 1.0
 LOG_EVERY = 0.02  # of the steps
 ROWS = 512  # beginnings of ids that pass through the model at once
@@ -66,7 +67,7 @@ def train_ids(
     with id_adapter(memory_lm, head, learns=True) as weights:
         groups = [{"params": weights, "lr": params.lm_lr}, {"params": head.parameters(), "lr": HEAD_LR}]
         optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
-        schedule = get_cosine_schedule_with_warmup(optimiser, round(steps * WARM_UP), steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(cosine, steps=steps))
         scaler = make_scaler(memory_lm)
         memory_lm.lm.train()
         for step in progress(range(steps), "learning ids"):

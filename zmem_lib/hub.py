@@ -9,8 +9,6 @@ from pathlib import Path
 
 from zmem_lib.errors import BadInput
 
-PACKAGED = "packaged"
-PACKAGED_LM = Path(__file__).with_name("packaged_lm")
 MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 NOT_NEEDED = ["original/*", "consolidated*", "onnx/*", "openvino/*"]  # the same weights in other formats
 
@@ -36,8 +34,8 @@ def fetch(repo: str, revision: str, *, kind: str, files: list[str] | None = None
 
 
 def find_lm(lm: str, revision: str) -> Path:
-    """The folder of a language model: a local one, the packaged one, or a snapshot from the hub; raises BadInput."""
-    folder = PACKAGED_LM if lm == PACKAGED else Path(lm).expanduser()
+    """The folder of a language model: a local one, or its snapshot from the hub; raises BadInput."""
+    folder = Path(lm).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise BadInput(

@@ -5,6 +5,7 @@ the model itself learns for ids lies in a LoRA adapter (2106.09685) on top of al
 included. `id_adapter` puts it there and takes it away again; outside, the model is bit for bit what it was.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zmem_lib.artifacts import new_folder, read_tensors, write_tensors
-from zmem_lib.base_lm import LORA_SCALE
+from zmem_lib.base_lm import LORA_SCALE, quiet_peft
 from zmem_lib.doc_ids import Id, IdTree, Trie
 from zmem_lib.memory_lm import MemoryLM
 from zmem_lib.params import Params
@@ -62,17 +63,19 @@ def make_id_head(memory_lm: MemoryLM, tree: IdTree, params: Params) -> IdHead:
 @contextmanager
 def id_adapter(memory_lm: MemoryLM, head: IdHead, *, learns: bool) -> Iterator[list[nn.Parameter]]:
     """The head's adapter on top of the model while this lasts, all else frozen; yields the adapter's weights."""
-    from peft import LoraConfig, PeftModel, get_peft_model  # imports bitsandbytes
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package when peft imports it
+    from peft import LoraConfig, PeftModel, get_peft_model
 
     lm, rank = memory_lm.lm, head.rank
     learning = [weight for weight in lm.parameters() if weight.requires_grad]
     config = LoraConfig(r=rank, lora_alpha=LORA_SCALE * rank, target_modules="all-linear", task_type="CAUSAL_LM")
     own = lm.active_adapter if isinstance(lm, PeftModel) else None
-    if own:
-        lm.add_adapter(ADAPTER, config)
-        lm.base_model.set_adapter([own, ADAPTER])
-    else:
-        wrapped = get_peft_model(lm, config, adapter_name=ADAPTER)
+    with quiet_peft():
+        if own:
+            lm.add_adapter(ADAPTER, config)
+            lm.base_model.set_adapter([own, ADAPTER])
+        else:
+            wrapped = get_peft_model(lm, config, adapter_name=ADAPTER)
     weights = {name: weight for name, weight in memory_lm.causal.named_parameters() if f".{ADAPTER}." in name}
     lm.requires_grad_(False)
     for name, weight in weights.items():

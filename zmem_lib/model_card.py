@@ -4,7 +4,6 @@ from dataclasses import asdict
 
 import yaml
 
-from zmem_lib.hub import PACKAGED
 from zmem_lib.params import Params
 
 CARD = """---
@@ -47,7 +46,7 @@ def model_card(params: Params) -> str:
     """README.md of a saved model, with the front matter that the hub reads."""
     scratch, whole = params.lm == "scratch", params.learns_whole
     front = {"library_name": "transformers" if whole else "peft", "tags": ["zmem", "soft-prompt"]}
-    front |= {} if scratch or params.lm == PACKAGED else {"base_model": params.lm}
+    front |= {} if scratch else {"base_model": params.lm}
     values = asdict(params)
     return CARD.format(
         **values,

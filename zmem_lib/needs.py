@@ -13,7 +13,6 @@ from typing import Any
 
 from zmem_lib.combinations import QUESTION_TOKENS
 from zmem_lib.errors import BadInput
-from zmem_lib.hub import PACKAGED, PACKAGED_LM
 from zmem_lib.params import MOST, Params
 
 SHAPES = Path(__file__).with_name("model_shapes.json")
@@ -95,7 +94,7 @@ def model_config(params: Params) -> Any:
 
     if params.lm == "scratch":
         return scratch_config(params)
-    folder = PACKAGED_LM if params.lm == PACKAGED else Path(params.lm).expanduser()
+    folder = Path(params.lm).expanduser()
     place, revision = (str(folder), None) if folder.is_dir() else (params.lm, params.lm_revision or None)
     try:
         return AutoConfig.from_pretrained(place, revision=revision, local_files_only=True, trust_remote_code=False)

@@ -69,7 +69,7 @@ class Params:
     evidence_window: int  # sentences kept on each side of the one that holds the answer
 
     # 03 joint training
-    lm: str  # scratch, packaged (a small one that comes with zmem), or a path or hub id of a causal language model
+    lm: str  # scratch, or a path or hub id of a causal language model
     lm_revision: str  # commit or branch on the hub
     quantisation: str  # nf4: frozen weights in 4 bit, double-quantised (QLoRA)
     activation_checkpointing: bool  # compute activations twice and keep them once: less memory, a third slower

@@ -9,6 +9,7 @@ whole tables and look at training questions only, the encoder's choice of a chec
 import math
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -18,11 +19,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
-from transformers import get_linear_schedule_with_warmup
 
 from zmem_lib.artifacts import new_folder, progress, read_json, write_json
 from zmem_lib.base_lm import pick_dtype
 from zmem_lib.params import Params, params_hash
+from zmem_lib.rates import linear
 from zmem_lib.retrieve import build_dense, load_encoder, rank_dense, save_dense
 from zmem_lib.text import passages
 
@@ -91,8 +92,8 @@ def tune_steps(
     """
     rng = Random(params.seed)
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=LR, weight_decay=0.0)
-    warm_up = math.ceil(WARM_UP * params.dense_steps)
-    schedule = get_linear_schedule_with_warmup(optimiser, warm_up, params.dense_steps)
+    rate = partial(linear, steps=params.dense_steps, warm_up=WARM_UP)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
     for batch in islice(disjoint_batches(list(train["gold_doc_ids"]), rng), params.dense_steps):
         rows = train.iloc[batch]
         right = [text_of[rng.choice(gold)] for gold in rows["gold_doc_ids"]]

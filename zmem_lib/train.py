@@ -7,7 +7,6 @@ key; `distill` KL to what the model says with the text in context (2506.06266). 
 makes the blocks. A run that was killed goes on from its checkpoint as if it had not been.
 """
 
-import math
 import shutil
 import time
 from collections.abc import Callable
@@ -25,10 +24,9 @@ from zmem_lib.losses import Work, all_losses, encoded_rows, mean_by_term
 from zmem_lib.memory_lm import MemoryLM, learning_weights, make_scaler, token_nll
 from zmem_lib.meter import memory_explained
 from zmem_lib.params import Params, params_hash
+from zmem_lib.rates import cosine
 from zmem_lib.ztable import ZTable, move_rows, table_tensors, take_rows
 
-WARM_UP = 0.05  # of the steps
-LAST_LR = 0.05  # of the learning rate, where the cosine ends
 CLIP = 1.0
 LOG_EVERY = 0.02  # of the steps
 
@@ -72,7 +70,7 @@ def train_step(
     """One update of the model and of the rows of z in the batch; returns the mean nll per token of each term."""
     params, batch = lessons.params, batch_at(memory_lm, lessons, step)
     memory_lm.lm.train()
-    share = schedule(step, params.train_steps)
+    share = cosine(step, params.train_steps)
     for optimiser in optimisers:
         optimiser.zero_grad(set_to_none=True)
         for group in optimiser.param_groups:
@@ -119,15 +117,6 @@ def dev_nll(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons) -> dict[str,
         return {}
     nll, terms = (torch.cat([tensor.flatten() for tensor in kind]) for kind in zip(*found, strict=True))
     return {term: mean.item() for term, mean in mean_by_term(nll, terms).items()}
-
-
-def schedule(step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine down to LAST_LR of the learning rate."""
-    warm_up = max(1, round(steps * WARM_UP))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    done = (step - warm_up) / max(1, steps - warm_up)
-    return LAST_LR + (1 - LAST_LR) * (1 + math.cos(math.pi * done)) / 2
 
 
 def make_optimisers(memory_lm: MemoryLM, params: Params) -> list[torch.optim.Optimizer]:
