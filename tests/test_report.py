@@ -314,3 +314,8 @@ def test_figures_fit_700_pixels_and_nothing_sticks_out(tables, tmp_path):
         )  # its right panels share what is on the left
         assert inner or labelled == [axis for axis in figure.axes if axis.get_visible()]
     assert len(list(Path(tmp_path).glob("*.png"))) == len(figures)
+
+
+def test_a_section_without_sentences_shows_nothing():
+    assert report.bullets([])._repr_markdown_().strip() == "" and report.bullets([])._repr_markdown_()
+    assert report.bullets(["one", "two"])._repr_markdown_() == "- one\n- two"

@@ -174,6 +174,7 @@ def held_bytes(device: torch.device) -> int:
     """Bytes of all tensors that exist now on the device, those that share their memory counted once."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
+    gc.collect()  # what is not used any more may go at any time, and would then be missed
     tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor) and thing.device.type == "cpu"]
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
     return sum(storages.values())

@@ -177,8 +177,8 @@ def examples_or_counts(failures: pd.DataFrame, questions: pd.DataFrame, folder: 
 
 
 def bullets(sentences: Sequence[str]) -> Markdown:
-    """The sentences as a list."""
-    return Markdown("\n".join(f"- {sentence}" for sentence in sentences))
+    """The sentences as a list; of none, a space: an empty text would be shown as the name of its class."""
+    return Markdown("\n".join(f"- {sentence}" for sentence in sentences) or " ")
 
 
 def save_figure(figure: Figure, path: Path) -> Figure:
