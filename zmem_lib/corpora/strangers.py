@@ -33,6 +33,7 @@ from zmem_lib.corpora.strangers_words import (
     VOWELS,
     Kind,
 )
+from zmem_lib.corpora.synthetic import asked_row, question_row
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params
 
@@ -73,7 +74,7 @@ def generate(n_documents: int, n_new_documents: int, *, seed: int) -> tuple[pd.D
             asked = _seen_questions(name, list(facts), rng)
         else:
             asked = _new_questions(name, list(facts), "new-dev" if number in new_dev else "new-test", rng)
-        questions += [_row(f"{doc_id}-{i:02d}", doc_id, facts, question) for i, question in enumerate(asked, 1)]
+        questions += [question_row(f"{doc_id}-{i:02d}", doc_id, facts, question) for i, question in enumerate(asked, 1)]
     return pd.DataFrame(docs), pd.DataFrame(questions)
 
 
@@ -161,22 +162,12 @@ def _seen_questions(name: str, kinds: list[str], rng: Random) -> list[dict[str, 
     train, rest = [], []
     for place, kind in enumerate(asked):
         *forms, other = rng.sample(KINDS[kind].questions, N_FORMS + 1)
-        train += [_question(name, "train", "", kind, form) for form in forms]
+        train += [asked_row(name, "train", "", kind, form) for form in forms]
         if place < len(held_out):
-            rest.append(_question(name, held_out[place], "rephrased", kind, other))
-    return [*train, *rest, _question(name, "test", "unasked", unasked, rng.choice(KINDS[unasked].questions))]
+            rest.append(asked_row(name, held_out[place], "rephrased", kind, other))
+    return [*train, *rest, asked_row(name, "test", "unasked", unasked, rng.choice(KINDS[unasked].questions))]
 
 
 def _new_questions(name: str, kinds: list[str], split: str, rng: Random) -> list[dict[str, Any]]:
     chosen = rng.sample(kinds, N_NEW_QUESTIONS)
-    return [_question(name, split, "", kind, rng.choice(KINDS[kind].questions)) for kind in chosen]
-
-
-def _question(name: str, split: str, kind: str, attribute: str, form: str) -> dict[str, Any]:
-    return {"question": form.format(name=name), "attribute": attribute, "split": split, "kind": kind}
-
-
-def _row(question_id: str, doc_id: str, facts: dict[str, tuple[str, str, int]], question: dict[str, Any]) -> dict:
-    value, sentence, start = facts[question.pop("attribute")]
-    row = {"question_id": question_id, "answers": [value], "gold_doc_ids": [doc_id], "answer_start": start}
-    return question | row | {"evidence": sentence}
+    return [asked_row(name, split, "", kind, rng.choice(KINDS[kind].questions)) for kind in chosen]

@@ -56,7 +56,7 @@ def generate(n_documents: int, n_new_documents: int, *, seed: int) -> tuple[pd.D
             asked = _seen_questions(name, rng)
         else:
             asked = _new_questions(name, "new-dev" if number in new_dev else "new-test", rng)
-        questions += [_row(f"{doc_id}-{i:02d}", doc_id, facts, question) for i, question in enumerate(asked, 1)]
+        questions += [question_row(f"{doc_id}-{i:02d}", doc_id, facts, question) for i, question in enumerate(asked, 1)]
     return pd.DataFrame(docs), pd.DataFrame(questions)
 
 
@@ -95,19 +95,23 @@ def _seen_questions(name: str, rng: Random) -> list[dict[str, Any]]:
     for place, attribute in enumerate(unasked):
         split = "test" if place < N_TEST else "dev"
         plan.append((split, "unasked", attribute, rng.choice(ATTRIBUTES[attribute].train)))
-    return [_question(name, *entry) for entry in plan]
+    return [asked_row(name, *entry) for entry in plan]
 
 
 def _new_questions(name: str, split: str, rng: Random) -> list[dict[str, Any]]:
     attributes = rng.sample(list(ATTRIBUTES), N_NEW_QUESTIONS)
-    return [_question(name, split, "", attribute, rng.choice(ATTRIBUTES[attribute].train)) for attribute in attributes]
+    return [asked_row(name, split, "", attribute, rng.choice(ATTRIBUTES[attribute].train)) for attribute in attributes]
 
 
-def _question(name: str, split: str, kind: str, attribute: str, phrasing: str) -> dict[str, Any]:
+def asked_row(name: str, split: str, kind: str, attribute: str, phrasing: str) -> dict[str, Any]:
+    """A question about a person, with the attribute that it asks for."""
     return {"question": phrasing.format(name=name), "attribute": attribute, "split": split, "kind": kind}
 
 
-def _row(question_id: str, doc_id: str, facts: dict[str, tuple[str, str, int]], question: dict[str, Any]) -> dict:
+def question_row(
+    question_id: str, doc_id: str, facts: dict[str, tuple[str, str, int]], question: dict[str, Any]
+) -> dict[str, Any]:
+    """The question's row of the table; facts hold, by attribute, the value, its sentence and its offset."""
     value, sentence, start = facts[question.pop("attribute")]
     row = {"question_id": question_id, "answers": [value], "gold_doc_ids": [doc_id], "answer_start": start}
     return question | row | {"evidence": sentence}
