@@ -12,7 +12,7 @@ import torch
 from conftest import zmem
 from tiny_models import sentence, small_lm, small_params
 
-from zmem_lib import ask, bench, doc_ids, retrieve, run_ids
+from zmem_lib import ask, bench, doc_ids, retrieve, run_ids, systems
 from zmem_lib.added import ADDED, current_dense, current_memory
 from zmem_lib.artifacts import finish_step, hash_path, is_finished, start_step, write_json, write_table
 from zmem_lib.corpora.folder import read_docs
@@ -221,7 +221,7 @@ def test_generated_ids_of_others_stay_when_a_document_comes_or_goes(folder, late
         assert {name: before[name] for name in stay} == {name: after[name] for name in stay}
     assert trees[3]["late1"] != trees[2]["late1"] and trees[3]["late0"] not in trees[1].values()
     asked = pd.DataFrame({"question_id": ["q"], "question": ["who?"], "gold_doc_ids": [[]], "part": ["seen"]})
-    ranked = ask.zmem_by_id(asked, ask.current_bench(folder, PARAMS)).iloc[0]
+    ranked = systems.zmem(asked, ask.current_bench(folder, dataclasses.replace(PARAMS, select="generated_id"))).iloc[0]
     assert set(ranked.ranked_doc_ids) == set(trees[3])
 
 

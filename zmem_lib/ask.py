@@ -1,6 +1,5 @@
 """One question to a finished run: what z-memory, BM25 and dense retrieval bring, and what the reader makes of each."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +9,10 @@ import torch
 
 from zmem_lib.added import current_dense, current_memory
 from zmem_lib.artifacts import read_table
-from zmem_lib.bench import DEPTH, Bench, load_bench
-from zmem_lib.generated_id import Search, rank_generated
-from zmem_lib.id_head import load_id_head
+from zmem_lib.bench import Bench, load_bench
 from zmem_lib.params import Params
 from zmem_lib.retrieve import build_bm25
-from zmem_lib.run_ids import SEEN
-from zmem_lib.systems import answer, bm25, chosen_passages, dense, recall, zmem
+from zmem_lib.systems import bm25, chosen_passages, dense, recall, zmem
 from zmem_lib.text import passages
 from zmem_lib.upkeep import current_tree, finished_params
 
@@ -32,8 +28,7 @@ def answer_lines(folder: Path, question: str, top_k: int | None = None) -> Itera
     asked = pd.DataFrame({"question_id": ["asked"], "question": [question], "gold_doc_ids": [[]], "part": ["seen"]})
     yield f"question: {question}"
     yield f"documents: {len(bench.docs)}, of which the reader gets {bench.params.top_k}"
-    systems = SYSTEMS | ({"zmem": zmem_by_id} if params.select == "generated_id" else {})
-    for name, system in systems.items():
+    for name, system in SYSTEMS.items():
         yield ""
         yield from system_lines(name, system(asked, bench).iloc[0], asked, bench)
 
@@ -51,18 +46,8 @@ def current_bench(folder: Path, params: Params) -> Bench:
         keys=keys,
         bm25=build_bm25(list(docs.doc_id), passages(docs), tokens=params.bm25_tokens),
         dense=current_dense(bench.dense, bench.encoder, before=bench.docs, docs=docs),
+        tree=current_tree(folder, (docs, z, keys)) if params.select == "generated_id" else None,
     )
-
-
-def zmem_by_id(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """z chosen by its generated id, in the tree of the documents that the run has now; else as systems.zmem."""
-    began, folder = time.perf_counter(), bench.folder
-    tree = current_tree(folder, (bench.docs, bench.z, bench.keys))
-    head = load_id_head(bench.memory_lm, folder / SEEN / "head")
-    asked, search = list(questions.question), Search(depth=DEPTH)
-    ranking = rank_generated(bench.memory_lm, head, tree=tree, questions=asked, search=search)
-    items, spent = recall(questions, bench, [ids[: bench.params.top_k] for ids in ranking[0]])
-    return answer(questions, bench, items, ranking=ranking, spent=spent, began=began)
 
 
 def system_lines(name: str, row: pd.Series, asked: pd.DataFrame, bench: Bench) -> Iterator[str]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from zmem_lib import retrieve
+from zmem_lib.doc_ids import IdTree
 from zmem_lib.keep import Keep
 from zmem_lib.memory_lm import MemoryLM, load_memory_lm
 from zmem_lib.params import Params
@@ -39,6 +40,7 @@ class Bench:
     encoder: Any
     folder: Path
     keep: Keep | None = None  # where finished pieces of the chapter lie
+    tree: IdTree | None = None  # of the generated ids of docs, where documents came or went after the chapters
 
 
 def load_bench(folder: Path, params: Params, docs: pd.DataFrame, keep: Keep | None = None) -> Bench:
@@ -110,7 +112,7 @@ def by_text(asked: list[str], bench: Bench) -> Ranking:
 
 def by_generated_id(asked: list[str], bench: Bench) -> Ranking:
     """Documents ranked by log p(id | question): method 2."""
-    return rank_by_id(bench.memory_lm, asked, bench.folder, depth=DEPTH)
+    return rank_by_id(bench.memory_lm, asked, bench.folder, tree=bench.tree, depth=DEPTH)
 
 
 SELECTORS: dict[str, Callable[[list[str], Bench], Ranking]] = {

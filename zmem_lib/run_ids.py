@@ -11,7 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from zmem_lib.artifacts import must_exist
-from zmem_lib.doc_ids import add_documents, build_tree, load_tree, save_tree
+from zmem_lib.doc_ids import IdTree, add_documents, build_tree, load_tree, save_tree
 from zmem_lib.generated_id import Search, rank_generated, train_ids
 from zmem_lib.id_head import load_id_head, make_id_head, save_id_head
 from zmem_lib.memory_lm import MemoryLM
@@ -44,7 +44,10 @@ def add_ids(folder: Path, doc_ids: Sequence[str], keys: Tensor) -> None:
     save_tree(add_documents(tree, list(doc_ids), keys.numpy()), folder / NEW)
 
 
-def rank_by_id(memory_lm: MemoryLM, questions: list[str], folder: Path, *, depth: int) -> Ranking:
-    """The `depth` documents whose ids the model generates most likely, and log p(id | question)."""
-    tree, head = load_tree(must_exist(folder / NEW)), load_id_head(memory_lm, folder / SEEN / "head")
+def rank_by_id(memory_lm: MemoryLM, questions: list[str], folder: Path, *, tree: IdTree | None, depth: int) -> Ranking:
+    """The `depth` documents whose ids the model generates most likely, and log p(id | question).
+
+    `tree` holds the ids of the documents to choose among; None: those of the run's chapters.
+    """
+    tree, head = tree or load_tree(must_exist(folder / NEW)), load_id_head(memory_lm, folder / SEEN / "head")
     return rank_generated(memory_lm, head, tree=tree, questions=questions, search=Search(depth=depth))
