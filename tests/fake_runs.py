@@ -13,7 +13,10 @@ from zmem_lib.schema import TABLES
 
 SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "dense", "gold-passage", "closed-book")
 SECRET = "Ada Lind lives in Lund"  # stands for the text of a document
-MADE_IN = {"train_log": 3, "costs": 5, "summary": 6, "write_curve": 6, "failures": 6}
+MADE_IN = {
+    "train_log": 3, "damage": 3, "costs": 5, "summary": 6, "write_curve": 6, "failures": 6, "selectors": 6,
+    "retention": 6, "abstention": 6,
+}  # fmt: skip
 
 
 def fake_run(params: Params, runs: Path, *, value: float = 0.5) -> Path:
@@ -40,6 +43,10 @@ def made_up(value: float) -> dict[str, list[tuple]]:
         "costs": [(system, 1.0, 0.1, 1000, 2000, 10) for system in SYSTEMS],
         "summary": [(*place, value, value - 0.1, value + 0.1, 40) for place in places],
         "write_curve": curve,
+        "damage": [("before", 9.0, 8.0, 10.0, 64)],
+        "selectors": [("key", "seen", "recall@1", value, value - 0.1, value + 0.1, 40)],
+        "retention": [("seen", value, value - 0.1, value + 0.1, 40, 0.5)],
+        "abstention": [("zmem", "seen", "margin", "auroc", value, value - 0.1, value + 0.1, 40)],
         "failures": [(SECRET, "zmem", "seen", kind) for kind in ("right", "right", "wrong z")],
     }
 

@@ -7,17 +7,17 @@ import pandas as pd
 import pytest
 import torch
 from families import save_family
-from tiny_models import random_blocks, sentence, small_lm, small_params
+from tiny_models import sentence, small_lm, small_params
 
 from zmem_lib import asking, pseudo
 from zmem_lib.artifacts import write_table
-from zmem_lib.memory_lm import generate, make_memory_lm
-from zmem_lib.pseudo import find_evidence, hold_out, is_near, pseudo_questions, with_pseudo_questions
-from zmem_lib.schema import TABLES, check
-from zmem_lib.text import normalise
+from zmem_lib.memory_lm import generate, make_memory_lm, token_nll
+from zmem_lib.pseudo import find_evidence, hold_out, is_near, kept_questions, pseudo_questions
+from zmem_lib.schema import TABLES
+from zmem_lib.text import normalise, sentence_spans
 from zmem_lib.tuples import PSEUDO
 
-PARAMS = small_params(pseudo_questions=3, question_weight=1.0)
+PARAMS = small_params(pseudo_questions=3, question_weight=1.0, text_weight=1.0)
 TEXT = 'Ada was born in  Lund. She paints! "It is what I do." In 1931 she moved to Oslo.'
 DOCS = pd.DataFrame([{"doc_id": "a", "title": "Ada", "text": TEXT}, {"doc_id": "b", "title": "", "text": sentence(1)}])
 
@@ -45,14 +45,15 @@ def says(monkeypatch):
     """Let the model ask these questions, by document, and write this evidence for each one."""
 
     def put(asked: list[list[str]], evidence: dict[str, str]) -> None:
-        monkeypatch.setattr(pseudo, "sampled_questions", lambda *_: asked)
-        monkeypatch.setattr(pseudo, "recalled_evidence", lambda _lm, _z, pairs, _p: [evidence[q] for _, q in pairs])
+        pairs = [[(question, evidence.get(question, "")) for question in questions] for questions in asked]
+        monkeypatch.setattr(pseudo, "sampled_questions", lambda *_: pairs)
+        monkeypatch.setattr(pseudo, "confirmed_evidence", lambda _lm, _texts, pairs, _p: [quote for *_, quote in pairs])
 
     return put
 
 
 def asked_of(memory_lm, questions=HELD_OUT):
-    tuples, counts = pseudo_questions(memory_lm, DOCS, random_blocks(2, PARAMS), params=PARAMS, questions=questions)
+    tuples, counts = pseudo_questions(memory_lm, DOCS, 3, params=PARAMS, questions=questions)
     return tuples, dict(zip(counts.what, counts.n, strict=True))
 
 
@@ -106,29 +107,34 @@ def test_an_id_of_the_corpus_is_not_taken_twice(memory_lm, says):
     assert list(tuples.question_id) == ["pseudo-000004"]
 
 
-def test_a_runs_tuples_are_added_to_and_what_was_asked_is_kept(memory_lm, says, monkeypatch, tmp_path):
+def test_what_a_run_asked_is_kept_for_as_long_as_its_inputs_are_the_same(memory_lm, says, monkeypatch, tmp_path):
     says([["Is it so?"], ["Is it so?", "Is it not?"]], {"Is it so?": sentence(1), "Is it not?": sentence(1)})
     table = HELD_OUT.assign(answers=[["x"]] * 4, kind="", answer_start=-1, evidence="")
     write_table(table, tmp_path / "questions.parquet", "questions")
-    write_table(DOCS.assign(part="seen"), tmp_path / "docs.parquet", "docs")
+    docs = DOCS.assign(part="seen")
+    write_table(docs, tmp_path / "docs.parquet", "docs")
     absent = pd.DataFrame([{"question_id": "absent/1", "question": "Is it not?", "kind": "nobody", "split": "test"}])
     write_table(absent, tmp_path / "absent.parquet", "absent")
-    own = check(pd.DataFrame([dict.fromkeys(TABLES["tuples"], "") | {"evidence_start": 0, "answers": ["x"]}]), "tuples")
+    tuple_ = {"doc_id": "a", "split": "train", "evidence": "She paints!", "evidence_start": 0, "answers": ["x"]}
+    write_table(pd.DataFrame([dict.fromkeys(TABLES["tuples"], "") | tuple_]), tmp_path / "tuples.parquet", "tuples")
+    (tmp_path / "lm").write_text("one model")
 
-    def added(params):
-        return with_pseudo_questions(memory_lm, DOCS, own, random_blocks(2, PARAMS), params=params, folder=tmp_path)
+    def kept(n=3, inputs=()):
+        return kept_questions(memory_lm, docs, n, params=PARAMS, folder=tmp_path, inputs=inputs)
 
-    tuples, counts = added(PARAMS)
-    assert list(tuples.tuple_id) == ["", f"{PSEUDO}000000@b"] and counts.n[0] == 6
+    tuples, counts = kept()
+    assert list(tuples.tuple_id) == [f"{PSEUDO}000000@b"] and counts.n[0] == 6
     assert counts.set_index("what").n["near a held-out question"] == 1  # the one that no document answers
     monkeypatch.setattr(pseudo, "sampled_questions", lambda *_: pytest.fail("asked again"))
-    again, counts_again = added(PARAMS)
+    again, counts_again = kept()
     assert counts.equals(counts_again) and list(again.tuple_id) == list(tuples.tuple_id)
+    with pytest.raises(pytest.fail.Exception, match="asked again"):
+        kept(inputs=["lm"])
     write_table(table.assign(split="test"), tmp_path / "questions.parquet", "questions")
     with pytest.raises(pytest.fail.Exception, match="asked again"):
-        added(PARAMS)
-    none, counts = added(small_params(pseudo_questions=0))
-    assert none is own and counts.n.tolist() == [0]
+        kept()
+    none, counts = kept(n=0)
+    assert none.empty and list(none.columns) == list(TABLES["tuples"]) and counts.n.tolist() == [0]
 
 
 @pytest.mark.parametrize(
@@ -166,39 +172,56 @@ def test_near_duplicates_are_those_that_comparing_all_pairs_finds():
 
 
 def test_drawing_depends_on_the_seed_and_leaves_the_others_draws_alone(memory_lm):
-    z = random_blocks(2, PARAMS)
     torch.manual_seed(5)
     free = torch.rand(3)
     torch.manual_seed(5)
-    first = asking.sampled_questions(memory_lm, z, PARAMS)
+    first = asking.sampled_questions(memory_lm, DOCS, 3, set(), PARAMS)
     assert torch.equal(torch.rand(3), free)
-    assert first == asking.sampled_questions(memory_lm, z, PARAMS)
-    other = small_params(pseudo_questions=3, seed=8)
-    assert first != asking.sampled_questions(memory_lm, z, other)
-    assert [len(mine) for mine in first] == [3, 3]
+    assert first == asking.sampled_questions(memory_lm, DOCS, 3, set(), PARAMS)
+    assert first != asking.sampled_questions(memory_lm, DOCS, 3, set(), small_params(seed=8))
+    spans = [text[slice(*span)] for text in DOCS.text for span in sentence_spans(text)]
+    assert [[evidence for _, evidence in mine] for mine in first] == [spans[:3], [spans[-1]] * 3]  # each in its turn
+    known = {("a", spans[0]), ("a", spans[2]), ("b", spans[-1]), ("b", spans[1])}
+    asked = asking.sampled_questions(memory_lm, DOCS, 2, known, PARAMS)  # of b all is known, so all is asked
+    assert [[evidence for _, evidence in mine] for mine in asked] == [[spans[1], spans[3]], [spans[-1]] * 2]
+    wide = asking.sampled_questions(memory_lm, DOCS, 1, set(), small_params(evidence_window=1))
+    assert wide[0][0][1] == "Ada was born in  Lund. She paints!"
 
 
-def test_what_is_drawn_follows_z_and_the_marker_and_has_an_end(memory_lm, monkeypatch):
-    z, prompts = random_blocks(4, PARAMS), memory_lm.prompts
+def test_what_is_drawn_follows_the_text_and_the_marker_and_has_an_end(memory_lm, monkeypatch):
+    prompts = memory_lm.prompts
+    rows = [prompts.text(sentence(i), 40) + prompts.marks["question"] for i in range(4)]
     monkeypatch.setattr(asking, "TOP_P", 1e-9)  # the likeliest token alone
-    greedy = generate(memory_lm, z, [prompts.marks["question"]] * 4, asking.QUESTION_TOKENS)
+    greedy = generate(memory_lm, None, rows, asking.QUESTION_TOKENS)
     ends = [prompts.tokenizer.convert_tokens_to_ids(token) for token in ("<question>", "<evidence>", "<end>", "<find>")]
-    for text, ids in zip(asking.sample(memory_lm, z), greedy, strict=True):
+    for text, ids in zip(asking.sample(memory_lm, rows), greedy, strict=True):
         cut = next((place for place, token in enumerate(ids) if token in ends), None)
         ended = cut is not None or len(ids) < asking.QUESTION_TOKENS
         assert text == asking.first_question(prompts.decode(ids[:cut]), ended=ended)
-    assert asking.sample(memory_lm, z) == asking.sample(memory_lm, z)
+    assert asking.sample(memory_lm, rows) == asking.sample(memory_lm, rows)
+
+
+def test_evidence_is_confirmed_if_no_other_sentence_makes_the_question_likelier(memory_lm):
+    prompts, texts = memory_lm.prompts, DOCS.text[0]
+    spans = [texts[slice(*span)] for span in sentence_spans(texts)]
+    rows = [prompts.text(f"Ada\n{one}", PARAMS.document_tokens) for one in spans]
+    nll = [token_nll(memory_lm, None, [prompts.twin(row, prompts.question("Where is it?"))])[0].sum() for row in rows]
+    pairs = [(0, "Where is it?", one) for one in spans] + [(1, "Where is it?", sentence(1))]
+    best = int(torch.stack(nll).argmin())
+    confirmed = asking.confirmed_evidence(memory_lm, DOCS, pairs, PARAMS)
+    assert confirmed == [one if i == best else "" for i, one in enumerate(spans)] + [sentence(1)]  # an only sentence
+    assert asking.confirmed_evidence(memory_lm, DOCS, [], PARAMS) == []
 
 
 def test_a_model_that_learned_one_question_asks_it_and_its_marker_ends_it(memory_lm, monkeypatch):
     prompts = memory_lm.prompts
     row = prompts.evidence("amber bird cloud", "fern.", 9)
-    ids = row.ids[len(prompts.marks["question"]) :]
+    ids, begun = row.ids[len(prompts.marks["question"]) :], [prompts.marks["question"]]
     monkeypatch.setattr(memory_lm.lm, "generate", lambda **_: torch.tensor([ids]))
-    assert asking.sample(memory_lm, random_blocks(1, PARAMS)) == ["amber bird cloud"]
+    assert asking.sample(memory_lm, begun) == ["amber bird cloud"]
     unended = prompts.encode("amber bird cloud")
     monkeypatch.setattr(memory_lm.lm, "generate", lambda **_: torch.tensor([unended]))
-    assert asking.sample(memory_lm, random_blocks(1, PARAMS)) == [""]
+    assert asking.sample(memory_lm, begun) == [""]
 
 
 @pytest.mark.parametrize(
@@ -258,8 +281,7 @@ def test_a_chat_model_reads_the_text_and_its_quotation_counts(chat_lm, monkeypat
 
     quotes = ['"born in Lund"\nThat is it.', "none"]
     monkeypatch.setattr(asking, "generate_all", generate_all)
-    z = torch.zeros(2, params.z_tokens, 64)
-    tuples, counts = pseudo_questions(memory_lm, DOCS, z, params=params, questions=HELD_OUT)
+    tuples, counts = pseudo_questions(memory_lm, DOCS, 2, params=params, questions=HELD_OUT)
     assert list(tuples.evidence) == ["Ada was born in  Lund."] and list(tuples.question) == ["Where was Ada born?"]
     assert counts.set_index("what").n.loc[list(pseudo.FATES)].to_dict() == {
         "empty": 2, "duplicate": 0, "near a held-out question": 0, "unanswerable": 1, "kept": 1,
@@ -279,7 +301,6 @@ def adapters(memory_lm):
 def test_a_random_chat_model_goes_all_the_way(chat_lm):
     memory_lm, params = chat_lm
     assert len(adapters(memory_lm)) and all(not layer.disable_adapters for layer in adapters(memory_lm))
-    z = torch.zeros(2, params.z_tokens, 64)
-    _, counts = pseudo_questions(memory_lm, DOCS, z, params=params, questions=HELD_OUT)
+    _, counts = pseudo_questions(memory_lm, DOCS, 2, params=params, questions=HELD_OUT)
     numbers = dict(zip(counts.what, np.array(counts.n), strict=True))
     assert numbers["asked"] == 4 == sum(numbers[name] for name in pseudo.FATES)

@@ -15,6 +15,7 @@ from zmem_lib.errors import BadInput
 from zmem_lib.params import params_hash, read_params
 from zmem_lib.results import (
     RESULTS,
+    WHOLE,
     failure_counts,
     keep_row,
     keep_run,
@@ -27,7 +28,7 @@ from zmem_lib.results import (
 )
 from zmem_lib.run import main
 
-RUN_FILES = {"summary.csv", "write_curve.csv", "costs.csv", "failures.csv", "train_log.csv", "manifest.json"}
+RUN_FILES = {f"{name}.csv" for name in (*WHOLE, "failures", "train_log")} | {"manifest.json"}
 
 
 def texts(folder: Path) -> str:
@@ -58,7 +59,7 @@ def test_of_a_run_the_tables_are_kept_as_they_were(smoke_params, tmp_path):
     folder, target = fake_run(smoke_params, tmp_path / "runs", value=1 / 3), tmp_path / "kept"
     keep_run(folder, target)
     assert {path.name for path in target.iterdir()} == RUN_FILES
-    for name in ("summary", "write_curve", "costs"):
+    for name in WHOLE:
         was = read_table(folder / f"{name}.parquet", name)
         pd.testing.assert_frame_equal(read_kept(target, name), was, check_exact=False, rtol=1e-5, check_dtype=False)
     counts = pd.read_csv(target / "failures.csv")

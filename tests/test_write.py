@@ -8,8 +8,8 @@ from tiny_models import random_blocks, sentence, small_lm, small_params
 
 import zmem_lib.write as writing
 from zmem_lib.lessons import recitations
-from zmem_lib.memory_lm import generate, learning_weights
-from zmem_lib.write import recite_scores, snapshot_steps, write_z
+from zmem_lib.memory_lm import generate, greedy_scores, learning_weights
+from zmem_lib.write import snapshot_steps, write_z
 
 PARAMS = small_params(write_steps=20, write_batch=2, write_lr=0.05, recite_inside=0.5)
 
@@ -52,7 +52,7 @@ def test_what_is_recited_is_what_greedy_decoding_writes():
         same = next(
             (n for n, (a, b) in enumerate(zip(greedy, asked, strict=False)) if a != b), min(len(greedy), len(asked))
         )
-        _, recited = recite_scores(memory_lm, z[i : i + 1], [row])
+        _, recited = greedy_scores(memory_lm, z[i : i + 1], [row])
         assert recited.item() == pytest.approx(same / len(asked))
 
 
@@ -60,7 +60,7 @@ def test_a_document_that_recites_well_enough_stops_and_the_others_go_on(monkeypa
     params = replace(PARAMS, write_stop=0.9)
     memory_lm, z = small_lm(params), random_blocks(2, params)
     scores = (torch.tensor([0.1, 5.0]), torch.tensor([0.95, 0.1]))  # nll, share recited
-    monkeypatch.setattr(writing, "recite_scores", lambda *_: scores)
+    monkeypatch.setattr(writing, "greedy_scores", lambda *_: scores)
     snapshots, log = write_z(memory_lm, texts_of(memory_lm, 8, 8), z, params=params)
     assert all(torch.equal(snapshot[0], z[0]) for snapshot in snapshots.values())
     assert not torch.equal(snapshots[20][1], snapshots[10][1]) and (log.writing == 0.5).all()

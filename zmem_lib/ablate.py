@@ -20,8 +20,8 @@ from zmem_lib.results import keep_row, read_manifest, row_folder
 LAST = 6  # chapter; the report, 07, is made for whole runs only
 PLAIN = {
     "question_weight": 0.0, "recite_weight": 0.0, "recite_inside": 0.0, "text_weight": 0.0, "key_weight": 0.0,
-    "key_negatives": 0, "distill_weight": 0.0, "distractor_share": 0.0, "pseudo_questions": 0, "encode_share": 0.0,
-    "encode_weight": 0.0, "id_steps": 0,
+    "key_negatives": 0, "distill_weight": 0.0, "distractor_share": 0.0, "pseudo_questions": 0,
+    "write_questions": 0, "encode_share": 0.0, "encode_weight": 0.0, "id_steps": 0,
     "z_width": 0, "key_width": 0, "z_start": "random", "write_start": "mean", "write_stop": 0.0,
     "write_proximal": 0.0, "select": "query_likelihood",
 }  # fmt: skip
@@ -52,10 +52,14 @@ PARTS: dict[str, tuple[dict[str, Any], str]] = {  # the first key is the part's 
     "recite": ({"recite_weight": 0.0, "recite_inside": 0.0}, "no document is recited in joint training"),
     "recite-inside": ({"recite_inside": 0.0}, "recitations begin at the start of the document only"),
     "question": ({"question_weight": 0.0}, "log p(question | z), by which documents are chosen, is not trained"),
-    "text": ({"text_weight": 0.0}, "no lesson with the document's text in the place of z"),
+    "text": (
+        {"text_weight": 0.0, "pseudo_questions": 0, "write_questions": 0},
+        "no lesson with the document's text in the place of z, and so no questions of its own",
+    ),
     "distill": ({"distill_weight": 0.0}, "nothing is learnt from the model that has the text in context"),
     "distractors": ({"distractor_share": 0.0}, "a block never stands among other documents' blocks"),
-    "pseudo-questions": ({"pseudo_questions": 0}, "no questions but those of the corpus"),
+    "pseudo-questions": ({"pseudo_questions": 0}, "joint training has no questions but those of the corpus"),
+    "write-questions": ({"write_questions": 0}, "writing recites only: it has no questions of the model's own"),
     "negatives": ({"key_negatives": 0}, "keys are held against those of the batch only, not against hard ones"),
     "start": ({"z_start": "random"}, "the table starts at random; the encoder is trained all the same"),
     "base": (BASE, "a model made from scratch in the place of the pretrained base"),

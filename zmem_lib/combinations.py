@@ -37,6 +37,8 @@ def refuse_memories(params: Any, where: str) -> None:
         raise BadInput(f"{where}: the start encode needs an encoder: raise encode_share or choose another start")
     if not params.key_width and (params.key_weight or params.select.startswith("key") or params.id_steps):
         raise BadInput(f"{where}: key_weight, id_steps and a select by key need keys: raise key_width")
+    if params.lm == "scratch" and (params.pseudo_questions or params.write_questions) and not params.text_weight:
+        raise BadInput(f"{where}: a model made here learns to ask as the text twin: raise text_weight, or ask nothing")
     if params.select == "generated_id" and not params.id_steps:
         raise BadInput(f"{where}: select generated_id needs ids that were learned: raise id_steps")
 

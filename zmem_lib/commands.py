@@ -1,6 +1,7 @@
 """Further commands, their options and what they call.
 
-`zmem ablate` and `zmem keep` fill results/; `zmem add` and `zmem delete` change the documents of a finished run.
+`zmem ablate` and `zmem keep` fill results/; `zmem add` and `zmem delete` change the documents of a finished run; `zmem
+scale` measures whether a training step takes longer with more documents.
 """
 
 import argparse
@@ -28,6 +29,10 @@ DELETE_TEXT = """Take documents out of the memory of a finished run; nothing els
 `zmem add`, text and memory are removed. One of the run's own is only marked, so that `zmem ask` no longer finds it: its
 text stays in the tables of the chapters, and what the model learned with it in the model. To be rid of these as well,
 execute the run without it."""
+
+
+SCALE_TEXT = """Train a few steps with tables of different length, in turn, and say how long a step took with each: in
+memory, and for the longest table also on disk. Nothing is kept."""
 
 
 def add_result_commands(commands: argparse._SubParsersAction, unwound: Unwound) -> None:
@@ -64,6 +69,36 @@ def add_upkeep_commands(commands: argparse._SubParsersAction) -> None:
     delete.set_defaults(command=command_delete)
     for command in (add, delete):
         command.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+
+
+def add_scale_command(commands: argparse._SubParsersAction) -> None:
+    """Add `scale` to the command line."""
+    scale = commands.add_parser(
+        "scale", help="time a training step with few and many documents", description=SCALE_TEXT
+    )
+    scale.add_argument("params", metavar="PARAMS.yaml", help="a parameter file, such as params/tiny.yaml")
+    scale.add_argument(
+        "--documents", nargs="+", type=int, default=[1000, 100_000], metavar="N", help="default: 1000 100000"
+    )
+    scale.add_argument("--steps", type=int, default=20, metavar="N", help="that count, of each (default: 20)")
+    scale.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="put a value over the file's"
+    )
+    scale.set_defaults(command=command_scale)
+
+
+def command_scale(options: argparse.Namespace) -> None:
+    """`zmem scale`: the time of a step against the number of documents."""
+    if min([*options.documents, options.steps]) < 1:
+        raise BadInput("--documents and --steps must be at least 1")
+    params = read_params(options.params, options.set)
+    from zmem_lib.pipeline import kernel_environment
+
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
+    with kernel_environment():
+        from zmem_lib.scaling import scale_lines
+
+        print("\n".join(scale_lines(params, options.documents, steps=options.steps)))
 
 
 def command_ablate(options: argparse.Namespace, *, unwound: Unwound) -> None:

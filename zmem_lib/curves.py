@@ -18,7 +18,7 @@ from zmem_lib.artifacts import progress, read_table
 from zmem_lib.bench import Bench, by_key_then_likelihood
 from zmem_lib.errors import BadInput
 from zmem_lib.keep import Keep, kept
-from zmem_lib.memory_lm import MemoryLM
+from zmem_lib.memory_lm import MemoryLM, greedy_scores
 from zmem_lib.metrics import answer_in_evidence, em
 from zmem_lib.params import Params
 from zmem_lib.reader import read
@@ -27,7 +27,6 @@ from zmem_lib.select import rank, score_questions
 from zmem_lib.stats import bootstrap_mean
 from zmem_lib.systems import generate_evidence
 from zmem_lib.text import passages
-from zmem_lib.write import recite_scores
 from zmem_lib.ztable import load_z
 
 CURVE_METRICS = ("answer_in_evidence", "em", "recall@1", "recited")
@@ -122,7 +121,7 @@ def recited(memory_lm: MemoryLM, z: Tensor, texts: list[str], params: Params) ->
     found = []
     for begin in range(0, len(rows), params.write_batch):
         some = slice(begin, begin + params.write_batch)
-        found += recite_scores(memory_lm, z[some], rows[some])[1].tolist()
+        found += greedy_scores(memory_lm, z[some], rows[some])[1].tolist()
     return found
 
 

@@ -16,12 +16,13 @@ from zmem_lib.errors import BadInput
 from zmem_lib.memory_lm import MemoryLM
 from zmem_lib.params import Params
 from zmem_lib.prompts import Prompts, Row
-from zmem_lib.text import passages, sentence_spans
+from zmem_lib.text import passage, passages, sentence_spans
 from zmem_lib.tuples import PSEUDO
 
 INSIDE_GIVEN = 4  # tokens of the sentence in which a recitation begins that are given, not asked
 READ_NOTHING = 0.1  # of the reader's lessons have no evidence: the closed-book control
 READ_SENTENCE = 0.4  # have single sentences, as z-memory writes; the rest have whole passages
+TEXT_EVERY = 4
 MOST_DISTRACTORS = 3
 HARD_POOL = 512  # documents, drawn anew at each step, among which hard negatives are looked for
 DEV_TUPLES = 96
@@ -61,6 +62,7 @@ class Lessons:
     texts: Sequence[list[int]]  # documents, to be encoded or read
     tuples: pd.DataFrame
     answered: np.ndarray  # numbers of the tuples whose answer is known: questions that the model asked have none
+    titles: list[str]
     passages: list[str]
 
 
@@ -75,6 +77,7 @@ class Batch:
     recited: np.ndarray  # (R,) documents
     recite_rows: list[Row]
     read_rows: list[Row]
+    text_rows: list[Row]
     pool: np.ndarray  # (H,) documents among which hard negatives are looked for
 
 
@@ -101,6 +104,7 @@ def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, 
         texts=made_of(partial(prompts.text, limit=params.document_tokens), texts),
         tuples=train,
         answered=np.flatnonzero(~train.tuple_id.str.startswith(PSEUDO)),
+        titles=list(docs.title),
         passages=texts,
     )
 
@@ -114,6 +118,13 @@ def evidence_rows(prompts: Prompts, tuples: pd.DataFrame, limit: int) -> Made:
     """The rows of tuples, without their z; evidence of at most `limit` tokens."""
     questions, evidence = list(tuples.question), list(tuples.evidence)
     return Made(lambda i: prompts.evidence(questions[i], evidence[i], limit), len(tuples))
+
+
+def asked_rows(prompts: Prompts, asked: pd.DataFrame, doc_ids: Sequence[str], limit: int) -> list[list[Row]]:
+    """Of each document the evidence rows of the tuples `asked` about it; evidence of at most `limit` tokens."""
+    places = asked.groupby("doc_id").indices
+    rows = evidence_rows(prompts, asked, limit)
+    return [[rows[int(i)] for i in places.get(doc_id, ())] for doc_id in doc_ids]
 
 
 def batch_at(memory_lm: MemoryLM, lessons: Lessons, step: int) -> Batch:
@@ -138,6 +149,7 @@ def batch_at(memory_lm: MemoryLM, lessons: Lessons, step: int) -> Batch:
         recited=recited,
         recite_rows=[recitation(lessons.recite_rows[i], params.recite_inside, rng) for i in recited],
         read_rows=reading_rows(memory_lm, lessons, step) if params.learns_reading else [],
+        text_rows=text_rows(memory_lm, lessons, tuples[: params.batch_text]) if params.text_weight else [],
         pool=first + rng.integers(n, size=HARD_POOL * bool(params.key_negatives)),
     )
 
@@ -193,6 +205,19 @@ def reading_rows(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[Row]:
         question, answers = lessons.tuples.question[i], lessons.tuples.answers[i]
         reading = memory_lm.prompts.reading(question, items, params.evidence_tokens)
         rows.append(memory_lm.prompts.read(reading, answers[0]))
+    return rows
+
+
+def text_rows(memory_lm: MemoryLM, lessons: Lessons, chosen: np.ndarray) -> list[Row]:
+    """The text twin's lessons: one tuple in TEXT_EVERY behind its document, the others behind their evidence alone."""
+    prompts, params, rows = memory_lm.prompts, lessons.params, []
+    for place, i in enumerate(chosen):
+        document = lessons.tuple_index[i]
+        text = lessons.texts[document]
+        if place % TEXT_EVERY:
+            alone = passage(lessons.titles[document], lessons.tuples.evidence[i])
+            text = prompts.text(alone, params.document_tokens)
+        rows.append(prompts.twin(text, lessons.tuple_rows[i]))
     return rows
 
 

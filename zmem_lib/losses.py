@@ -73,16 +73,14 @@ def encoded_rows(memory_lm: MemoryLM, texts: Sequence[list[int]], size: int) -> 
 
 def all_losses(work: Work) -> dict[str, float]:
     """Add the gradients of every term that the parameters ask for; returns their means."""
-    params, batch, lessons = work.lessons.params, work.batch, work.lessons
+    params, batch = work.lessons.params, work.batch
     losses = row_losses(work, tuple_rows(work), right_and_beside(work))
     if len(batch.recited):
         losses |= row_losses(work, batch.recite_rows, batch.recited[:, None])
     if batch.read_rows:
         losses |= row_losses(work, batch.read_rows)
-    if params.text_weight:
-        prompts, index = work.memory_lm.prompts, lessons.tuple_index
-        chosen = batch.tuples[: params.batch_text]
-        losses |= row_losses(work, [prompts.twin(lessons.texts[index[i]], lessons.tuple_rows[i]) for i in chosen])
+    if batch.text_rows:
+        losses |= row_losses(work, batch.text_rows)
     if params.distill_weight:
         losses["distill"] = distill_loss(work)
     if params.key_weight:

@@ -171,6 +171,22 @@ def token_logits(memory_lm: MemoryLM, z: Tensor | None, tokens: tuple[Tensor, Te
         return memory_lm.lm.get_output_embeddings()(before[counted])  # (counted,V)
 
 
+@torch.no_grad()
+def greedy_scores(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+    """Of what counts in each row behind its z (B,K,W): the mean nll per token, and the share greedy decoding writes.
+
+    The share (B,) ends at the first token that is not the likeliest: up to there decoding and row are the same.
+    """
+    ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, memory_lm.pad))  # (B,T)
+    counted = terms > 0
+    logits = token_logits(memory_lm, z, (ids, mask, counted)).float()  # (counted,V)
+    losses = nn.functional.cross_entropy(logits, ids[counted], reduction="none")  # (counted,)
+    nll = losses.new_zeros(ids.shape).masked_scatter(counted, losses).sum(1) / counted.sum(1)  # (B,)
+    right = (~counted).masked_scatter(counted, logits.argmax(-1) == ids[counted])  # (B,T)
+    before = (right.long().cumprod(1).bool() & counted).sum(1) / counted.sum(1)  # (B,)
+    return nll.cpu(), before.float().cpu()
+
+
 def prefix(memory_lm: MemoryLM, z: Tensor) -> Tensor:
     """What stands before the tokens: the family's first token where it has one, then z (B,K,W); (B,P,D)."""
     embed = memory_lm.lm.get_input_embeddings()

@@ -39,10 +39,10 @@ MEMORY_ONLY = {  # change what a run takes, not what it finds: may be changed wh
 }  # fmt: skip
 MAY_BE_ZERO = {
     "seed", "n_new_documents", "markup_documents", "evidence_window", "recite_weight", "question_weight",
-    "read_weight", "text_weight", "key_weight", "distill_weight", "micro_batch", "checkpoint_minutes", "scan_questions",
-    "lm_lr", "lora_rank", "z_width", "key_width", "key_negatives", "document_window", "encode_share", "encode_weight",
-    "recite_inside", "distractor_share", "pseudo_questions", "write_stop", "write_proximal", "id_steps", "dense_steps",
-    "absent_questions", *SHAPE,
+    "read_weight", "text_weight", "key_weight", "distill_weight", "micro_batch", "checkpoint_minutes",
+    "scan_questions", "lm_lr", "lora_rank", "z_width", "key_width", "key_negatives", "document_window", "encode_share",
+    "encode_weight", "recite_inside", "distractor_share", "pseudo_questions", "pseudo_after", "write_stop",
+    "write_proximal", "write_questions", "id_steps", "dense_steps", "absent_questions", *SHAPE,
 }  # fmt: skip
 
 
@@ -104,6 +104,7 @@ class Params:
     distill_weight: float  # KL to what the same model says with the document's text in context
     distractor_share: float  # of the tuples whose z stands among other documents'
     pseudo_questions: int  # per document, asked by the model itself
+    pseudo_after: float  # share of the training steps after which it asks
     lm_lr: float
     z_lr: float
     document_tokens: int  # of a document, at most, in recitation
@@ -116,6 +117,7 @@ class Params:
     write_lr: float
     write_stop: float  # share of its text that a document must recite for its writing to end; 0: all steps
     write_proximal: float  # weight of the squared distance from the start
+    write_questions: int  # per new document, asked by the model from its text, that writing learns beside the text
 
     # 05 selecting and answering
     select: str  # how z is chosen
@@ -141,6 +143,11 @@ class Params:
     def learns_whole(self) -> bool:
         """Whether all weights of the language model learn, and not an adapter."""
         return self.lm == "scratch" or self.lora_rank == 0
+
+    @property
+    def asking_step(self) -> int:
+        """The training step before which the model asks its own questions; 0 where it asks none, or before training."""
+        return round(min(self.pseudo_after, 1.0) * self.train_steps) if self.pseudo_questions else 0
 
     @property
     def learns_reading(self) -> bool:

@@ -1,6 +1,6 @@
 """Questions that the language model asks itself about every document, to be trained on beside those that were given.
 
-Takes seen documents and their z (N,K,W), returns training tuples and how many questions were lost on the way, and why.
+Takes documents, returns training tuples and how many questions were lost on the way, and why.
 Asking is in asking.py. A question stays only if the evidence that the model gives for it stands word for word in the
 document, a filter by the model itself as in 1906.05416: what it made up goes, a wrong sentence of the right document
 may stay. A question that is nearly a held-out one never trains.
@@ -16,10 +16,9 @@ from math import ceil
 from pathlib import Path
 
 import pandas as pd
-from torch import Tensor
 
 from zmem_lib.artifacts import hash_path, read_json, read_table, write_json, write_table
-from zmem_lib.asking import Pairs, chat_questions, chat_quotes, recalled_evidence, sampled_questions
+from zmem_lib.asking import Asked, Known, Pairs, chat_questions, chat_quotes, confirmed_evidence, sampled_questions
 from zmem_lib.memory_lm import MemoryLM
 from zmem_lib.params import Params, params_hash
 from zmem_lib.schema import TABLES, check
@@ -40,22 +39,34 @@ class HeldOut:
 
 
 def pseudo_questions(
-    memory_lm: MemoryLM, docs: pd.DataFrame, z: Tensor, *, params: Params, questions: pd.DataFrame
+    memory_lm: MemoryLM,
+    docs: pd.DataFrame,
+    n: int,
+    *,
+    params: Params,
+    questions: pd.DataFrame,
+    known: Known = frozenset(),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training tuples of at most `pseudo_questions` questions per document of docs, with z (N,K,W), and their counts.
+    """Training tuples of at most n questions per document of docs, and their counts.
 
     `questions` are all those of the run: the ones that are not of split train must not come back, nor may a document's
     training questions. The counts have the columns what and n; what was asked is the sum of FATES.
     """
-    chats = bool(memory_lm.prompts.tokenizer.chat_template)
-    n, texts = params.pseudo_questions, passages(docs)
-    assert n and len(docs) == len(z), (n, len(docs), z.shape)
-    asked = chat_questions(memory_lm, texts, params) if chats else sampled_questions(memory_lm, z, params)
+    if not n:
+        return pd.DataFrame(columns=list(TABLES["tuples"])), pd.DataFrame({"what": ["asked"], "n": [0]})
+    chats, texts = bool(memory_lm.prompts.tokenizer.chat_template), passages(docs)
+    if chats:
+        asked = chat_questions(memory_lm, texts, n, params)
+    else:
+        asked = sampled_questions(memory_lm, docs, n, known, params)
     pairs, fates = sift(asked, docs, questions, normaliser(params))
     fates["empty"] += n * len(docs) - sum(map(len, asked))
-    quotes = chat_quotes(memory_lm, texts, pairs, params) if chats else recalled_evidence(memory_lm, z, pairs, params)
+    if chats:
+        quotes = chat_quotes(memory_lm, texts, pairs, params)
+    else:
+        quotes = confirmed_evidence(memory_lm, docs, pairs, params)
     rows, taken = [], set(questions.question_id)
-    for (row, question), quote in zip(pairs, quotes, strict=True):
+    for (row, question, _), quote in zip(pairs, quotes, strict=True):
         doc = docs.iloc[row]
         if span := find_evidence(doc.text, quote, part=chats):
             rows.append(tuple_row(question, doc, span, number=len(rows), taken=taken))
@@ -65,7 +76,7 @@ def pseudo_questions(
 
 
 def sift(
-    asked: Sequence[Sequence[str]], docs: pd.DataFrame, questions: pd.DataFrame, plain: Callable[[str], str]
+    asked: Asked, docs: pd.DataFrame, questions: pd.DataFrame, plain: Callable[[str], str]
 ) -> tuple[Pairs, Counter]:
     """The questions about each document that may train, once each, and how many of the others there were of each kind.
 
@@ -77,7 +88,7 @@ def sift(
     seen = {(doc_id, plain(text)) for doc_id, text in zip(train.gold_doc_ids, train.question, strict=True)}
     pairs, fates = [], Counter()
     for row, doc_id in enumerate(docs.doc_id):
-        for question in asked[row]:
+        for question, evidence in asked[row]:
             words = plain(question)
             if not words:
                 fates["empty"] += 1
@@ -87,7 +98,7 @@ def sift(
                 fates["near a held-out question"] += 1
             else:
                 seen.add((doc_id, words))
-                pairs.append((row, question))
+                pairs.append((row, question, evidence))
     return pairs, fates
 
 
@@ -157,21 +168,30 @@ def normaliser(params: Params) -> Callable[[str], str]:
     return normalise_korquad if params.answer_normalisation == "korquad" else normalise
 
 
-def with_pseudo_questions(
-    memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, z: Tensor, *, params: Params, folder: Path
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tuples with those of questions that the model asks about docs, with z (N,K,W), and the counts.
+def given_questions(folder: Path) -> pd.DataFrame:
+    """All questions of a run, those that no document answers among them."""
+    tables = [read_table(folder / f"{name}.parquet", name) for name in ("questions", "absent")]
+    return pd.concat(tables, ignore_index=True)
 
-    They are kept in pseudo.parquet and pseudo.json, where a chapter that was killed finds them again.
+
+def kept_questions(
+    memory_lm: MemoryLM, docs: pd.DataFrame, n: int, *, params: Params, folder: Path, inputs: Sequence[str] = ()
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`pseudo_questions` about a run's seen or new documents, and their counts, with all questions of the run at hand.
+
+    They are kept beside the run, where a chapter that was killed finds them again as long as the corpus and the other
+    `inputs` in its folder are the same.
     """
-    if not params.pseudo_questions:
-        return tuples, pd.DataFrame({"what": ["asked"], "n": [0]})
-    paths = [folder / f"{name}.parquet" for name in ("docs", "questions", "absent")]
-    note, made_with = folder / "pseudo.json", [params_hash(params), *map(hash_path, paths)]
+    if not (n and len(docs)):
+        return pseudo_questions(memory_lm, docs, 0, params=params, questions=docs)
+    paths = [folder / f"{name}.parquet" for name in ("docs", "questions", "absent", "tuples")]
+    made_with = [params_hash(params), *(hash_path(path) for path in (*paths, *(folder / name for name in inputs)))]
+    table, note = (folder / f"pseudo_{docs.part.iloc[0]}.{kind}" for kind in ("parquet", "json"))
     if not (note.is_file() and read_json(note)["made_with"] == made_with):
-        given = pd.concat([read_table(path, path.stem) for path in paths[1:]], ignore_index=True)
-        asked, counts = pseudo_questions(memory_lm, docs, z, params=params, questions=given)
-        write_table(asked, folder / "pseudo.parquet", "tuples")
+        train = read_table(folder / "tuples.parquet", "tuples").query("split == 'train'")
+        known = set(zip(train.doc_id, train.evidence, strict=True))
+        given = given_questions(folder)
+        asked, counts = pseudo_questions(memory_lm, docs, n, params=params, questions=given, known=known)
+        write_table(asked, table, "tuples")
         write_json({"made_with": made_with, "counts": counts.to_dict("list")}, note)
-    asked = read_table(folder / "pseudo.parquet", "tuples")
-    return pd.concat([tuples, asked], ignore_index=True), pd.DataFrame(read_json(note)["counts"])
+    return read_table(table, "tuples"), pd.DataFrame(read_json(note)["counts"])

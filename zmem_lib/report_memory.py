@@ -10,6 +10,7 @@ from zmem_lib.schema import TEST_PARTS
 from zmem_lib.tuples import parts_of
 
 MIB = 2**20
+EXAMPLES = 6  # of the questions that the model asked
 
 
 def lm_sizes(memory_lm: MemoryLM, params: Params, *, n_documents: int) -> pd.DataFrame:
@@ -52,6 +53,15 @@ def lesson_counts(lessons: Lessons) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def asked_table(asked: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
+    """What became of the model's own questions, and below it a few that were kept, with their evidence."""
+    kept = asked.head(EXAMPLES)
+    examples = pd.DataFrame({"what": kept.question, "n": kept.evidence})
+    return (
+        pd.concat([counts.astype({"n": str}), examples]).rename(columns={"n": "number, or evidence"}).set_index("what")
+    )
+
+
 def cut_sentence(lengths: pd.Series, limit: int, what: str) -> Markdown:
     """How many documents are longer than the token limit and are cut there."""
     cut = int((lengths > limit).sum())
@@ -72,6 +82,18 @@ def training_finding(train_log: pd.DataFrame, seconds: float) -> Markdown:
     steps = int(train_log.step.max())
     opening = f"{steps:,} steps; the whole chapter took {seconds / 60:.1f} minutes.\n\n"
     return Markdown(opening + "\n".join(lines))
+
+
+def damage_sentence(damage: pd.DataFrame) -> Markdown:
+    """Perplexity of plain text before and after training."""
+    if damage.empty:
+        return Markdown("This model was made from scratch: it knew nothing outside the corpus that could be lost.")
+    before, after, factor = (damage.set_index("what").loc[what] for what in ("before", "after", "factor"))
+    return Markdown(
+        f"Perplexity of plain text that has nothing to do with the corpus: {before.value:.2f} before, "
+        f"**{after.value:.2f}** after training, {factor.value:.3f} times as much "
+        f"[{factor.ci_low:.3f}, {factor.ci_high:.3f}], n = {int(factor.n)} pieces."
+    )
 
 
 def writing_finding(write_log: pd.DataFrame) -> Markdown:

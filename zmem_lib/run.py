@@ -1,4 +1,5 @@
-"""The command line: `zmem run`, `plan`, `ask`, `add`, `delete`, `book`, `ablate`, `keep`. Nothing imports it.
+"""The command line: `zmem run`, `plan`, `ask`, `add`, `delete`, `scale`, `book`, `ablate`, `keep`. Nothing imports
+it.
 
 Bad input ends with one sentence and exit code 2, a failed chapter with one sentence and 1, Ctrl-C with 130, SIGTERM
 with 143.
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zmem_lib.commands import add_result_commands, add_upkeep_commands
+from zmem_lib.commands import add_result_commands, add_scale_command, add_upkeep_commands
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal
 from zmem_lib.params import read_params
 
@@ -37,7 +38,8 @@ EXAMPLES = """examples:
   zmem delete tiny person-0007 person-0012
   zmem book tiny squad
   zmem ablate params/tiny.yaml --rows full key --seeds 0 1 2
-  zmem keep squad"""
+  zmem keep squad
+  zmem scale params/tiny.yaml"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     book.add_argument("run", nargs="*", metavar="RUN", help="names of runs")
     book.set_defaults(command=command_book)
     add_upkeep_commands(commands)
+    add_scale_command(commands)
     add_result_commands(commands, unwound_by_signals)
     run.add_argument("params", metavar="PARAMS.yaml", help="a parameter file, such as params/tiny.yaml")
     plan.add_argument("params", nargs="+", metavar="PARAMS.yaml", help="a parameter file; several make one table")

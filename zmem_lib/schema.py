@@ -31,6 +31,9 @@ TABLES: dict[str, dict[str, str]] = {
         "evidence_start": "int", "answers": "strs", "split": "str",
     },
     "train_log": {"step": "int", "term": "str", "split": "str", "nll": "float", "seconds": "float"},
+    "damage": {  # perplexity of plain text
+        "what": "str", "value": "float", "ci_low": "float", "ci_high": "float", "n": "int",
+    },
     "write_log": {
         "start": "str", "step": "int", "nll": "float",
         "recited": "float",  # share of a text that greedy decoding writes

@@ -31,9 +31,15 @@ CLIP = 1.0
 LOG_EVERY = 0.02  # of the steps
 
 
-def train(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, *, checkpoint: Path) -> pd.DataFrame:
-    """Train in place for `train_steps` steps, from the checkpoint if there is one; returns the train_log table."""
+def train(
+    memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, *, checkpoint: Path, until: int | None = None
+) -> pd.DataFrame:
+    """Train in place up to step `until` (all `train_steps`), from the checkpoint if there is one; the train_log table.
+
+    A training that is to go on, with other lessons perhaps, leaves a checkpoint from which the next call goes on.
+    """
     params = lessons.params
+    until = params.train_steps if until is None else until
     optimisers, scaler = make_optimisers(memory_lm, params), make_scaler(memory_lm)
     parts = ([memory_lm.lm, memory_lm.heads], optimisers, table_tensors(z_table))
     made_with = params_hash(params)
@@ -43,14 +49,15 @@ def train(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, *, checkpoint:
     log = [tuple(line) for line in state["log"]]
     before, began, saved = state["seconds"], time.monotonic(), time.monotonic()
     log_every = max(1, round(params.train_steps * LOG_EVERY))
-    for step in progress(range(state["step"], params.train_steps), "joint training"):
+    for step in progress(range(state["step"], until), "joint training"):
         with memory_explained("micro_batch"):
             losses = train_step(memory_lm, z_table, lessons, optimisers=optimisers, scaler=scaler, step=step)
         elapsed = before + time.monotonic() - began
         if step % log_every == 0 or step + 1 == params.train_steps:
             log += [(step + 1, term, "train", nll, elapsed) for term, nll in losses.items()]
             log += [(step + 1, term, "dev", nll, elapsed) for term, nll in dev_nll(memory_lm, z_table, lessons).items()]
-        if time.monotonic() - saved > 60 * params.checkpoint_minutes and step + 1 < params.train_steps:
+        pause = time.monotonic() - saved > 60 * params.checkpoint_minutes or step + 1 == until
+        if pause and step + 1 < params.train_steps:
             state = {"step": step + 1, "seconds": elapsed, "log": log, "made_with": made_with}
             save_checkpoint(checkpoint, *parts, state=state | {"scaler": scaler.state_dict()})
             saved = time.monotonic()

@@ -31,10 +31,12 @@ from zmem_lib.corpora.folder import read_docs
 from zmem_lib.encode import start_memory
 from zmem_lib.errors import BadInput
 from zmem_lib.keep import Keep, drop_keep
-from zmem_lib.lessons import recitations
+from zmem_lib.lessons import asked_rows, recitations
 from zmem_lib.lock import held
-from zmem_lib.memory_lm import load_memory_lm
+from zmem_lib.memory_lm import MemoryLM, load_memory_lm
 from zmem_lib.params import Params, read_params
+from zmem_lib.prompts import Row
+from zmem_lib.pseudo import given_questions, pseudo_questions
 from zmem_lib.run_ids import NEW
 from zmem_lib.schema import check
 from zmem_lib.text import passages
@@ -103,16 +105,24 @@ def write_documents(folder: Path, docs: pd.DataFrame, params: Params, keep: Keep
     _, z_seen, _ = load_z(folder / "z_seen.safetensors")
     texts, start = passages(docs), params.write_start
     began = time.perf_counter()
+    asked = own_questions(memory_lm, docs, params, folder) if params.write_questions else None
     z, keys = start_memory(start, texts, memory_lm, params=params, z_seen=z_seen)
     started_ms = 1000 * (time.perf_counter() - began) / len(docs)
     rows = [recitations(memory_lm.prompts, text, params.document_tokens) for text in texts]
-    snapshots, log = write_z(memory_lm, rows, z, params=params, start=start, keep=keep)
+    snapshots, log = write_z(memory_lm, rows, z, params=params, start=start, asked=asked, keep=keep)
     last = log.iloc[-1]
     spent = (
         f"ms per document: {started_ms:.1f} to begin (start {start}), {1000 * last.seconds_per_document:.1f} for "
         f"{params.write_steps} steps of writing; greedy decoding recites {last.recited:.2f} of the text"
     )
     return snapshots[params.write_steps], keys, spent
+
+
+def own_questions(memory_lm: MemoryLM, docs: pd.DataFrame, params: Params, folder: Path) -> list[list[Row]]:
+    """The evidence rows of the questions that the model asks about each of new documents."""
+    given, n = given_questions(folder), params.write_questions
+    asked, _ = pseudo_questions(memory_lm, docs, n, params=params, questions=given)
+    return asked_rows(memory_lm.prompts, asked, list(docs.doc_id), params.evidence_tokens)
 
 
 def current_tree(folder: Path, memory: Memory) -> ids.IdTree:
