@@ -156,7 +156,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "infinite": (command(set="z_lr=.inf"), "'z_lr' must be at most 2147483647, not inf"),
     "not a number": (command(set="z_lr=.nan"), "'z_lr' must be greater than zero, not nan"),
     "1e-4": (command(set="z_lr=1e-4"), "write 1.0e-4"),
-    "unknown corpus": (command(set="corpus=squat"), "must be one of synthetic, strangers, folder"),
+    "unknown corpus": (command(set="corpus=squat"), "must be one of synthetic, folder"),
     "unknown device": (command(set="device=gpu"), "'device' must be one of auto, cpu, cuda"),
     "window too small": (command(set="window_tokens=64"), "window_tokens 64 is too small"),
     "no run name": (command(set="run="), "run '' names a folder"),

@@ -44,7 +44,7 @@ def test_hash_is_equal_for_equal_parameters_only():
         ({"z_lr": "1e-2"}, "write 1.0e-4"),
         ({"z_lr": float("nan")}, "'z_lr' must be greater than zero"),
         ({"train_lm": "yes"}, "'train_lm' must be true or false"),
-        ({"corpus": "squat"}, "must be one of synthetic, strangers, folder"),
+        ({"corpus": "squat"}, "must be one of synthetic, folder"),
         ({"run": "../elsewhere"}, "names a folder"),
         ({"run": "a b"}, "names a folder"),
         ({"hidden_size": 100, "heads": 3}, "multiple of twice heads"),

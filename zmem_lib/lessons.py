@@ -58,7 +58,7 @@ class Lessons:
     gold: list[frozenset[int]]  # rows of z of all gold documents of a tuple's question: never its negatives
     dev_rows: Sequence[Row]
     dev_index: np.ndarray
-    recite_rows: Sequence[list[Row]]  # per document: from its start, then from inside each sentence on
+    recite_rows: Sequence[list[Row]]  # per document: the whole, then each sentence from inside it on
     texts: Sequence[list[int]]  # documents, to be encoded or read
     tuples: pd.DataFrame
     answered: np.ndarray  # numbers of the tuples whose answer is known: questions that the model asked have none
@@ -132,10 +132,9 @@ def batch_at(memory_lm: MemoryLM, lessons: Lessons, step: int) -> Batch:
     params, n = lessons.params, len(lessons.recite_rows)
     rng = np.random.default_rng((params.seed, step, 1))
     encoded = bool(rng.random() < params.encode_share)
-    first, n = window_at(params, n, step)
-    tuples = tuples_at(lessons, first, step, rng)
+    tuples = batch_indices(len(lessons.tuple_rows), params.batch_tuples, step=step, seed=params.seed)
     m = int(rng.integers(1, MOST_DISTRACTORS + 1)) * bool(not encoded and rng.random() < params.distractor_share)
-    recited = first + batch_indices(n, params.batch_recite, step=step, seed=params.seed + 1)
+    recited = batch_indices(n, params.batch_recite, step=step, seed=params.seed + 1)
     if encoded:  # few documents with several questions each, and these recited too: encoding costs most
         recited = rng.permutation(np.unique(lessons.tuple_index[tuples]))[: params.batch_recite]
         each = -(-params.batch_tuples // len(recited))
@@ -144,43 +143,24 @@ def batch_at(memory_lm: MemoryLM, lessons: Lessons, step: int) -> Batch:
     return Batch(
         encoded=encoded,
         tuples=tuples,
-        beside=first + rng.integers(n, size=(len(tuples), m)),
+        beside=rng.integers(n, size=(len(tuples), m)),
         place=int(rng.integers(m + 1)),
         recited=recited,
         recite_rows=[recitation(lessons.recite_rows[i], params.recite_inside, rng) for i in recited],
         read_rows=reading_rows(memory_lm, lessons, step) if params.learns_reading else [],
         text_rows=text_rows(memory_lm, lessons, tuples[: params.batch_text]) if params.text_weight else [],
-        pool=first + rng.integers(n, size=HARD_POOL * bool(params.key_negatives)),
+        pool=rng.integers(n, size=HARD_POOL * bool(params.key_negatives)),
     )
 
 
-def window_at(params: Params, n: int, step: int) -> tuple[int, int]:
-    """The first of the documents that train at a step, and how many do: all n, or a window that slides over them.
-
-    Documents that come and go cannot be learned by heart, so the model has to learn to read any block.
-    """
-    size = min(params.document_window, n) or n
-    return round((n - size) * step / max(1, params.train_steps - 1)), size
-
-
-def tuples_at(lessons: Lessons, first: int, step: int, rng: np.random.Generator) -> np.ndarray:
-    """Numbers (B,) of the training tuples that are due at a step: of all, or of the documents in the window."""
-    params, size = lessons.params, lessons.params.batch_tuples
-    if not params.document_window:
-        return batch_indices(len(lessons.tuple_rows), size, step=step, seed=params.seed)
-    _, n = window_at(params, len(lessons.recite_rows), step)
-    documents = first + batch_indices(n, size, step=step, seed=params.seed)
-    return np.array([rng.choice(lessons.of_document[i]) for i in documents if i in lessons.of_document])
-
-
 def recitations(prompts: Prompts, text: str, limit: int) -> list[Row]:
-    """A document recited from its start, and from inside each of its sentences on."""
-    inside = [prompts.recite(text[start:], limit, given=INSIDE_GIVEN) for start, _ in sentence_spans(text)]
+    """A document recited from its start to its end, and each of its sentences from its first words on."""
+    inside = [prompts.recite(text[start:end], limit, given=INSIDE_GIVEN) for start, end in sentence_spans(text)]
     return [prompts.recite(text, limit), *inside]
 
 
 def recitation(rows: list[Row], inside: float, rng: np.random.Generator) -> Row:
-    """The whole document, or, in a share `inside` of the cases, what follows the first words of one of its sentences.
+    """The whole document, or, in a share `inside` of the cases, the rest of one sentence behind its first words.
 
     What can be entered anywhere is what questions reach: each fact without what precedes it.
     """

@@ -30,7 +30,6 @@ QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the 
 GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 6, 13, 3, 24
 PADDING = {  # rows of unlike length are filled up to the longest of their batch
     "synthetic": 1.0,
-    "strangers": 1.0,
     "folder": 2.5,
     "squad": 2.5,
     "mirage": 2.0,

@@ -93,8 +93,7 @@ def train_step(
         scaler.unscale_(optimiser)
     torch.nn.utils.clip_grad_norm_([one for one in learning_weights(memory_lm) if one.grad is not None], CLIP)
     if not batch.encoded and rows.grad.isfinite().all():
-        # in a window a document's time is short, early or late: its rate must not depend on when that is
-        move_rows(z_table, torch.tensor(documents), rows.grad, params.z_lr * (1.0 if params.document_window else share))
+        move_rows(z_table, torch.tensor(documents), rows.grad, params.z_lr * share)
     for optimiser in optimisers:
         scaler.step(optimiser)
     scaler.update()

@@ -1,13 +1,13 @@
 """Corpora: one module each, all returning a Corpus; here the run's documents and questions are taken from it.
 
-The corpora synthetic and strangers make exactly the documents that are wanted and know their parts and splits; of any
-other corpus subset.py chooses seen documents, new documents, and the questions about them.
+The corpus synthetic makes exactly the documents that are wanted and knows their parts and splits; of any other corpus
+subset.py chooses seen documents, new documents, and the questions about them.
 """
 
 from dataclasses import replace
 from pathlib import Path
 
-from zmem_lib.corpora import folder, mirage, popqa, ragbench, squad, strangers, synthetic, t2ragbench
+from zmem_lib.corpora import folder, mirage, popqa, ragbench, squad, synthetic, t2ragbench
 from zmem_lib.corpora.corpus import Corpus
 from zmem_lib.corpora.subset import choose
 from zmem_lib.errors import BadInput
@@ -16,7 +16,6 @@ from zmem_lib.schema import check
 
 CORPORA = {
     "synthetic": synthetic.load,
-    "strangers": strangers.load,
     "folder": folder.load,
     "squad": squad.load,
     "mirage": mirage.load,
@@ -57,7 +56,7 @@ def second_corpus(params: Params) -> Corpus | None:
         return None
     path = Path(params.new_corpus_path).expanduser()
     in_folder = any((path / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
-    load = folder.load if in_folder or params.corpus in ("synthetic", "strangers") else CORPORA[params.corpus]
+    load = folder.load if in_folder or params.corpus == "synthetic" else CORPORA[params.corpus]
     try:
         return load(replace(params, corpus_path=params.new_corpus_path))
     except BadInput as error:

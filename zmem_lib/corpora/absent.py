@@ -24,7 +24,6 @@ from zmem_lib.schema import check
 PREFIX = "absent/"  # of a question_id, so that it is never that of a question with a document
 PATTERNS = ("unanswerable*.jsonl", "unanswerable*.jsonl.gz")
 COLUMNS = ["question_id", "question", "kind", "split"]
-MADE = ("synthetic", "strangers")  # corpora of exactly the documents that are wanted: none is left out
 
 
 def absent_questions(params: Params, docs: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame:
@@ -35,7 +34,7 @@ def absent_questions(params: Params, docs: pd.DataFrame, questions: pd.DataFrame
     """
     if not params.absent_questions:
         return check(pd.DataFrame(columns=COLUMNS, dtype=str), "absent")
-    if params.corpus in MADE:
+    if params.corpus == "synthetic":
         found = nobody(docs, params) if params.corpus == "synthetic" else []
     else:
         found = [*unanswerable(docs, params), *left_out(docs, params)]
