@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib.encode import encode, encode_rows, question_vectors, start_memory
+from zmem_lib.encode import TEMPERATURE, encode, encode_rows, question_vectors, start_memory
 from zmem_lib.heads import load_heads
 from zmem_lib.memory_lm import load_memory_lm, prefix, save_memory_lm
 from zmem_lib.select import question_log_p, rank_by_key, rerank, score_one_by_one
@@ -104,6 +104,19 @@ def test_reranking_scores_equal_the_plain_scan(memory_lm):
     rows = [memory_lm.prompts.question(TEXTS[q]) for q, _ in pairs]
     found = question_log_p(memory_lm, z[[i for _, i in pairs]], rows, batch=5)
     torch.testing.assert_close(torch.tensor(found).view(3, 4), plain, atol=1e-4, rtol=1e-5)
-    ranked, scores = rerank(lambda wanted: [plain[q, int(d)].item() for q, d in wanted], [["0", "1", "2", "3"]] * 3)
+
+    def score(wanted):
+        return [plain[q, int(d)].item() for q, d in wanted]
+
+    ranked, scores = rerank(score, ([["0", "1", "2", "3"]] * 3, [[0.0] * 4] * 3), 4)
     assert [int(ids[0]) for ids in ranked] == plain.argmax(1).tolist()
     assert all(mine == sorted(mine, reverse=True) for mine in scores)
+
+
+def test_reranking_multiplies_what_key_and_likelihood_say():
+    by_key = [["a", "b", "c"], ["d", "a"]], [[0.9, 0.8, 0.1], [0.5, 0.5]]
+    log_p = {(0, "a"): -4.0, (0, "b"): -1.0, (1, "d"): -2.0, (1, "a"): -1.0}
+    ranked, scores = rerank(lambda wanted: [log_p[pair] for pair in wanted], by_key, 2)
+    assert ranked == [["b", "a"], ["a", "d"]]
+    assert scores[0] == pytest.approx([-1 + 0.8 / TEMPERATURE, -4 + 0.9 / TEMPERATURE])
+    assert scores[1] == pytest.approx([-1 + 0.5 / TEMPERATURE, -2 + 0.5 / TEMPERATURE])

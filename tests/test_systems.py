@@ -9,7 +9,8 @@ import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
 from zmem_lib import controls, cost, report_memory, retrieve, systems
-from zmem_lib.bench import Bench, shortlists, texts_of
+from zmem_lib.bench import Bench, by_key, texts_of
+from zmem_lib.encode import TEMPERATURE
 from zmem_lib.index import build_flat, vectors_of
 from zmem_lib.schema import SYSTEMS
 from zmem_lib.systems import pick_questions
@@ -103,14 +104,15 @@ def test_z_and_text_are_two_items_of_which_the_second_is_the_passage(bench, ques
 
 def test_the_text_twin_orders_the_shortlist_by_what_the_text_makes_of_the_question(bench, questions):
     ids, scores = systems.by_text(list(questions.question), bench)
-    shortlist = shortlists(list(questions.question), bench)
+    shortlist, cosines = by_key(list(questions.question), bench)
     prompts, text_of = bench.memory_lm.prompts, texts_of(bench)
     for q, question in enumerate(questions.question[:2]):
         row = prompts.question(question)
         plain = {}
-        for doc_id in shortlist[q]:
+        for doc_id, cosine in list(zip(shortlist[q], cosines[q], strict=True))[: PARAMS.shortlist]:
             text = prompts.text(text_of[doc_id], PARAMS.document_tokens)
-            plain[doc_id] = one_by_one(bench.memory_lm, text + row.ids, len(text) + len(prompts.marks["question"]))
+            log_p = one_by_one(bench.memory_lm, text + row.ids, len(text) + len(prompts.marks["question"]))
+            plain[doc_id] = log_p + cosine / TEMPERATURE
         assert ids[q] == sorted(plain, key=plain.get, reverse=True)
         assert scores[q] == pytest.approx([plain[doc_id] for doc_id in ids[q]], abs=1e-3)
 

@@ -85,7 +85,7 @@ def by_key(asked: list[str], bench: Bench) -> Ranking:
 
 
 def by_key_then_likelihood(asked: list[str], bench: Bench) -> Ranking:
-    """The `shortlist` best by key, in the order of log p(question | z)."""
+    """The `shortlist` best by key, in the order of log p(question | z) and key together."""
     row_of = rows_of(bench)
 
     def score(pairs: list[tuple[int, str]]) -> list[float]:
@@ -93,11 +93,11 @@ def by_key_then_likelihood(asked: list[str], bench: Bench) -> Ranking:
         z = bench.z[[row_of[doc_id] for _, doc_id in pairs]]  # (B,K,W)
         return question_log_p(bench.memory_lm, z, rows, batch=bench.params.batch_scan)
 
-    return rerank(score, shortlists(asked, bench))
+    return rerank(score, by_key(asked, bench), bench.params.shortlist)
 
 
 def by_text(asked: list[str], bench: Bench) -> Ranking:
-    """The same shortlist in the order of log p(question | the passage's text): the text twin."""
+    """The same shortlist in the order of log p(question | the passage's text) and key: the text twin."""
     prompts, text_of = bench.memory_lm.prompts, texts_of(bench)
 
     def score(pairs: list[tuple[int, str]]) -> list[float]:
@@ -107,7 +107,7 @@ def by_text(asked: list[str], bench: Bench) -> Ranking:
             rows.append(Row(text + row.ids, [0] * len(text) + row.terms))
         return question_log_p(bench.memory_lm, None, rows, batch=bench.params.batch_answers)
 
-    return rerank(score, shortlists(asked, bench))
+    return rerank(score, by_key(asked, bench), bench.params.shortlist)
 
 
 def by_generated_id(asked: list[str], bench: Bench) -> Ranking:
@@ -121,8 +121,3 @@ SELECTORS: dict[str, Callable[[list[str], Bench], Ranking]] = {
     "key_then_likelihood": by_key_then_likelihood,
     "generated_id": by_generated_id,
 }
-
-
-def shortlists(asked: list[str], bench: Bench) -> list[list[str]]:
-    """The `shortlist` best documents by key, for each question."""
-    return [ids[: bench.params.shortlist] for ids in by_key(asked, bench)[0]]

@@ -90,8 +90,7 @@ def disk_bytes(params: Params) -> dict[str, float]:
     return {
         "this environment": ENVIRONMENT,
         "model, downloaded": download_bytes(params),
-        "data set, downloaded": DATA_SET
-        * (params.corpus not in ("synthetic", "folder") and not params.corpus_path),
+        "data set, downloaded": DATA_SET * (params.corpus not in ("synthetic", "folder") and not params.corpus_path),
         "lm/ and z": 4.0 * learned + TOKENIZER + seen + new,
         "z at steps of writing": 4 * 2 * len(snapshot_steps(params.write_steps)) * new,  # starts; pieces and whole
         "checkpoint, two at a time": 2 * 3 * (4.0 * learned + seen) * params.train_lm,  # with both moments

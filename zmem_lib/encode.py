@@ -14,6 +14,7 @@ from zmem_lib.memory_lm import MemoryLM, left_padded
 from zmem_lib.params import Params
 from zmem_lib.ztable import mean_z, random_z, unit
 
+TEMPERATURE = 0.05  # of the softmax over cosines of a question's vector with keys: they lie within one of each other
 BATCH = 64  # documents, or questions, that are read at once where nothing learns
 
 

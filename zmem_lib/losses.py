@@ -13,14 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zmem_lib.encode import encode_rows, question_rows
+from zmem_lib.encode import TEMPERATURE, encode_rows, question_rows
 from zmem_lib.lessons import Batch, Lessons
 from zmem_lib.memory_lm import MemoryLM, token_logits, token_nll
 from zmem_lib.params import Params
 from zmem_lib.prompts import TERMS, Row, collate
 from zmem_lib.ztable import blocks_of, unit
-
-TEMPERATURE = 0.05  # of InfoNCE: cosines lie within one of each other
 
 
 @dataclass(frozen=True)

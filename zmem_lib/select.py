@@ -2,7 +2,8 @@
 
 Query likelihood follows Ponte and Croft (1998); here the language model of a document is the shared model behind the
 document's z. Its full scan runs z once per document, keeps its keys and values, and continues them with each question.
-The key of a document is matched with the question's vector; a shortlist by key is then put in order by likelihood.
+The key of a document is matched with the question's vector; a shortlist by key is then put in order by key and
+likelihood together.
 Dividing a question's scores by its length would change no order: all documents are scored on the same question.
 """
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from zmem_lib.artifacts import progress
-from zmem_lib.encode import question_vectors
+from zmem_lib.encode import TEMPERATURE, question_vectors
 from zmem_lib.index import build_flat, search_flat
 from zmem_lib.keep import Keep, kept
 from zmem_lib.memory_lm import MemoryLM, prefix, token_nll
@@ -92,12 +93,18 @@ def rank_by_key(memory_lm: MemoryLM, keys: Tensor, questions: list[str], doc_ids
     return [[doc_ids[row] for row in best] for best in rows], scores.tolist()
 
 
-def rerank(score: Callable[[list[tuple[int, str]]], list[float]], shortlists: Sequence[Sequence[str]]) -> Ranking:
-    """Each question's shortlist in the order of `score` of (question number, document id) pairs, best first."""
-    pairs = [(q, doc_id) for q, ids in enumerate(shortlists) for doc_id in ids]
+def rerank(score: Callable[[list[tuple[int, str]]], list[float]], by_key: Ranking, depth: int) -> Ranking:
+    """The `depth` best documents by key in the order of `score` of (question number, document id), best first.
+
+    What the key says counts too: with `score` a log p(question | document), the sum with the cosine over TEMPERATURE
+    is, but for a constant, the logarithm of the product of the two probabilities that training teaches.
+    """
+    shortlists = [list(zip(ids[:depth], cosines, strict=False)) for ids, cosines in zip(*by_key, strict=True)]
+    pairs = [(q, doc_id) for q, mine in enumerate(shortlists) for doc_id, _ in mine]
+    cosines = [cosine for mine in shortlists for _, cosine in mine]
     scored: list[list[tuple[float, str]]] = [[] for _ in shortlists]
-    for (q, doc_id), value in zip(pairs, score(pairs), strict=True):
-        scored[q].append((value, doc_id))
+    for (q, doc_id), value, cosine in zip(pairs, score(pairs), cosines, strict=True):
+        scored[q].append((value + cosine / TEMPERATURE, doc_id))
     ordered = [
         sorted(mine, key=lambda one: -one[0]) for mine in scored
     ]  # stable: equal ones stay in the shortlist's order
