@@ -18,9 +18,10 @@ from zmem_lib.run import main
 SMOKE = str(ROOT / "params/smoke.yaml")
 ALL_ON = {
     "lm": "models/base", "vocab_size": 0, "hidden_size": 0, "layers": 0, "heads": 0, "z_width": 32, "key_width": 16,
-    "z_start": "encode", "encode_share": 0.3, "text_weight": 0.2, "key_weight": 0.2, "key_negatives": 2,
-    "distill_weight": 0.2, "distractor_share": 0.2, "pseudo_questions": 2, "write_start": "encode",
+    "z_start": "encode", "encode_share": 0.2, "text_weight": 0.2, "key_weight": 0.2, "key_negatives": 2,
+    "distill_weight": 0.2, "distractor_share": 0.1, "pseudo_questions": 2, "write_start": "encode",
     "write_stop": 0.9, "write_proximal": 0.1, "select": "key_then_likelihood", "encode_weight": 0.1, "id_steps": 4,
+    "write_questions": 2,
 }  # fmt: skip
 BUDGET = ("n_documents", "n_new_documents", "train_steps", "batch_tuples", "batch_recite", "batch_read", "batch_text",
           "z_tokens", "write_steps", "read_weight", "scan_questions")  # fmt: skip
@@ -62,11 +63,13 @@ def test_the_plain_formula_has_no_part_of_ours(all_on):
 
 def test_a_part_that_is_off_in_the_file_makes_no_row(study):
     everything = replace(study, rows=tuple(ROWS), seeds=(1,))
-    assert [job.row for job in jobs(everything)] == ["frozen", "plain", "full", "recite", "recite-inside", "question"]
+    added = ["with-distill", "with-distractors", "with-encode"]
+    off = [job.row for job in jobs(everything)]
+    assert off == ["frozen", "plain", "full", "recite", "recite-inside", "question", *added]
     wider = replace(study.params, vocab_size=1024)  # made from scratch already, whatever its shape
     assert "base" in off_rows(replace(everything, params=wider))
     plain = check_params({**asdict(study.params), **PLAIN}, "the plain formula")
-    assert [job.row for job in jobs(replace(everything, params=plain))] == ["frozen", "full"]
+    assert [job.row for job in jobs(replace(everything, params=plain))] == ["frozen", "full", *added]
 
 
 def test_rows_are_made_once_and_again_where_parameters_change(study, tmp_path):

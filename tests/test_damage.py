@@ -8,8 +8,8 @@ from families import save_family
 from tiny_models import small_lm, small_params
 
 from zmem_lib.damage import PIECES, damage_table, plain_nll, plain_pieces
+from zmem_lib.findings_controls import damaged
 from zmem_lib.memory_lm import make_memory_lm
-from zmem_lib.report_memory import damage_sentence
 
 SHAPELESS = {"vocab_size": 0, "hidden_size": 0, "layers": 0, "heads": 0}
 
@@ -42,11 +42,11 @@ def test_an_adapter_that_learned_changes_it_and_one_that_did_not_does_not(pretra
     table = damage_table(before, plain_nll(memory_lm, params), params).set_index("what")
     assert table.value["factor"] == pytest.approx(table.value["after"] / table.value["before"]) != 1.0
     assert (table.ci_low <= table.value).all() and (table.value <= table.ci_high).all() and set(table.n) == {PIECES}
-    assert f"**{table.value['after']:.2f}**" in damage_sentence(table.reset_index()).data
+    assert f"{table.value['after']:.2f} after" in damaged(table.reset_index())
 
 
 def test_a_model_made_here_has_nothing_to_lose():
     params = small_params()
     assert plain_nll(small_lm(params), params) == []
     table = damage_table([], [], params)
-    assert table.empty and "from scratch" in damage_sentence(table).data
+    assert table.empty and "from scratch" in damaged(table)

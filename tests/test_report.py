@@ -69,6 +69,8 @@ def tables():
         "selectors": pd.DataFrame(selectors, columns=list(TABLES["selectors"])),
         "retention": pd.DataFrame(retention, columns=list(TABLES["retention"])),
         "abstention": empty("abstention"),
+        "damage": empty("damage"),
+        "asked": pd.DataFrame([("seen", "asked", 0), ("new", "asked", 0)], columns=list(TABLES["asked"])),
     }
 
 
@@ -319,3 +321,17 @@ def test_figures_fit_700_pixels_and_nothing_sticks_out(tables, tmp_path):
 def test_a_section_without_sentences_shows_nothing():
     assert report.bullets([])._repr_markdown_().strip() == "" and report.bullets([])._repr_markdown_()
     assert report.bullets(["one", "two"])._repr_markdown_() == "- one\n- two"
+
+
+def test_what_the_model_asked_itself_and_what_it_forgot_is_said(tables, params):
+    said = findings(tables, params)
+    assert not said["asked"]
+    own = [("seen", "asked", 70), ("seen", "kept", 42), ("new", "asked", 0)]
+    own = pd.DataFrame(own, columns=list(TABLES["asked"]))
+    rows = [("before", 9.0, 8.0, 10.0, 64), ("after", 18.0, 16.0, 20.0, 64), ("factor", 2.0, 1.9, 2.1, 64)]
+    damage = pd.DataFrame(rows, columns=list(TABLES["damage"]))
+    now = findings({**tables, "asked": own, "damage": damage}, params)
+    assert "About seen documents 70, of which 42 are learned" in now["asked"][0]
+    assert "new documents" not in now["asked"][0]
+    assert "2.000 times as much [1.900, 2.100] (n = 64 pieces)" in now["controls"][-1]
+    assert len(now["controls"]) == len(said["controls"]) + 1

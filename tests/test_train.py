@@ -10,12 +10,13 @@ from tiny_models import sentence, small_lm, small_params
 
 import zmem_lib.train as training
 from zmem_lib.encode import start_memory
-from zmem_lib.lessons import batch_at, batch_indices, make_lessons, reading_rows
+from zmem_lib.lessons import batch_at, batch_indices, make_lessons, reading_rows, text_rows
 from zmem_lib.losses import Work, all_losses, key_loss
 from zmem_lib.memory_lm import learning_weights, make_scaler, token_nll
 from zmem_lib.prompts import TERMS
 from zmem_lib.rates import cosine, linear
 from zmem_lib.train import make_optimisers, step_rows, train, train_step
+from zmem_lib.tuples import PSEUDO
 from zmem_lib.ztable import make_ztable, table_tensors, take_rows
 
 N = 10
@@ -253,3 +254,38 @@ def test_the_time_of_a_step_does_not_read_the_whole_table(tmp_path):
     assert 0 < len(touched) < N and torch.equal(table.z[N:], z[N:]) and not torch.equal(table.z[touched], z[touched])
     again = torch.from_file(str(tmp_path / "rows/rows.bin"), size=table.rows.numel()).view(table.rows.shape)
     assert torch.equal(again, table.rows), "the table lies in the file"
+
+
+def test_a_third_of_the_tuples_are_the_models_own_once_it_has_asked():
+    own = TUPLES[TUPLES.split == "train"].head(3)
+    own = own.assign(tuple_id=[f"{PSEUDO}{i}@{doc}" for i, doc in enumerate(own.doc_id)])
+    params = small_params(batch_tuples=6)
+    memory_lm = small_lm(params)
+    lessons = make_lessons(memory_lm, DOCS, pd.concat([TUPLES, own]), params)
+    seen = np.concatenate([batch_at(memory_lm, lessons, step).tuples for step in range(40)]).reshape(40, 6)
+    assert ((seen >= 2 * N).sum(1) == 2).all() and set(seen.ravel()) == set(range(2 * N + 3))
+
+
+def test_text_lessons_have_the_document_or_the_evidence_alone():
+    params = small_params(text_weight=1.0, batch_text=5)
+    memory_lm = small_lm(params)
+    prompts, lessons = memory_lm.prompts, make_lessons(memory_lm, DOCS, TUPLES, params)
+    chosen = np.array([0, 3, 4, 7, 9])
+    rows = text_rows(memory_lm, lessons, chosen)
+    for place, (i, row) in enumerate(zip(chosen, rows, strict=True)):
+        doc, one = lessons.tuple_index[i], lessons.tuples.iloc[i]
+        read = (
+            lessons.texts[doc] if place in (0, 4) else prompts.text(f"t{doc}\n{one.evidence}", params.document_tokens)
+        )
+        assert row == prompts.twin(read, lessons.tuple_rows[i])
+
+
+def test_training_stops_where_it_is_to_pause_and_goes_on_from_there(tmp_path):
+    whole, paused = setting(train_steps=6), setting(train_steps=6)
+    train(*whole, checkpoint=tmp_path / "one")
+    first = train(*paused, checkpoint=tmp_path / "two", until=4)
+    assert first.step.max() == 4
+    half = paused[1].z.clone()
+    assert train(*paused, checkpoint=tmp_path / "two", until=4).equals(first) and torch.equal(paused[1].z, half)
+    log = train(*paused, checkpoint=tmp_path / "two")
+    assert log.step.max() == 6 and torch.equal(paused[1].z, whole[1].z) and not torch.equal(paused[1].z, half)

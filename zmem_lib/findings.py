@@ -12,7 +12,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from zmem_lib.figures import FAILURES, PARTS_SAID
-from zmem_lib.findings_controls import asked_or_not, bounds, placebo, retained, selecting
+from zmem_lib.findings_controls import asked_or_not, bounds, damaged, own_questions, placebo, retained, selecting
 from zmem_lib.params import Params
 from zmem_lib.report_abstain import abstaining
 from zmem_lib.schema import PARTS
@@ -23,21 +23,24 @@ from zmem_lib.wording import NAMES, RIVALS, difference, sentence, spoken, values
 def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, list[str]]:
     """Sentences in Markdown by section of the page; what a run has no table rows for is left out.
 
-    `tables` holds summary, scores, failures, costs, write_curve, selectors, retention and abstention.
+    `tables` holds summary, scores, failures, costs, write_curve, selectors, retention, abstention, damage and asked.
     """
     summary, scores = tables["summary"], tables["scores"]
     sections = {
         "short": [in_short(summary, scores, params), held(summary), retained(tables["retention"])],
         "answers": [compare(summary, scores, part, params) for part in PARTS_SAID],
         "evidence": [evidence(summary, part) for part in PARTS_SAID],
-        "asked": [asked_or_not(summary)],
+        "asked": [own_questions(tables["asked"]), asked_or_not(summary)],
         "choosing": [choosing(summary, part) for part in PARTS_SAID],
         "selecting": [selecting(tables["selectors"], part) for part in PARTS_SAID],
         "abstaining": [abstaining(tables["abstention"])],
         "failures": [failing(tables["failures"], part) for part in PARTS_SAID],
         "writing": [writing(tables["write_curve"])],
         "costs": [costing(tables["costs"])],
-        "controls": [say(scores, part, params) for part in PARTS_SAID for say in (placebo, bounds)],
+        "controls": [
+            *(say(scores, part, params) for part in PARTS_SAID for say in (placebo, bounds)),
+            damaged(tables["damage"]) if len(tables["damage"]) else "",
+        ],
     }
     return {name: [sentence for sentence in sentences if sentence] for name, sentences in sections.items()}
 

@@ -103,5 +103,28 @@ def asked_or_not(summary: pd.DataFrame) -> str:
     return f"**Documents with and without training questions** (n = {sizes}). {sentence('; '.join(said))}"
 
 
+def own_questions(asked: pd.DataFrame) -> str:
+    """How many questions the model asked itself about seen and new documents, and how many of them were learned."""
+    said = []
+    for part, rows in asked.groupby("part", sort=False):
+        n = rows.set_index("what")["n"]
+        if n["asked"]:
+            said.append(f"about {part} documents {n['asked']:,}, of which {n['kept']:,} are learned")
+    told = "; the others were asked twice, too near to a held-out question, or not answered by their document"
+    return f"**Questions that the model asked itself.** {sentence('; '.join(said) + told)}" if said else ""
+
+
+def damaged(damage: pd.DataFrame) -> str:
+    """Perplexity of plain text before and after training."""
+    if damage.empty:
+        return "The model was made from scratch: it knew nothing outside the corpus that could be lost."
+    before, after, factor = (damage.set_index("what").loc[what] for what in ("before", "after", "factor"))
+    return (
+        f"**Damage outside the corpus.** Perplexity of plain text from elsewhere: {before.value:.2f} before, "
+        f"{after.value:.2f} after training, {factor.value:.3f} times as much "
+        f"[{factor.ci_low:.3f}, {factor.ci_high:.3f}] (n = {int(factor.n)} pieces)."
+    )
+
+
 def _mean(values: pd.Series, params: Params) -> Estimate:
     return bootstrap_mean(values, params.bootstrap_samples, params.seed)

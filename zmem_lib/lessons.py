@@ -129,10 +129,10 @@ def asked_rows(prompts: Prompts, asked: pd.DataFrame, doc_ids: Sequence[str], li
 
 def batch_at(memory_lm: MemoryLM, lessons: Lessons, step: int) -> Batch:
     """What is due at a step."""
-    params, n = lessons.params, documents_at(lessons, step)
+    params, n = lessons.params, len(lessons.recite_rows)
     rng = np.random.default_rng((params.seed, step, 1))
     encoded = bool(rng.random() < params.encode_share)
-    tuples = tuples_at(lessons, n, step)
+    tuples = tuples_at(lessons, step)
     m = int(rng.integers(1, MOST_DISTRACTORS + 1)) * bool(not encoded and rng.random() < params.distractor_share)
     recited = batch_indices(n, params.batch_recite, step=step, seed=params.seed + 1)
     if encoded:  # few documents with several questions each, and these recited too: encoding costs most
@@ -153,25 +153,14 @@ def batch_at(memory_lm: MemoryLM, lessons: Lessons, step: int) -> Batch:
     )
 
 
-def documents_at(lessons: Lessons, step: int) -> int:
-    """How many documents, from the first on, train at a step.
-
-    A model learns sooner to read blocks where few of them come often, and learns further blocks the faster for it.
-    """
-    params, n = lessons.params, len(lessons.recite_rows)
-    return min(params.first_documents, n) or n if step < params.first_share * params.train_steps else n
-
-
-def tuples_at(lessons: Lessons, n: int, step: int) -> np.ndarray:
-    """Numbers (B,) of the training tuples about the first n documents that are due; half are the model's own, if any.
+def tuples_at(lessons: Lessons, step: int) -> np.ndarray:
+    """Numbers (B,) of the training tuples that are due at a step; where there are any, a third are the model's own.
 
     Its own questions come late and ask for what no other question does: they have to catch up.
     """
-    size, seed = lessons.params.batch_tuples, lessons.params.seed
-    given = lessons.answered[lessons.tuple_index[lessons.answered] < n]
-    given = given if len(given) else lessons.answered
-    own = np.setdiff1d(np.arange(len(lessons.tuples)), lessons.answered)
-    n_own = size // 2 if len(own) else 0
+    size, seed, given = lessons.params.batch_tuples, lessons.params.seed, lessons.answered
+    own = np.setdiff1d(np.arange(len(lessons.tuples)), given)
+    n_own = size // 3 if len(own) else 0
     chosen = given[batch_indices(len(given), size - n_own, step=step, seed=seed)]
     return np.concatenate([chosen, own[batch_indices(len(own), n_own, step=step, seed=seed + 3)]])
 

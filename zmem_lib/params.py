@@ -40,7 +40,7 @@ MEMORY_ONLY = {  # change what a run takes, not what it finds: may be changed wh
 MAY_BE_ZERO = {
     "seed", "n_new_documents", "markup_documents", "evidence_window", "recite_weight", "question_weight",
     "read_weight", "text_weight", "key_weight", "distill_weight", "micro_batch", "checkpoint_minutes",
-    "scan_questions", "lm_lr", "lora_rank", "z_width", "key_width", "key_negatives", "first_documents", "first_share",
+    "scan_questions", "lm_lr", "lora_rank", "z_width", "key_width", "key_negatives",
     "encode_share", "encode_weight", "recite_inside", "distractor_share", "pseudo_questions", "pseudo_after",
     "write_stop", "write_proximal", "write_questions", "id_steps", "dense_steps", "absent_questions", *SHAPE,
 }  # fmt: skip
@@ -87,8 +87,6 @@ class Params:
     train_lm: bool  # false: only z learns
     encode_share: float  # of the steps in which z and key come from the encoder instead of the table
     train_steps: int
-    first_documents: int  # the only ones to train in the first steps, until the model reads blocks; 0: all
-    first_share: float  # of the steps in which they are
     batch_tuples: int
     batch_recite: int
     batch_read: int

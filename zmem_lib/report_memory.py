@@ -84,18 +84,6 @@ def training_finding(train_log: pd.DataFrame, seconds: float) -> Markdown:
     return Markdown(opening + "\n".join(lines))
 
 
-def damage_sentence(damage: pd.DataFrame) -> Markdown:
-    """Perplexity of plain text before and after training."""
-    if damage.empty:
-        return Markdown("This model was made from scratch: it knew nothing outside the corpus that could be lost.")
-    before, after, factor = (damage.set_index("what").loc[what] for what in ("before", "after", "factor"))
-    return Markdown(
-        f"Perplexity of plain text that has nothing to do with the corpus: {before.value:.2f} before, "
-        f"**{after.value:.2f}** after training, {factor.value:.3f} times as much "
-        f"[{factor.ci_low:.3f}, {factor.ci_high:.3f}], n = {int(factor.n)} pieces."
-    )
-
-
 def writing_finding(write_log: pd.DataFrame) -> Markdown:
     """For each start: recite loss and share recited before and after writing, and milliseconds per document."""
     lines = []

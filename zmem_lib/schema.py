@@ -31,6 +31,7 @@ TABLES: dict[str, dict[str, str]] = {
         "evidence_start": "int", "answers": "strs", "split": "str",
     },
     "train_log": {"step": "int", "term": "str", "split": "str", "nll": "float", "seconds": "float"},
+    "asked": {"part": "str", "what": "str", "n": "int"},  # what became of the questions that the model asked itself
     "damage": {  # perplexity of plain text
         "what": "str", "value": "float", "ci_low": "float", "ci_high": "float", "n": "int",
     },

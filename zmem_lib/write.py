@@ -26,7 +26,7 @@ from zmem_lib.params import Params
 from zmem_lib.prompts import Row
 from zmem_lib.ztable import ZTable, blocks_of, make_ztable, move_rows, take_rows
 
-ASKED = 2  # of its own questions that a document learns at a step, beside a recitation
+ASKED = 1  # of its own questions that a document learns at a step, beside a recitation
 MEASURED = ("nll", "recited", "writing")
 
 
