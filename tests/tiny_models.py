@@ -14,12 +14,15 @@ WORDS = ("amber", "bird", "cloud", "dust", "ember", "fern", "grove", "hill", "ir
 
 
 def small_params(**changes: object) -> Params:
-    """Parameters of a very small float32 model on the CPU."""
+    """Parameters of a very small float32 model on the CPU, with the terms question, recite and read alone."""
     tiny = read_params(ROOT / "params" / "tiny.yaml")
     small = {"hidden_size": 32, "layers": 2, "heads": 2, "vocab_size": 400, "window_tokens": 128, "z_tokens": 3}
     training = {"train_steps": 12, "batch_tuples": 4, "batch_recite": 2, "batch_read": 2, "checkpoint_minutes": 0.0}
     plain = {"device": "cpu", "precision": "float32", "document_tokens": 40, "evidence_tokens": 20}
-    return replace(tiny, **(plain | small | training | changes))
+    off = dict.fromkeys(("z_width", "key_width", "key_negatives", "pseudo_questions", "write_questions"), 0)
+    off |= dict.fromkeys(("encode_share", "text_weight", "key_weight"), 0.0)
+    off |= {"select": "query_likelihood", "question_weight": 0.5, "lm_lr": 1e-3, "z_lr": 1e-2, "write_lr": 1e-2}
+    return replace(tiny, **(plain | small | training | off | changes))
 
 
 def sentence(seed: int, words: int = 8) -> str:

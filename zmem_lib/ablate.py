@@ -77,6 +77,7 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "full": ({}, "nothing off"),
     **PARTS,
+    "with-ids": ({"id_steps": 600}, "and ids are learned, by which documents can be chosen too (method 2)"),
     "with-distill": ({"distill_weight": 0.3}, "and the model learns from itself with the text in context"),
     "with-distractors": ({"distractor_share": 0.2}, "and in a fifth of the steps other documents' blocks stand beside"),
     "with-encode": ({"encode_share": 0.3, "encode_weight": 0.1}, "and the encoder learns in three steps of ten"),

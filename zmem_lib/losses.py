@@ -17,7 +17,7 @@ from zmem_lib.encode import TEMPERATURE, encode_rows, question_rows
 from zmem_lib.lessons import Batch, Lessons
 from zmem_lib.memory_lm import MemoryLM, token_logits, token_nll
 from zmem_lib.params import Params
-from zmem_lib.prompts import TERMS, Row, collate
+from zmem_lib.prompts import TERMS, Row, collate, passes
 from zmem_lib.ztable import blocks_of, unit
 
 
@@ -75,10 +75,8 @@ def all_losses(work: Work) -> dict[str, float]:
     losses = row_losses(work, tuple_rows(work), right_and_beside(work))
     if len(batch.recited):
         losses |= row_losses(work, batch.recite_rows, batch.recited[:, None])
-    if batch.read_rows:
-        losses |= row_losses(work, batch.read_rows)
-    if batch.text_rows:
-        losses |= row_losses(work, batch.text_rows)
+    if batch.read_rows or batch.text_rows:
+        losses |= row_losses(work, [*batch.read_rows, *batch.text_rows])
     if params.distill_weight:
         losses["distill"] = distill_loss(work)
     if params.key_weight:
@@ -108,10 +106,11 @@ def row_losses(work: Work, rows: Sequence[Row], documents: np.ndarray | None = N
     params = work.lessons.params
     count = Counter(TERMS[term] for row in rows for term in row.terms)
     losses: dict[str, float] = {}
-    for chunk in work.chunks(len(rows)):
+    for chunk in passes(rows, params.micro_batch):
         z = None if documents is None else work.blocks(documents[chunk])  # (B,M*K,W)
-        here = Counter(TERMS[term] for row in rows[chunk] for term in row.terms)
-        by_term = mean_by_term(*token_nll(work.memory_lm, z, rows[chunk]))
+        some = [rows[i] for i in chunk]
+        here = Counter(TERMS[term] for row in some for term in row.terms)
+        by_term = mean_by_term(*token_nll(work.memory_lm, z, some))
         parts = {term: nll * (here[term] / count[term]) for term, nll in by_term.items()}
         work.scaler.scale(sum(weight(params, term) * nll for term, nll in parts.items())).backward()
         losses |= {term: losses.get(term, 0.0) + nll.item() for term, nll in parts.items()}

@@ -23,10 +23,10 @@ from zmem_lib.lessons import recitation
 from zmem_lib.memory_lm import MemoryLM, frozen, greedy_scores, make_scaler, token_nll
 from zmem_lib.meter import memory_explained
 from zmem_lib.params import Params
-from zmem_lib.prompts import Row
+from zmem_lib.prompts import Row, passes
 from zmem_lib.ztable import ZTable, blocks_of, make_ztable, move_rows, take_rows
 
-ASKED = 1  # of its own questions that a document learns at a step, beside a recitation
+ASKED = 2  # of its own questions that a document learns at a step, beside a recitation
 MEASURED = ("nll", "recited", "writing")
 
 
@@ -114,14 +114,15 @@ def write_step(
     learning = take_rows(table, index, memory_lm.device)  # (B,K*W)
     block = blocks_of(learning, table.k, table.width)  # (B,K,W)
     memory_lm.lm.train(params.activation_checkpointing)  # checkpoints are made in training mode only
-    nll, terms = token_nll(memory_lm, block[torch.as_tensor(place)], [row for _, row in due])  # (R,T) each
-    counted = terms > 0
-    loss = ((nll * counted).sum(1) / counted.sum(1)).sum()
+    rows = [row for _, row in due]
+    for chunk in passes(rows):
+        nll, terms = token_nll(memory_lm, block[place[chunk]], [rows[i] for i in chunk])  # (R,T) each
+        counted = terms > 0
+        scaler.scale(((nll * counted).sum(1) / counted.sum(1)).sum()).backward()
     if params.write_proximal:
         away = (block - start[index].to(block)) / memory_lm.heads.scale
-        loss = loss + params.write_proximal * away.square().mean((1, 2)).sum()
+        scaler.scale(params.write_proximal * away.square().mean((1, 2)).sum()).backward()
     holder = torch.optim.SGD([learning], lr=0.0)  # to undo the loss scaling
-    scaler.scale(loss).backward()
     scaler.unscale_(holder)
     if learning.grad.isfinite().all():
         move_rows(table, index, learning.grad, params.write_lr)
