@@ -63,7 +63,7 @@ def test_the_plain_formula_has_no_part_of_ours(all_on):
 
 def test_a_part_that_is_off_in_the_file_makes_no_row(study):
     everything = replace(study, rows=tuple(ROWS), seeds=(1,))
-    added = ["with-ids", "with-distill", "with-distractors", "with-encode"]
+    added = ["with-distill", "with-distractors", "with-encode"]
     off = [job.row for job in jobs(everything)]
     assert off == ["frozen", "plain", "full", "recite", "recite-inside", "question", *added]
     wider = replace(study.params, vocab_size=1024)  # made from scratch already, whatever its shape

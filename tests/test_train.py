@@ -129,7 +129,7 @@ def test_schedule_warms_up_then_falls():
 
 
 ALL_TERMS = {
-    "z_width": 8, "key_width": 6, "encode_share": 0.5, "text_weight": 0.3, "key_weight": 0.2, "key_negatives": 2,
+    "z_width": 8, "key_width": 6, "encode_share": 0.5, "text_weight": 0.3, "key_weight": 1.0, "key_negatives": 2,
     "distill_weight": 0.1, "encode_weight": 0.1, "distractor_share": 0.5, "z_start": "encode",
 }  # fmt: skip
 

@@ -151,8 +151,10 @@ def off_rows(study: Study) -> list[str]:
 
 
 def is_off(values: Mapping[str, Any], row: str) -> bool:
-    """Whether parameters have the row already: its part is off there, or the row replaces nothing."""
+    """Whether parameters have the row already: its part is off there, or it replaces nothing; or lack what it needs."""
     overrides = ROWS[row][0]
+    if row == "with-ids" and not values["key_width"]:
+        return True
     switches = list(overrides)[:1] if row in PARTS else list(overrides)
     return bool(switches) and all(values[key] == overrides[key] for key in switches)
 
