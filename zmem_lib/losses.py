@@ -17,7 +17,7 @@ from zmem_lib.encode import TEMPERATURE, encode_rows, question_rows
 from zmem_lib.lessons import Batch, Lessons
 from zmem_lib.memory_lm import MemoryLM, token_logits, token_nll
 from zmem_lib.params import Params
-from zmem_lib.prompts import TERMS, Row, collate, passes
+from zmem_lib.prompts import TERMS, Row, by_length, collate
 from zmem_lib.ztable import blocks_of, unit
 
 
@@ -75,8 +75,8 @@ def all_losses(work: Work) -> dict[str, float]:
     losses = row_losses(work, tuple_rows(work), right_and_beside(work))
     if len(batch.recited):
         losses |= row_losses(work, batch.recite_rows, batch.recited[:, None])
-    if batch.read_rows or batch.text_rows:
-        losses |= row_losses(work, [*batch.read_rows, *batch.text_rows])
+    for rows in (batch.read_rows, batch.text_rows):
+        losses |= row_losses(work, rows) if rows else {}
     if params.distill_weight:
         losses["distill"] = distill_loss(work)
     if params.key_weight:
@@ -106,7 +106,7 @@ def row_losses(work: Work, rows: Sequence[Row], documents: np.ndarray | None = N
     params = work.lessons.params
     count = Counter(TERMS[term] for row in rows for term in row.terms)
     losses: dict[str, float] = {}
-    for chunk in passes(rows, params.micro_batch):
+    for chunk in by_length(rows, params.micro_batch):
         z = None if documents is None else work.blocks(documents[chunk])  # (B,M*K,W)
         some = [rows[i] for i in chunk]
         here = Counter(TERMS[term] for row in some for term in row.terms)

@@ -80,7 +80,7 @@ def measure(params: Params) -> dict[int, Measured]:
     rows = [[row] for row in random_rows(one, params, terms=("recite",))]
     z = torch.randn(len(rows), *shape[1:])  # (B,K,W)
     with counted(device) as writing:
-        write_batch(memory_lm, rows, z, params=params)
+        write_batch(memory_lm, rows, [[]] * len(rows), z, params=params)
     writing.seconds /= params.write_steps + 1
     for cost in (training, writing):
         cost.peak_bytes -= others
@@ -133,7 +133,8 @@ def train_steps(memory_lm: MemoryLM, z_table: ZTable, params: Params) -> None:
         recite_rows=[[row] for row in recited] or [[]] * n,
         texts=[],
         tuples=pd.DataFrame({"question": []}),
-        answered=index[:0],
+        answered=np.arange(len(rows)),
+        titles=[],
         passages=[],
     )
     optimisers, scaler = make_optimisers(memory_lm, params), make_scaler(memory_lm)

@@ -28,6 +28,7 @@ CHAPTERS = {
 }
 QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the last: a document as a reader sees it
 GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 6, 13, 3, 24
+ASKED = 2  # of its own questions that a document learns at a step of writing
 PADDING = {  # rows of unlike length are filled up to the longest of their batch
     "synthetic": 1.0,
     "folder": 2.5,
@@ -132,14 +133,26 @@ def _descent_seconds(params: Params, machine: Machine, *, tokens: float, batches
 
 def _train(params: Params, machine: Machine) -> float:
     tokens, batches = training_tokens(params) * params.train_steps, 3 * params.train_steps
-    return _descent_seconds(params, machine, tokens=tokens, batches=batches, learning=params.train_lm)
+    asking = _ask(params, machine, documents=params.n_documents, each=params.pseudo_questions)
+    return asking + _descent_seconds(params, machine, tokens=tokens, batches=batches, learning=params.train_lm)
 
 
 def _write(params: Params, machine: Machine) -> float:
     rows, steps = params.n_new_documents, params.write_steps * 4  # starts, at most
-    tokens = (params.z_tokens + params.document_tokens) * rows * steps
+    asked = ASKED * (params.z_tokens + QUESTION_TOKENS + EVIDENCE_TOKENS) * (params.write_questions > 0)
+    tokens = (params.z_tokens + params.document_tokens + asked) * rows * steps
     batches = math.ceil(rows / params.write_batch) * steps
-    return _descent_seconds(params, machine, tokens=tokens, batches=batches, learning=False)
+    asking = _ask(params, machine, documents=rows, each=params.write_questions)
+    return asking + _descent_seconds(params, machine, tokens=tokens, batches=batches, learning=False)
+
+
+def _ask(params: Params, machine: Machine, *, documents: int, each: int) -> float:
+    """Drawing questions about documents token by token, and reading each document again for each of them."""
+    drawn, batches = documents * each, math.ceil(documents * each / params.batch_answers)
+    read = 2 * weights(params) * drawn * 0.5 * params.document_tokens / EFFICIENCY
+    written = 2 * weights(params) * drawn * QUESTION_TOKENS / STEPWISE
+    passed = batches * LONGEST * QUESTION_TOKENS * pass_seconds(params, machine)
+    return (read + written) / machine.flops_per_second + passed
 
 
 def _questions(params: Params) -> int:

@@ -148,7 +148,7 @@ def join(pieces: Sequence[tuple[list[int], str]]) -> Row:
     return Row(ids, [TERMS.index(term) for piece, term in pieces for _ in piece])
 
 
-def passes(rows: Sequence[Row], size: int = 0) -> Iterator[list[int]]:
+def by_length(rows: Sequence[Row], size: int) -> Iterator[list[int]]:
     """Numbers of the rows that pass through the model together: at most `size` (0: any), of like length."""
     chunk: list[int] = []
     for i in sorted(range(len(rows)), key=lambda i: len(rows[i].ids)):

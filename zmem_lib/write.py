@@ -23,10 +23,10 @@ from zmem_lib.lessons import recitation
 from zmem_lib.memory_lm import MemoryLM, frozen, greedy_scores, make_scaler, token_nll
 from zmem_lib.meter import memory_explained
 from zmem_lib.params import Params
-from zmem_lib.prompts import Row, passes
+from zmem_lib.plan import ASKED
+from zmem_lib.prompts import Row, by_length
 from zmem_lib.ztable import ZTable, blocks_of, make_ztable, move_rows, take_rows
 
-ASKED = 2  # of its own questions that a document learns at a step, beside a recitation
 MEASURED = ("nll", "recited", "writing")
 
 
@@ -115,7 +115,7 @@ def write_step(
     block = blocks_of(learning, table.k, table.width)  # (B,K,W)
     memory_lm.lm.train(params.activation_checkpointing)  # checkpoints are made in training mode only
     rows = [row for _, row in due]
-    for chunk in passes(rows):
+    for chunk in by_length(rows, params.write_batch):
         nll, terms = token_nll(memory_lm, block[place[chunk]], [rows[i] for i in chunk])  # (R,T) each
         counted = terms > 0
         scaler.scale(((nll * counted).sum(1) / counted.sum(1)).sum()).backward()
