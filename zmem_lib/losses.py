@@ -17,7 +17,7 @@ from zmem_lib.encode import TEMPERATURE, encode_rows, question_rows
 from zmem_lib.lessons import Batch, Lessons
 from zmem_lib.memory_lm import MemoryLM, token_logits, token_nll
 from zmem_lib.params import Params
-from zmem_lib.prompts import TERMS, Row, by_length, collate
+from zmem_lib.prompts import TERMS, Row, collate
 from zmem_lib.ztable import blocks_of, unit
 
 
@@ -106,11 +106,10 @@ def row_losses(work: Work, rows: Sequence[Row], documents: np.ndarray | None = N
     params = work.lessons.params
     count = Counter(TERMS[term] for row in rows for term in row.terms)
     losses: dict[str, float] = {}
-    for chunk in by_length(rows, params.micro_batch):
+    for chunk in work.chunks(len(rows)):
         z = None if documents is None else work.blocks(documents[chunk])  # (B,M*K,W)
-        some = [rows[i] for i in chunk]
-        here = Counter(TERMS[term] for row in some for term in row.terms)
-        by_term = mean_by_term(*token_nll(work.memory_lm, z, some))
+        here = Counter(TERMS[term] for row in rows[chunk] for term in row.terms)
+        by_term = mean_by_term(*token_nll(work.memory_lm, z, rows[chunk]))
         parts = {term: nll * (here[term] / count[term]) for term, nll in by_term.items()}
         work.scaler.scale(sum(weight(params, term) * nll for term, nll in parts.items())).backward()
         losses |= {term: losses.get(term, 0.0) + nll.item() for term, nll in parts.items()}

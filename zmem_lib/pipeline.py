@@ -217,6 +217,7 @@ def tidy_copy(path: Path) -> None:
 def kernel_environment() -> Iterator[None]:
     """What kernels inherit while this lasts: no other environment, no call home, bars on this terminal or none."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(min(cores, 2), min(cores // 2, 16))  # LOG.md says why
     wanted = {
         "JUPYTER_PREFER_ENV_PATH": "1",  # a python3 kernel in the home folder may be of another environment
         "RAGAS_DO_NOT_TRACK": "true",
@@ -224,7 +225,7 @@ def kernel_environment() -> Iterator[None]:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # those of transformers too
         "TOKENIZERS_PARALLELISM": "false",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, min(cores // 2, 16)))),  # LOG.md says why
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "10000"),  # on shared cores, do not spin for long
         PROGRESS_ENV: os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else "",
     }

@@ -11,7 +11,7 @@ special tokens where the tokenizer was made here, plain words elsewhere. A model
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +33,6 @@ CHAT_VALUES = {  # what templates ask for beside the turns
     "date_string": "26 Jul 2024",  # Llama 3's own default; without it newer templates write today's date
     "enable_thinking": False,
 }
-
-
-LIKE = 2.0  # times as long as the shortest row, at most, is the longest that passes through the model with it
 
 
 @dataclass(frozen=True)
@@ -146,17 +143,6 @@ def join(pieces: Sequence[tuple[list[int], str]]) -> Row:
     """One row from (ids, name of term) pieces."""
     ids = [token for piece, _ in pieces for token in piece]
     return Row(ids, [TERMS.index(term) for piece, term in pieces for _ in piece])
-
-
-def by_length(rows: Sequence[Row], size: int) -> Iterator[list[int]]:
-    """Numbers of the rows that pass through the model together: at most `size` (0: any), of like length."""
-    chunk: list[int] = []
-    for i in sorted(range(len(rows)), key=lambda i: len(rows[i].ids)):
-        if chunk and (len(chunk) == size or len(rows[i].ids) > LIKE * len(rows[chunk[0]].ids)):
-            yield chunk
-            chunk = []
-        chunk.append(i)
-    yield chunk
 
 
 def collate(rows: Sequence[Row], pad: int) -> tuple[Tensor, Tensor, Tensor]:

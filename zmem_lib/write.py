@@ -24,7 +24,7 @@ from zmem_lib.memory_lm import MemoryLM, frozen, greedy_scores, make_scaler, tok
 from zmem_lib.meter import memory_explained
 from zmem_lib.params import Params
 from zmem_lib.plan import ASKED
-from zmem_lib.prompts import Row, by_length
+from zmem_lib.prompts import Row
 from zmem_lib.ztable import ZTable, blocks_of, make_ztable, move_rows, take_rows
 
 MEASURED = ("nll", "recited", "writing")
@@ -115,8 +115,9 @@ def write_step(
     block = blocks_of(learning, table.k, table.width)  # (B,K,W)
     memory_lm.lm.train(params.activation_checkpointing)  # checkpoints are made in training mode only
     rows = [row for _, row in due]
-    for chunk in by_length(rows, params.write_batch):
-        nll, terms = token_nll(memory_lm, block[place[chunk]], [rows[i] for i in chunk])  # (R,T) each
+    for begin in range(0, len(rows), params.write_batch):  # first the recitations, then the questions
+        chunk = slice(begin, begin + params.write_batch)
+        nll, terms = token_nll(memory_lm, block[place[chunk]], rows[chunk])  # (R,T) each
         counted = terms > 0
         scaler.scale(((nll * counted).sum(1) / counted.sum(1)).sum()).backward()
     if params.write_proximal:
