@@ -110,7 +110,7 @@ def own_questions(asked: pd.DataFrame) -> str:
         n = rows.set_index("what")["n"]
         if n["asked"]:
             said.append(f"about {part} documents {n['asked']:,}, of which {n['kept']:,} are learned")
-    told = "; the others were asked twice, too near to a held-out question, or not answered by their document"
+    told = "; the others were asked twice, come too near to a held-out question, or do not lead back to their evidence"
     return f"**Questions that the model asked itself.** {sentence('; '.join(said) + told)}" if said else ""
 
 
