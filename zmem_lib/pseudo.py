@@ -1,9 +1,9 @@
 """Questions that the language model asks itself about every document, to be trained on beside those that were given.
 
 Takes documents, returns training tuples and how many questions were lost on the way, and why.
-Asking, and the model's own check of what it asked, is in asking.py. A question stays only if its evidence stands word for
-word in the document: what was made up goes, a wrong sentence of the right document may stay. A question that is nearly
-a held-out one never trains.
+Asking, and the model's own check of what it asked, is in asking.py. A question stays only if its evidence stands word
+for word in the document: what was made up goes, a wrong sentence of the right document may stay. A question that is
+nearly a held-out one never trains.
 
 Such a tuple has no answer, only its evidence once more: the reader's lessons leave out what begins with PSEUDO.
 """
