@@ -9,6 +9,7 @@ from tiny_models import random_blocks, sentence, small_lm, small_params
 
 from zmem_lib import curves
 from zmem_lib.artifacts import write_table
+from zmem_lib.encode import TEMPERATURE, question_vectors
 from zmem_lib.errors import BadInput
 from zmem_lib.ztable import save_z, unit
 
@@ -72,14 +73,17 @@ def test_what_is_measured_is_the_gold_documents_block(folder, monkeypatch):
 
 @pytest.mark.parametrize("key_width", [0, 4])
 def test_documents_are_found_among_seen_and_new_ones(folder, key_width):
-    """With keys by a shortlist of all, so that both ways come to the same order."""
+    """With keys by a shortlist of all, in the order of likelihood and key together."""
     params = dataclasses.replace(PARAMS, key_width=key_width, shortlist=4)
     memory_lm = small_lm(PARAMS)
     questions = pd.DataFrame({"question": [sentence(i, 4) for i in range(3)]})
     z, keys = random_blocks(2, PARAMS, seed=5), torch.ones(2, 4)
     found = curves.what_is_asked(folder, questions, params, memory_lm).find(z, keys)
-    _, seen, _ = curves.load_z(folder / "z_seen.safetensors")
+    _, seen, seen_keys = curves.load_z(folder / "z_seen.safetensors")
     scores = curves.score_questions(memory_lm, torch.cat([seen, z]), list(questions["question"]), batch=8)
+    if key_width:
+        vectors = question_vectors(memory_lm, list(questions["question"]))
+        scores = scores + vectors @ unit(torch.cat([seen_keys, keys])).T / TEMPERATURE
     assert found == [(SEEN + NEW)[place] for place in scores.argmax(1)]
 
 
