@@ -61,7 +61,8 @@ class Lessons:
     recite_rows: Sequence[list[Row]]  # per document: the whole, then each sentence from inside it on
     texts: Sequence[list[int]]  # documents, to be encoded or read
     tuples: pd.DataFrame
-    answered: np.ndarray  # numbers of the tuples whose answer is known: questions that the model asked have none
+    answered: np.ndarray  # numbers of the tuples whose answer is known
+    own: np.ndarray  # numbers of the others: of the questions that the model asked itself
     titles: list[str]
     passages: list[str]
 
@@ -89,7 +90,7 @@ def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, 
     if train.empty:
         raise BadInput("no training question has an answer that stands in its document: look at `answers` and `doc_id`")
     dev = tuples[tuples.split == "dev"].head(DEV_TUPLES)
-    texts, index = passages(docs), train.doc_id.map(row_of)
+    texts, index, asked = passages(docs), train.doc_id.map(row_of), train.tuple_id.str.startswith(PSEUDO)
     golds = index.groupby(train.question_id).agg(frozenset)
     return Lessons(
         params=params,
@@ -103,7 +104,8 @@ def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, 
         recite_rows=made_of(partial(recitations, prompts, limit=params.document_tokens), texts),
         texts=made_of(partial(prompts.text, limit=params.document_tokens), texts),
         tuples=train,
-        answered=np.flatnonzero(~train.tuple_id.str.startswith(PSEUDO)),
+        answered=np.flatnonzero(~asked),
+        own=np.flatnonzero(asked),
         titles=list(docs.title),
         passages=texts,
     )
@@ -158,8 +160,7 @@ def tuples_at(lessons: Lessons, step: int) -> np.ndarray:
 
     Its own questions come late and ask for what no other question does: they have to catch up.
     """
-    size, seed, given = lessons.params.batch_tuples, lessons.params.seed, lessons.answered
-    own = np.setdiff1d(np.arange(len(lessons.tuples)), given)
+    size, seed, given, own = lessons.params.batch_tuples, lessons.params.seed, lessons.answered, lessons.own
     n_own = size // 3 if len(own) else 0
     chosen = given[batch_indices(len(given), size - n_own, step=step, seed=seed)]
     return np.concatenate([chosen, own[batch_indices(len(own), n_own, step=step, seed=seed + 3)]])

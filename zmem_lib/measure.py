@@ -134,6 +134,7 @@ def train_steps(memory_lm: MemoryLM, z_table: ZTable, params: Params) -> None:
         texts=[],
         tuples=pd.DataFrame({"question": []}),
         answered=np.arange(len(rows)),
+        own=index[:0],
         titles=[],
         passages=[],
     )
