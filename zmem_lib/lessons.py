@@ -22,7 +22,7 @@ from zmem_lib.tuples import PSEUDO
 INSIDE_GIVEN = 4  # tokens of the sentence in which a recitation begins that are given, not asked
 READ_NOTHING = 0.1  # of the reader's lessons have no evidence: the closed-book control
 READ_SENTENCE = 0.4  # have single sentences, as z-memory writes; the rest have whole passages
-TEXT_EVERY = 4
+TEXT_EVERY = 4  # so many of the text twin's lessons to one that has the whole document
 MOST_DISTRACTORS = 3
 HARD_POOL = 512  # documents, drawn anew at each step, among which hard negatives are looked for
 DEV_TUPLES = 96
@@ -206,10 +206,11 @@ def text_rows(memory_lm: MemoryLM, lessons: Lessons, chosen: np.ndarray) -> list
     prompts, params, rows = memory_lm.prompts, lessons.params, []
     for place, i in enumerate(chosen):
         document = lessons.tuple_index[i]
-        text = lessons.texts[document]
         if place % TEXT_EVERY:
             alone = passage(lessons.titles[document], lessons.tuples.evidence[i])
             text = prompts.text(alone, params.document_tokens)
+        else:
+            text = lessons.texts[document]  # tokenised when it is asked for
         rows.append(prompts.twin(text, lessons.tuple_rows[i]))
     return rows
 
