@@ -22,15 +22,14 @@ from zmem_lib.memory_lm import MemoryLM, left_padded
 from zmem_lib.meter import memory_explained
 from zmem_lib.metrics import em
 from zmem_lib.params import Params
-from zmem_lib.risk import aurc, auroc, coverage_at, margin, threshold
-from zmem_lib.schema import TABLES, TEST_PARTS, check
+from zmem_lib.risk import BOUNDS, aurc, auroc, coverage_at, margin, threshold
+from zmem_lib.schema import ABSENT, TABLES, TEST_PARTS, check
 from zmem_lib.select import question_log_p
 from zmem_lib.stats import Estimate, bootstrap, bootstrap_mean
 from zmem_lib.systems import Bench, rows_of
 
 ASIDE = "-aside"  # of the answers to questions that no other table counts
-ABSENT, ABSENT_DEV, DEV = "absent", "absent-dev", "dev"  # parts of those questions
-BOUNDS = ("best", "random")  # the best possible order of the questions, and one by chance
+ABSENT_DEV, DEV = "absent-dev", "dev"  # parts of those questions that serve to find a threshold
 
 
 def to_ask(absent: pd.DataFrame, questions: pd.DataFrame, params: Params) -> pd.DataFrame:

@@ -16,18 +16,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from zmem_lib.errors import BadInput, writing
 from zmem_lib.meter import peak_gpu_memory_bytes, peak_memory_bytes
 from zmem_lib.params import Params, params_hash
 from zmem_lib.schema import check
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TEMPORARY = re.compile(r"\..+\.(\d+|ipynb)")  # .NAME.PID of write_atomic, and a notebook under way
 PACKAGES = ("torch", "transformers", "peft", "numpy", "pandas")
@@ -97,14 +97,18 @@ def read_table(path: Path, table: str) -> pd.DataFrame:
     return check(pd.read_parquet(must_exist(path)), table)
 
 
-def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+def write_tensors(tensors: Mapping[str, "Tensor"], path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write named tensors as safetensors, moved to the CPU; metadata is text by text."""
+    from safetensors.torch import save_file  # imports torch, which four of the chapters do not need
+
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomic(path, lambda temporary: save_file(on_cpu, temporary, metadata=dict(metadata or {})))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
     """Read a safetensors file: its tensors by name, and its metadata."""
+    from safetensors import safe_open
+
     with safe_open(must_exist(path), framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 

@@ -20,9 +20,9 @@ from zmem_lib.text import passage, passages, sentence_spans
 from zmem_lib.tuples import PSEUDO
 
 INSIDE_GIVEN = 4  # tokens of the sentence in which a recitation begins that are given, not asked
-READ_NOTHING = 0.1  # of the reader's lessons have no evidence: the closed-book control
-READ_SENTENCE = 0.4  # have single sentences, as z-memory writes; the rest have whole passages
-TEXT_EVERY = 4  # so many of the text twin's lessons to one that has the whole document
+READ_NOTHING = 0.1  # of the steps: their reader's lessons have no evidence, the closed-book control
+READ_SENTENCE = 0.4  # single sentences, as z-memory writes; those of the rest have whole passages
+TEXT_EVERY = 4  # so many steps to one whose text lessons have whole documents
 MOST_DISTRACTORS = 3
 HARD_POOL = 512  # documents, drawn anew at each step, among which hard negatives are looked for
 DEV_TUPLES = 96
@@ -148,9 +148,9 @@ def batch_at(memory_lm: MemoryLM, lessons: Lessons, step: int) -> Batch:
         beside=rng.integers(n, size=(len(tuples), m)),
         place=int(rng.integers(m + 1)),
         recited=recited,
-        recite_rows=[recitation(lessons.recite_rows[i], params.recite_inside, rng) for i in recited],
+        recite_rows=recitations_at([lessons.recite_rows[i] for i in recited], params.recite_inside, rng),
         read_rows=reading_rows(memory_lm, lessons, step) if params.learns_reading else [],
-        text_rows=text_rows(memory_lm, lessons, tuples[: params.batch_text]) if params.text_weight else [],
+        text_rows=text_rows(memory_lm, lessons, tuples[: params.batch_text], step) if params.text_weight else [],
         pool=rng.integers(n, size=HARD_POOL * bool(params.key_negatives)),
     )
 
@@ -172,23 +172,25 @@ def recitations(prompts: Prompts, text: str, limit: int) -> list[Row]:
     return [prompts.recite(text, limit), *inside]
 
 
-def recitation(rows: list[Row], inside: float, rng: np.random.Generator) -> Row:
-    """The whole document, or, in a share `inside` of the cases, the rest of one sentence behind its first words.
+def recitations_at(documents: Sequence[list[Row]], inside: float, rng: np.random.Generator) -> list[Row]:
+    """All documents whole, or, in a share `inside` of the cases, of each one sentence behind its first words.
 
-    What can be entered anywhere is what questions reach: each fact without what precedes it.
+    What can be entered anywhere is what questions reach: each fact without what precedes it. All are of one kind, so
+    that short rows need not be padded to the length of long ones.
     """
-    return rows[rng.integers(1, len(rows))] if len(rows) > 1 and rng.random() < inside else rows[0]
+    alone = rng.random() < inside
+    return [rows[rng.integers(1, len(rows))] if alone and len(rows) > 1 else rows[0] for rows in documents]
 
 
 def reading_rows(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[Row]:
-    """The reader's lessons of a step: gold evidence among distractors, as sentences or as whole passages."""
+    """The reader's lessons of a step: gold evidence among distractors, all as sentences or all as whole passages."""
     params, rows = lessons.params, []
     rng = np.random.default_rng((params.seed, step))
+    kind = rng.random()
     for place in batch_indices(len(lessons.answered), params.batch_read, step=step, seed=params.seed + 2):
         i = lessons.answered[place]
         others = rng.integers(len(lessons.tuples), size=rng.integers(max(params.top_k, 2)))
         picked = rng.permutation([i, *others])
-        kind = rng.random()
         if kind < READ_NOTHING:
             items = []
         elif kind < READ_NOTHING + READ_SENTENCE:
@@ -201,12 +203,12 @@ def reading_rows(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[Row]:
     return rows
 
 
-def text_rows(memory_lm: MemoryLM, lessons: Lessons, chosen: np.ndarray) -> list[Row]:
-    """The text twin's lessons: one tuple in TEXT_EVERY behind its document, the others behind their evidence alone."""
+def text_rows(memory_lm: MemoryLM, lessons: Lessons, chosen: np.ndarray, step: int) -> list[Row]:
+    """The text twin's lessons: at one step in TEXT_EVERY behind the document, at others behind the evidence alone."""
     prompts, params, rows = memory_lm.prompts, lessons.params, []
-    for place, i in enumerate(chosen):
+    for i in chosen:
         document = lessons.tuple_index[i]
-        if place % TEXT_EVERY:
+        if step % TEXT_EVERY:
             alone = passage(lessons.titles[document], lessons.tuples.evidence[i])
             text = prompts.text(alone, params.document_tokens)
         else:

@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 
 import psutil
-import torch
 
 from zmem_lib.errors import BadInput
 
@@ -32,8 +32,8 @@ class Cost:
 def metered() -> Iterator[Cost]:
     """Measure the block: `with metered() as cost: ...`, then read `cost`."""
     cost, done, process = Cost(), threading.Event(), psutil.Process()
-    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
-    if cuda:
+    torch = torch_on_gpu()
+    if torch:
         torch.cuda.reset_peak_memory_stats()
 
     def sample() -> None:
@@ -51,7 +51,7 @@ def metered() -> Iterator[Cost]:
         cost.seconds = time.perf_counter() - began
         done.set()
         sampler.join()
-        if cuda:
+        if torch:
             cost.peak_memory_bytes = torch.cuda.max_memory_allocated()
 
 
@@ -63,7 +63,14 @@ def peak_memory_bytes() -> int:
 
 def peak_gpu_memory_bytes() -> int:
     """The most that torch had allocated on the GPU since its count was last set back; 0 without one."""
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() and torch.cuda.is_initialized() else 0
+    torch = torch_on_gpu()
+    return torch.cuda.max_memory_allocated() if torch else 0
+
+
+def torch_on_gpu() -> ModuleType | None:
+    """The module torch, if this process works with it on a GPU; it is not imported for that."""
+    torch = sys.modules.get("torch")
+    return torch if torch and torch.cuda.is_available() and torch.cuda.is_initialized() else None
 
 
 @contextmanager
@@ -73,7 +80,7 @@ def memory_explained(*knobs: str) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         said = " ".join(str(error).split())
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(sign in said for sign in NO_MEMORY):
+        if not isinstance(error, MemoryError) and not any(sign in said for sign in NO_MEMORY):
             raise
         where = "the GPU" if "CUDA" in said else "this machine"
         told, knob = said[:120] or "no more could be had", " or ".join(f"{name} (--set {name}=N)" for name in knobs)

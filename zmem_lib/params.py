@@ -94,7 +94,7 @@ class Params:
     micro_batch: int  # rows of a batch that pass through the model at once; 0: all
     question_weight: float  # -log p(question | z)
     recite_weight: float  # -log p(document | z)
-    recite_inside: float  # share of the recitations that begin inside the document
+    recite_inside: float  # share of the steps whose recitations begin inside the document
     read_weight: float  # -log p(answer | evidence, question), where all weights learn
     text_weight: float  # -log p(question, evidence | document), no z: the text twin
     key_weight: float  # InfoNCE of the question's vector against the documents' keys

@@ -6,10 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zmem_lib.abstain import ABSENT, BOUNDS
 from zmem_lib.figures import CYCLE, in_order, new_figure
-from zmem_lib.risk import RISK, risk_coverage
-from zmem_lib.schema import SYSTEMS, TEST_PARTS
+from zmem_lib.risk import BOUNDS, RISK, risk_coverage
+from zmem_lib.schema import ABSENT, SYSTEMS, TEST_PARTS
 from zmem_lib.stats import Estimate
 from zmem_lib.wording import NAMES, spoken
 

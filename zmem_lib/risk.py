@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 RISK = 0.1  # at most so many of the answers given are to be wrong
+BOUNDS = ("best", "random")  # the best possible order of the questions, and one by chance
 
 
 def margin(scores: list[float]) -> float:

@@ -9,6 +9,7 @@ from zmem_lib.errors import BadInput
 
 SPLITS = ("train", "dev", "test", "new-dev", "new-test")
 PARTS = ("trained", "seen", "rephrased", "unasked", "unasked-document", "new")
+ABSENT = "absent"  # the part of test questions that no document answers
 TEST_PARTS = ("seen", "unasked-document", "new")  # of test questions, each in one; the others show the fit, or a kind
 SYSTEMS = (  # order of tables
     "zmem", "zmem-oracle", "zmem-shuffled", "zmem-similar", "zmem-random", "zmem-text",

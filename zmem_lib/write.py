@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zmem_lib.artifacts import progress
 from zmem_lib.keep import Keep, kept
-from zmem_lib.lessons import recitation
+from zmem_lib.lessons import recitations_at
 from zmem_lib.memory_lm import MemoryLM, frozen, greedy_scores, make_scaler, token_nll
 from zmem_lib.meter import memory_explained
 from zmem_lib.params import Params
@@ -93,7 +93,7 @@ def descend(
         if not len(active) or step == params.write_steps:
             continue
         began = time.perf_counter()
-        due = [(i, recitation(rows[i], params.recite_inside, rng)) for i in active]
+        due = list(zip(active, recitations_at([rows[i] for i in active], params.recite_inside, rng), strict=True))
         due += [(i, asked[i][j]) for i in active for j in rng.permutation(len(asked[i]))[:ASKED]]
         write_step(memory_lm, table, due, start=z, params=params, scaler=scaler)
         seconds += time.perf_counter() - began
