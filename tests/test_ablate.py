@@ -21,7 +21,7 @@ ALL_ON = {
     "z_start": "encode", "encode_share": 0.2, "text_weight": 0.2, "key_weight": 0.2, "key_negatives": 2,
     "distill_weight": 0.2, "distractor_share": 0.1, "pseudo_questions": 2, "write_start": "encode",
     "write_stop": 0.9, "write_proximal": 0.1, "select": "key_then_likelihood", "encode_weight": 0.1, "id_steps": 4,
-    "write_questions": 2,
+    "write_questions": 2, "lora_rank": 0,
 }  # fmt: skip
 BUDGET = ("n_documents", "n_new_documents", "train_steps", "batch_tuples", "batch_recite", "batch_read", "batch_text",
           "z_tokens", "write_steps", "read_weight", "scan_questions")  # fmt: skip
@@ -55,7 +55,7 @@ def test_every_row_changes_its_part_and_no_budget(all_on, tmp_path):
 
 def test_the_plain_formula_has_no_part_of_ours(all_on):
     plain = {**asdict(all_on), **PLAIN}
-    for row in set(PARTS) - {"base"}:
+    for row in set(PARTS) - {"base", "muon"}:  # what learns how fast is no part of a formula
         switch = next(iter(PARTS[row][0]))
         assert plain[switch] == PARTS[row][0][switch], f"{row} is on in the plain formula"
     assert {key for key in plain if key.endswith("_weight") and plain[key]} == {"read_weight"}
@@ -63,7 +63,7 @@ def test_the_plain_formula_has_no_part_of_ours(all_on):
 
 def test_a_part_that_is_off_in_the_file_makes_no_row(study):
     everything = replace(study, rows=tuple(ROWS), seeds=(1,))
-    added = ["with-distill", "with-distractors", "with-encode"]
+    added = ["muon", "with-distill", "with-distractors", "with-encode"]
     off = [job.row for job in jobs(everything)]
     assert off == ["frozen", "plain", "full", "recite", "recite-inside", "question", *added]
     wider = replace(study.params, vocab_size=1024)  # made from scratch already, whatever its shape

@@ -40,6 +40,7 @@ from zmem_lib.run import main, reported
 from zmem_lib.tuples import make_tuples
 from zmem_lib.ztable import load_z, save_z
 
+QWEN = str(ROOT / "params/qwen2.5-0.5b.yaml")
 SMOKE = str(ROOT / "params/smoke.yaml")
 PARAMS = read_params(SMOKE)
 Make = Callable[[Path], Callable[[], int]]
@@ -162,6 +163,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "no run name": (command(set="run="), "run '' names a folder"),
     "run name with a path": (command(set="run=../a"), "run '../a' names a folder"),
     "control character": (command(set="corpus_path=a\x1bb"), "'corpus_path' has a control character"),
+    "muon on an adapter": (command("run", QWEN, "--set", "lm_optimiser=muon"), "lm_optimiser muon needs a model whose"),
     "4 bit from scratch": (command(set="quantisation=nf4"), "quantisation nf4 needs a pretrained lm"),
     # the command line and folders
     "wrong order": (command("run", SMOKE, "--from", "05", "--to", "03"), "--from 05 comes after --to 03"),

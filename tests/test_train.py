@@ -290,6 +290,21 @@ def test_recitations_of_a_step_are_all_whole_or_all_of_one_sentence():
     assert recitations_at([[Row([7], [1])]], 1.0, rng) == [Row([7], [1])]  # a document without sentences
 
 
+def test_muon_moves_the_matrices_of_the_layers_and_adamw_all_else(tmp_path):
+    changes = {"train_steps": 6, "lm_optimiser": "muon", "z_width": 8, "key_width": 6, "encode_share": 0.5}
+    memory_lm, z_table, lessons = setting(**changes)
+    adamw, muon = make_optimisers(memory_lm, lessons.params)
+    names = {id(weight): name for name, weight in memory_lm.lm.named_parameters()}
+    in_muon, in_adamw = ([id(w) for group in one.param_groups for w in group["params"]] for one in (muon, adamw))
+    assert all(names[i].endswith("_proj.weight") for i in in_muon) and len(in_muon) == 7 * lessons.params.layers
+    assert sorted(in_muon + in_adamw) == sorted(map(id, learning_weights(memory_lm)))
+    train(memory_lm, z_table, lessons, checkpoint=tmp_path / "one")
+    paused = setting(**changes)
+    train(*paused, checkpoint=tmp_path / "two", until=4)
+    train(*paused, checkpoint=tmp_path / "two")  # from its checkpoint, momentum included
+    assert torch.equal(paused[1].z, z_table.z)
+
+
 def test_training_stops_where_it_is_to_pause_and_goes_on_from_there(tmp_path):
     whole, paused = setting(train_steps=6), setting(train_steps=6)
     train(*whole, checkpoint=tmp_path / "one")

@@ -62,6 +62,7 @@ PARTS: dict[str, tuple[dict[str, Any], str]] = {  # the first key is the part's 
     "write-questions": ({"write_questions": 0}, "writing recites only: it has no questions of the model's own"),
     "negatives": ({"key_negatives": 0}, "keys are held against those of the batch only, not against hard ones"),
     "start": ({"z_start": "random"}, "the table starts at random; the encoder is trained all the same"),
+    "muon": ({"lm_optimiser": "adamw"}, "the model's matrices learn by AdamW, as everything else does"),
     "base": (BASE, "a model made from scratch in the place of the pretrained base"),
 }
 ROWS: dict[str, tuple[dict[str, Any], str]] = {

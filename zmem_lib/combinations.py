@@ -25,6 +25,10 @@ def refuse_models(params: Any, where: str) -> None:
         raise BadInput(f"{where}: quantisation {params.quantisation} needs a pretrained lm: set it to none for scratch")
     if params.quantisation != "none" and params.learns_whole:
         raise BadInput(f"{where}: weights in 4 bit cannot learn: raise lora_rank, or set quantisation to none")
+    if params.lm_optimiser == "muon" and not params.learns_whole:
+        raise BadInput(
+            f"{where}: lm_optimiser muon needs a model whose weights all learn: set it to adamw for adapters"
+        )
     if params.heads and params.hidden_size % (2 * params.heads):
         raise BadInput(f"{where}: hidden_size {params.hidden_size} must be a multiple of twice heads ({params.heads})")
 

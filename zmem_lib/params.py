@@ -24,6 +24,7 @@ CHOICES = {
     "device": ("auto", "cpu", "cuda"),
     "precision": ("auto", "float32", "bfloat16", "float16"),
     "quantisation": ("none", "nf4"),
+    "lm_optimiser": ("adamw", "muon"),
     "z_start": ("random", "mean", "vocab", "encode"),
     "z_store": ("memory", "disk"),
     "write_start": ("random", "mean", "vocab", "encode"),
@@ -104,6 +105,7 @@ class Params:
     distractor_share: float  # of the tuples whose z stands among other documents'
     pseudo_questions: int  # per document, asked by the model itself
     pseudo_after: float  # share of the training steps after which it asks
+    lm_optimiser: str  # muon: of the matrices of a model whose weights all learn; all else learns by adamw
     lm_lr: float
     z_lr: float
     document_tokens: int  # of a document, at most, in recitation

@@ -9,13 +9,13 @@ makes the blocks. A run that was killed goes on from its checkpoint as if it had
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zmem_lib.artifacts import progress
 from zmem_lib.checkpoint import load_checkpoint, save_checkpoint
@@ -36,6 +36,7 @@ def train(
 ) -> pd.DataFrame:
     """Train in place up to step `until` (all `train_steps`), from the checkpoint if there is one; the train_log table.
 
+    A line of split train is the mean of the steps since the one before: a step has lessons of one kind only.
     A training that is to go on, with other lessons perhaps, leaves a checkpoint from which the next call goes on.
     """
     params = lessons.params
@@ -43,22 +44,23 @@ def train(
     optimisers, scaler = make_optimisers(memory_lm, params), make_scaler(memory_lm)
     parts = ([memory_lm.lm, memory_lm.heads], optimisers, table_tensors(z_table))
     made_with = params_hash(params)
-    start = {"step": 0, "seconds": 0.0, "log": [], "scaler": scaler.state_dict()}
+    start = {"step": 0, "seconds": 0.0, "log": [], "since": [], "scaler": scaler.state_dict()}
     state = load_checkpoint(checkpoint, *parts, made_with=made_with) or start
     scaler.load_state_dict(state["scaler"])
-    log = [tuple(line) for line in state["log"]]
+    log, since = [tuple(line) for line in state["log"]], state["since"]
     before, began, saved = state["seconds"], time.monotonic(), time.monotonic()
     log_every = max(1, round(params.train_steps * LOG_EVERY))
     for step in progress(range(state["step"], until), "joint training"):
         with memory_explained("micro_batch"):
-            losses = train_step(memory_lm, z_table, lessons, optimisers=optimisers, scaler=scaler, step=step)
+            since.append(train_step(memory_lm, z_table, lessons, optimisers=optimisers, scaler=scaler, step=step))
         elapsed = before + time.monotonic() - began
         if step % log_every == 0 or step + 1 == params.train_steps:
-            log += [(step + 1, term, "train", nll, elapsed) for term, nll in losses.items()]
+            log += [(step + 1, term, "train", nll, elapsed) for term, nll in mean_losses(since).items()]
             log += [(step + 1, term, "dev", nll, elapsed) for term, nll in dev_nll(memory_lm, z_table, lessons).items()]
+            since = []
         pause = time.monotonic() - saved > 60 * params.checkpoint_minutes or step + 1 == until
         if pause and step + 1 < params.train_steps:
-            state = {"step": step + 1, "seconds": elapsed, "log": log, "made_with": made_with}
+            state = {"step": step + 1, "seconds": elapsed, "log": log, "since": since, "made_with": made_with}
             save_checkpoint(checkpoint, *parts, state=state | {"scaler": scaler.state_dict()})
             saved = time.monotonic()
     memory_lm.lm.eval()
@@ -100,6 +102,12 @@ def train_step(
     return losses
 
 
+def mean_losses(steps: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean of each term over those of the steps that have it."""
+    terms = dict.fromkeys(term for losses in steps for term in losses)
+    return {term: float(np.mean([losses[term] for losses in steps if term in losses])) for term in terms}
+
+
 def step_rows(
     memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, documents: np.ndarray, encoded: bool
 ) -> tuple[Tensor, Callable[[Tensor], None]]:
@@ -126,16 +134,31 @@ def dev_nll(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons) -> dict[str,
 
 
 def make_optimisers(memory_lm: MemoryLM, params: Params) -> list[torch.optim.Optimizer]:
-    """AdamW for the heads, and for the model if it learns; z has its own (ztable.py)."""
+    """AdamW for what learns of heads and model; z has its own (ztable.py).
+
+    With `lm_optimiser: muon`, the matrices in the model's layers learn by Muon (Jordan et al., 2024), whose steps are
+    scaled to the size of AdamW's (2502.16982), so that both take the same rate.
+    """
     if not params.train_lm:
         memory_lm.lm.requires_grad_(False)
     learning = learning_weights(memory_lm)
-    if not learning:
-        return []
-    optimiser = torch.optim.AdamW(learning, lr=params.lm_lr, betas=(0.9, 0.98), weight_decay=0.01)
-    for group in optimiser.param_groups:
+    matrices = layer_matrices(memory_lm) if params.lm_optimiser == "muon" else []
+    others = [weight for weight in learning if not any(weight is matrix for matrix in matrices)]
+    optimisers: list[torch.optim.Optimizer] = []
+    if others:
+        optimisers.append(torch.optim.AdamW(others, lr=params.lm_lr, betas=(0.9, 0.98), weight_decay=0.01))
+    if matrices:
+        scaled = {"adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.01}
+        optimisers.append(torch.optim.Muon(matrices, lr=params.lm_lr, **scaled))
+    for group in (group for optimiser in optimisers for group in optimiser.param_groups):
         group["initial_lr"] = group["lr"]
-    return [optimiser]
+    return optimisers
+
+
+def layer_matrices(memory_lm: MemoryLM) -> list[nn.Parameter]:
+    """The matrices that learn in the model's layers: all but embeddings, output head and norms."""
+    ends = {id(module.weight) for module in (memory_lm.lm.get_input_embeddings(), memory_lm.lm.get_output_embeddings())}
+    return [w for w in memory_lm.lm.parameters() if w.requires_grad and w.ndim == 2 and id(w) not in ends]
 
 
 def drop_checkpoint(folder: Path) -> None:
