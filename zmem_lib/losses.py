@@ -75,8 +75,8 @@ def all_losses(work: Work) -> dict[str, float]:
     losses = row_losses(work, tuple_rows(work), right_and_beside(work))
     if len(batch.recited):
         losses |= row_losses(work, batch.recite_rows, batch.recited[:, None])
-    for rows in (batch.read_rows, batch.text_rows):
-        losses |= row_losses(work, rows) if rows else {}
+    if rows := batch.read_rows + batch.text_rows:
+        losses |= row_losses(work, rows)
     if params.distill_weight:
         losses["distill"] = distill_loss(work)
     if params.key_weight:
