@@ -21,7 +21,7 @@ from zmem_lib.tuples import PSEUDO
 
 INSIDE_GIVEN = 4  # tokens of the sentence in which a recitation begins that are given, not asked
 READ_NOTHING = 0.1  # of the steps: their reader's lessons have no evidence, the closed-book control
-READ_SENTENCE = 0.4  # single sentences, as z-memory writes; those of the rest have whole passages
+READ_SENTENCE = 0.25  # single sentences, as z-memory writes; those of the rest have whole passages, as the others bring
 TEXT_EVERY = 4  # so many steps to one whose text lessons have whole documents
 MOST_DISTRACTORS = 3
 HARD_POOL = 512  # documents, drawn anew at each step, among which hard negatives are looked for
