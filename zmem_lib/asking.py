@@ -20,7 +20,7 @@ from zmem_lib.params import Params
 from zmem_lib.prompts import CHAT_VALUES, MARKERS, Prompts
 from zmem_lib.text import passage, sentence_spans, sentence_window
 
-TOP_P = 0.6
+TOP_P = 0.8
 BATCH = 64  # questions drawn at once; what is drawn depends on it, so it is no parameter of memory
 ASK = "Write {n} questions that the text answers, one per line. Name what each is about: it is read without the text."
 QUOTE = "Copy from the text, word for word, the sentence that answers the question. If none does, write: none."
