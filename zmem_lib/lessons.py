@@ -156,12 +156,12 @@ def batch_at(memory_lm: MemoryLM, lessons: Lessons, step: int) -> Batch:
 
 
 def tuples_at(lessons: Lessons, step: int) -> np.ndarray:
-    """Numbers (B,) of the training tuples that are due at a step; where there are any, two in five are the model's own.
+    """Numbers (B,) of the training tuples that are due at a step; where there are any, a third are the model's own.
 
     Its own questions come late and ask for what no other question does: they have to catch up.
     """
     size, seed, given, own = lessons.params.batch_tuples, lessons.params.seed, lessons.answered, lessons.own
-    n_own = size * 2 // 5 if len(own) else 0
+    n_own = size // 3 if len(own) else 0
     chosen = given[batch_indices(len(given), size - n_own, step=step, seed=seed)]
     return np.concatenate([chosen, own[batch_indices(len(own), n_own, step=step, seed=seed + 3)]])
 
