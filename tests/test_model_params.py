@@ -62,9 +62,10 @@ def execute(name: str, params: Params, runs: Path) -> None:
             space |= asdict(params) | {"runs": str(runs)}
 
 
-def show(value: object) -> None:
-    if hasattr(value, "_repr_html_"):
-        value._repr_html_()
+def show(*values: object) -> None:
+    for value in values:
+        if hasattr(value, "_repr_html_"):
+            value._repr_html_()
 
 
 @pytest.mark.parametrize("name", HUB)
