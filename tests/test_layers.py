@@ -31,6 +31,7 @@ LAYERS = [  # a module imports from earlier lines only
     {"findings"},
     {"report", "pipeline"},
     {"ablate", "report_controls"},
+    {"compare_rows"},
     {"report_ablation", "commands"},
     {"run"},
 ]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from fake_runs import executor, fake_run
 from IPython.display import Markdown
@@ -9,7 +10,8 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from zmem_lib.ablate import Study, ablate
-from zmem_lib.report_ablation import ablation, compared, kept_runs, measured
+from zmem_lib.compare_rows import compared, is_clear, measured
+from zmem_lib.report_ablation import ablation, kept_runs
 from zmem_lib.results import keep_run, kept_in
 
 VALUES = {  # by row, of seeds 0, 1, 2
@@ -73,11 +75,29 @@ def test_unlike_seeds_are_compared_where_both_rows_have_them(study):
     there = compared(measured(parent, kept_in(parent))).set_index(["row", "measure"])
     recite = there.loc[("recite", "exact, seen")]
     assert recite["mean"] == pytest.approx(0.56) and recite["difference"] == pytest.approx(0.54 - 0.84)
-    assert not recite["clear"], "one seed in common tells nothing"
+    assert recite["clear"], "one seed in common, .3 lower than both of full, where intervals are .1 wide on each side"
     assert there["difference"].isna()[("plain", "exact, seen")] and not there["clear"][("plain", "exact, seen")]
     said, table, _ = ablation("smoke", study.results)
     assert "nan" not in table.to_html() and "nan" not in said.data
     assert "**plain**, of 1 seed only" in said.data and "**recite**, of" not in said.data
+
+
+@pytest.mark.parametrize(
+    ("one", "interval", "clear"),
+    [
+        (0.50, 0.10, True),
+        (0.50, 0.40, False),  # the questions are too few
+        (0.86, 0.01, False),  # among the seeds of full
+        (0.79, 0.01, True),
+    ],
+)
+def test_one_seed_is_held_against_all_of_full_and_against_chance_in_the_questions(one, interval, clear):
+    full = pd.DataFrame({"value": (0.8, 0.84, 0.88)})
+    full["ci_low"], full["ci_high"] = full["value"] - interval / 2, full["value"] + interval / 2
+    row = pd.DataFrame({"value": [one], "ci_low": [one - interval / 2], "ci_high": [one + interval / 2]})
+    assert is_clear(row, full, full.loc[[1]]) == clear
+    assert not is_clear(row, full.loc[[1]], full.loc[[1]]), "where full has one seed too, luck cannot be told"
+    assert not is_clear(row.loc[[]], full, full.loc[[]]), "no seed in common"
 
 
 def test_sentences_name_clear_differences_and_their_direction(study):

@@ -1,8 +1,7 @@
 """What results/ holds, as tables, a figure and sentences: the ablation of a run, and the runs that were kept.
 
 Every function takes the name of a run or nothing, and the folder of results; where nothing is kept it returns one
-sentence that says with which command it is made. A difference to the row `full` is taken seed by seed; it is called one
-only where the values of the two rows, over their seeds, do not overlap.
+sentence that says with which command it is made.
 """
 
 from collections.abc import Mapping
@@ -15,22 +14,13 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from zmem_lib.ablate import PARTS, ROWS, is_off
+from zmem_lib.ablate import PARTS, ROWS
+from zmem_lib.compare_rows import MEASURES, compared, differing, measured, missing_rows, other_parameters
 from zmem_lib.figures import CYCLE, in_order, new_figure
-from zmem_lib.params import MEMORY_ONLY
 from zmem_lib.plan import about
 from zmem_lib.report import TABLE_CSS
 from zmem_lib.results import RESULTS, kept_in, read_kept
 
-MEASURES = {  # name in tables: system, part, metric
-    "evidence, rephrased": ("zmem-oracle", "rephrased", "answer_in_evidence"),
-    "evidence, unasked": ("zmem-oracle", "unasked", "answer_in_evidence"),
-    "evidence, seen": ("zmem-oracle", "seen", "answer_in_evidence"),  # where the corpus tells no kinds apart
-    "evidence, new": ("zmem-oracle", "new", "answer_in_evidence"),
-    "recall@1, seen": ("zmem", "seen", "recall@1"),
-    "recall@1, new": ("zmem", "new", "recall@1"),
-    "exact, seen": ("zmem", "seen", "em"),
-}
 DRAWN = ("evidence, unasked", "evidence, seen", "evidence, new", "recall@1, seen", "recall@1, new")
 RUN_COLUMNS = {
     "recall@1<br>z": ("zmem", "recall@1"),
@@ -66,48 +56,14 @@ def ablation(run: str, results: Path = RESULTS) -> list[Markdown | Styler | Figu
     ]
 
 
-def measured(parent: Path, kept: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """The measures of the kept rows: columns row, seed, measure, value, n (questions); only measures that there are."""
-    names = {place: name for name, place in MEASURES.items()}
-    frames = []
-    for folder, manifest in kept.items():
-        summary = read_kept(parent / folder, "summary")
-        places = zip(summary["system"], summary["part"], summary["metric"], strict=True)
-        frame = summary.assign(measure=[names.get(place) for place in places])
-        frames.append(frame.dropna(subset=["measure", "value"]).assign(row=manifest["row"], seed=manifest["seed"]))
-    values = pd.concat(frames, ignore_index=True)
-    if (values["measure"] == "evidence, rephrased").any():
-        values = values[values["measure"] != "evidence, seen"]
-    return values[["row", "seed", "measure", "value", "n"]]
-
-
-def compared(values: pd.DataFrame) -> pd.DataFrame:
-    """By row and measure: mean, low and high over the seeds, seeds, n, difference to `full`, and whether it is clear.
-
-    The difference is the mean over the seeds that both rows have. It is clear where these are two or more, and the
-    values of the two rows do not overlap.
-    """
-    found = []
-    for measure in in_order(values["measure"], tuple(MEASURES)):
-        mine = values[values["measure"] == measure]
-        full = mine[mine["row"] == "full"].set_index("seed")["value"]
-        for row in in_order(mine["row"], tuple(ROWS)):
-            own = mine[mine["row"] == row].set_index("seed")
-            one = own["value"]
-            gap = (one - full).dropna()  # seed by seed
-            ours, theirs = one[gap.index], full[gap.index]
-            clear = len(gap) > 1 and (ours.max() < theirs.min() or ours.min() > theirs.max())
-            estimate = {"mean": one.mean(), "low": one.min(), "high": one.max(), "seeds": len(one)}
-            more = {"difference": gap.mean(), "clear": clear, "n": int(own["n"].max())}
-            found.append({"row": row, "measure": measure, **estimate, **more})
-    return pd.DataFrame(found)
-
-
 def part_sentences(there: pd.DataFrame) -> list[str]:
     """What was compared and how, then for every row the measures in which it differs clearly from `full`."""
     seeds = int(there.loc[there["row"] == "full", "seeds"].max())
     luck = f", which luck alone does in one comparison of {comb(2 * seeds, seeds) // 2}" if seeds > 1 else ""
-    rule = f"A difference is named where the values over the seeds do not overlap{luck}; points are hundredths."
+    rule = (
+        f"A difference is named where the values over the seeds do not overlap{luck}; of a row of one seed, where it "
+        "lies outside all seeds of `full` and the two intervals over the questions do not meet; points are hundredths."
+    )
     if seeds < 2:
         rule = "With one seed no difference can be told from luck, and none is named."
     lines = [f"**What each part brings**, against the row `full` of {_count(seeds, 'seed')}. {rule}"]
@@ -161,28 +117,6 @@ def ablation_bars(there: pd.DataFrame, values: pd.DataFrame) -> Figure:
     axes[0].invert_yaxis()  # sharey: the first row on top in every panel
     figure.supxlabel("share of questions; a dot for every seed, the dashed line is the row full", fontsize=9)
     return figure
-
-
-def differing(manifest: Mapping[str, Any], full: Mapping[str, Any]) -> list[str]:
-    """Names of the parameters in which a kept row differs from `full` otherwise than by being that row."""
-    own = {"run", "seed", *MEMORY_ONLY, *manifest["overrides"]}
-    here, there = manifest["params"], full["params"]
-    return sorted(key for key in {*here, *there} - own if here.get(key) != there.get(key))
-
-
-def missing_rows(same: Mapping[str, Mapping[str, Any]], full: Mapping[str, Any]) -> list[str]:
-    """A sentence on rows that are not kept though they are not off in the file; none where all are there."""
-    kept = {manifest["row"] for manifest in same.values()}
-    names = [f"`{row}`" for row in ROWS if row not in kept and not is_off(full["params"], row)]
-    return [f"Not kept yet: {', '.join(names)}"] if names else []
-
-
-def other_parameters(kept: Mapping[str, Mapping[str, Any]], full: Mapping[str, Any]) -> list[str]:
-    """A sentence on kept rows that are left out, since their parameters are not those of `full`."""
-    names = [
-        f"`{folder}` ({', '.join(found)})" for folder, manifest in kept.items() if (found := differing(manifest, full))
-    ]
-    return [f"Left out, being made with other parameters than `full`: {', '.join(names)}"] if names else []
 
 
 def kept_runs(results: Path = RESULTS) -> list[Markdown | Styler]:
