@@ -44,7 +44,7 @@ def made_up(value: float) -> dict[str, list[tuple]]:
         "summary": [(*place, value, value - 0.1, value + 0.1, 40) for place in places],
         "write_curve": curve,
         "damage": [("before", 9.0, 8.0, 10.0, 64)],
-        "selectors": [("key", "seen", "recall@1", value, value - 0.1, value + 0.1, 40)],
+        "selectors": [("key", "seen", name, value, value - 0.1, value + 0.1, 40) for name in ("recall@1", "seconds")],
         "retention": [("seen", value, value - 0.1, value + 0.1, 40, 0.5)],
         "abstention": [("zmem", "seen", "margin", "auroc", value, value - 0.1, value + 0.1, 40)],
         "failures": [(SECRET, "zmem", "seen", kind) for kind in ("right", "right", "wrong z")],

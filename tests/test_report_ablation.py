@@ -11,7 +11,7 @@ from pandas.io.formats.style import Styler
 
 from zmem_lib.ablate import Study, ablate
 from zmem_lib.compare_rows import compared, is_clear, measured
-from zmem_lib.report_ablation import ablation, kept_runs
+from zmem_lib.report_ablation import ablation, generated_ids, kept_runs
 from zmem_lib.results import keep_run, kept_in
 
 VALUES = {  # by row, of seeds 0, 1, 2
@@ -156,6 +156,15 @@ def test_the_figure_has_a_bar_for_every_row_and_a_dot_for_every_seed(study):
         assert sorted(dots.get_xdata()) == pytest.approx(sorted(sum(VALUES.values(), ())))
         dashed = next(line for line in axis.lines if line.get_linestyle() == "--")
         assert dashed.get_xdata()[0] == pytest.approx(0.84)
+
+
+def test_what_generated_ids_find_is_shown_from_the_row_that_learned_them(study):
+    (said,) = generated_ids("smoke", study.results)
+    assert said.data.endswith("`zmem ablate params/smoke.yaml --rows with-ids` makes one.")
+    ablate(replace(study, rows=("with-ids",), seeds=(1, 2)), execute=executor(lambda params: 0.5, []), say=str)
+    said, table = generated_ids("smoke", study.results)
+    assert "`with-ids-1`" in said.data and table.data.shape[0] == 1
+    assert "T_selectors-with-ids" in table.to_html(), "the run's own table on the page has the id selectors"
 
 
 def test_kept_runs_stand_side_by_side(smoke_params, tmp_path):

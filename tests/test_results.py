@@ -46,6 +46,7 @@ def test_of_a_row_only_the_main_measures_are_kept(smoke_params, tmp_path):
     assert set(summary["metric"]) == {"em", "f1", "answer_in_evidence", "recall@1", "mrr@10"}
     assert "dense" not in set(summary["system"]) and len(set(summary["system"])) == 6
     assert read_kept(target, "write_curve")["step"].tolist() == [0, 20], "where writing began and ended"
+    assert set(read_kept(target, "selectors")["selector"]) == {"key"}
     manifest = read_manifest(target)
     assert (manifest["row"], manifest["seed"], manifest["overrides"]) == ("key", 1, {"key_width": 0})
     assert manifest["params_hash"] == params_hash(smoke_params)

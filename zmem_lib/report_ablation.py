@@ -19,6 +19,7 @@ from zmem_lib.compare_rows import MEASURES, compared, differing, measured, missi
 from zmem_lib.figures import CYCLE, in_order, new_figure
 from zmem_lib.plan import about
 from zmem_lib.report import TABLE_CSS
+from zmem_lib.report_controls import selector_overview
 from zmem_lib.results import RESULTS, kept_in, read_kept
 
 DRAWN = ("evidence, unasked", "evidence, seen", "evidence, new", "recall@1, seen", "recall@1, new")
@@ -53,6 +54,19 @@ def ablation(run: str, results: Path = RESULTS) -> list[Markdown | Styler | Figu
         Markdown("\n".join(f"- {line}" for line in said)),
         ablation_table(there, same),
         ablation_bars(there, values),
+    ]
+
+
+def generated_ids(run: str, results: Path = RESULTS) -> list[Markdown | Styler]:
+    """Every way of choosing in the ablation's row with ids (method 2), of its first seed; or how to make that row."""
+    parent = results / "ablations" / run
+    kept = [folder for folder, manifest in kept_in(parent).items() if manifest["row"] == "with-ids"]
+    if not kept:
+        command = f"`zmem ablate params/{run}.yaml --rows with-ids`"
+        return [Markdown(f"No ids were learned in a kept row of `{run}` either: {command} makes one.")]
+    return [
+        Markdown(f"The same in the ablation's row `{kept[0]}`, where ids were learned as well."),
+        selector_overview(read_kept(parent / kept[0], "selectors"), "selectors-with-ids"),
     ]
 
 

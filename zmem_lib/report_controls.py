@@ -31,8 +31,8 @@ def retention_overview(retention: pd.DataFrame) -> Styler:
     return _styled(table, caption, "retention")
 
 
-def selector_overview(selectors: pd.DataFrame) -> Styler:
-    """Part and selector by retrieval measure, with milliseconds per question."""
+def selector_overview(selectors: pd.DataFrame, name: str = "selectors") -> Styler:
+    """Part and selector by retrieval measure, with milliseconds per question; `name` is the table's own on its page."""
     cells = selectors[selectors["metric"].isin(RANKED)]
     cells = cells.assign(cell=[_cell(row) for row in cells.itertuples()])
     table = cells.pivot(index=["part", "selector"], columns="metric", values="cell")
@@ -47,7 +47,7 @@ def selector_overview(selectors: pd.DataFrame) -> Styler:
     table["ms per question"] = [f"{1000 * by_place.at[place, 'value']:.1f}" for place in order]
     table["n"] = [str(by_place.at[place, "n"]) for place in order]
     caption = "Documents found by each way of choosing, among all of the corpus; mean and 95 % interval."
-    return _styled(table.rename_axis(columns=None), caption, "selectors")
+    return _styled(table.rename_axis(columns=None), caption, name)
 
 
 def selector_curves(selectors: pd.DataFrame) -> Figure:

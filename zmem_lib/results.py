@@ -33,13 +33,14 @@ NEEDED = range(1, 7)  # chapters; the report, 07, finds nothing of its own
 
 
 def keep_row(folder: Path, params: Params, target: Path, about: Mapping[str, Any]) -> None:
-    """Keep a finished row of an ablation in `target`: the summary's main rows, and where writing began and ended."""
+    """Keep a finished row of an ablation: the summary's main rows, ways of choosing, where writing began and ended."""
     summary = read_table(folder / "summary.parquet", "summary")
     main = summary["system"].isin(ROW_SYSTEMS) & summary["metric"].isin(ROW_METRICS)
     curve = read_table(folder / "write_curve.parquet", "write_curve")
     step = curve.groupby(["start", "metric"])["step"]
     ends = (curve["step"] == step.transform("min")) | (curve["step"] == step.transform("max"))
-    tables = {"summary": summary[main], "write_curve": curve[ends]}
+    selectors = read_table(folder / "selectors.parquet", "selectors")
+    tables = {"summary": summary[main], "write_curve": curve[ends], "selectors": selectors}
     _keep(tables, manifest_of(folder, params) | dict(about), target)
 
 
