@@ -2,7 +2,7 @@
 
     z, <question> q <evidence> e <end>     q counts in the term `question`, e in the term `evidence`
     z, <evidence> document <end>           term `recite`: evidence to no question in particular; may begin inside
-    <evidence> document <end> <question> q <evidence> e <end>   term `text`; no z: the text twin
+    <evidence> document <end> <question> q <evidence> e <end>   term `text` from q to <end>; no z: the text twin
     <read> q <item> e ... <answer> a <end> term `read`; no z: this is the reader, the same for every system
     <question> q <find>                    no term; the last state is the question's vector, for keys and ids
 
@@ -94,9 +94,12 @@ class Prompts:
         return self.begin + self.marks["evidence"] + self.encode(text, limit) + [self.end]
 
     def twin(self, text: list[int], row: Row) -> Row:
-        """A tuple's row after its document's text: every token that counts in it counts in the term `text`."""
-        counted = TERMS.index("text")
-        return Row(text + row.ids, [0] * len(text) + [counted if term else 0 for term in row.terms])
+        """A row that begins with a question, after its document's text; all behind the first marker counts as `text`.
+
+        The marker between question and evidence too: who asks has to know where a question ends.
+        """
+        given, counted = len(text) + len(self.marks["question"]), TERMS.index("text")
+        return Row(text + row.ids, [0] * given + [counted] * (len(text) + len(row.ids) - given))
 
     def find(self, question: str) -> list[int]:
         """What a question's vector, and a generated id, is made from; no z."""
