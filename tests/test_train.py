@@ -279,6 +279,16 @@ def test_text_lessons_have_the_document_or_the_evidence_alone():
             assert row == prompts.twin(alone if step % 4 else lessons.texts[doc], lessons.tuple_rows[i])
 
 
+def test_behind_a_text_the_model_learns_where_a_question_ends():
+    memory_lm = small_lm(small_params())
+    prompts = memory_lm.prompts
+    text, row = prompts.text("amber bird.", 9), prompts.evidence("Who is it?", "fern.", 9)
+    twin, given = prompts.twin(text, row), len(text) + len(prompts.marks["question"])
+    assert twin.ids == text + row.ids and not any(twin.terms[:given])
+    assert set(twin.terms[given:]) == {TERMS.index("text")}, "the marker behind the question counts"
+    assert row.terms.count(0) == len(prompts.marks["question"] + prompts.marks["evidence"]), "behind z it is given"
+
+
 def test_recitations_of_a_step_are_all_whole_or_all_of_one_sentence():
     documents = [[Row([i], [1]), *(Row([i, j], [0, 1]) for j in range(3))] for i in range(5)]
     rng = np.random.default_rng(0)
