@@ -28,7 +28,7 @@ from zmem_lib.rates import cosine
 from zmem_lib.ztable import ZTable, move_rows, table_tensors, take_rows
 
 CLIP = 1.0
-LOG_EVERY = 0.02  # of the steps
+LOG_EVERY = 0.04  # of the steps
 
 
 def train(
