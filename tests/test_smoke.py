@@ -10,6 +10,7 @@ from zmem_lib.artifacts import is_finished, read_table
 from zmem_lib.lock import LOCK
 from zmem_lib.params import read_params
 from zmem_lib.plan import CHAPTERS
+from zmem_lib.run import main
 from zmem_lib.schema import CHANCES, SYSTEMS, TABLES
 
 PARAMS = read_params(ROOT / "params/smoke.yaml")
@@ -81,6 +82,28 @@ def test_ask_shows_three_systems(smoke_runs):
         assert f"\n{system}: answer" in done.stdout
     assert done.stdout.count("  2. ") == 3 and "log p(question | z)" in done.stdout
     assert done.stderr.strip() == ""
+
+
+def test_score_asks_all_test_questions_and_says_what_it_does_not_know(smoke_runs, capsys):
+    systems = ["--systems", "zmem-oracle", "bm25"]
+    done = zmem("score", "smoke", *systems, "--runs", smoke_runs)
+    assert (done.returncode, done.stderr) == (0, "")
+    questions = pd.read_parquet(smoke_runs / "smoke/questions.parquet")
+    asked = questions["split"].value_counts()
+    for part, split in (("seen", "test"), ("new", "new-test")):
+        lines = [line.split() for line in done.stdout.splitlines() if line.startswith(f"{part} ")]
+        assert {(line[1], line[2]) for line in lines} == {
+            ("answer_in_evidence", "zmem-oracle"),
+            ("answer_in_evidence", "bm25"),
+            ("em", "zmem-oracle"),
+            ("em", "bm25"),
+            ("recall@1", "bm25"),
+        }
+        assert {line[-1] for line in lines} == {str(asked[split])}, "no sample"
+    assert main(["score", "smoke", "--systems", "bm52", "--runs", str(smoke_runs)]) == 2
+    assert "there is no system 'bm52' to score: choose from zmem, bm25" in capsys.readouterr().err
+    assert main(["score", "smoke", "--questions", "-1", "--runs", str(smoke_runs)]) == 2
+    assert "--questions must be 0 (all) or more" in capsys.readouterr().err
 
 
 def test_nothing_names_this_machine(smoke_runs):

@@ -1,7 +1,7 @@
 """Further commands, their options and what they call.
 
 `zmem ablate` and `zmem keep` fill results/; `zmem add` and `zmem delete` change the documents of a finished run; `zmem
-scale` measures whether a training step takes longer with more documents.
+scale` measures whether a training step takes longer with more documents, `zmem score` asks all test questions.
 """
 
 import argparse
@@ -30,7 +30,9 @@ DELETE_TEXT = """Take documents out of the memory of a finished run; nothing els
 text stays in the tables of the chapters, and what the model learned with it in the model. To be rid of these as well,
 execute the run without it."""
 
-
+SCORE_TEXT = """Answer all test questions of a finished run, where its chapters take a sample of `scan_questions`, and
+print the share of right answers, and of documents found first, with intervals. Nothing is kept."""
+SCORED = "default: zmem zmem-oracle; also bm25, dense, zmem-shuffled, gold-passage, closed-book"
 SCALE_TEXT = """Train a few steps with tables of different length, in turn, and say how long a step took with each: in
 memory, and for the longest table also on disk. Nothing is kept."""
 
@@ -71,6 +73,16 @@ def add_upkeep_commands(commands: argparse._SubParsersAction) -> None:
         command.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
 
 
+def add_score_command(commands: argparse._SubParsersAction) -> None:
+    """Add `score` to the command line."""
+    score = commands.add_parser("score", help="ask a finished run all of its test questions", description=SCORE_TEXT)
+    score.add_argument("run", metavar="RUN", help="name of the run, such as tiny")
+    score.add_argument("--systems", nargs="+", default=["zmem", "zmem-oracle"], metavar="NAME", help=SCORED)
+    score.add_argument("--questions", type=int, default=0, metavar="N", help="of each part and kind (default: all)")
+    score.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    score.set_defaults(command=command_score)
+
+
 def add_scale_command(commands: argparse._SubParsersAction) -> None:
     """Add `scale` to the command line."""
     scale = commands.add_parser(
@@ -99,6 +111,20 @@ def command_scale(options: argparse.Namespace) -> None:
         from zmem_lib.scaling import scale_lines
 
         print("\n".join(scale_lines(params, options.documents, steps=options.steps)))
+
+
+def command_score(options: argparse.Namespace) -> None:
+    """`zmem score`: what the systems make of all test questions."""
+    if options.questions < 0:
+        raise BadInput(f"--questions must be 0 (all) or more, not {options.questions}")
+    from zmem_lib.pipeline import kernel_environment
+
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
+    with kernel_environment():
+        from zmem_lib.score import score_lines
+
+        for line in score_lines(options.runs / options.run, options.systems, options.questions):
+            print(line)
 
 
 def command_ablate(options: argparse.Namespace, *, unwound: Unwound) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zmem_lib.commands import add_result_commands, add_scale_command, add_upkeep_commands
+from zmem_lib.commands import add_result_commands, add_scale_command, add_score_command, add_upkeep_commands
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal
 from zmem_lib.params import read_params
 
@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     book.set_defaults(command=command_book)
     add_upkeep_commands(commands)
     add_scale_command(commands)
+    add_score_command(commands)
     add_result_commands(commands, unwound_by_signals)
     run.add_argument("params", metavar="PARAMS.yaml", help="a parameter file, such as params/tiny.yaml")
     plan.add_argument("params", nargs="+", metavar="PARAMS.yaml", help="a parameter file; several make one table")
