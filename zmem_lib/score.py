@@ -11,7 +11,7 @@ import pandas as pd
 
 from zmem_lib.artifacts import read_table
 from zmem_lib.bench import load_bench
-from zmem_lib.controls import zmem_oracle, zmem_shuffled
+from zmem_lib.controls import zmem_oracle, zmem_random, zmem_shuffled
 from zmem_lib.errors import BadInput
 from zmem_lib.evaluate import score_answers, summarise
 from zmem_lib.schema import PARTS
@@ -20,7 +20,7 @@ from zmem_lib.upkeep import finished_params
 
 SYSTEMS = {
     "zmem": zmem, "bm25": bm25, "dense": dense, "zmem-oracle": zmem_oracle, "zmem-shuffled": zmem_shuffled,
-    "gold-passage": gold_passage, "closed-book": closed_book,
+    "zmem-random": zmem_random, "gold-passage": gold_passage, "closed-book": closed_book,
 }  # fmt: skip
 METRICS = ("answer_in_evidence", "em", "recall@1")
 
