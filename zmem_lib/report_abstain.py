@@ -1,6 +1,7 @@
 """Knowing when not to answer, as a figure, a table and a sentence, from the tables confidence and abstention."""
 
 from functools import partial
+from textwrap import fill
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,6 +25,7 @@ HEADS = {
     "refused": "refused", "risk": "risk of the answered",
 }  # fmt: skip
 PANELS = 3  # in a row
+TITLE_WIDTH = 29  # characters of a panel's title on a line
 SAID = "margin"  # the one score that every system has in its own units: no choice of a score on test questions
 
 
@@ -39,9 +41,8 @@ def risk_coverage_curves(confidence: pd.DataFrame) -> Figure:
     figure, axes = new_figure(height, columns, height=2.5 * height + 0.6, sharex=True, sharey=True)
     for axis, system in zip(axes, systems, strict=False):
         _panel(axis, rows[rows["system"] == system])
-        axis.set_title(
-            f"{NAMES.get(system, system)} (n = {rows.loc[rows['system'] == system, 'question_id'].nunique()})"
-        )
+        n = rows.loc[rows["system"] == system, "question_id"].nunique()
+        axis.set_title(fill(f"{NAMES.get(system, system)} (n = {n})", TITLE_WIDTH), fontsize=9.5)
     for axis in axes[len(systems) :]:
         axis.set_visible(False)
     figure.supxlabel("coverage (share of questions answered, the surest first)", fontsize=9.5)
