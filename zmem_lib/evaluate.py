@@ -31,16 +31,20 @@ def with_references(questions: pd.DataFrame, tuples: pd.DataFrame) -> pd.DataFra
     return questions.assign(reference_contexts=references)
 
 
-def score_answers(questions: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFrame], *, rule: str) -> pd.DataFrame:
+def score_answers(
+    questions: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFrame], *, rule: str, ragas: bool = True
+) -> pd.DataFrame:
     """Every metric of every answer: the table scores, with rows for the two kinds of seen questions beside `seen`.
 
     Questions from `with_references` are also held against ragas' context measures. The retrieval measures are left out
-    for a system that ranks nothing. `rule` is the parameter answer_normalisation.
+    for a system that ranks nothing, those of ragas, which take most of the time, where `ragas` is false. `rule` is the
+    parameter answer_normalisation.
     """
     tables = []
     for system, answers in progress(answers_by_system.items(), "scoring systems", len(answers_by_system)):
         for part, rows in joined(questions, answers).groupby("part", sort=False):
-            long = pd.concat([_answer_scores(rows, rule), _ranking_scores(rows), ragas_scores(rows)])
+            found = [_answer_scores(rows, rule), _ranking_scores(rows)]
+            long = pd.concat([*found, ragas_scores(rows)] if ragas else found)
             kind_of = rows.set_index("question_id")["kind"]
             for name, scores in with_kinds(part, long, long["question_id"].map(kind_of)):
                 tables.append(scores.assign(system=system, part=name))

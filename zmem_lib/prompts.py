@@ -98,8 +98,8 @@ class Prompts:
 
         The marker between question and evidence too: who asks has to know where a question ends.
         """
-        given, counted = len(text) + len(self.marks["question"]), TERMS.index("text")
-        return Row(text + row.ids, [0] * given + [counted] * (len(text) + len(row.ids) - given))
+        given, counted = len(self.marks["question"]), TERMS.index("text")
+        return Row(text + row.ids, [0] * (len(text) + given) + [counted] * (len(row.ids) - given))
 
     def find(self, question: str) -> list[int]:
         """What a question's vector, and a generated id, is made from; no z."""

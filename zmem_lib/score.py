@@ -35,7 +35,7 @@ def score_lines(folder: Path, systems: Sequence[str], questions: int = 0) -> Ite
     test = picked[picked.part != "trained"].reset_index(drop=True)
     bench = load_bench(folder, params, docs)
     answers = {name: SYSTEMS[name](test, bench) for name in systems}
-    scores = score_answers(test, answers, rule=params.answer_normalisation)
+    scores = score_answers(test, answers, rule=params.answer_normalisation, ragas=False)
     summary = summarise(scores[scores.metric.isin(METRICS)], params.bootstrap_samples, params.seed)
     yield from summary_lines(summary)
 
