@@ -1,17 +1,20 @@
 """The whole way: seven notebooks by papermill at params/smoke.yaml, schema checks, a second call, one question."""
 
 import json
+import re
 
 import nbformat
 import pandas as pd
 from conftest import ROOT, SECRETS, zmem
 
 from zmem_lib.artifacts import is_finished, read_table
+from zmem_lib.commands import SCORED
 from zmem_lib.lock import LOCK
 from zmem_lib.params import read_params
 from zmem_lib.plan import CHAPTERS
 from zmem_lib.run import main
 from zmem_lib.schema import CHANCES, SYSTEMS, TABLES
+from zmem_lib.score import SYSTEMS as SCORABLE
 
 PARAMS = read_params(ROOT / "params/smoke.yaml")
 PLAIN = {".parquet", ".safetensors", ".json", ".ipynb", ".faiss", ".yaml", ".png", ".md", ".jinja"}
@@ -102,6 +105,7 @@ def test_score_asks_all_test_questions_and_says_what_it_does_not_know(smoke_runs
         assert {line[-1] for line in lines} == {str(asked[split])}, "no sample"
     assert main(["score", "smoke", "--systems", "bm52", "--runs", str(smoke_runs)]) == 2
     assert "there is no system 'bm52' to score: choose from zmem, bm25" in capsys.readouterr().err
+    assert set(SCORABLE) <= set(re.findall(r"[\w-]+", SCORED)), "the help names them all"
     assert main(["score", "smoke", "--questions", "-1", "--runs", str(smoke_runs)]) == 2
     assert "--questions must be 0 (all) or more" in capsys.readouterr().err
 

@@ -29,12 +29,23 @@ DELETE_TEXT = """Take documents out of the memory of a finished run; nothing els
 `zmem add`, text and memory are removed. One of the run's own is only marked, so that `zmem ask` no longer finds it: its
 text stays in the tables of the chapters, and what the model learned with it in the model. To be rid of these as well,
 execute the run without it."""
-
 SCORE_TEXT = """Answer all test questions of a finished run, where its chapters take a sample of `scan_questions`, and
 print the share of right answers, and of documents found first, with intervals. Nothing is kept."""
 SCORED = "default: zmem zmem-oracle; also bm25, dense, zmem-shuffled, zmem-random, gold-passage, closed-book"
 SCALE_TEXT = """Train a few steps with tables of different length, in turn, and say how long a step took with each: in
 memory, and for the longest table also on disk. Nothing is kept."""
+
+
+def add_set(command: argparse.ArgumentParser) -> None:
+    """Add to a command that takes a parameter file the option that puts values over the file's."""
+    command.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="put a value over the file's"
+    )
+
+
+def add_runs(command: argparse.ArgumentParser) -> None:
+    """Add to a command the option that names the folder of runs."""
+    command.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
 
 
 def add_result_commands(commands: argparse._SubParsersAction, unwound: Unwound) -> None:
@@ -43,9 +54,7 @@ def add_result_commands(commands: argparse._SubParsersAction, unwound: Unwound) 
     ablate.add_argument("params", metavar="PARAMS.yaml", help="a parameter file, such as params/tiny.yaml")
     ablate.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="default: all (--list names them)")
     ablate.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2")
-    ablate.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="put a value over the file's"
-    )
+    add_set(ablate)
     ablate.add_argument("--start-over", action="store_true", help="remove what runs of rows that are not kept left")
     ablate.add_argument("--list", action="store_true", help="say what the rows are and which are kept; execute nothing")
     ablate.set_defaults(command=partial(command_ablate, unwound=unwound))
@@ -54,7 +63,7 @@ def add_result_commands(commands: argparse._SubParsersAction, unwound: Unwound) 
     keep.add_argument("--as", dest="name", metavar="NAME", help="name to keep it by (default: the run's)")
     keep.set_defaults(command=command_keep)
     for command in (ablate, keep):
-        command.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+        add_runs(command)
         command.add_argument("--results", type=Path, metavar="DIR", help="default: results/ of the project")
 
 
@@ -70,7 +79,7 @@ def add_upkeep_commands(commands: argparse._SubParsersAction) -> None:
     delete.add_argument("doc_id", nargs="+", metavar="DOC_ID", help="ids of documents")
     delete.set_defaults(command=command_delete)
     for command in (add, delete):
-        command.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+        add_runs(command)
 
 
 def add_score_command(commands: argparse._SubParsersAction) -> None:
@@ -79,7 +88,7 @@ def add_score_command(commands: argparse._SubParsersAction) -> None:
     score.add_argument("run", metavar="RUN", help="name of the run, such as tiny")
     score.add_argument("--systems", nargs="+", default=["zmem", "zmem-oracle"], metavar="NAME", help=SCORED)
     score.add_argument("--questions", type=int, default=0, metavar="N", help="of each part and kind (default: all)")
-    score.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    add_runs(score)
     score.set_defaults(command=command_score)
 
 
@@ -93,9 +102,7 @@ def add_scale_command(commands: argparse._SubParsersAction) -> None:
         "--documents", nargs="+", type=int, default=[1000, 100_000], metavar="N", help="default: 1000 100000"
     )
     scale.add_argument("--steps", type=int, default=20, metavar="N", help="that count, of each (default: 20)")
-    scale.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="put a value over the file's"
-    )
+    add_set(scale)
     scale.set_defaults(command=command_scale)
 
 
@@ -106,7 +113,6 @@ def command_scale(options: argparse.Namespace) -> None:
     params = read_params(options.params, options.set)
     from zmem_lib.pipeline import kernel_environment
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
     with kernel_environment():
         from zmem_lib.scaling import scale_lines
 
@@ -119,7 +125,6 @@ def command_score(options: argparse.Namespace) -> None:
         raise BadInput(f"--questions must be 0 (all) or more, not {options.questions}")
     from zmem_lib.pipeline import kernel_environment
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
     with kernel_environment():
         from zmem_lib.score import score_lines
 
@@ -163,7 +168,6 @@ def command_add(options: argparse.Namespace) -> None:
     """`zmem add`: write documents into a run's memory."""
     from zmem_lib.pipeline import kernel_environment
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
     with kernel_environment():
         from zmem_lib.upkeep import add_documents
 

@@ -6,6 +6,7 @@ NN_name.failed.ipynb.
 """
 
 import ast
+import logging
 import os
 import shutil
 import sys
@@ -215,7 +216,11 @@ def tidy_copy(path: Path) -> None:
 
 @contextmanager
 def kernel_environment() -> Iterator[None]:
-    """What kernels inherit while this lasts: no other environment, no call home, bars on this terminal or none."""
+    """What kernels inherit while this lasts: no other environment, no call home, bars on this terminal or none.
+
+    What a command imports of the library outside a kernel, it imports in here as well.
+    """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = max(min(cores, 2), min(cores // 2, 16))  # LOG.md says why
     wanted = {

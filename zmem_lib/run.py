@@ -1,5 +1,4 @@
-"""The command line: `zmem run`, `plan`, `ask`, `add`, `delete`, `scale`, `book`, `ablate`, `keep`. Nothing imports
-it.
+"""The command line: `zmem run`, `plan`, `ask`, `book`, and those of commands.py. Nothing imports it.
 
 Bad input ends with one sentence and exit code 2, a failed chapter with one sentence and 1, Ctrl-C with 130, SIGTERM
 with 143.
@@ -14,7 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zmem_lib.commands import add_result_commands, add_scale_command, add_score_command, add_upkeep_commands
+from zmem_lib.commands import (
+    add_result_commands,
+    add_runs,
+    add_scale_command,
+    add_score_command,
+    add_set,
+    add_upkeep_commands,
+)
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal
 from zmem_lib.params import read_params
 
@@ -39,6 +45,7 @@ EXAMPLES = """examples:
   zmem book tiny squad
   zmem ablate params/tiny.yaml --rows full key --seeds 0 1 2
   zmem keep squad
+  zmem score tiny --systems zmem zmem-oracle bm25
   zmem scale params/tiny.yaml"""
 
 
@@ -105,11 +112,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("params", metavar="PARAMS.yaml", help="a parameter file, such as params/tiny.yaml")
     plan.add_argument("params", nargs="+", metavar="PARAMS.yaml", help="a parameter file; several make one table")
     for command in (run, plan):
-        command.add_argument(
-            "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="put a value over the file's"
-        )
+        add_set(command)
     for command in (run, ask, book):
-        command.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+        add_runs(command)
     for command in (run, book):
         command.add_argument("--out", type=Path, metavar="DIR", help="the book is built in DIR/_build (default: book)")
     run.add_argument("--notebooks", type=Path, metavar="DIR", help=argparse.SUPPRESS)
@@ -153,15 +158,14 @@ def command_plan(options: argparse.Namespace) -> None:
         raise BadInput("--measure takes one parameter file: name the one to measure")
     runs = [read_params(path, options.set) for path in options.params]
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else torch's profiler says when it starts
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
-    from zmem_lib.budget import plan_lines, summary_lines
+    from zmem_lib.pipeline import kernel_environment
 
-    lines = plan_lines(runs[0], options.price) if len(runs) == 1 else summary_lines(runs, options.price)
-    print("\n".join(lines), flush=True)
-    if options.measure:
-        from zmem_lib.pipeline import kernel_environment
+    with kernel_environment():
+        from zmem_lib.budget import plan_lines, summary_lines
 
-        with kernel_environment():
+        lines = plan_lines(runs[0], options.price) if len(runs) == 1 else summary_lines(runs, options.price)
+        print("\n".join(lines), flush=True)
+        if options.measure:
             from zmem_lib.measure import measure_lines
 
             print("", *measure_lines(runs[0]), sep="\n")
@@ -178,7 +182,6 @@ def command_ask(options: argparse.Namespace) -> None:
         raise BadInput(f"the question has {found}: leave it out")
     if options.top_k is not None and options.top_k < 1:
         raise BadInput(f"--top-k must be at least 1, not {options.top_k}")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
     with kernel_environment():
         from zmem_lib.ask import answer_lines
 
