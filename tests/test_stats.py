@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from zmem_lib import stats
-from zmem_lib.stats import bootstrap_mean, paired_difference
+from zmem_lib.stats import bootstrap_mean, detectable, holm, paired_difference, paired_p
 
 
 def test_interval_of_a_share_is_close_to_the_normal_one():
@@ -49,3 +50,38 @@ def test_pairing_narrows_the_interval():
 def test_pairs_of_unequal_length_are_refused():
     with pytest.raises(AssertionError, match="one length"):
         paired_difference([1.0], [1.0, 0.0], 10, seed=1)
+
+
+def test_permutation_p_is_that_of_an_exact_test():
+    generator = np.random.default_rng(5)
+    gaps = generator.integers(0, 2, (40, 3)) - generator.integers(0, 2, (40, 3)) * [1.0, 1.0, 0.0]
+    for column, p in zip(gaps.T, paired_p(gaps, seed=0), strict=True):
+        exact = binomtest(int((column > 0).sum()), int((column != 0).sum())).pvalue  # of differences of one size
+        assert p == pytest.approx(exact, abs=0.015)
+    few = np.array([[1.0], [1.0], [1.0], [0.0]])  # of the eight signs of three differences, two are as extreme
+    assert paired_p(few, seed=1)[0] == pytest.approx(2 / 8, abs=0.02)
+    assert paired_p(np.zeros((30, 1)), seed=1)[0] == 1.0
+    assert paired_p(np.ones((60, 1)), seed=1)[0] == 1e-4, "never 0"
+
+
+def test_permutation_finds_nothing_where_there_is_nothing(monkeypatch):
+    noise = np.random.default_rng(6).normal(size=(50, 400))
+    p_values = paired_p(noise, seed=1)
+    assert 0.02 <= np.mean(p_values < 0.05) <= 0.09
+    monkeypatch.setattr(stats, "BLOCK_CELLS", 5000)
+    assert (paired_p(noise, seed=1) == p_values).all(), "blocks do not matter"
+
+
+def test_holm_by_hand():
+    assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm(np.array([0.6, 0.5])) == pytest.approx([1.0, 1.0])
+    assert holm(np.array([])).size == 0
+
+
+def test_the_detectable_difference_is_found_as_often_as_it_says():
+    generator, n = np.random.default_rng(7), 100
+    least = detectable(generator.normal(0, 0.5, n))
+    studies = generator.normal(least, 0.5, (n, 500))
+    found = np.abs(studies.mean(0)) / (studies.std(0, ddof=1) / np.sqrt(n)) > 1.96
+    assert 0.65 <= found.mean() <= 0.92  # about 0.8; the spread is itself estimated from one sample
+    assert np.isnan(detectable(np.zeros(9))) and np.isnan(detectable(np.ones(1)))

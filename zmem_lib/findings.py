@@ -12,7 +12,16 @@ import pandas as pd
 from IPython.display import Markdown
 
 from zmem_lib.figures import FAILURES, PARTS_SAID
-from zmem_lib.findings_controls import asked_or_not, bounds, damaged, own_questions, placebo, retained, selecting
+from zmem_lib.findings_controls import (
+    asked_or_not,
+    bounds,
+    damaged,
+    own_questions,
+    placebo,
+    retained,
+    selecting,
+    told_apart,
+)
 from zmem_lib.params import Params
 from zmem_lib.report_abstain import abstaining
 from zmem_lib.schema import PARTS
@@ -23,12 +32,17 @@ from zmem_lib.wording import NAMES, RIVALS, difference, sentence, spoken, values
 def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, list[str]]:
     """Sentences in Markdown by section of the page; what a run has no table rows for is left out.
 
-    `tables` holds summary, scores, failures, costs, write_curve, selectors, retention, abstention, damage and asked.
+    `tables` holds summary, scores, pairs, failures, costs, write_curve, selectors, retention, abstention, damage and
+    asked.
     """
     summary, scores = tables["summary"], tables["scores"]
     sections = {
         "short": [in_short(summary, scores, params), held(summary), retained(tables["retention"])],
-        "answers": [compare(summary, scores, part, params) for part in PARTS_SAID],
+        "answers": [
+            said
+            for part in PARTS_SAID
+            for said in (compare(summary, scores, part, params), told_apart(tables["pairs"], part))
+        ],
         "evidence": [evidence(summary, part) for part in PARTS_SAID],
         "asked": [own_questions(tables["asked"]), asked_or_not(summary)],
         "choosing": [choosing(summary, part) for part in PARTS_SAID],

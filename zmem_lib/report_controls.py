@@ -1,16 +1,43 @@
-"""Tables of what makes the result credible: retention, selectors, documents with and without training questions."""
+"""Tables of what makes the result credible: tests of pairs, retention, selectors, documents never asked about."""
 
 import pandas as pd
+from IPython.display import HTML
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from zmem_lib.figures import LABELS, in_order, recall_curves
 from zmem_lib.report import TABLE_CSS
 from zmem_lib.schema import COMPARED, PARTS
+from zmem_lib.stats import LEVEL
 
 RANKED = ("recall@1", "recall@5", "recall@20", "mrr@10", "ndcg@10")
+PAIRED = ("em", "answer_in_evidence", "recall@1")  # of the measures whose differences are tested
 APART = ("seen", "unasked-document")  # parts: documents with and without training questions
 APART_METRICS = ("recall@1", "answer_in_evidence", "em", "f1")
+
+
+def pair_tables(pairs: pd.DataFrame) -> HTML:
+    """Every part's matrices of differences, one for each measure that there is, one below the other."""
+    places = [(part, metric) for part in in_order(pairs["part"], PARTS) for metric in PAIRED]
+    mine = [pairs[(pairs["part"] == part) & (pairs["metric"] == metric)] for part, metric in places]
+    return HTML("\n".join(pair_table(rows).to_html() for rows in mine if len(rows)))
+
+
+def pair_table(pairs: pd.DataFrame) -> Styler:
+    """Row minus column in points, for one part and measure; bold where the corrected p is below the level."""
+    part, metric, n = pairs["part"].iloc[0], pairs["metric"].iloc[0], pairs["n"].max()
+    turned = pairs.assign(first=pairs["second"], second=pairs["first"], value=-pairs["value"])
+    both = pd.concat([pairs, turned])
+    names = in_order(both["first"], COMPARED)
+    both = both.assign(cell=[_points(value) for value in both["value"]])
+    cells, p = (both.pivot(index="first", columns="second", values=one).loc[names, names] for one in ("cell", "p_holm"))
+    caption = (
+        f"Part {part}, {LABELS[metric]}: row minus column in points (hundredths), n = {n} questions. Bold: told apart "
+        f"by a paired permutation test, p < {1 - LEVEL:.2f} after Holm for all {len(pairs)} pairs of the table."
+    )
+    bold = (p < 1 - LEVEL).replace({True: "font-weight: bold", False: ""})
+    table = cells.fillna("").rename_axis(index=None, columns=None)
+    return _styled(table, caption, f"pairs-{part}-{metric.replace('@', '-')}").apply(lambda _: bold, axis=None)
 
 
 def retention_overview(retention: pd.DataFrame) -> Styler:
@@ -69,6 +96,11 @@ def apart_overview(summary: pd.DataFrame) -> Styler:
     sizes = [f"{said[part]} {rows.loc[rows['part'] == part, 'n'].max()}" for part in parts]
     caption = f"Seen documents with and without training questions (n: {', '.join(sizes)}); mean and 95 % interval."
     return _styled(table.rename_axis(index=None), caption, "apart")
+
+
+def _points(difference: float) -> str:
+    points = round(100 * difference)
+    return f"{points:+d}".replace("-", "−") if points else "0"
 
 
 def _cell(row: tuple) -> str:

@@ -24,7 +24,16 @@ from zmem_lib.schema import TABLES, check
 RESULTS = Path(__file__).parents[1] / "results"
 ROW_SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "gold-passage", "closed-book")
 ROW_METRICS = ("em", "f1", "answer_in_evidence", "recall@1", "mrr@10")
-WHOLE = ("summary", "write_curve", "costs", "selectors", "retention", "abstention", "damage")  # kept as they are
+WHOLE = (
+    "summary",
+    "pairs",
+    "write_curve",
+    "costs",
+    "selectors",
+    "retention",
+    "abstention",
+    "damage",
+)  # kept as they are
 LOG_ROWS = 100  # of a curve of the training log, at most
 PLACES = ("corpus_path", "new_corpus_path", "lm", "dense_model")  # parameters that may be a path of this machine
 MANIFEST = "manifest.json"

@@ -74,6 +74,11 @@ TABLES: dict[str, dict[str, str]] = {
         "system": "str", "part": "str", "metric": "str", "value": "float", "ci_low": "float", "ci_high": "float",
         "n": "int",
     },
+    "pairs": {  # of compared systems: first minus second
+        "part": "str", "metric": "str", "first": "str", "second": "str", "value": "float", "ci_low": "float",
+        "ci_high": "float", "n": "int", "p": "float", "p_holm": "float",
+        "detectable": "float",  # the least difference that n questions would have shown
+    },
     "selectors": {
         "selector": "str", "part": "str", "metric": "str", "value": "float", "ci_low": "float", "ci_high": "float",
         "n": "int",
