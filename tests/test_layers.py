@@ -16,7 +16,7 @@ LAYERS = [  # a module imports from earlier lines only
     {"corpora", "tuples", "base_lm", "model_card", "retrieve"},
     {"memory_lm", "added"},
     {"encode"},
-    {"select", "reader", "lessons", "id_head", "taught", "asking"},
+    {"select", "reader", "lessons", "id_head", "taught", "fusion", "asking"},
     {"generated_id", "pseudo"},
     {"run_ids", "losses"},
     {"train", "write", "damage"},
