@@ -1,8 +1,22 @@
 """Fusion of two rankings, by hand."""
 
+import json
+
+import pandas as pd
 import pytest
 
-from zmem_lib.fusion import CONSTANT, WEIGHTS, best_weight, reciprocal_ranks, stretched, try_weights, weighted_sum
+from zmem_lib.fusion import (
+    CONSTANT,
+    WEIGHT_FILE,
+    WEIGHTS,
+    best_weight,
+    choose_weight,
+    reciprocal_ranks,
+    stretched,
+    try_weights,
+    weighted_sum,
+)
+from zmem_lib.retrieve import build_bm25
 
 FIRST = ([["a", "b", "c"], ["x"]], [[9.0, 8.0, 1.0], [3.0]])
 SECOND = ([["b", "d"], ["y", "x"]], [[0.6, 0.2], [0.9, 0.4]])
@@ -38,3 +52,14 @@ def test_the_weight_is_the_best_on_dev_questions():
     assert best_weight(tried) == pytest.approx(0.8), "the middle of those that are as good"
     same = try_weights(right, right, [["g"]] * 4)
     assert best_weight(same) == pytest.approx(0.5)
+
+
+def test_the_weight_is_written_and_without_dev_questions_both_count_alike(tmp_path, monkeypatch):
+    monkeypatch.setattr("zmem_lib.fusion.rank_dense", lambda *_: ([["g", "o"]] * 3, [[0.9, 0.1]] * 3))
+    index = build_bm25(["g", "o", "p"], ["a b", "c d", "e f"], tokens="words")
+    dev = pd.DataFrame({"question": ["c", "c", "d"], "gold_doc_ids": [["g"]] * 3})
+    tried = choose_weight(dev, index, None, None, folder=tmp_path, seed=1)
+    written = json.loads((tmp_path / WEIGHT_FILE).read_text())
+    assert written["n"] == 3 and written["weight"] == best_weight(tried) > 0.5
+    monkeypatch.setattr("zmem_lib.fusion.rank_dense", lambda *_: ([], []))
+    assert best_weight(choose_weight(dev[:0], index, None, None, folder=tmp_path, seed=1)) == 0.5

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zmem_lib import retrieve
 from zmem_lib.doc_ids import IdTree
+from zmem_lib.fusion import rank_both
 from zmem_lib.keep import Keep
 from zmem_lib.memory_lm import MemoryLM, load_memory_lm
 from zmem_lib.params import Params
@@ -108,6 +109,11 @@ def by_text(asked: list[str], bench: Bench) -> Ranking:
         return question_log_p(bench.memory_lm, None, rows, batch=bench.params.batch_answers)
 
     return rerank(score, by_key(asked, bench), bench.params.shortlist)
+
+
+def both_rankings(asked: list[str], bench: Bench) -> tuple[Ranking, Ranking]:
+    """The passages ranked by BM25, and by the encoder, as deep as they are fused."""
+    return rank_both(bench.bm25, bench.dense, bench.encoder, asked)
 
 
 def by_generated_id(asked: list[str], bench: Bench) -> Ranking:

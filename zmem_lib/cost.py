@@ -19,7 +19,11 @@ from zmem_lib.ztable import load_z
 
 System = Callable[[pd.DataFrame, Bench], pd.DataFrame]
 Z_FILES = ("z_seen.safetensors", "z_new.safetensors")  # blocks and keys
-INDEXES = {"bm25": "bm25", "bm25-asked": "bm25_asked", "dense": "dense.faiss", "dense-tuned": "dense_tuned.faiss"}
+BOTH = ("bm25", "dense.faiss")
+INDEXES = {
+    "bm25": BOTH[:1], "bm25-asked": ("bm25_asked",), "dense": BOTH[1:], "dense-tuned": ("dense_tuned.faiss",),
+    "hybrid-rrf": BOTH, "hybrid": BOTH,
+}  # fmt: skip
 WITH_TEXTS = (*INDEXES, "text-twin", "zmem-text", "gold-passage")
 
 
@@ -63,8 +67,7 @@ def bytes_stored(system: str, folder: Path, docs: pd.DataFrame) -> int:
     if system == "text-twin":
         keys = [load_z(folder / name)[2] for name in Z_FILES]  # (N,E)
         size += sum(vectors.numel() * vectors.element_size() for vectors in keys)
-    if system in INDEXES:
-        size += path_bytes(folder / INDEXES[system])
+    size += sum(path_bytes(folder / name) for name in INDEXES.get(system, ()))
     if system in WITH_TEXTS:
         size += sum(len(passage.encode()) for passage in passages(docs))
     return size

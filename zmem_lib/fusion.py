@@ -6,16 +6,24 @@ each question's scores stretched to lie between 0 and 1. A document that one of 
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from zmem_lib.artifacts import write_json
 from zmem_lib.metrics import retrieval_scores
-from zmem_lib.retrieve import Ranking
+from zmem_lib.retrieve import BM25Index, DenseIndex, Ranking, rank_bm25, rank_dense
+
+if TYPE_CHECKING:
+    from zmem_lib.retrieve import SentenceTransformer
 
 FUSED = 100  # documents of each ranking that are fused
 CONSTANT = 60  # of reciprocal rank fusion; its authors'
 WEIGHTS = tuple(round(0.05 * i, 2) for i in range(21))  # of the second ranking
+DEV_SAMPLE = 500  # dev questions that choose the weight
+WEIGHT_FILE = "hybrid.json"
 CHOSEN_BY = "mrr@10"  # finer than recall@1, which few dev questions leave tied
 
 
@@ -59,18 +67,36 @@ def stretched(scores: Sequence[float]) -> list[float]:
     return [(score - scores[-1]) / spread if spread else 1.0 for score in scores]
 
 
+def rank_both(
+    bm25: BM25Index, dense: DenseIndex, encoder: "SentenceTransformer", questions: list[str]
+) -> tuple[Ranking, Ranking]:
+    """What is fused: the best FUSED documents by BM25, and by the encoder."""
+    return rank_bm25(bm25, questions, FUSED), rank_dense(dense, encoder, questions, FUSED)
+
+
+def choose_weight(
+    dev: pd.DataFrame, bm25: BM25Index, dense: DenseIndex, encoder: "SentenceTransformer", *, folder: Path, seed: int
+) -> pd.DataFrame:
+    """Choose the weight of the dense scores on at most DEV_SAMPLE dev questions, write it, return what was tried."""
+    dev = dev.sample(min(len(dev), DEV_SAMPLE), random_state=seed)
+    tried = try_weights(*rank_both(bm25, dense, encoder, list(dev["question"])), list(dev["gold_doc_ids"]))
+    write_json({"weight": best_weight(tried), "n": len(dev), "tried": tried.to_dict("list")}, folder / WEIGHT_FILE)
+    return tried
+
+
 def try_weights(first: Ranking, second: Ranking, gold: Sequence[Sequence[str]]) -> pd.DataFrame:
-    """What each of WEIGHTS does on dev questions with their gold documents: weight, recall@1, mrr@10, in that order."""
+    """What each of WEIGHTS does on questions with these gold documents: weight, recall@1, mrr@10 (NaN without any)."""
     names = [str(q) for q in range(len(gold))]
     by_question, rows = dict(zip(names, gold, strict=True)), []
     for weight in WEIGHTS:
         ranked = dict(zip(names, weighted_sum(first, second, weight, 10)[0], strict=True))
         means = retrieval_scores(by_question, ranked).groupby("metric")["value"].mean()
-        rows.append({"weight": weight, "recall@1": means["recall@1"], CHOSEN_BY: means[CHOSEN_BY]})
+        rows.append({"weight": weight} | {metric: means.get(metric, np.nan) for metric in ("recall@1", CHOSEN_BY)})
     return pd.DataFrame(rows)
 
 
 def best_weight(tried: pd.DataFrame) -> float:
     """The weight that is best on dev questions; of equal ones the middle one, as their edges hang on few questions."""
-    best = tried.loc[np.isclose(tried[CHOSEN_BY], tried[CHOSEN_BY].max()), "weight"]
+    values = tried[CHOSEN_BY].fillna(0.0)
+    best = tried.loc[np.isclose(values, values.max()), "weight"]
     return float(best.iloc[len(best) // 2])

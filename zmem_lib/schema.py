@@ -13,9 +13,11 @@ ABSENT = "absent"  # the part of test questions that no document answers
 TEST_PARTS = ("seen", "unasked-document", "new")  # of test questions, each in one; the others show the fit, or a kind
 SYSTEMS = (  # order of tables
     "zmem", "zmem-oracle", "zmem-shuffled", "zmem-similar", "zmem-random", "zmem-text",
-    "bm25", "bm25-asked", "dense", "dense-tuned", "text-twin", "gold-passage", "closed-book",
+    "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid", "text-twin", "gold-passage", "closed-book",
 )  # fmt: skip
-COMPARED = ("zmem", "bm25", "bm25-asked", "dense", "dense-tuned", "text-twin")  # must find the document themselves
+COMPARED = (  # must find the document themselves
+    "zmem", "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid", "text-twin",
+)  # fmt: skip
 CONTROLS = tuple(name for name in SYSTEMS if name not in COMPARED)
 CHANCES = ("chance", "chance-alike")  # no systems: what gold evidence of other questions says, in the tables of scores
 

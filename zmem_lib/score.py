@@ -15,12 +15,13 @@ from zmem_lib.controls import zmem_oracle, zmem_random, zmem_shuffled
 from zmem_lib.errors import BadInput
 from zmem_lib.evaluate import score_answers, summarise
 from zmem_lib.schema import PARTS
-from zmem_lib.systems import bm25, closed_book, dense, gold_passage, pick_questions, zmem
+from zmem_lib.systems import bm25, closed_book, dense, gold_passage, hybrid, pick_questions, zmem
 from zmem_lib.upkeep import finished_params
 
 SYSTEMS = {
-    "zmem": zmem, "bm25": bm25, "dense": dense, "zmem-oracle": zmem_oracle, "zmem-shuffled": zmem_shuffled,
-    "zmem-random": zmem_random, "gold-passage": gold_passage, "closed-book": closed_book,
+    "zmem": zmem, "bm25": bm25, "dense": dense, "hybrid": hybrid, "zmem-oracle": zmem_oracle,
+    "zmem-shuffled": zmem_shuffled, "zmem-random": zmem_random, "gold-passage": gold_passage,
+    "closed-book": closed_book,
 }  # fmt: skip
 METRICS = ("answer_in_evidence", "em", "recall@1")
 

@@ -1,10 +1,10 @@
 """The systems that are compared: each a function from questions to answers, with the same reader and token budget.
 
 `zmem` chooses z (method 1 or 2) and generates evidence from it; `bm25` and `dense` retrieve passages, and so do
-`bm25_asked` and `dense_tuned`, which have learned from the training questions as z-memory has; `text_twin` is
-z-memory's own language model with the passages' text in the place of z; `gold_passage` is given the right passage,
-`closed_book` none. The controls of z are in controls.py. Every system chooses among all documents, seen and new, and
-hands the reader at most `top_k` evidence items.
+`bm25_asked` and `dense_tuned`, which have learned from the training questions as z-memory has; `hybrid_rrf` and
+`hybrid` fuse the rankings of `bm25` and `dense`; `text_twin` is z-memory's own language model with the passages' text
+in the place of z; `gold_passage` is given the right passage, `closed_book` none. The controls of z are in controls.py.
+Every system chooses among all documents, seen and new, and hands the reader at most `top_k` evidence items.
 """
 
 import time
@@ -13,8 +13,19 @@ from collections.abc import Callable
 import pandas as pd
 from torch import Tensor
 
-from zmem_lib import retrieve
-from zmem_lib.bench import DEPTH, SELECTORS, Bench, by_key_then_likelihood, by_text, load_bench, rows_of, texts_of
+from zmem_lib import fusion, retrieve
+from zmem_lib.artifacts import read_json
+from zmem_lib.bench import (
+    DEPTH,
+    SELECTORS,
+    Bench,
+    both_rankings,
+    by_key_then_likelihood,
+    by_text,
+    load_bench,
+    rows_of,
+    texts_of,
+)
 from zmem_lib.memory_lm import MemoryLM, generate_all
 from zmem_lib.params import Params
 from zmem_lib.reader import read
@@ -63,6 +74,17 @@ def dense_tuned(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     index = retrieve.load_dense(bench.folder / "dense_tuned.faiss")
     encoder = retrieve.load_encoder(str(bench.folder / "dense_tuned"), str(bench.memory_lm.device))
     return retrieved(questions, bench, lambda asked: retrieve.rank_dense(index, encoder, asked, DEPTH))
+
+
+def hybrid_rrf(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
+    """Passages ranked by BM25 and dense together: reciprocal rank fusion."""
+    return retrieved(questions, bench, lambda asked: fusion.reciprocal_ranks(*both_rankings(asked, bench), DEPTH))
+
+
+def hybrid(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
+    """Passages ranked by BM25 and dense together: the sum of scores with the weight that was best on dev questions."""
+    weight = read_json(bench.folder / fusion.WEIGHT_FILE)["weight"]
+    return retrieved(questions, bench, lambda asked: fusion.weighted_sum(*both_rankings(asked, bench), weight, DEPTH))
 
 
 def text_twin(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:

@@ -16,6 +16,7 @@ NAMES = {
     "zmem-similar": "the most similar other document's z", "zmem-random": "a random z",
     "zmem-text": "the right z and its passage", "bm25": "BM25", "bm25-asked": "BM25 with the training questions",
     "dense": "dense retrieval", "dense-tuned": "dense retrieval tuned on the training questions",
+    "hybrid-rrf": "BM25 and dense fused by rank", "hybrid": "BM25 and dense fused by score",
     "text-twin": "the text twin", "gold-passage": "the gold passage", "closed-book": "closed book",
 }  # fmt: skip
 RIVALS = tuple(system for system in COMPARED if system != "zmem")
