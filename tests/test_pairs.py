@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zmem_lib.findings_controls import told_apart
+from zmem_lib.evaluate import summarise
+from zmem_lib.findings import compare
 from zmem_lib.pairs import pair_table
 from zmem_lib.report_controls import pair_tables
 from zmem_lib.schema import TABLES
@@ -57,9 +58,17 @@ def test_the_matrix_is_row_minus_column_and_bold_where_told_apart(scores):
     assert "row0_col1" in bold and "row1_col0" in bold and "row0_col2" not in bold
 
 
-def test_the_sentence_names_who_is_told_apart_and_what_n_could_show(scores):
-    said = told_apart(pair_table(scores, 50, seed=1), "seen")
-    assert "(exact answers, n = 100; paired permutation tests, Holm over 3 pairs of systems)" in said
-    assert "z-memory is told apart from BM25 (p < 0.001); not told apart from dense retrieval (p = 0." in said
-    assert "show a difference of 0.04 to 0.14 in 80 % of all studies." in said
-    assert told_apart(pair_table(scores, 50, seed=1), "new") == ""
+def test_the_sentence_says_who_is_better_who_worse_and_what_n_could_show(scores):
+    summary, pairs = summarise(scores, 50, seed=1), pair_table(scores, 50, seed=1)
+    said = compare(summary, pairs, "seen")
+    assert said.startswith(
+        "**Answers, seen documents** (n = 100; permutation tests, Holm over 3 pairs). z-memory answers"
+    )
+    assert "exactly: worse than BM25 (−0.40 [" in said and "; not told apart from dense retrieval (−0.02 [" in said
+    assert said.endswith(
+        "Most right: BM25. So many questions show a difference of 0.04 to 0.14 in 80 % of all studies."
+    )
+    assert compare(summary, pairs, "new") == ""
+    turned = scores.replace({"system": {"zmem": "bm25", "bm25": "zmem"}})
+    said = compare(summarise(turned, 50, seed=1), pair_table(turned, 50, seed=1), "seen")
+    assert "better than BM25 (+0.40 [" in said and "Most right: z-memory." in said

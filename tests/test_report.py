@@ -19,7 +19,7 @@ from zmem_lib.schema import CHANCES, COMPARED, SYSTEMS, TABLES, TEST_PARTS, chec
 N = 60
 SHARE = {
     "zmem": 0.2, "zmem-oracle": 0.6, "zmem-shuffled": 0.05, "zmem-similar": 0.1, "zmem-random": 0.05, "bm25": 0.8,
-    "bm25-asked": 0.7, "dense": 0.5, "dense-tuned": 0.55, "hybrid-rrf": 0.6, "hybrid": 0.7,
+    "bm25-asked": 0.6, "dense": 0.5, "dense-tuned": 0.55, "hybrid-rrf": 0.4, "hybrid": 0.55,
     "text-twin": 0.4, "closed-book": 0.0, "chance": 0.0,
     "chance-alike": 0.05,
 }  # fmt: skip
@@ -83,9 +83,11 @@ def params():
 
 
 def without_systems(tables, *systems):
-    return {
-        name: table[~table["system"].isin(systems)] if "system" in table else table for name, table in tables.items()
-    }
+    kept = {}
+    for name, table in tables.items():
+        columns = [column for column in ("system", "first", "second") if column in table]
+        kept[name] = table[~table[columns].isin(systems).any(axis=1)]
+    return kept
 
 
 def all_of(sections):
@@ -96,7 +98,7 @@ def test_findings_say_plainly_that_z_memory_is_worse(tables, params):
     said = findings(tables, params)
     assert said["short"][0].startswith("**Against retrieval.** On seen documents z-memory is worse than BM25 (0.20 ")
     text = all_of(said)
-    assert "worse than BM25 (difference −0.60 [" in text and "Most right: BM25" in text
+    assert "worse than BM25 (−0.60 [" in text and "Most right: BM25" in text
     assert "what is written comes from the document's own z" in text
     assert "Given the right z, the model writes the answer for 0.60 [" in said["short"][1]
     assert "(n = 60)" in text and "60.0" not in text
@@ -109,6 +111,7 @@ def test_findings_say_plainly_that_z_memory_is_worse(tables, params):
 def test_findings_say_it_as_plainly_when_it_is_better_or_the_same(tables, params):
     swap = {"zmem": "bm25", "bm25": "zmem"}
     turned = {name: tables[name].replace({"system": swap}) for name in ("scores", "summary", "failures", "costs")}
+    turned["pairs"] = pair_table(turned["scores"], 200, seed=1)
     assert (
         "z-memory is better than BM25 with the training questions (0.80"
         in findings(tables | turned, params)["short"][0]
@@ -116,7 +119,8 @@ def test_findings_say_it_as_plainly_when_it_is_better_or_the_same(tables, params
     same = tables["scores"].query("system == 'bm25'")
     same = pd.concat([same, same.assign(system="zmem")])
     level = tables | {"scores": same, "summary": evaluate.summarise(same, 200, seed=1)}
-    assert "z-memory is indistinguishable from BM25" in findings(level, params)["short"][0]
+    level["pairs"] = pair_table(same, 200, seed=1)
+    assert "z-memory is not told apart from BM25" in findings(level, params)["short"][0]
 
 
 def test_findings_of_a_memory_that_does_not_work(tables, params):
@@ -198,8 +202,7 @@ def test_a_run_without_the_part_seen_has_a_whole_report(tables, params, tmp_path
     apart = {name: table.replace({"part": {"seen": "unasked-document"}}) for name, table in tables.items()}
     said = findings(apart, params)
     assert said["short"][0].startswith("**Against retrieval.** On unasked documents z-memory is worse than BM25")
-    assert len(said["evidence"]) == len(said["failures"]) == 2
-    assert len(said["answers"]) == len(said["controls"]) == 4
+    assert len(said["answers"]) == len(said["evidence"]) == len(said["failures"]) == 2 == len(said["controls"]) / 2
     assert "seen documents" not in all_of(said)
     assert report.summary_text(apart["summary"]).startswith("unasked documents, n = 60")
     html = report.summary_tables(apart["summary"]).data

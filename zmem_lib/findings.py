@@ -20,13 +20,13 @@ from zmem_lib.findings_controls import (
     placebo,
     retained,
     selecting,
-    told_apart,
 )
 from zmem_lib.params import Params
 from zmem_lib.report_abstain import abstaining
 from zmem_lib.schema import PARTS
+from zmem_lib.stats import POWER
 from zmem_lib.tuples import parts_of
-from zmem_lib.wording import NAMES, RIVALS, difference, sentence, spoken, values_of, verdict
+from zmem_lib.wording import NAMES, RIVALS, gaps_of, sentence, spoken, values_of, verdict
 
 
 def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, list[str]]:
@@ -35,14 +35,10 @@ def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, li
     `tables` holds summary, scores, pairs, failures, costs, write_curve, selectors, retention, abstention, damage and
     asked.
     """
-    summary, scores = tables["summary"], tables["scores"]
+    summary, scores, pairs = tables["summary"], tables["scores"], tables["pairs"]
     sections = {
-        "short": [in_short(summary, scores, params), held(summary), retained(tables["retention"])],
-        "answers": [
-            said
-            for part in PARTS_SAID
-            for said in (compare(summary, scores, part, params), told_apart(tables["pairs"], part))
-        ],
+        "short": [in_short(summary, pairs), held(summary), retained(tables["retention"])],
+        "answers": [compare(summary, pairs, part) for part in PARTS_SAID],
         "evidence": [evidence(summary, part) for part in PARTS_SAID],
         "asked": [own_questions(tables["asked"]), asked_or_not(summary)],
         "choosing": [choosing(summary, part) for part in PARTS_SAID],
@@ -86,36 +82,36 @@ def evaluation_finding(summary: pd.DataFrame, seconds: float) -> Markdown:
     return Markdown("\n\n".join([*filter(None, parts), f"The chapter took {seconds:.0f} s."]))
 
 
-def in_short(summary: pd.DataFrame, scores: pd.DataFrame, params: Params) -> str:
+def in_short(summary: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """Per part one verdict: z-memory against the best of those that must find the document too, by exact answers."""
     said = []
     for part, name in PARTS_SAID.items():
-        found = values_of(summary, part, "em", ("zmem", *RIVALS))
-        rivals = [system for system in found if system != "zmem"]
-        if "zmem" in found and rivals:
-            rival = max(rivals, key=lambda system: found[system].value)
-            gap = difference(scores, part, "em", ("zmem", rival), params)
+        found, gaps = values_of(summary, part, "em", ("zmem", *RIVALS)), gaps_of(pairs, part, "em")
+        if gaps:
+            rival = max(gaps, key=lambda system: found[system].value)
             shares = f"{found['zmem'].value:.2f} against {found[rival].value:.2f}"
-            said.append(f"on {name} z-memory is {verdict(gap)} {NAMES[rival]} ({shares} of the answers exact)")
+            said.append(f"on {name} z-memory is {verdict(gaps[rival])} {NAMES[rival]} ({shares} of the answers exact)")
     return f"**Against retrieval.** {sentence('; '.join(said))}" if said else ""
 
 
-def compare(summary: pd.DataFrame, scores: pd.DataFrame, part: str, params: Params) -> str:
-    """How often the answer is exact: z-memory beside each of its rivals, with the paired differences."""
-    found = values_of(summary, part, "em", ("zmem", *RIVALS))
-    if "zmem" not in found or len(found) < 2:
+def compare(summary: pd.DataFrame, pairs: pd.DataFrame, part: str) -> str:
+    """Exact answers: who is better and who worse than z-memory, who not told apart, and what n could have shown."""
+    found, gaps = values_of(summary, part, "em", ("zmem", *RIVALS)), gaps_of(pairs, part, "em")
+    if not gaps:
         return ""
-    said = ", ".join(f"{NAMES[system]} {spoken(one)}" for system, one in found.items())
-    verdicts = []
-    for rival in found:
-        if rival != "zmem":
-            gap = difference(scores, part, "em", ("zmem", rival), params)
-            verdicts.append(f"{verdict(gap)} {NAMES[rival]} (difference {spoken(gap, sign=True)})")
+    sides: dict[str, list[str]] = {}
+    for rival, gap in gaps.items():
+        sides.setdefault(verdict(gap), []).append(f"{NAMES[rival]} ({spoken(gap, sign=True)})")
     most = max(one.value for one in found.values())
     best = " and ".join(NAMES[system] for system, one in found.items() if one.value == most)
+    said = [f"{side} {', '.join(rivals)}" for side, rivals in sides.items()]
+    tests = ((pairs["part"] == part) & (pairs["metric"] == "em")).sum()
+    least = [gap.detectable for gap in gaps.values() if not pd.isna(gap.detectable)]
+    seen = " to ".join(dict.fromkeys(f"{size:.2f}" for size in (min(least), max(least)))) if least else ""
+    power = f" So many questions show a difference of {seen} in {100 * POWER:.0f} % of all studies." if seen else ""
     return (
-        f"**Answers, {PARTS_SAID[part]}** (n = {found['zmem'].n}). Exact answers: {said}. Most right: {best}. "
-        f"z-memory is {' and '.join(verdicts)}."
+        f"**Answers, {PARTS_SAID[part]}** (n = {found['zmem'].n}; permutation tests, Holm over {tests} pairs). "
+        f"z-memory answers {spoken(found['zmem'])} exactly: {'; '.join(said)}. Most right: {best}.{power}"
     )
 
 

@@ -1,35 +1,15 @@
-"""Sentences on what makes the result credible: tests, placebo, retention, selectors, documents never asked about."""
+"""Sentences on what makes the result credible: placebo, retention, selectors, documents never asked about."""
 
 import pandas as pd
 
 from zmem_lib.figures import PARTS_SAID, in_order
 from zmem_lib.params import Params
 from zmem_lib.schema import CHANCES, COMPARED
-from zmem_lib.stats import LEVEL, POWER, Estimate, bootstrap_mean
-from zmem_lib.wording import NAMES, RIVALS, difference, sentence, side, spoken, values_of
+from zmem_lib.stats import Estimate, bootstrap_mean
+from zmem_lib.wording import NAMES, difference, sentence, side, spoken, values_of
 
 WRONG = ("zmem-shuffled", "zmem-similar", "zmem-random")  # a z, but not the document's
 BESIDE = {1: "above chance", 0: "not to be told from chance", -1: "below chance"}
-
-
-def told_apart(pairs: pd.DataFrame, part: str) -> str:
-    """From whom z-memory is told apart by its exact answers, and which difference so many questions could show."""
-    rows = pairs[(pairs["part"] == part) & (pairs["metric"] == "em")]
-    mine = rows[(rows["first"] == "zmem") & rows["second"].isin(RIVALS)]
-    if mine.empty:
-        return ""
-    apart = mine["p_holm"] < 1 - LEVEL
-    said = [
-        f"{what} {', '.join(f'{NAMES[row.second]} (p {_p(row.p_holm)})' for row in some.itertuples())}"
-        for what, some in (("told apart from", mine[apart]), ("not told apart from", mine[~apart]))
-        if len(some)
-    ]
-    least = mine["detectable"].dropna()
-    if len(least):
-        sizes = " to ".join(dict.fromkeys(f"{size:.2f}" for size in (least.min(), least.max())))
-        said.append(f"so many questions show a difference of {sizes} in {100 * POWER:.0f} % of all studies")
-    family = f"exact answers, n = {mine['n'].max()}; paired permutation tests, Holm over {len(rows)} pairs of systems"
-    return f"**Tests, {PARTS_SAID[part]}** ({family}). z-memory is {'; '.join(said)}."
 
 
 def placebo(scores: pd.DataFrame, part: str, params: Params) -> str:
@@ -148,7 +128,3 @@ def damaged(damage: pd.DataFrame) -> str:
 
 def _mean(values: pd.Series, params: Params) -> Estimate:
     return bootstrap_mean(values, params.bootstrap_samples, params.seed)
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"

@@ -1,7 +1,7 @@
 """Words and figures of which the findings are made: names, estimates picked from tables, and verdicts.
 
-A difference of two systems is told from the paired bootstrap interval over the same questions: better or worse only
-where the interval leaves out 0.
+Two of the systems that are compared are called better or worse only where the test of their pair, corrected for all
+pairs, says so; a control is held against another by the paired bootstrap interval over the same questions.
 """
 
 import pandas as pd
@@ -9,7 +9,7 @@ import pandas as pd
 from zmem_lib.figures import in_order
 from zmem_lib.params import Params
 from zmem_lib.schema import COMPARED, SYSTEMS
-from zmem_lib.stats import Estimate, paired_difference
+from zmem_lib.stats import LEVEL, Estimate, paired_difference
 
 NAMES = {
     "zmem": "z-memory", "zmem-oracle": "z-memory given the right z", "zmem-shuffled": "another document's z",
@@ -43,9 +43,17 @@ def side(gap: Estimate) -> int:
     return int(gap.ci_low > 0) - int(gap.ci_high < 0)
 
 
-def verdict(gap: Estimate) -> str:
-    """The difference in words, to be followed by the other system's name."""
-    return {1: "better than", -1: "worse than", 0: "indistinguishable from"}[side(gap)]
+def gaps_of(pairs: pd.DataFrame, part: str, metric: str) -> dict[str, pd.Series]:
+    """The rows of pairs that hold z-memory against each of its rivals: z-memory minus the rival."""
+    rows = pairs[(pairs["part"] == part) & (pairs["metric"] == metric) & (pairs["first"] == "zmem")]
+    return {row["second"]: row for _, row in rows.iterrows()}
+
+
+def verdict(gap: pd.Series) -> str:
+    """A row of pairs in words, to be followed by the second system's name."""
+    if gap.p_holm >= 1 - LEVEL:
+        return "not told apart from"
+    return "better than" if gap.value > 0 else "worse than"
 
 
 def spoken(one: Estimate | pd.Series, sign: bool = False) -> str:
