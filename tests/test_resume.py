@@ -12,8 +12,9 @@ import pandas as pd
 import psutil
 from conftest import ROOT
 
-from zmem_lib.artifacts import read_tensors
+from zmem_lib.artifacts import finish_step, read_tensors, start_step
 from zmem_lib.lock import LOCK
+from zmem_lib.params import read_params
 from zmem_lib.plan import CHAPTERS
 
 SEED = 1
@@ -120,3 +121,10 @@ def table(path: Path) -> pd.DataFrame:
     if "metric" in frame:
         frame = frame[~frame["metric"].str.contains("seconds")].reset_index(drop=True)
     return frame.map(lambda value: value if isinstance(value, str | int | float) else str(list(value)))  # a list
+
+
+def test_a_resumed_chapter_counts_the_seconds_of_its_training_too(tmp_path):
+    params = read_params(ROOT / "params/smoke.yaml")
+    assert finish_step(start_step(3, params, tmp_path), [], [])["seconds"] < 60
+    resumed = finish_step(start_step(3, params, tmp_path), [], [], least_seconds=500.0)
+    assert resumed["seconds"] == 500.0

@@ -52,8 +52,13 @@ def start_step(number: int, params: Params, runs: str | Path) -> Step:
     return Step(folder, number, params, time.time())
 
 
-def finish_step(step: Step, inputs: Iterable[str], outputs: Iterable[str]) -> dict[str, Any]:
-    """Write and return the chapter's manifest; inputs and outputs are names inside the run's folder."""
+def finish_step(
+    step: Step, inputs: Iterable[str], outputs: Iterable[str], *, least_seconds: float = 0.0
+) -> dict[str, Any]:
+    """Write and return the chapter's manifest; inputs and outputs are names inside the run's folder.
+
+    A chapter that was stopped and resumed took longer than since it was begun again: `least_seconds` if that is more.
+    """
     manifest = {
         "chapter": step.number,
         "params": asdict(step.params),
@@ -62,7 +67,7 @@ def finish_step(step: Step, inputs: Iterable[str], outputs: Iterable[str]) -> di
         "outputs": {name: hash_path(step.folder / name) for name in outputs},
         "packages": {name: version(name) for name in PACKAGES},
         "git_revision": git_revision(),
-        "seconds": round(time.time() - step.began, 2),
+        "seconds": round(max(time.time() - step.began, least_seconds), 2),
         "peak_memory_bytes": peak_memory_bytes(),
         "peak_gpu_memory_bytes": peak_gpu_memory_bytes(),
     }
