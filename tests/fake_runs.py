@@ -9,13 +9,13 @@ import pandas as pd
 from zmem_lib.artifacts import finish_step, start_step, write_table
 from zmem_lib.params import Params
 from zmem_lib.pipeline import run_chapters, write_params
-from zmem_lib.schema import TABLES
+from zmem_lib.schema import CONTEXTS, TABLES
 
 SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "dense", "gold-passage", "closed-book")
 SECRET = "Ada Lind lives in Lund"  # stands for the text of a document
 MADE_IN = {
     "train_log": 3, "damage": 3, "costs": 5, "summary": 6, "write_curve": 6, "failures": 6, "selectors": 6,
-    "retention": 6, "abstention": 6, "pairs": 6,
+    "retention": 6, "abstention": 6, "pairs": 6, "contexts": 6,
 }  # fmt: skip
 
 
@@ -46,6 +46,7 @@ def made_up(value: float) -> dict[str, list[tuple]]:
         "damage": [("before", 9.0, 8.0, 10.0, 64)],
         "selectors": [("key", "seen", name, value, value - 0.1, value + 0.1, 40) for name in ("recall@1", "seconds")],
         "pairs": [("seen", "em", "zmem", "bm25", value, value - 0.1, value + 0.1, 40, 0.01, 0.02, 0.1)],
+        "contexts": [("seen", "zmem", "gold-passage", CONTEXTS[0], value, value - 0.1, value + 0.1, 40)],
         "retention": [("seen", value, value - 0.1, value + 0.1, 40, 0.5)],
         "abstention": [("zmem", "seen", "margin", "auroc", value, value - 0.1, value + 0.1, 40)],
         "failures": [(SECRET, "zmem", "seen", kind) for kind in ("right", "right", "wrong z")],

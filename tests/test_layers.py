@@ -26,7 +26,7 @@ LAYERS = [  # a module imports from earlier lines only
     {"controls"},
     {"cost", "measure", "budget", "scaling"},
     {"abstain", "evaluate", "ask", "book", "figures", "results"},
-    {"chance", "score", "selectors", "curves", "wording", "pairs"},
+    {"chance", "score", "selectors", "curves", "wording", "pairs", "contexts"},
     {"findings_controls", "report_abstain", "report_corpus", "report_memory"},
     {"findings"},
     {"report", "pipeline"},

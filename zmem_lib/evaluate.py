@@ -11,7 +11,7 @@ import pandas as pd
 
 from zmem_lib.artifacts import progress
 from zmem_lib.errors import BadInput
-from zmem_lib.metrics import answer_in_evidence, em, f1, ragas_scores, retention, retrieval_scores
+from zmem_lib.metrics import FIELD, answer_in_evidence, em, f1, ragas_scores, retention, retrieval_scores
 from zmem_lib.schema import TABLES, check
 from zmem_lib.stats import Estimate, bootstrap, bootstrap_mean
 from zmem_lib.text import sentence_spans
@@ -133,6 +133,7 @@ def _answer_scores(rows: pd.DataFrame, rule: str) -> pd.DataFrame:
         "em": [em(row.answer, row.answers, rule) for row in rows.itertuples()],
         "f1": [f1(row.answer, row.answers, rule) for row in rows.itertuples()],
         "answer_in_evidence": [answer_in_evidence(row.evidence, row.answers, rule) for row in rows.itertuples()],
+        **{name: [count(row.answer, row.answers) for row in rows.itertuples()] for name, count in FIELD.items()},
         **{name: rows[name].astype(float) for name in MEASURED},
     }
     return pd.DataFrame({"question_id": rows["question_id"], **values}).melt(id_vars="question_id", var_name="metric")

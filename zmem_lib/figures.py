@@ -36,7 +36,8 @@ LABELS = {
     "evidence_tokens": "evidence tokens", "seconds": "seconds per question", "input_tokens": "input tokens",
     "output_tokens": "output tokens", "ragas_context_recall": "ragas context recall",
     "ragas_context_precision": "ragas context precision", "ragas_string_similarity": "ragas string similarity",
-    "ragas_string_presence": "ragas string presence",
+    "ragas_string_presence": "ragas string presence", "em_loose": "EM loose", "em_strict": "EM strict",
+    "f1_all": "F1 of all aliases", "accuracy": "accuracy",
 }  # fmt: skip
 CURVES = {  # of write_curve
     "answer_in_evidence": "answer in evidence\n(the right z given)", "em": "exact match of\nthe reader on it",

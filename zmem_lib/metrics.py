@@ -1,7 +1,8 @@
 """Quality of one answer, of one evidence and of one ranking: a number between 0 and 1 per question.
 
 Exact match and F1 follow SQuAD v1.1 (Rajpurkar et al., 2016, section 6.1) or, where `rule` is korquad, the evaluation
-script of KorQuAD 1.0 (Lim et al., 2019), whose F1 counts characters instead of words. The retrieval measures are
+script of KorQuAD 1.0 (Lim et al., 2019), whose F1 counts characters instead of words. Beside them stand the measures of
+MIRAGE (Park et al., 2504.17137), as its code counts, and the accuracy of Self-RAG and CRAG. The retrieval measures are
 computed by ir-measures (MacAvaney et al., 2022), those that need no judge by ragas (Es et al., 2023). No other module
 knows them.
 """
@@ -36,6 +37,30 @@ def f1(answer: str, golds: Sequence[str], rule: str) -> float:
     Of the answer's words, or of its characters without spaces under the rule korquad, in any order.
     """
     return max((_f1(_pieces(answer, rule), _pieces(gold, rule)) for gold in golds), default=0.0)
+
+
+def em_loose(answer: str, golds: Sequence[str]) -> float:
+    """MIRAGE: 1 if any gold answer is part of the answer, letter by letter, both in lower case."""
+    return float(any(gold.lower() in answer.lower() for gold in golds))
+
+
+def em_strict(answer: str, golds: Sequence[str]) -> float:
+    """MIRAGE: 1 if the answer is a gold answer, both in lower case, and nothing else normalised."""
+    return float(answer.lower() in {gold.lower() for gold in golds})
+
+
+def f1_all(answer: str, golds: Sequence[str]) -> float:
+    """MIRAGE: F1 of the answer's distinct words and those of all gold answers together, in lower case."""
+    said, right = set(answer.lower().split()), {word for gold in golds for word in gold.lower().split()}
+    return 2 * len(said & right) / (len(said) + len(right)) if said & right else 0.0
+
+
+def accuracy(answer: str, golds: Sequence[str]) -> float:
+    """Self-RAG and CRAG: 1 if any gold answer is part of the answer, letter by letter, in its own case."""
+    return float(any(gold in answer for gold in golds))
+
+
+FIELD = {measure.__name__: measure for measure in (em_loose, em_strict, f1_all, accuracy)}  # as others count answers
 
 
 def answer_in_evidence(evidence: str, golds: Sequence[str], rule: str) -> float:

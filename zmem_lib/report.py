@@ -25,7 +25,7 @@ from zmem_lib.figures import (
     write_loss,
     write_quality,
 )
-from zmem_lib.metrics import RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
+from zmem_lib.metrics import FIELD, RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
 from zmem_lib.params import Params
 from zmem_lib.schema import CHANCES, COMPARED, CONTROLS, PARTS, SYSTEMS, TEST_PARTS
 
@@ -36,6 +36,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAIN_METRICS = ("em", "f1", "answer_in_evidence", "evidence_tokens", "recall@1", "mrr@10", "ndcg@10")
+FIELD_METRICS = tuple(FIELD)
 RAGAS_METRICS = (*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS)
 CONTROLLED = ("zmem", *CONTROLS, *CHANCES)  # z-memory beside its controls
 TEXT_METRICS = ("em", "f1", "answer_in_evidence", "recall@1")
@@ -211,8 +212,8 @@ def summary_text(summary: pd.DataFrame) -> str:
 def _cell(row: tuple) -> str:
     if row.n == 0:
         return "none"
-    if not row.metric.startswith(("em", "f1", "answer", "recall", "mrr", "ndcg", "ragas")) or row.metric == "seconds":
-        return f"{row.value:.0f}" if row.metric != "seconds" else f"{row.value:.3f}"
+    if row.metric == "seconds" or row.metric.endswith("_tokens"):
+        return f"{row.value:.3f}" if row.metric == "seconds" else f"{row.value:.0f}"
     return f"{row.value:.2f}<br><small>[{row.ci_low:.2f}, {row.ci_high:.2f}]</small>"
 
 

@@ -7,7 +7,7 @@ from pandas.io.formats.style import Styler
 
 from zmem_lib.figures import LABELS, in_order, recall_curves
 from zmem_lib.report import TABLE_CSS
-from zmem_lib.schema import COMPARED, PARTS
+from zmem_lib.schema import COMPARED, CONTEXTS, PARTS
 from zmem_lib.stats import LEVEL
 
 RANKED = ("recall@1", "recall@5", "recall@20", "mrr@10", "ndcg@10")
@@ -38,6 +38,23 @@ def pair_table(pairs: pd.DataFrame) -> Styler:
     bold = (p < 1 - LEVEL).replace({True: "font-weight: bold", False: ""})
     table = cells.fillna("").rename_axis(index=None, columns=None)
     return _styled(table, caption, f"pairs-{part}-{metric.replace('@', '-')}").apply(lambda _: bold, axis=None)
+
+
+def context_overview(contexts: pd.DataFrame) -> Styler:
+    """Part, system and right context by MIRAGE's four measures: the share of the questions in each, with interval."""
+    cells = contexts.assign(cell=[_cell(row) for row in contexts.itertuples()])
+    table = cells.pivot(index=["part", "system", "right"], columns="metric", values="cell")
+    order = [
+        (part, system, right)
+        for part in in_order(contexts["part"], PARTS)
+        for system in in_order(contexts["system"], COMPARED)
+        for right in in_order(contexts["right"], ("gold-passage",))
+        if (part, system, right) in table.index
+    ]
+    table = table.reindex(order)[[name for name in CONTEXTS if name in table]].rename_axis(columns=None)
+    table["n"] = [str(n) for n in contexts.groupby(["part", "system", "right"])["n"].max().reindex(order)]
+    caption = "Shares of the questions, 95 % interval; of each row they add up to 1. Right: the context of the oracle."
+    return _styled(table, caption, "contexts")
 
 
 def retention_overview(retention: pd.DataFrame) -> Styler:

@@ -27,6 +27,7 @@ ROW_METRICS = ("em", "f1", "answer_in_evidence", "recall@1", "mrr@10")
 WHOLE = (
     "summary",
     "pairs",
+    "contexts",
     "write_curve",
     "costs",
     "selectors",

@@ -19,6 +19,7 @@ COMPARED = (  # must find the document themselves
     "zmem", "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid", "text-twin",
 )  # fmt: skip
 CONTROLS = tuple(name for name in SYSTEMS if name not in COMPARED)
+CONTEXTS = ("noise vulnerability", "context acceptability", "context insensitivity", "context misinterpretation")
 CHANCES = ("chance", "chance-alike")  # no systems: what gold evidence of other questions says, in the tables of scores
 
 TABLES: dict[str, dict[str, str]] = {
@@ -75,6 +76,10 @@ TABLES: dict[str, dict[str, str]] = {
     "summary": {
         "system": "str", "part": "str", "metric": "str", "value": "float", "ci_low": "float", "ci_high": "float",
         "n": "int",
+    },
+    "contexts": {  # of MIRAGE
+        "part": "str", "system": "str", "right": "str", "metric": "str", "value": "float", "ci_low": "float",
+        "ci_high": "float", "n": "int",
     },
     "pairs": {  # of compared systems: first minus second
         "part": "str", "metric": "str", "first": "str", "second": "str", "value": "float", "ci_low": "float",
