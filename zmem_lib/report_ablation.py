@@ -106,9 +106,9 @@ def ablation_table(there: pd.DataFrame, kept: Mapping[str, Mapping[str, Any]]) -
     table.insert(0, "seeds", there.groupby("row")["seeds"].max().map(str))
     revisions = {revision[:8] for manifest in kept.values() for revision in manifest["git_revisions"] if revision}
     caption = (
-        "Mean over the seeds, behind it the difference to full in points, below it the smallest and the largest; n "
-        "questions a seed. Evidence: the gold answer stands in what the right z writes. Same documents, steps and "
-        f"batches in every row. Revisions of the code: {', '.join(sorted(revisions)) or 'unknown'}."
+        "Mean over the seeds, behind it the difference to full in points, below it the smallest and the largest of "
+        "several; n questions a seed. Evidence: the gold answer stands in what the right z writes. Same documents, "
+        f"steps and batches in every row. Revisions of the code: {', '.join(sorted(revisions)) or 'unknown'}."
     )
     return _styled(table.fillna("–").rename_axis(index=None), caption, "ablation")
 
@@ -174,7 +174,8 @@ def run_sentence(name: str, manifest: Mapping[str, Any]) -> str:
 
 def _cell(row: tuple) -> str:
     gap = "" if row.row == "full" or pd.isna(row.difference) else f" ({100 * row.difference:+.0f})".replace("-", "−")
-    return f"{row.mean:.2f}{gap}<br><small>[{row.low:.2f}, {row.high:.2f}]</small>"
+    over_seeds = f"<br><small>[{row.low:.2f}, {row.high:.2f}]</small>" if row.seeds > 1 else ""
+    return f"{row.mean:.2f}{gap}{over_seeds}"
 
 
 def _points(difference: float) -> str:
