@@ -103,7 +103,7 @@ def compare(summary: pd.DataFrame, pairs: pd.DataFrame, part: str) -> str:
     for rival, gap in gaps.items():
         sides.setdefault(verdict(gap), []).append(f"{NAMES[rival]} ({spoken(gap, sign=True)})")
     most = max(one.value for one in found.values())
-    best = " and ".join(NAMES[system] for system, one in found.items() if one.value == most)
+    best = ", ".join(NAMES[system] for system, one in found.items() if one.value == most) if most else "none"
     said = [f"{side} {', '.join(rivals)}" for side, rivals in sides.items()]
     tests = ((pairs["part"] == part) & (pairs["metric"] == "em")).sum()
     least = [gap.detectable for gap in gaps.values() if not pd.isna(gap.detectable)]
