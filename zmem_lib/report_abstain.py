@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from zmem_lib.figures import CYCLE, in_order, new_figure
 from zmem_lib.risk import BOUNDS, RISK, risk_coverage
-from zmem_lib.schema import ABSENT, SYSTEMS, TEST_PARTS
+from zmem_lib.schema import ABSENT, ALSO_ABSENT, SYSTEMS, TEST_PARTS
 from zmem_lib.stats import Estimate
 from zmem_lib.wording import NAMES, spoken
 
@@ -26,7 +26,6 @@ HEADS = {
 }  # fmt: skip
 PANELS = 3  # in a row
 TITLE_WIDTH = 29  # characters of a panel's title on a line
-ASIDE = ("zmem", "bm25", "dense")  # systems that are also asked questions without a document
 SAID = "margin"  # the one score that every system has in its own units: no choice of a score on test questions
 
 
@@ -76,7 +75,7 @@ def abstaining(abstention: pd.DataFrame) -> str:
     Of z-memory and the two plain retrievers; all are in the table of chapter 06.
     """
     order, apart = [], []
-    for system in ASIDE:
+    for system in ALSO_ABSENT:
         name, one = NAMES[system], partial(_one, abstention, system)
         area, best, chance = (one("aurc", score) for score in (SAID, *BOUNDS))
         if area and best and chance:

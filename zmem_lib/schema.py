@@ -18,6 +18,7 @@ SYSTEMS = (  # order of tables
 COMPARED = (  # must find the document themselves
     "zmem", "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid", "text-twin",
 )  # fmt: skip
+ALSO_ABSENT = ("zmem", "bm25", "dense")  # of those compared: asked the questions without a document too
 CONTROLS = tuple(name for name in SYSTEMS if name not in COMPARED)
 CONTEXTS = ("noise vulnerability", "context acceptability", "context insensitivity", "context misinterpretation")
 CHANCES = ("chance", "chance-alike")  # no systems: what gold evidence of other questions says, in the tables of scores
