@@ -179,3 +179,12 @@ def test_kept_runs_stand_side_by_side(smoke_params, tmp_path):
     first, second = said.data.splitlines()
     assert "24 seen and 8 new documents" in first and "2 soft tokens per document" in first
     assert "`second`" in second and "18,900 seen" in second and "1 soft token per" in second
+
+
+def test_a_kept_run_shows_the_documents_that_nobody_asked_about(smoke_params, tmp_path):
+    keep_run(fake_run(smoke_params, tmp_path / "runs"), tmp_path / "results/runs/apart")
+    summary = pd.read_csv(tmp_path / "results/runs/apart/summary.csv")
+    summary["part"] = summary["part"].replace("seen", "unasked-document")
+    summary.to_csv(tmp_path / "results/runs/apart/summary.csv", index=False)
+    _, table = kept_runs(tmp_path / "results")
+    assert list(table.data.index) == ["apart, unasked-document", "apart, new"]

@@ -21,6 +21,7 @@ from zmem_lib.plan import about
 from zmem_lib.report import TABLE_CSS
 from zmem_lib.report_controls import selector_overview
 from zmem_lib.results import RESULTS, kept_in, read_kept
+from zmem_lib.schema import TEST_PARTS
 
 DRAWN = ("evidence, unasked", "evidence, seen", "evidence, new", "recall@1, seen", "recall@1, new")
 RUN_COLUMNS = {
@@ -145,7 +146,7 @@ def kept_runs(results: Path = RESULTS) -> list[Markdown | Styler]:
         named = [places.get(place) for place in zip(summary["system"], summary["metric"], strict=True)]
         frames.append(summary.assign(column=named, run=name).dropna(subset=["column", "value"]))
     rows = pd.concat(frames, ignore_index=True)
-    rows = rows[rows["part"].isin(["seen", "new"])]
+    rows = rows[rows["part"].isin(TEST_PARTS)]
     cells = rows.assign(
         cell=[f"{one.value:.2f}<br><small>[{one.ci_low:.2f}, {one.ci_high:.2f}]</small>" for one in rows.itertuples()],
         name=[f"{one.run}, {one.part}" for one in rows.itertuples()],
