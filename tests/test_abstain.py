@@ -176,7 +176,7 @@ def answers_of(rows):
     frame = pd.DataFrame(rows, columns=["question_id", "part", "ranked_scores", "answer"])
     ids = [[f"d{i}" for i in range(len(scores))] for scores in frame["ranked_scores"]]
     frame = frame.assign(ranked_doc_ids=ids, evidence="", evidence_tokens=0)
-    return check(frame.assign(seconds=0.1, input_tokens=1, output_tokens=1), "answers")
+    return check(frame.assign(seconds=0.1, input_tokens=1, output_tokens=1, money=0.0), "answers")
 
 
 ABSENT = check(
@@ -298,7 +298,7 @@ def test_answers_aside_have_a_place_of_their_own(tmp_path):
 
 
 def make_bench():
-    from zmem_lib.systems import Bench
+    from zmem_lib.bench import Bench
 
     missing = dict.fromkeys(Bench.__dataclass_fields__)
     return Bench(**missing)

@@ -23,7 +23,7 @@ def make_answers(evidence, answers, ranked):
         {
             "question_id": ["s1", "s2", "n1"], "part": ["seen", "seen", "new"], "ranked_doc_ids": ranked,
             "ranked_scores": [[0.0] * len(ids) for ids in ranked], "evidence": evidence, "evidence_tokens": [4, 6, 8],
-            "answer": answers, "seconds": [0.5, 0.5, 0.5], "input_tokens": 10, "output_tokens": 2,
+            "answer": answers, "seconds": [0.5, 0.5, 0.5], "input_tokens": 10, "output_tokens": 2, "money": 0.0,
         }
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ LIBRARY = Path(__file__).parents[1] / "zmem_lib"
 LAYERS = [  # a module imports from earlier lines only
     {"errors"},
     {"combinations"},
+    {"allowed"},
     {"params", "schema", "text", "meter", "hub", "rates"},
     {"artifacts", "lock", "needs"},
     {"ztable"},
@@ -21,6 +22,7 @@ LAYERS = [  # a module imports from earlier lines only
     {"run_ids", "losses"},
     {"train", "write", "damage"},
     {"bench"},
+    {"answering"},
     {"upkeep"},
     {"systems"},
     {"controls"},

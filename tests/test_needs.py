@@ -8,10 +8,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from zmem_lib import needs
+from zmem_lib.allowed import CHOICES
 from zmem_lib.budget import L4_BYTES, disk_bytes, plan_lines, summary_lines
 from zmem_lib.errors import BadInput
 from zmem_lib.measure import measure
-from zmem_lib.params import CHOICES, read_params
+from zmem_lib.params import read_params
 from zmem_lib.plan import L4, PADDING, estimate_seconds
 from zmem_lib.run import main
 

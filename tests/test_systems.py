@@ -8,12 +8,12 @@ import pytest
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib import controls, cost, report_memory, retrieve, systems
-from zmem_lib.bench import Bench, by_key, texts_of
+from zmem_lib import answering, controls, cost, report_memory, retrieve, systems
+from zmem_lib.answering import pick_questions
+from zmem_lib.bench import Bench, by_key, by_text, texts_of
 from zmem_lib.encode import TEMPERATURE
 from zmem_lib.index import build_flat, vectors_of
 from zmem_lib.schema import SYSTEMS
-from zmem_lib.systems import pick_questions
 from zmem_lib.ztable import save_z, shuffle_index, unit
 
 PARAMS = small_params(evidence_tokens=6, answer_tokens=3, top_k=2, key_width=8, shortlist=4)
@@ -76,7 +76,7 @@ def test_stored_evidence_is_what_the_reader_saw(bench, questions):
 
 def test_oracle_and_shuffled_write_from_the_right_and_from_a_wrong_block(bench, questions):
     oracle, shuffled = controls.zmem_oracle(questions, bench), controls.zmem_shuffled(questions, bench)
-    direct = systems.generate_evidence(
+    direct = answering.generate_evidence(
         bench.memory_lm, bench.z, list(questions.question), evidence_tokens=PARAMS.evidence_tokens, batch=4
     )
     assert list(oracle.evidence) == as_read(bench, direct)
@@ -103,7 +103,7 @@ def test_z_and_text_are_two_items_of_which_the_second_is_the_passage(bench, ques
 
 
 def test_the_text_twin_orders_the_shortlist_by_what_the_text_makes_of_the_question(bench, questions):
-    ids, scores = systems.by_text(list(questions.question), bench)
+    ids, scores = by_text(list(questions.question), bench)
     shortlist, cosines = by_key(list(questions.question), bench)
     prompts, text_of = bench.memory_lm.prompts, texts_of(bench)
     for q, question in enumerate(questions.question[:2]):
@@ -143,7 +143,7 @@ def test_zmem_hands_the_reader_the_evidence_of_its_best_blocks(bench, questions)
     first = answers.iloc[0]
     rows = [list(bench.docs.doc_id).index(doc_id) for doc_id in first.ranked_doc_ids[:2]]
     asked = [questions.question[0]] * 2
-    written = systems.generate_evidence(bench.memory_lm, bench.z[rows], asked, evidence_tokens=6, batch=2)
+    written = answering.generate_evidence(bench.memory_lm, bench.z[rows], asked, evidence_tokens=6, batch=2)
     assert first.evidence == "\n".join(as_read(bench, written))
     assert list(first.ranked_scores) == sorted(first.ranked_scores, reverse=True) and len(first.ranked_doc_ids) == N
 

@@ -18,6 +18,9 @@ from zmem_lib.pipeline import run_chapters, say_now, start_over
 from zmem_lib.results import keep_row, read_manifest, row_folder
 
 LAST = 6  # chapter; the report, 07, is made for whole runs only
+ASIDE = {  # what an ablation does not ask: opponents and judges that say nothing of the memory
+    "rerank_model": "", "rerank_depth": 0, "long_context_tokens": 0, "noise_questions": 0, "judge": "none",
+}  # fmt: skip
 PLAIN = {
     "question_weight": 0.0, "recite_weight": 0.0, "recite_inside": 0.0, "text_weight": 0.0, "key_weight": 0.0,
     "key_negatives": 0, "distill_weight": 0.0, "distractor_share": 0.0, "pseudo_questions": 0,
@@ -141,7 +144,7 @@ def jobs(study: Study) -> list[Job]:
         overrides = ROWS[row][0]
         for seed in study.seeds:
             own = {"seed": seed, "run": f"ablation-{study.params.run}-{row}-{seed}"}
-            params = check_params({**asdict(study.params), **overrides, **own}, f"row {row} of the ablation")
+            params = check_params({**asdict(study.params), **ASIDE, **overrides, **own}, f"row {row} of the ablation")
             found.append(Job(row, overrides, params, row_folder(study.results, study.params.run, row, seed)))
     return found
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from zmem_lib.artifacts import read_table
+from zmem_lib.bench import Bench, rows_of
 from zmem_lib.cost import System, answered
 from zmem_lib.keep import Keep
 from zmem_lib.memory_lm import MemoryLM, left_padded
@@ -26,7 +27,6 @@ from zmem_lib.risk import BOUNDS, aurc, auroc, coverage_at, margin, threshold
 from zmem_lib.schema import ABSENT, TABLES, TEST_PARTS, check
 from zmem_lib.select import question_log_p
 from zmem_lib.stats import Estimate, bootstrap, bootstrap_mean
-from zmem_lib.systems import Bench, rows_of
 
 ASIDE = "-aside"  # of the answers to questions that no other table counts
 ABSENT_DEV, DEV = "absent-dev", "dev"  # parts of those questions that serve to find a threshold

@@ -10,8 +10,9 @@ import time
 import pandas as pd
 import torch
 
+from zmem_lib.answering import answer, chosen_passages, from_blocks, recall
+from zmem_lib.bench import Bench
 from zmem_lib.index import search_flat, vectors_of
-from zmem_lib.systems import Bench, answer, chosen_passages, from_blocks, recall
 from zmem_lib.ztable import shuffle_index
 
 

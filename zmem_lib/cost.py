@@ -55,6 +55,7 @@ def cost_row(system: str, cost: Cost, answers: pd.DataFrame, *, folder: Path, do
         "seconds_per_question": cost.seconds / max(len(answers), 1),
         "bytes_stored": bytes_stored(system, folder, docs),
         "peak_memory_bytes": cost.peak_memory_bytes,
+        "money_per_question": float(answers["money"].sum()) / max(len(answers), 1),
         "n": len(answers),
     }
 

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from zmem_lib.answering import generate_evidence
 from zmem_lib.artifacts import progress, read_table
 from zmem_lib.bench import Bench, by_key_then_likelihood
 from zmem_lib.errors import BadInput
@@ -25,7 +26,6 @@ from zmem_lib.reader import read
 from zmem_lib.schema import TABLES, check
 from zmem_lib.select import rank, score_questions
 from zmem_lib.stats import bootstrap_mean
-from zmem_lib.systems import generate_evidence
 from zmem_lib.text import passages
 from zmem_lib.ztable import load_z
 

@@ -22,7 +22,8 @@ STYLE = {
 COLOURS = {  # Okabe and Ito's; greys for what is given the right or a wrong document, or none
     "zmem": "#0072B2", "zmem-oracle": "#56B4E9", "zmem-text": "#A8D5F2", "bm25": "#E69F00", "bm25-asked": "#B37A00",
     "dense": "#D55E00", "dense-tuned": "#8F3F00", "hybrid-rrf": "#B9A6D3", "hybrid": "#6A3D9A",
-    "text-twin": "#CC79A7", "gold-passage": "#009E73",
+    "zmem+text": "#3B9BD9", "zmem+bm25": "#004B75", "hybrid+rerank": "#4B2A70", "lm-rerank": "#A0527E",
+    "long-context": "#B8A400", "text-twin": "#CC79A7", "gold-passage": "#009E73",
     "closed-book": "#404040", "zmem-shuffled": "#666666", "zmem-similar": "#8A8A8A", "zmem-random": "#ABABAB",
     "chance": "#C8C8C8", "chance-alike": "#DDDDDD", "query_likelihood": "#0072B2", "key": "#E69F00",
     "key_then_likelihood": "#009E73", "generated_id": "#D55E00",

@@ -11,9 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from zmem_lib.allowed import MOST
 from zmem_lib.combinations import QUESTION_TOKENS
 from zmem_lib.errors import BadInput
-from zmem_lib.params import MOST, Params
+from zmem_lib.params import Params
 
 SHAPES = Path(__file__).with_name("model_shapes.json")
 GIB = 2**30

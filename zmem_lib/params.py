@@ -7,8 +7,6 @@ Every field is required, so that a parameter file is the whole truth about its r
 import difflib
 import hashlib
 import json
-import re
-import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,34 +14,19 @@ from typing import Any
 
 import yaml
 
-from zmem_lib.combinations import SHAPE, refuse_combinations
+from zmem_lib.allowed import checked
+from zmem_lib.combinations import refuse_combinations
 from zmem_lib.errors import BadInput
 
-CHOICES = {
-    "corpus": ("synthetic", "folder", "squad", "mirage", "ragbench", "t2ragbench", "popqa"),
-    "device": ("auto", "cpu", "cuda"),
-    "precision": ("auto", "float32", "bfloat16", "float16"),
-    "quantisation": ("none", "nf4"),
-    "lm_optimiser": ("adamw", "muon"),
-    "z_start": ("random", "mean", "vocab", "encode"),
-    "z_store": ("memory", "disk"),
-    "write_start": ("random", "mean", "vocab", "encode"),
-    "select": ("query_likelihood", "key", "key_then_likelihood", "generated_id"),
-    "bm25_tokens": ("words", "bigrams"),
-    "answer_normalisation": ("squad", "korquad"),
-}
-MOST = 2**31 - 1  # of any number: what every library takes as a seed, a count or a size
-CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 MEMORY_ONLY = {  # change what a run takes, not what it finds: may be changed while a run is under way
     "micro_batch", "activation_checkpointing", "z_store", "checkpoint_minutes", "write_batch", "batch_scan",
-    "batch_answers",
+    "batch_answers", "api_parallel", "api_budget", "report_language",
 }  # fmt: skip
-MAY_BE_ZERO = {
-    "seed", "n_new_documents", "markup_documents", "evidence_window", "recite_weight", "question_weight",
-    "read_weight", "text_weight", "key_weight", "distill_weight", "micro_batch", "checkpoint_minutes",
-    "scan_questions", "lm_lr", "lora_rank", "z_width", "key_width", "key_negatives",
-    "encode_share", "encode_weight", "recite_inside", "distractor_share", "pseudo_questions", "pseudo_after",
-    "write_stop", "write_proximal", "write_questions", "id_steps", "dense_steps", "absent_questions", *SHAPE,
+LATER = {  # what runs made before these parameters had, as it were: left out of the hash, so that theirs holds
+    "publish_text": True, "rerank_model": "", "rerank_depth": 0, "long_context_tokens": 0, "noise_questions": 0,
+    "reader": "local", "api_url": "", "api_model": "", "api_input_price": 0.0, "api_output_price": 0.0,
+    "judge": "none", "judge_model": "", "judge_questions": 0, "judge_input_price": 0.0, "judge_output_price": 0.0,
+    "human_labels": "",
 }  # fmt: skip
 
 
@@ -65,12 +48,13 @@ class Params:
     n_documents: int  # seen: trained jointly
     n_new_documents: int  # held out whole, written in 04
     markup_documents: int  # synthetic only: so many documents carry HTML, Markdown and formulas, to test the pages
+    publish_text: bool  # false: pages and kept tables show figures of the corpus, never its passages
 
     # 02 tuples
     evidence_window: int  # sentences kept on each side of the one that holds the answer
 
     # 03 joint training
-    lm: str  # scratch, or a path or hub id of a causal language model
+    lm: str  # scratch, or a path or hub id of a causal language model; none: the retrieval opponents alone
     lm_revision: str  # commit or branch on the hub
     quantisation: str  # nf4: frozen weights in 4 bit, double-quantised (QLoRA)
     activation_checkpointing: bool  # compute activations twice and keep them once: less memory, a third slower
@@ -134,11 +118,31 @@ class Params:
     batch_answers: int
     bm25_tokens: str
     dense_model: str  # packaged, or a path or hub id of a sentence-transformers model
+    rerank_model: str  # a cross-encoder, path or hub id, that puts the hybrid's first documents in order; empty: none
+    rerank_depth: int  # documents that are put in order anew, by it and by the language model; 0: neither does
+    long_context_tokens: int  # of passages for the system that reads as many as fit; 0: leave it out
+    noise_questions: int  # per part, answered again with evidence items replaced; 0: none
+    reader: str  # who writes the answers: local, the run's own model; api, a model at an address
+    api_url: str  # of any server that speaks OpenAI's protocol; the key is ZMEM_API_KEY of the environment
+    api_model: str
+    api_parallel: int  # requests under way at once
+    api_budget: float  # dollars that a run may spend on reader and judge; 0: no limit
+    api_input_price: float  # dollars for a million tokens
+    api_output_price: float
 
     # 06 evaluation
     bootstrap_samples: int
     absent_questions: int  # that no document of the corpus answers, to see whether the systems know
     answer_normalisation: str  # how answers are compared: squad (words), or korquad (characters)
+    judge: str  # of answers and evidence: none, api (judge_model at api_url), nli (a local model of entailment)
+    judge_model: str  # at the address, or for nli a path or hub id
+    judge_questions: int  # per part, judged in every system; 0: all that were answered
+    judge_input_price: float  # dollars for a million tokens
+    judge_output_price: float
+    human_labels: str  # a file of people's verdicts on a few answers, which corrects the judge's; empty: none
+
+    # 07 report
+    report_language: str  # of the findings and the slides: en or ko
 
     @property
     def learns_whole(self) -> bool:
@@ -220,31 +224,13 @@ def check_params(values: Mapping[str, Any], where: str) -> Params:
     missing = [name for name in types if name not in values]
     if missing:
         raise BadInput(f"{where}: parameter {missing[0]!r} is missing: add a line for it (params/tiny.yaml has one)")
-    params = Params(**{name: _checked(name, values[name], types[name], where) for name in types})
+    params = Params(**{name: checked(name, values[name], types[name], where) for name in types})
     refuse_combinations(params, where)
     return params
 
 
-def _checked(name: str, value: Any, kind: type, where: str) -> Any:
-    if kind is float and type(value) is int and abs(value) <= MOST:
-        value = float(value)
-    if type(value) is not kind:
-        wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
-        hint = " (YAML reads 1e-4 as text: write 1.0e-4)" if kind is float and isinstance(value, str) else ""
-        raise BadInput(f"{where}: parameter {name!r} must be {wanted}, not {reprlib.repr(value)}{hint}")
-    if kind is str and CONTROL.search(value):
-        raise BadInput(f"{where}: parameter {name!r} has a control character: remove it from {value!r}")
-    if name in CHOICES and value not in CHOICES[name]:
-        raise BadInput(f"{where}: parameter {name!r} must be one of {', '.join(CHOICES[name])}, not {value!r}")
-    if kind in (int, float) and not (value > 0 or (value == 0 and name in MAY_BE_ZERO)):
-        bound = "zero or more" if name in MAY_BE_ZERO else "greater than zero"
-        raise BadInput(f"{where}: parameter {name!r} must be {bound}, not {value!r}")
-    if kind in (int, float) and value > MOST:
-        raise BadInput(f"{where}: parameter {name!r} must be at most {MOST}, not {value!r}")
-    return value
-
-
 def params_hash(params: Params) -> str:
-    """A short hash of all values but those of MEMORY_ONLY: equal if and only if two runs find the same."""
-    values = {key: value for key, value in asdict(params).items() if key not in MEMORY_ONLY}
+    """A short hash of what decides what a run finds: not MEMORY_ONLY, nor those of LATER that change nothing."""
+    left_out = MEMORY_ONLY | {key for key, neutral in LATER.items() if getattr(params, key) == neutral}
+    values = {key: value for key, value in asdict(params).items() if key not in left_out}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

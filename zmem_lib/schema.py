@@ -12,11 +12,13 @@ PARTS = ("trained", "seen", "rephrased", "unasked", "unasked-document", "new")
 ABSENT = "absent"  # the part of test questions that no document answers
 TEST_PARTS = ("seen", "unasked-document", "new")  # of test questions, each in one; the others show the fit, or a kind
 SYSTEMS = (  # order of tables
-    "zmem", "zmem-oracle", "zmem-shuffled", "zmem-similar", "zmem-random", "zmem-text",
-    "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid", "text-twin", "gold-passage", "closed-book",
+    "zmem", "zmem+text", "zmem+bm25", "zmem-oracle", "zmem-shuffled", "zmem-similar", "zmem-random", "zmem-text",
+    "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid", "hybrid+rerank", "lm-rerank", "text-twin",
+    "long-context", "gold-passage", "closed-book",
 )  # fmt: skip
 COMPARED = (  # must find the document themselves
-    "zmem", "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid", "text-twin",
+    "zmem", "zmem+text", "zmem+bm25", "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid",
+    "hybrid+rerank", "lm-rerank", "text-twin", "long-context",
 )  # fmt: skip
 ALSO_ABSENT = ("zmem", "bm25", "dense")  # of those compared: asked the questions without a document too
 CONTROLS = tuple(name for name in SYSTEMS if name not in COMPARED)
@@ -49,6 +51,7 @@ TABLES: dict[str, dict[str, str]] = {
     "answers": {
         "question_id": "str", "part": "str", "ranked_doc_ids": "strs", "ranked_scores": "floats", "evidence": "str",
         "evidence_tokens": "int", "answer": "str", "seconds": "float", "input_tokens": "int", "output_tokens": "int",
+        "money": "float",  # dollars paid to an address for this answer
     },
     "rankings": {
         "question_id": "str", "part": "str", "selector": "str", "ranked_doc_ids": "strs", "ranked_scores": "floats",
@@ -66,7 +69,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "costs": {
         "system": "str", "build_seconds": "float", "seconds_per_question": "float", "bytes_stored": "int",
-        "peak_memory_bytes": "int", "n": "int",
+        "peak_memory_bytes": "int", "money_per_question": "float", "n": "int",
     },
     "write_curve": {
         "start": "str", "step": "int", "seconds_per_document": "float", "recite_nll": "float", "metric": "str",

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from zmem_lib.answering import pick_questions
 from zmem_lib.artifacts import read_table
 from zmem_lib.bench import load_bench
 from zmem_lib.controls import zmem_oracle, zmem_random, zmem_shuffled
 from zmem_lib.errors import BadInput
 from zmem_lib.evaluate import score_answers, summarise
 from zmem_lib.schema import PARTS
-from zmem_lib.systems import bm25, closed_book, dense, gold_passage, hybrid, pick_questions, zmem
+from zmem_lib.systems import bm25, closed_book, dense, gold_passage, hybrid, zmem
 from zmem_lib.upkeep import finished_params
 
 SYSTEMS = {

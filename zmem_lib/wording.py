@@ -17,9 +17,12 @@ NAMES = {
     "zmem-text": "the right z and its passage", "bm25": "BM25", "bm25-asked": "BM25 with the training questions",
     "dense": "dense retrieval", "dense-tuned": "dense retrieval tuned on the training questions",
     "hybrid-rrf": "BM25 and dense fused by rank", "hybrid": "BM25 and dense fused by score",
+    "zmem+text": "z-memory's choice, read as text", "zmem+bm25": "z-memory and BM25 fused",
+    "hybrid+rerank": "the fused ranking ordered by a cross-encoder",
+    "lm-rerank": "the fused ranking ordered by the language model", "long-context": "as many passages as fit",
     "text-twin": "the text twin", "gold-passage": "the gold passage", "closed-book": "closed book",
 }  # fmt: skip
-RIVALS = tuple(system for system in COMPARED if system != "zmem")
+RIVALS = tuple(system for system in COMPARED if not system.startswith("zmem"))
 
 
 def values_of(summary: pd.DataFrame, part: str, metric: str, systems: tuple[str, ...]) -> dict[str, Estimate]:
