@@ -14,7 +14,9 @@ LAYERS = [  # a module imports from earlier lines only
     {"artifacts", "lock", "needs"},
     {"ztable"},
     {"checkpoint", "heads", "keep", "prompts", "metrics", "risk", "stats", "index", "doc_ids", "plan"},
-    {"corpora", "tuples", "base_lm", "model_card", "retrieve"},
+    {"corpora", "tuples", "base_lm", "model_card", "bm25"},
+    {"dense"},
+    {"retrieve"},
     {"memory_lm", "added"},
     {"encode"},
     {"select", "reader", "lessons", "id_head", "taught", "fusion", "asking"},
@@ -42,7 +44,17 @@ CORE = {
     "checkpoint", "keep",
 }  # fmt: skip
 CORE_MAY = {"torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm"}
-ALONE = {"faiss", "rank_bm25", "sklearn", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures"}
+ALONE = {
+    "faiss",
+    "rank_bm25",
+    "bm25s",
+    "sklearn",
+    "sentence_transformers",
+    "ragas",
+    "papermill",
+    "selenium",
+    "ir_measures",
+}
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 

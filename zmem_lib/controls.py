@@ -12,7 +12,7 @@ import torch
 
 from zmem_lib.answering import answer, chosen_passages, from_blocks, recall
 from zmem_lib.bench import Bench
-from zmem_lib.index import search_flat, vectors_of
+from zmem_lib.index import search, vectors_of
 from zmem_lib.ztable import shuffle_index
 
 
@@ -33,7 +33,7 @@ def zmem_similar(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     vectors, ids = vectors_of(bench.dense.flat), bench.dense.doc_ids  # (N,E)
     row_of = {doc_id: row for row, doc_id in enumerate(ids)}
     mine = [row_of[doc_id] for doc_id in golds(questions)]
-    nearest, _ = search_flat(bench.dense.flat, vectors[mine], 2)  # (Q,2); its own passage is one of them, as a rule
+    nearest, _ = search(bench.dense.flat, vectors[mine], 2)  # (Q,2); its own passage is one of them, as a rule
     other = [next(row for row in best if row != own) for best, own in zip(nearest.tolist(), mine, strict=True)]
     return from_documents(questions, bench, [ids[row] for row in other])
 
