@@ -32,7 +32,7 @@ class Bench:
     """What systems work with; row i of z (N,K,W) and keys (N,E) belongs to the i-th of docs."""
 
     params: Params
-    memory_lm: MemoryLM
+    memory_lm: MemoryLM | None  # None, and z and keys empty, in a run without a language model
     docs: pd.DataFrame
     z: Tensor
     keys: Tensor
@@ -46,6 +46,8 @@ class Bench:
 
 def load_bench(folder: Path, params: Params, docs: pd.DataFrame, keep: Keep | None = None) -> Bench:
     """Everything that chapters 03 to 05 left in a run's folder."""
+    if not params.has_lm:
+        return Bench(params, None, docs, torch.empty(0), torch.empty(0), **indexes(folder, params), keep=keep)
     seen_ids, z_seen, seen_keys = load_z(folder / "z_seen.safetensors")
     new_ids, z_new, new_keys = load_z(folder / "z_new.safetensors")
     memory_lm = load_memory_lm(folder / "lm", params)
@@ -55,12 +57,19 @@ def load_bench(folder: Path, params: Params, docs: pd.DataFrame, keep: Keep | No
         docs=docs.set_index("doc_id").loc[seen_ids + new_ids].reset_index(),
         z=torch.cat([z_seen, z_new]),  # (N,K,W)
         keys=torch.cat([seen_keys, new_keys]),  # (N,E)
-        bm25=retrieve.load_bm25(folder / "bm25"),
-        dense=retrieve.load_dense(folder / "dense.faiss"),
-        encoder=retrieve.load_encoder(params.dense_model, str(memory_lm.device)),
-        folder=folder,
+        **indexes(folder, params),
         keep=keep,
     )
+
+
+def indexes(folder: Path, params: Params) -> dict[str, Any]:
+    """What retrieves passages: fields of Bench."""
+    return {
+        "bm25": retrieve.load_bm25(folder / "bm25"),
+        "dense": retrieve.load_dense(folder / "dense.faiss"),
+        "encoder": retrieve.load_encoder(params.dense_model, params.device),
+        "folder": folder,
+    }
 
 
 def rows_of(bench: Bench) -> dict[str, int]:

@@ -3,7 +3,7 @@
 Seconds and memory are measured by meter.py the same way for every system; bytes are those of what a system stores.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import pandas as pd
 from zmem_lib.artifacts import read_json, read_table, write_json, write_table
 from zmem_lib.bench import Bench
 from zmem_lib.meter import Cost, memory_explained, metered
-from zmem_lib.schema import SYSTEMS
+from zmem_lib.params import Params
+from zmem_lib.schema import SYSTEMS, UNREAD
 from zmem_lib.text import passages
 from zmem_lib.ztable import load_z
 
@@ -41,8 +42,15 @@ def answered(
     return answers, cost
 
 
-def memory_seconds(folder: Path) -> dict[str, float]:
+def systems_of(systems: Mapping[str, System], params: Params) -> dict[str, System]:
+    """Those of the systems that a run has answer: without a language model, those that need none."""
+    return {name: system for name, system in systems.items() if params.has_lm or name in UNREAD}
+
+
+def memory_seconds(folder: Path, params: Params) -> dict[str, float]:
     """Seconds that it took to make the memory (chapters 03 and 04), for each system that uses its z or its keys."""
+    if not params.has_lm:
+        return {}
     manifests = [folder / f"manifest_{number:02d}.json" for number in (3, 4)]
     seconds = sum(read_json(path)["seconds"] for path in manifests)
     return dict.fromkeys([name for name in SYSTEMS if name.startswith("zmem") or name == "text-twin"], seconds)

@@ -25,7 +25,7 @@ from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal, writing
 from zmem_lib.hub import find_lm
 from zmem_lib.lock import LOCK
 from zmem_lib.params import MEMORY_ONLY, Params, read_params
-from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds, this_machine
+from zmem_lib.plan import CHAPTERS, about, chapters_of, earlier_seconds, estimate_seconds, this_machine
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PAPERMILL = {
@@ -35,6 +35,7 @@ PAPERMILL = {
     "config": Config({"KernelManager": {"transport_encryption": "auto"}}),  # without, the kernel prints a warning
 }
 USING_LM = (3, 4, 5, 6)  # chapters
+NEEDS_LM = "needs-lm"  # tag of cells that a run without a language model leaves out
 SHOWN_AS = {"parameters": "remove-cell", "injected-parameters": "hide-input"}
 
 
@@ -62,7 +63,7 @@ def run_chapters(
     drop_temporaries(folder)
     machine = None
     with kernel_environment():
-        for number in range(1, last + 1):
+        for number in (number for number in chapters_of(params) if number <= last):
             if is_done(folder, number, params) and (first is None or number < first):
                 say(f"{CHAPTERS[number]}: finished before, skipped")
                 continue
@@ -86,7 +87,7 @@ def fetch(params: Params, number: int) -> None:
 
     if number == 1:
         fetch_corpus(params)
-    if params.lm != "scratch" and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
+    if params.has_lm and params.lm != "scratch" and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
         find_lm(params.lm, params.lm_revision)
     if params.device == "cuda":  # no other can be missing
         from zmem_lib.base_lm import pick_device  # imports transformers, which takes seconds
@@ -144,6 +145,7 @@ def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path = NO
     name, folder = CHAPTERS[number], runs / params.run
     values = {**asdict(params), "runs": str(runs)}
     template = read_template(notebooks / f"{name}.ipynb", set(values))
+    template.cells = cells_of(template.cells, params)
     under_way, failed, copy = (folder / f"{stem}.ipynb" for stem in (f".{name}", f"{name}.failed", name))
     copy.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)
@@ -200,6 +202,11 @@ def read_template(path: Path, names: set[str]) -> nbformat.NotebookNode:
             "make the names equal"
         )
     return notebook
+
+
+def cells_of(cells: list[nbformat.NotebookNode], params: Params) -> list[nbformat.NotebookNode]:
+    """The cells of a template that a run executes and shows: without a language model, not those that need one."""
+    return [cell for cell in cells if params.has_lm or NEEDS_LM not in cell.metadata.get("tags", [])]
 
 
 def tidy_copy(path: Path) -> None:

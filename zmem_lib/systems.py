@@ -54,7 +54,7 @@ def bm25_asked(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
 def dense_tuned(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """Passages ranked by the same encoder as `dense`, trained on the training questions."""
     index = retrieve.load_dense(bench.folder / "dense_tuned.faiss")
-    encoder = retrieve.load_encoder(str(bench.folder / "dense_tuned"), str(bench.memory_lm.device))
+    encoder = retrieve.load_encoder(str(bench.folder / "dense_tuned"), bench.params.device)
     return retrieved(questions, bench, lambda asked: retrieve.rank_dense(index, encoder, asked, DEPTH))
 
 
