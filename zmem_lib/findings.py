@@ -21,6 +21,7 @@ from zmem_lib.findings_controls import (
     retained,
     selecting,
 )
+from zmem_lib.headline import headline
 from zmem_lib.params import Params
 from zmem_lib.report_abstain import abstaining
 from zmem_lib.schema import PARTS
@@ -54,11 +55,23 @@ def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, li
     return {name: [sentence for sentence in sentences if sentence] for name, sentences in sections.items()}
 
 
-def page(tables: Mapping[str, pd.DataFrame], sections: Mapping[str, list[str]], params: Params) -> dict[str, Any]:
-    """What report.json holds: parameters, sentences, the rows of summary and costs (null where there is no value)."""
-    rows = {name: tables[name].astype(object).where(tables[name].notna(), None) for name in ("summary", "costs")}
-    figures = {name: table.to_dict("records") for name, table in rows.items()}
-    return {"params": asdict(params), "findings": dict(sections), **figures}
+def page(
+    tables: Mapping[str, pd.DataFrame],
+    sections: Mapping[str, list[str]],
+    params: Params,
+    *,
+    verdict: list[str],
+    costs: pd.DataFrame,
+) -> dict[str, Any]:
+    """What report.json holds: parameters, sentences, the rows of page one's tables, of summary and of costs.
+
+    Null where there is no value. `verdict` is in the language of the page, `costs` from headline.costs_by_step.
+    """
+    rows = {"summary": tables["summary"], "costs": tables["costs"], "costs_by_step": costs}
+    rows["headline"] = headline(tables["summary"], tables["pairs"])
+    empty = {name: table.astype(object).where(table.notna(), None) for name, table in rows.items()}
+    figures = {name: table.to_dict("records") for name, table in empty.items()}
+    return {"params": asdict(params), "verdict": verdict, "findings": dict(sections), **figures}
 
 
 def evaluation_finding(summary: pd.DataFrame, seconds: float) -> Markdown:

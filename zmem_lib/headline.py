@@ -13,10 +13,9 @@ import pandas as pd
 from zmem_lib.artifacts import read_json
 from zmem_lib.figures import in_order
 from zmem_lib.params import Params
-from zmem_lib.schema import COMPARED, SYSTEMS, TEST_PARTS
+from zmem_lib.schema import COMPARED, MEASURES, SYSTEMS, TEST_PARTS
 from zmem_lib.stats import LEVEL
 
-MEASURES = ("em", "f1", "answer_in_evidence", "recall@1")
 BESIDE = ("zmem-oracle", "zmem-shuffled", "gold-passage", "closed-book")  # the main controls
 MAIN = ("zmem", "zmem-oracle", "bm25", "dense", "hybrid")  # of the plots
 MOST_DRAWN = 7

@@ -5,6 +5,15 @@ in a sentence are those of wording.NAMES; here stand the short ones, for the row
 """
 
 PHRASES = {
+    # the prose cells of notebook 07, by their id
+    "cell.cell-00": "# Findings\n\nCan a small language model with one learned block of vectors per document take "
+    "the place of the vector database in retrieval-augmented generation?\n\nA **z-memory** keeps a short block of "
+    "vectors $z$ for every document in the place of its text, trained together with the model that writes evidence "
+    "from it. A new document gets its block by a few gradient steps while the model stays as it is. BM25, dense "
+    "retrieval and fusions of them choose a passage of text for the same questions, and one reader answers for all.",
+    "cell.page-verdict": "## The verdict", "cell.page-table": "## The numbers", "cell.page-costs": "## What it costs",
+    "cell.page-plots": "## Four plots", "cell.page-controls": "## Controls", "cell.page-limits": "## Limits",
+    "cell.page-changed": "## What changed since the last run of this name",
     # the verdict
     "verdict.found": "**Finding the document** (the right one comes first, recall@1): {parts}.",
     "verdict.exact": "**Answering** (exact match): {parts}.", "verdict.join": "; ",

@@ -4,6 +4,15 @@ Particles follow fixed nouns, never a placeholder whose last sound is not known.
 """
 
 PHRASES = {
+    # the prose cells of notebook 07, by their id
+    "cell.cell-00": "# 결과 요약\n\n문서마다 학습된 벡터 블록 하나를 갖는 소형 언어 모델이 검색 증강 생성(RAG)의 "
+    "벡터 데이터베이스를 대신할 수 있는가?\n\n**z-메모리**는 문서마다 원문 대신 짧은 벡터 블록 $z$를 저장하며, 이 "
+    "블록은 그로부터 근거를 생성하는 모델과 함께 학습됩니다. 새 문서의 블록은 모델을 고정한 채 몇 번의 경사 "
+    "단계만으로 얻습니다. BM25와 밀집 검색, 그리고 이들의 융합은 같은 질문에 대해 원문 문단을 선택하며, 답변은 모두 "
+    "같은 독해 모델이 작성합니다.",
+    "cell.page-verdict": "## 결론", "cell.page-table": "## 주요 수치", "cell.page-costs": "## 비용",
+    "cell.page-plots": "## 네 가지 그림", "cell.page-controls": "## 대조 실험", "cell.page-limits": "## 한계",
+    "cell.page-changed": "## 같은 이름의 직전 실행과 달라진 점",
     # the verdict
     "verdict.found": "**문서 검색**(정답 문서가 1위인 비율, recall@1): {parts}.",
     "verdict.exact": "**답변**(정확 일치, EM): {parts}.", "verdict.join": ". ",

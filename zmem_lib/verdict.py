@@ -147,7 +147,7 @@ def limits(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
 
 
 def detectable(tables: Mapping[str, pd.DataFrame], part: str, metric: str) -> str:
-    """The least differences from z-memory (or BM25) that n questions would have shown: least and largest of all pairs."""
+    """The least difference from z-memory (or BM25) that n questions would have shown, from pair to pair."""
     pairs, name = tables["pairs"], reference(tables["summary"])
     rows = pairs[(pairs["part"] == part) & (pairs["metric"] == metric)]
     sizes = rows.loc[(rows["first"] == name) | (rows["second"] == name), "detectable"].dropna()
