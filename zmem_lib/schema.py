@@ -24,6 +24,7 @@ ALSO_ABSENT = ("zmem", "bm25", "dense")  # of those compared: asked the question
 UNREAD = (  # stand without a language model too: what they retrieve is evaluated, and nobody reads it
     "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid",
 )  # fmt: skip
+MEASURES = ("em", "f1", "answer_in_evidence", "recall@1")  # of page one
 CONTROLS = tuple(name for name in SYSTEMS if name not in COMPARED)
 CONTEXTS = ("noise vulnerability", "context acceptability", "context insensitivity", "context misinterpretation")
 CHANCES = ("chance", "chance-alike")  # no systems: what gold evidence of other questions says, in the tables of scores
