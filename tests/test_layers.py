@@ -18,7 +18,7 @@ LAYERS = [  # a module imports from earlier lines only
     {"memory_lm", "added"},
     {"encode"},
     {"select", "reader", "lessons", "id_head", "taught", "fusion", "asking"},
-    {"generated_id", "pseudo"},
+    {"generated_id", "pseudo", "rerank"},
     {"run_ids", "losses"},
     {"train", "write", "damage"},
     {"bench"},
