@@ -23,9 +23,11 @@ Z_FILES = ("z_seen.safetensors", "z_new.safetensors")  # blocks and keys
 BOTH = ("bm25", "dense.faiss")
 INDEXES = {
     "bm25": BOTH[:1], "bm25-asked": ("bm25_asked",), "dense": BOTH[1:], "dense-tuned": ("dense_tuned.faiss",),
-    "hybrid-rrf": BOTH, "hybrid": BOTH,
+    "hybrid-rrf": BOTH, "hybrid": BOTH, "hybrid+rerank": BOTH, "lm-rerank": BOTH, "long-context": BOTH,
+    "zmem+bm25": BOTH[:1],
 }  # fmt: skip
-WITH_TEXTS = (*INDEXES, "text-twin", "zmem-text", "gold-passage")
+WITH_TEXTS = {*INDEXES, "zmem+text", "text-twin", "zmem-text", "gold-passage"} - {"zmem+bm25"}
+ON_HYBRID = ("hybrid+rerank", "lm-rerank", "long-context")
 
 
 def answered(
@@ -54,6 +56,19 @@ def memory_seconds(folder: Path, params: Params) -> dict[str, float]:
     manifests = [folder / f"manifest_{number:02d}.json" for number in (3, 4)]
     seconds = sum(read_json(path)["seconds"] for path in manifests)
     return dict.fromkeys([name for name in SYSTEMS if name.startswith("zmem") or name == "text-twin"], seconds)
+
+
+def built_on_others(made: Mapping[str, float], z_weight: float, folder: Path, params: Params) -> dict[str, float]:
+    """Seconds that it took to make what systems store that stand on others: `made` has those of zmem, bm25 and hybrid.
+
+    `z_weight` are those of choosing BM25's weight beside z-memory. A language model that puts passages in order as it
+    has learned to (`text_weight`) had to be trained first, in chapter 03.
+    """
+    found = dict.fromkeys(ON_HYBRID, made["hybrid"])
+    found["zmem+bm25"] = made["zmem"] + made["bm25"] + z_weight
+    if params.text_weight:
+        found["lm-rerank"] += read_json(folder / "manifest_03.json")["seconds"]
+    return found
 
 
 def cost_row(system: str, cost: Cost, answers: pd.DataFrame, *, folder: Path, docs: pd.DataFrame) -> dict[str, Any]:

@@ -31,12 +31,12 @@ from zmem_lib.artifacts import (
 )
 from zmem_lib.bm25 import Ranking
 from zmem_lib.errors import BadInput
-from zmem_lib.hub import fetch
+from zmem_lib.hub import fetch, find_reranker
 from zmem_lib.index import build_index, read_index, search, write_index
 from zmem_lib.keep import Keep, drop_keep, kept
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
 PACKAGED = "packaged"
 ENCODE_BATCH = 64
@@ -89,6 +89,31 @@ def load_encoder(dense_model: str, device: str) -> "SentenceTransformer":
         )
     encoder.prompts = prompts_of(encoder.prompts, dense_model)
     return encoder
+
+
+def load_cross_encoder(rerank_model: str, device: str) -> "CrossEncoder":
+    """The cross-encoder that gives question and passage together one score: a local path, or a hub id."""
+    path = find_reranker(rerank_model)
+    from sentence_transformers import CrossEncoder
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model = CrossEncoder(
+            str(path),
+            device=str(device),
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
+    except (OSError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise BadInput(f"rerank_model {rerank_model} cannot be loaded ({said}): give a cross-encoder") from error
+    if model.num_labels != 1:
+        raise BadInput(
+            f"rerank_model {rerank_model} gives {model.num_labels} scores for a passage: give a cross-encoder with one"
+        )
+    return model
 
 
 def encoder_folder(dense_model: str) -> Path:

@@ -48,8 +48,8 @@ def score_answers(
     """Every metric of every answer: the table scores, with rows for the two kinds of seen questions beside `seen`.
 
     Questions from `with_references` are also held against ragas' context measures. The retrieval measures are left out
-    for a system that ranks nothing, those of ragas, which take most of the time, where `ragas` is false; those of answers, where
-    nobody read the evidence (`was_read` false). `rule` is the parameter answer_normalisation.
+    for a system that ranks nothing, those of ragas, which take most of the time, where `ragas` is false, those of
+    answers where nobody read the evidence (`was_read` false). `rule` is the parameter answer_normalisation.
     """
     tables = []
     for system, answers in progress(answers_by_system.items(), "scoring systems", len(answers_by_system)):
@@ -69,8 +69,9 @@ def failures(
     """The kind of every answer, the table failures: the first of these that is true.
 
     right: exact match, whatever the evidence says. wrong z: the system ranks, and no gold document is among its first
-    `top_k`. wrong evidence: it was given evidence, and no gold answer stands there. wrong reading: all the rest, and
-    every wrong answer of `closed-book`, which has only the reader.
+    `top_k`, or, of `long-context`, in its whole ranking, which is what it was given. wrong evidence: it was given
+    evidence, and no gold answer stands there. wrong reading: all the rest, and every wrong answer of `closed-book`,
+    which has only the reader.
     """
     tables = []
     for system, answers in answers_by_system.items():
@@ -161,7 +162,8 @@ def _ranking_scores(rows: pd.DataFrame) -> pd.DataFrame:
 def _failure(row: tuple, system: str, *, top_k: int, rule: str) -> str:
     if em(row.answer, row.answers, rule):
         return "right"
-    if len(row.ranked_doc_ids) and not set(row.gold_doc_ids) & set(row.ranked_doc_ids[:top_k]):
+    given = row.ranked_doc_ids if system == "long-context" else row.ranked_doc_ids[:top_k]
+    if len(given) and not set(row.gold_doc_ids) & set(given):
         return "wrong z"
     if system != "closed-book" and not answer_in_evidence(row.evidence, row.answers, rule):
         return "wrong evidence"

@@ -191,7 +191,7 @@ def _answer(params: Params, machine: Machine) -> float:
 
 
 def _retrieve(params: Params, machine: Machine) -> float:
-    """Encoding, tuning and ranking, where there is no language model; a question is a quarter of a passage to encode."""
+    """Encoding, tuning and ranking, where there is no language model."""
     documents = params.n_documents + params.n_new_documents
     questions = params.scan_questions or documents
     encoded = documents * (1 + (params.dense_steps > 0)) + questions + TUNING * params.dense_steps

@@ -10,6 +10,7 @@ from zmem_lib.dense import (
     DenseIndex,
     build_dense,
     encodings_folder,
+    load_cross_encoder,
     load_dense,
     load_encoder,
     rank_dense,
@@ -18,5 +19,6 @@ from zmem_lib.dense import (
 
 __all__ = [
     "PACKAGED", "BM25Index", "DenseIndex", "Ranking", "build_bm25", "build_dense", "encodings_folder", "load_bm25",
-    "load_dense", "load_encoder", "rank_bm25", "rank_dense", "save_bm25", "save_dense", "split_terms",
+    "load_cross_encoder", "load_dense", "load_encoder", "rank_bm25", "rank_dense", "save_bm25", "save_dense",
+    "split_terms",
 ]  # fmt: skip
