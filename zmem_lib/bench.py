@@ -145,7 +145,8 @@ def by_lm(asked: list[str], bench: Bench) -> Ranking:
 def by_cross_encoder(asked: list[str], bench: Bench) -> Ranking:
     """The hybrid's first `rerank_depth` in the order of the cross-encoder's score of question and passage."""
     params, text_of = bench.params, texts_of(bench)
-    encoder = retrieve.load_cross_encoder(params.rerank_model, str(bench.memory_lm.device))
+    device = (bench.memory_lm or bench.encoder).device
+    encoder = retrieve.load_cross_encoder(params.rerank_model, str(device))
 
     def score(pairs: list[tuple[int, str]]) -> list[float]:
         return cross_scores(encoder, [(asked[q], text_of[doc_id]) for q, doc_id in pairs], params.batch_answers)
@@ -176,8 +177,10 @@ def z_and_bm25(asked: list[str], bench: Bench) -> tuple[Ranking, Ranking]:
 def choose_z_weight(dev: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """Choose the weight of BM25 beside z-memory on at most Z_DEV_SAMPLE dev questions, write it, return what was tried.
 
-    As `fusion.choose_weight` does for the hybrid.
+    As `fusion.choose_weight` does for the hybrid. Without a memory there is nothing to weigh: nothing is tried.
     """
+    if bench.memory_lm is None:
+        return fusion.try_weights(([], []), ([], []), []).head(0)
     dev = dev.sample(min(len(dev), Z_DEV_SAMPLE), random_state=bench.params.seed)
     both = z_and_bm25(list(dev["question"]), bench) if len(dev) else (([], []), ([], []))
     tried = fusion.try_weights(*both, list(dev["gold_doc_ids"]))

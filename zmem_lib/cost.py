@@ -14,7 +14,7 @@ from zmem_lib.artifacts import read_json, read_table, write_json, write_table
 from zmem_lib.bench import Bench
 from zmem_lib.meter import Cost, memory_explained, metered
 from zmem_lib.params import Params
-from zmem_lib.schema import SYSTEMS, UNREAD
+from zmem_lib.schema import SYSTEMS
 from zmem_lib.text import passages
 from zmem_lib.ztable import load_z
 
@@ -44,11 +44,6 @@ def answered(
     return answers, cost
 
 
-def systems_of(systems: Mapping[str, System], params: Params) -> dict[str, System]:
-    """Those of the systems that a run has answer: without a language model, those that need none."""
-    return {name: system for name, system in systems.items() if params.has_lm or name in UNREAD}
-
-
 def memory_seconds(folder: Path, params: Params) -> dict[str, float]:
     """Seconds that it took to make the memory (chapters 03 and 04), for each system that uses its z or its keys."""
     if not params.has_lm:
@@ -65,6 +60,8 @@ def built_on_others(made: Mapping[str, float], z_weight: float, folder: Path, pa
     has learned to (`text_weight`) had to be trained first, in chapter 03.
     """
     found = dict.fromkeys(ON_HYBRID, made["hybrid"])
+    if not params.has_lm:
+        return found
     found["zmem+bm25"] = made["zmem"] + made["bm25"] + z_weight
     if params.text_weight:
         found["lm-rerank"] += read_json(folder / "manifest_03.json")["seconds"]

@@ -22,7 +22,7 @@ COMPARED = (  # must find the document themselves
 )  # fmt: skip
 ALSO_ABSENT = ("zmem", "bm25", "dense")  # of those compared: asked the questions without a document too
 UNREAD = (  # stand without a language model too: what they retrieve is evaluated, and nobody reads it
-    "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid",
+    "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid", "hybrid+rerank",
 )  # fmt: skip
 MEASURES = ("em", "f1", "answer_in_evidence", "recall@1")  # of page one
 CONTROLS = tuple(name for name in SYSTEMS if name not in COMPARED)
@@ -30,7 +30,7 @@ CONTEXTS = ("noise vulnerability", "context acceptability", "context insensitivi
 CHANCES = ("chance", "chance-alike")  # no systems: what gold evidence of other questions says, in the tables of scores
 
 OF_MEMORY = (  # tables of what only a run with a language model has
-    "train_log", "damage", "write_curve", "failures", "contexts", "retention", "selectors", "abstention",
+    "train_log", "damage", "write_curve", "failures", "contexts", "retention", "selectors", "abstention", "noise",
 )  # fmt: skip
 
 TABLES: dict[str, dict[str, str]] = {

@@ -34,6 +34,7 @@ from zmem_lib.bench import (
 )
 from zmem_lib.params import Params
 from zmem_lib.rerank import can_ask
+from zmem_lib.schema import UNREAD
 from zmem_lib.select import Ranking
 
 
@@ -46,7 +47,7 @@ def possible(system: str, params: Params) -> bool:
         "text-twin": has_text_twin(params),
         "long-context": params.long_context_tokens > 0,
     }
-    return needed.get(system, True)
+    return needed.get(system, True) and (params.has_lm or system in UNREAD)
 
 
 def zmem(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
