@@ -48,7 +48,7 @@ def tables():
     failures = [
         (f"{part}{i}", s, part, kind) for s in SYSTEMS for part in ("seen", "new") for i, kind in enumerate(kinds)
     ]
-    costs = [(system, 12.0, 0.25, 3_000_000, 2_000_000_000, 0.0, 120) for system in SYSTEMS]
+    costs = [(system, 12.0, 0.25, 3_000_000, 2_000_000_000, 120) for system in SYSTEMS]
     curve = [
         (start, step, 0.1 * step, 4.0 - step, metric, 0.1 * step, 0.1 * step - 0.05, 0.1 * step + 0.05, 40)
         for start in ("mean", "random")
