@@ -49,6 +49,7 @@ def side(gap: Estimate) -> int:
 def gaps_of(pairs: pd.DataFrame, part: str, metric: str) -> dict[str, pd.Series]:
     """The rows of pairs that hold z-memory against each of its rivals: z-memory minus the rival."""
     rows = pairs[(pairs["part"] == part) & (pairs["metric"] == metric) & (pairs["first"] == "zmem")]
+    rows = rows[rows["second"].isin(RIVALS)]
     return {row["second"]: row for _, row in rows.iterrows()}
 
 
