@@ -30,7 +30,7 @@ from zmem_lib.artifacts import is_finished, write_json, write_table, write_tenso
 from zmem_lib.base_lm import pick_device
 from zmem_lib.corpora import load_corpus
 from zmem_lib.errors import BadInput
-from zmem_lib.hub import fetch, find_lm
+from zmem_lib.hub import fetch, find_lm, find_reranker
 from zmem_lib.lessons import make_lessons
 from zmem_lib.lock import LOCK, held
 from zmem_lib.meter import memory_explained
@@ -160,6 +160,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "unknown corpus": (command(set="corpus=squat"), "must be one of synthetic, folder"),
     "unknown device": (command(set="device=gpu"), "'device' must be one of auto, cpu, cuda"),
     "window too small": (command(set="window_tokens=64"), "window_tokens 64 is too small"),
+    "long context too long": (command(set="long_context_tokens=201"), "does not fit into window_tokens 256"),
     "no run name": (command(set="run="), "run '' names a folder"),
     "run name with a path": (command(set="run=../a"), "run '../a' names a folder"),
     "control character": (command(set="corpus_path=a\x1bb"), "'corpus_path' has a control character"),
@@ -248,6 +249,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "no answer in any passage": (no_answers, "no training question has an answer that stands in its document"),
     # models and machines
     "no model folder": (call(lambda: find_lm("./none", "")), "language model folder ./none does not exist"),
+    "no reranker": (call(lambda: find_reranker("./none")), "rerank_model ./none is not a folder"),
     "an empty model folder": (call(lambda: find_lm(str(ROOT / "params"), "")), "holds no config.json"),
     "no dense model": (call(lambda: retrieve.load_encoder("./none", "cpu")), "dense_model ./none is not a folder"),
     "model, offline": (
