@@ -50,9 +50,10 @@ PHRASES = {
     # limits
     "limit.run": "One run with seed {seed}. The intervals are over questions; what another seed would give is not "
     "in them.",
-    "limit.power": "{n} questions about {part} show a difference of {recall} in recall@1 and {exact} in exact "
-    "answers in {power} % of all studies (the least and the largest over the pairs with z-memory, or with BM25 "
-    "where there is none). A smaller one may be missed: not told apart does not mean the same.",
+    "limit.power": "{n} questions about {part} show a difference of {least} in {power} % of all studies (the least "
+    "and the largest over the pairs with z-memory, or with BM25 where there is none). A smaller one may be missed: "
+    "not told apart does not mean the same.",
+    "limit.least": "{size} ({metric})",
     "limit.sample": "Of {all} test questions about {part}, a fixed sample of {n} was answered.",
     "limit.synthetic": "The corpus is made by a program. What holds on it need not hold on natural text.",
     "limit.size": "The documents are {all}. Finding one among many more is harder, for every system in its own way.",
@@ -73,11 +74,11 @@ PHRASES = {
     "changed.cut": "; the {shown} that moved most are shown",
     "changed.caption": "Values that moved: before, and now with its 95 % interval over n questions.",
     # the headline table
-    "head.caption": "Mean and 95 % bootstrap interval. Against {reference}, by the corrected test: ▲ better, ▼ "
-    "worse, = not told apart; no mark: not tested (controls need not find their document). {sizes}. Items and "
-    "tokens: evidence that the reader gets, per question.",
-    "head.size": "{part}: n = {n}{least}",
-    "head.least": ", which shows a difference of {least} in exact match in {power} % of all studies",
+    "head.caption": "Mean and 95 % bootstrap interval over n questions: {sizes}. Against {reference}, by the "
+    "corrected test: ▲ better, ▼ worse, = not told apart; no mark: not tested (controls need not find their "
+    "document). Items and tokens: evidence that the reader gets for a question.",
+    "head.size": "{part} n = {n}{least}",
+    "head.least": " (so many show a difference of {least} in {power} % of all studies)",
     "head.items": "evidence items", "head.tokens": "evidence tokens", "head.as_fits": "as fit",
     # the cost table
     "cost.caption": "Measured on the machine of this run; a dash: not measured, or not there. Train: chapter 03; "
@@ -85,7 +86,7 @@ PHRASES = {
     "tuned encoder its training; answer: choosing and reading, the mean over n questions. Tokens are those that a "
     "language model reads and writes for a question. Stored: what grows with the corpus. Money: dollars paid to an "
     "address; 0 for what runs here.",
-    "cost.write_none": "which this run did not do", "cost.write_start": "from the start `{start}`",
+    "cost.write_none": "which this run did not do", "cost.write_start": "from the start <code>{start}</code>",
     "cost.train": "train (s)", "cost.write": "write (s / document)", "cost.index": "index (s)",
     "cost.answer": "answer (s / question)", "cost.stored": "stored (MB)", "cost.input": "tokens in",
     "cost.output": "tokens out", "cost.money": "money ($ / question)", "cost.n": "n",

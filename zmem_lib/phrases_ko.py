@@ -52,9 +52,10 @@ PHRASES = {
     # limits
     "limit.run": "시드 {seed}의 단일 실행 결과입니다. 신뢰구간은 질문에 대한 것이며, 시드에 따른 변동은 포함하지 "
     "않습니다.",
-    "limit.power": "{part}에 대한 질문 {n}개로는 검정력 {power} %에서 recall@1 {recall}, 정확 일치 {exact} 이상의 "
-    "차이를 검출할 수 있습니다(z-메모리, 메모리가 없으면 BM25와 짝지은 모든 쌍의 최솟값과 최댓값). 더 작은 차이는 "
-    "놓칠 수 있으므로, 차이가 확인되지 않았다고 해서 성능이 같다는 뜻은 아닙니다.",
+    "limit.power": "{part}에 대한 질문 {n}개로는 검정력 {power} %에서 다음 크기 이상의 차이를 검출할 수 있습니다: "
+    "{least}(z-메모리, 메모리가 없으면 BM25와 짝지은 모든 쌍의 최솟값과 최댓값). 더 작은 차이는 놓칠 수 있으므로, "
+    "차이가 확인되지 않았다고 해서 성능이 같다는 뜻은 아닙니다.",
+    "limit.least": "{metric} {size}",
     "limit.sample": "{part}에 대한 테스트 질문 {all}개 중 고정된 표본 {n}개에 답하였습니다.",
     "limit.synthetic": "말뭉치는 프로그램으로 생성한 것입니다. 여기서 얻은 결과가 자연 텍스트에서도 성립한다고 볼 "
     "수는 없습니다.",
@@ -74,11 +75,11 @@ PHRASES = {
     "changed.cut": "(변화가 가장 큰 {shown}개만 표시)",
     "changed.caption": "달라진 값: 이전 값, 그리고 질문 n개에 대한 현재 값과 95 % 신뢰구간.",
     # the headline table
-    "head.caption": "평균과 95 % 부트스트랩 신뢰구간. 보정된 검정에 따른 {reference} 대비 결과: ▲ 우세, ▼ 열세, = "
-    "차이 미확인; 표시 없음: 검정하지 않음(대조군은 문서를 찾을 필요가 없음). {sizes}. 근거 항목 수와 근거 토큰 "
-    "수는 독해 모델이 질문마다 받는 양입니다.",
-    "head.size": "{part}: n = {n}{least}",
-    "head.least": "(검정력 {power} %에서 검출 가능한 정확 일치의 차이: {least})", "head.items": "근거 항목 수",
+    "head.caption": "질문 n개에 대한 평균과 95 % 부트스트랩 신뢰구간: {sizes}. 보정된 검정에 따른 {reference} 대비 "
+    "결과: ▲ 우세, ▼ 열세, = 차이 미확인; 표시 없음: 검정하지 않음(대조군은 문서를 찾을 필요가 없음). 근거 항목 "
+    "수와 근거 토큰 수는 독해 모델이 질문마다 받는 양입니다.",
+    "head.size": "{part} n = {n}{least}",
+    "head.least": "(검정력 {power} %에서 검출 가능한 차이: {least})", "head.items": "근거 항목 수",
     "head.tokens": "근거 토큰 수", "head.as_fits": "가능한 만큼",
     # the cost table
     "cost.caption": "이 실행을 수행한 컴퓨터에서 측정한 값이며, 줄표는 측정하지 않았거나 해당 사항이 없음을 "
@@ -86,7 +87,7 @@ PHRASES = {
     "시간으로 미세조정한 인코더는 그 학습을 포함; 응답: 문서 선택과 독해, 질문 n개의 평균. 토큰은 질문 하나에 대해 "
     "언어 모델이 읽고 쓰는 수입니다. 저장: 말뭉치와 함께 커지는 부분. 비용: 외부 주소에 지불한 달러이며, 이 "
     "컴퓨터에서 수행한 것은 0입니다.",
-    "cost.write_none": "이 실행에서는 수행하지 않음", "cost.write_start": "시작점은 `{start}`",
+    "cost.write_none": "이 실행에서는 수행하지 않음", "cost.write_start": "시작점은 <code>{start}</code>",
     "cost.train": "학습 (초)", "cost.write": "쓰기 (초/문서)", "cost.index": "색인 (초)",
     "cost.answer": "응답 (초/질문)", "cost.stored": "저장 (MB)", "cost.input": "입력 토큰",
     "cost.output": "출력 토큰", "cost.money": "비용 ($/질문)", "cost.n": "n",
