@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from zmem_lib.figures import in_order
 from zmem_lib.headline import TOKENS, evidence_items, headline, mean_tokens, reference, write_seconds
-from zmem_lib.page_plots import quality_plot, recall_plot, write_plot
+from zmem_lib.page_plots import noise_plot, quality_plot, recall_plot, write_plot
 from zmem_lib.params import Params
 from zmem_lib.previous import changed_params, find_previous, moved_values
 from zmem_lib.report import TABLE_CSS, bullets, save_figure
@@ -58,6 +58,7 @@ def costs_table(costs: pd.DataFrame, write_curve: pd.DataFrame, params: Params) 
         "cost.index": ("index_seconds", "{:,.2f}".format),
         "cost.answer": ("answer_seconds", "{:.4f}".format),
         "cost.stored": ("bytes_stored", lambda size: f"{size / 1e6:.2f}"),
+        "cost.memory": ("peak_memory_bytes", lambda size: f"{size / 1e9:.2f}"),
         "cost.input": ("input_tokens", "{:.0f}".format),
         "cost.output": ("output_tokens", "{:.0f}".format),
         "cost.money": ("money", lambda dollars: f"{dollars:.5f}" if dollars else "0"),
@@ -73,14 +74,18 @@ def costs_table(costs: pd.DataFrame, write_curve: pd.DataFrame, params: Params) 
 def page_plots(tables: Mapping[str, pd.DataFrame], folder: Path, params: Params) -> list[Figure | Markdown]:
     """Quality, retrieval, writing and noise, saved in figures/; a sentence in the place of what was not measured."""
     words = phrases(params.report_language)
-    shown: list[Figure | Markdown] = []
-    for name, draw in (("quality", quality_plot), ("recall", recall_plot)):
-        shown.append(save_figure(draw(tables["summary"], words), folder / "figures" / name))
-    if len(tables["write_curve"]):
-        shown.append(save_figure(write_plot(tables["write_curve"], words), folder / "figures" / "writing"))
-    else:
-        shown.append(Markdown(words["plot.no_writing"]))
-    return [*shown, Markdown(words["plot.no_noise"])]
+    plots = {
+        "quality": ("summary", quality_plot),
+        "recall": ("summary", recall_plot),
+        "writing": ("write_curve", write_plot),
+        "noise": ("noise", noise_plot),
+    }
+    return [
+        save_figure(draw(tables[table], words), folder / "figures" / name)
+        if len(tables[table])
+        else Markdown(words[f"plot.no_{name}"])
+        for name, (table, draw) in plots.items()
+    ]
 
 
 def changes(summary: pd.DataFrame, folder: Path, params: Params, results: Path = RESULTS) -> list[Markdown | HTML]:

@@ -126,23 +126,30 @@ def bounds(summary: pd.DataFrame, part: str, words: Mapping[str, str]) -> str:
 
 def limits(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
     """What this run cannot show: seed, size of n, sample, corpus, reader, budget."""
-    words, summary = phrases(params.report_language), tables["summary"]
-    asked = parts_of(tables["questions"]).value_counts()
-    said = [words["limit.run"].format(seed=params.seed)]
-    for part in TEST_PARTS:
-        sizes = summary.loc[(summary["part"] == part) & summary["metric"].isin(MEASURES), "n"]
-        n = int(sizes.max()) if len(sizes) else 0
-        place = {"part": words[f"part.{part}"], "n": n}
-        if least := detectable(tables, part, words):
-            said.append(words["limit.power"].format(**place, least=least, power=round(100 * POWER)))
-        if 0 < n < asked.get(part, 0):
-            said.append(words["limit.sample"].format(**place, all=asked[part]))
+    words = phrases(params.report_language)
+    said = [words["limit.run"].format(seed=params.seed), *sizes(tables, words)]
     said += [words["limit.synthetic"]] if params.corpus == "synthetic" else []
     reader = words["limit.scratch"] if params.lm == "scratch" else f"`{params.lm}`"
     reader = f"`{params.api_model}`" if params.reader == "api" else reader
     said.append(words["limit.size"].format(all=f"{len(tables['docs']):,}"))
     said.append(words["limit.reader"].format(reader=reader))
     return [*said, words["limit.budget"].format(top_k=params.top_k, tokens=params.evidence_tokens)]
+
+
+def sizes(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str]) -> list[str]:
+    """What so many questions could have shown, part by part, and of how many test questions they are a sample."""
+    summary, asked = tables["summary"], parts_of(tables["questions"]).value_counts()
+    shown, sampled = [], []
+    for part in TEST_PARTS:
+        counts = summary.loc[(summary["part"] == part) & summary["metric"].isin(MEASURES), "n"]
+        n = int(counts.max()) if len(counts) else 0
+        place = {"part": words[f"part.{part}"], "n": n}
+        if least := detectable(tables, part, words):
+            shown.append(words["limit.shown"].format(**place, least=least))
+        if 0 < n < asked.get(part, 0):
+            sampled.append(words["limit.of"].format(**place, all=asked[part]))
+    said = [words["limit.power"].format(parts="; ".join(shown), power=round(100 * POWER))] if shown else []
+    return said + ([words["limit.sample"].format(parts="; ".join(sampled))] if sampled else [])
 
 
 def detectable(tables: Mapping[str, pd.DataFrame], part: str, words: Mapping[str, str]) -> str:
