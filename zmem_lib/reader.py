@@ -14,6 +14,7 @@ from pathlib import Path
 from zmem_lib.api import ask_all, reader_address
 from zmem_lib.memory_lm import MemoryLM, generate_all
 from zmem_lib.params import Params
+from zmem_lib.text import first_words
 
 
 @dataclass(frozen=True)
@@ -85,4 +86,16 @@ def read_at_address(
         input_tokens=[reply.input_tokens for reply in replies],
         output_tokens=[reply.output_tokens for reply in replies],
         money=[reply.money for reply in replies],
+    )
+
+
+def unread(items: Sequence[list[str]], words: int) -> Readings:
+    """Evidence that nobody reads, where there is no language model: each item's first words; no answer, no token."""
+    cut = [[first_words(item, words) for item in its] for its in items]
+    return Readings(
+        answers=[""] * len(cut),
+        evidence=["\n".join(its) for its in cut],
+        evidence_tokens=[sum(len(item.split()) for item in its) for its in cut],
+        input_tokens=[0] * len(cut),
+        output_tokens=[0] * len(cut),
     )
