@@ -32,7 +32,7 @@ def em(answer: str, golds: Sequence[str], rule: str) -> float:
 
 
 def f1(answer: str, golds: Sequence[str], rule: str) -> float:
-    """Harmonic mean of precision and recall, best over the gold answers; both empty is 1.
+    """Harmonic mean of precision and recall, best over the gold answers; both empty is 1 (SQuAD 2.0).
 
     Of the answer's words, or of its characters without spaces under the rule korquad, in any order.
     """

@@ -26,6 +26,7 @@ from zmem_lib.figures import (
     write_quality,
 )
 from zmem_lib.metrics import FIELD, RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
+from zmem_lib.numbers_in import NUMBERS
 from zmem_lib.params import Params
 from zmem_lib.schema import CHANCES, COMPARED, CONTROLS, PARTS, SYSTEMS, TEST_PARTS
 
@@ -36,7 +37,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAIN_METRICS = ("em", "f1", "answer_in_evidence", "evidence_tokens", "recall@1", "mrr@10", "ndcg@10")
-FIELD_METRICS = tuple(FIELD)
+FIELD_METRICS = (*FIELD, *NUMBERS)  # the latter only where gold answers are numbers
 RAGAS_METRICS = (*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS)
 CONTROLLED = ("zmem", *CONTROLS, *CHANCES)  # z-memory beside its controls
 TEXT_METRICS = ("em", "f1", "answer_in_evidence", "recall@1")
