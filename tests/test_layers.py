@@ -11,7 +11,7 @@ LAYERS = [  # a module imports from earlier lines only
     {"combinations"},
     {"allowed"},
     {"params", "schema", "text", "meter", "hub", "rates"},
-    {"numbers_in", "ragchecker", "trace", "judge_prompts"},
+    {"numbers_in", "ragchecker", "trace", "judge_prompts", "by_ragas"},
     {"artifacts", "lock", "needs"},
     {"ztable"},
     {"checkpoint", "heads", "keep", "prompts", "metrics", "risk", "stats", "index", "doc_ids", "plan"},

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from zmem_lib.artifacts import read_table, write_atomic
+from zmem_lib.by_ragas import RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
 from zmem_lib.figures import (
     FAILURES,
     LABELS,
@@ -25,7 +26,7 @@ from zmem_lib.figures import (
     write_loss,
     write_quality,
 )
-from zmem_lib.metrics import FIELD, RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
+from zmem_lib.metrics import FIELD
 from zmem_lib.numbers_in import NUMBERS
 from zmem_lib.params import Params
 from zmem_lib.schema import CHANCES, COMPARED, CONTROLS, PARTS, SYSTEMS, TEST_PARTS
