@@ -12,11 +12,13 @@ LAYERS = [  # a module imports from earlier lines only
     {"allowed"},
     {"params", "schema", "text", "meter", "hub", "rates"},
     {"numbers_in", "ragchecker", "trace", "judge_prompts", "by_ragas"},
-    {"artifacts", "lock", "needs"},
-    {"ztable"},
+    {"artifacts", "lock", "needs", "api_cache", "api_request"},
+    {"ztable", "api_queue"},
+    {"api"},
+    {"judging"},
     {"checkpoint", "heads", "keep", "prompts", "metrics", "risk", "stats", "index", "doc_ids", "plan"},
     {"corpora", "tuples", "base_lm", "model_card", "retrieve"},
-    {"memory_lm", "added"},
+    {"memory_lm", "added", "entailment"},
     {"encode"},
     {"select", "reader", "lessons", "id_head", "taught", "fusion", "asking"},
     {"generated_id", "pseudo"},
@@ -29,11 +31,12 @@ LAYERS = [  # a module imports from earlier lines only
     {"controls"},
     {"cost", "measure", "budget", "scaling"},
     {"abstain", "evaluate", "ask", "book", "figures", "results"},
-    {"chance", "grounding", "score", "selectors", "curves", "wording", "pairs", "contexts"},
+    {"judges"},
+    {"chance", "grounding", "ppi", "score", "selectors", "curves", "wording", "pairs", "contexts"},
     {"findings_controls", "report_abstain", "report_corpus", "report_memory"},
     {"findings"},
     {"report", "pipeline"},
-    {"ablate", "report_controls"},
+    {"ablate", "report_controls", "report_judges"},
     {"compare_rows"},
     {"report_ablation", "commands"},
     {"run"},
@@ -44,6 +47,7 @@ CORE = {
 }  # fmt: skip
 CORE_MAY = {"torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm"}
 ALONE = {"faiss", "rank_bm25", "sklearn", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures"}
+ALONE |= {"openai", "ppi_py"}
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 
