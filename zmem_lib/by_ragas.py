@@ -22,9 +22,9 @@ RAGAS_ANSWER_METRICS = ("ragas_string_similarity", "ragas_string_presence")
 JUDGED = ("faithfulness", "answer_relevancy", "context_precision", "context_recall")
 QUESTIONS_BACK = 1  # of answer relevancy: at temperature 0 ragas' three would be the same one
 
-Ask = Callable[
-    [list[str], list[Callable[[str], Any]]], list[Any]
-]  # prompts and how to read their replies; None: failed
+FLAGS = ("verdict", "attributed", "noncommittal")  # fields of a reply: ragas counts with whatever number stands there
+
+Ask = Callable[[list[str], list[Callable[[str], Any]]], list[Any]]  # prompts, how to read replies; None: failed
 
 
 def ragas_scores(items: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ def refuse_combinations(params: Any, where: str) -> None:
     refuse_models(params, where)
     refuse_memories(params, where)
     refuse_windows(params, where)
+    refuse_judges(params, where)
     if not params.run.replace("-", "").replace("_", "").replace(".", "").isalnum() or params.run.startswith("."):
         raise BadInput(f"{where}: run {params.run!r} names a folder: use letters, digits, '-', '_' and '.' only")
 
@@ -57,3 +58,13 @@ def refuse_windows(params: Any, where: str) -> None:
             f"{where}: window_tokens {params.window_tokens} is too small: z_tokens, {QUESTION_TOKENS} for a question, "
             f"and document_tokens or two evidence items need {params.z_tokens + longest + QUESTION_TOKENS}"
         )
+
+
+def refuse_judges(params: Any, where: str) -> None:
+    """Of who judges answers and evidence."""
+    if params.judge == "nli" and not params.judge_model:
+        raise BadInput(f"{where}: judge nli needs judge_model: give the folder or hub id of a model of entailment")
+    if params.human_labels and params.judge == "none":
+        raise BadInput(f"{where}: human_labels correct a judge: choose a judge, or leave human_labels empty")
+    if params.human_labels and not params.human_labels.endswith((".csv", ".jsonl")):
+        raise BadInput(f"{where}: human_labels {params.human_labels!r} must name a .csv or .jsonl file")

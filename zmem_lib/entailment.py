@@ -1,13 +1,12 @@
 """A local model of entailment (natural language inference) as judge: which claims does a text entail?
 
-Takes the path or hub id of a sequence classifier with a label `entailment`, and checks as judging.py makes them; returns
-1 or 0 by claim. Claims are the sentences of a text, each behind its question, so that an answer of a few words says
-something. A text that is longer than the model reads is cut at its end.
+Takes a sequence classifier with a label `entailment`, and checks (claims, a text, the question that the text answers or
+nothing); returns 1 or 0 by claim. Claims are the sentences of an answer, each behind its question, so that an answer of
+a few words says something. A text that is longer than the model reads is cut at its end.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 from zmem_lib.artifacts import progress
 from zmem_lib.base_lm import pick_device
 from zmem_lib.errors import BadInput
-from zmem_lib.hub import fetch
+from zmem_lib.hub import find_judge
 from zmem_lib.text import sentence_spans
 
 BATCH = 32
@@ -38,10 +37,7 @@ def load_entailer(name: str, device: str) -> Entailer:
     """The model in a folder or on the hub, from safetensors only; raises BadInput."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    path = Path(name).expanduser()
-    if not path.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1 or not name):
-        raise BadInput(f"judge_model {name!r} is not a folder: give that of a model of entailment, or a hub id")
-    path = path if path.is_dir() else fetch(name, "", kind="model")
+    path = find_judge(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         model = AutoModelForSequenceClassification.from_pretrained(
@@ -53,7 +49,7 @@ def load_entailer(name: str, device: str) -> Entailer:
     labels = {str(label).lower(): place for place, label in model.config.id2label.items()}
     if LABEL not in labels:
         raise BadInput(
-            f"judge_model {name} has no label {LABEL!r} but {', '.join(labels)}: give a model of natural language inference"
+            f"judge_model {name} has the labels {', '.join(labels)} and no {LABEL!r}: give a model of entailment"
         )
     reads = getattr(model.config, "max_position_embeddings", 0) or MOST_TOKENS
     most = min(tokenizer.model_max_length, reads, MOST_TOKENS)
@@ -66,7 +62,7 @@ def sentence_claims(pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
 
 
 def entailed(entailer: Entailer, checks: Sequence[tuple[Sequence[str], str, str]]) -> list[np.ndarray]:
-    """For each check (claims, text, question or nothing) which claims the text entails, 1 or 0. Nothing entails none."""
+    """For each check which claims the text entails, 1 or 0 by claim; an empty text entails none."""
     pairs = {
         (f"{question} {text}" if question else text, claim): 0.0
         for claims, text, question in checks

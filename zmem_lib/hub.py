@@ -47,6 +47,16 @@ def find_lm(lm: str, revision: str) -> Path:
     return fetch(lm, revision, kind="model")
 
 
+def find_judge(name: str) -> Path:
+    """The folder of a model of entailment: a local one, or its snapshot from the hub; raises BadInput."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if not name or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise BadInput(f"judge_model {name!r} does not exist: give the folder of a model of entailment, or a hub id")
+    return fetch(name, "", kind="model")
+
+
 def explained(error: Exception, repo: str, revision: str, kind: str) -> str:
     """One sentence for what the hub's client raised: what is missing and what to do."""
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError

@@ -1,11 +1,10 @@
 """Answers and evidence judged: by a language model at an address, or by a local model of entailment, or not at all.
 
-Takes questions, documents and answers by system; returns verdicts in the form of scores, and who judged, how and at what
-cost. Every compared system is judged on the same questions, a sample per part. The address judges by ragas' measures,
-by RAGChecker's and by RAGBench's; the model of entailment, which writes no claims, by RAGChecker's alone.
+Takes questions, documents and answers by system; returns verdicts in the form of scores, and who judged, how and at
+what cost. Every compared system is judged on the same questions, a sample per part. The address judges by ragas'
+measures, RAGChecker's and RAGBench's; the model of entailment, which writes no claims, by RAGChecker's alone.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -94,7 +93,10 @@ def chunks(evidence: str, titles: set[str]) -> list[str]:
 def by_ragas(items: pd.DataFrame, judge: Judge, params: Params) -> Found:
     """ragas' judged measures, with the run's own sentence encoder."""
     encoder = load_encoder(params.dense_model, str(pick_device(params.device)))
-    ask = lambda prompts, reads: ask_json(judge, [said(prompt) for prompt in prompts], reads)  # noqa: E731
+
+    def ask(prompts: list[str], reads: list[Callable[[str], object]]) -> list[object]:
+        return ask_json(judge, [said(prompt) for prompt in prompts], reads)
+
     return judged_by_ragas(items, ask, partial(encoder.encode, show_progress_bar=False))
 
 
@@ -117,7 +119,7 @@ def by_ragchecker(
 
 
 def _figures(vectors: list[np.ndarray], mine: list[str] | None, right: list[str] | None) -> dict[str, float]:
-    """The figures from the entailment of an answer; claims that the judge failed to make are one that was not judged."""
+    """The figures from an answer's entailment; claims that the judge failed to make count as one that he left out."""
     half = (len(vectors) - 2) // 2
     by_gold, by_answer, *by_chunks = vectors
     lengths = [1 if claims is None else len(claims) for claims in (mine, right)]

@@ -40,7 +40,7 @@ def judge_at_address(params: Params, folder: Path) -> Judge:
 
 
 def ask_json(judge: Judge, prompts: Sequence[Messages], reads: Sequence[Callable[[str], Any]]) -> list[Any]:
-    """What `reads` make of the JSON object in each reply, raising ValueError for one of the wrong form; None: failed."""
+    """What `reads` make of the JSON object in each reply (ValueError: of the wrong form); None where it failed."""
     replies = _replies(judge, prompts)
     results, faulty = [None] * len(prompts), {}
     for place, (reply, read) in enumerate(zip(replies, reads, strict=True)):
@@ -48,10 +48,10 @@ def ask_json(judge: Judge, prompts: Sequence[Messages], reads: Sequence[Callable
         if fault:
             faulty[place] = again(prompts[place], reply.text, fault)
     for place, reply in zip(faulty, _replies(judge, list(faulty.values())), strict=True):
-        results[place], fault = _read(reply.text, reads[place]) if reply else (None, "no reply")
-        judge.tally["unreadable"] += bool(fault and reply)
-    judge.tally["asked"] += len(prompts)
-    judge.tally["unanswered"] += sum(reply is None for reply in replies)
+        results[place], _ = _read(reply.text, reads[place]) if reply else (None, "")
+    unanswered = sum(reply is None for reply in replies)
+    failed = sum(result is None for result in results)
+    judge.tally.update(asked=len(prompts), unanswered=unanswered, unreadable=failed - unanswered)
     return results
 
 
@@ -66,12 +66,15 @@ def ask_claims(judge: Judge, pairs: Sequence[Pair]) -> list[list[str] | None]:
 
 
 def ask_entailed(judge: Judge, checks: Sequence[Check]) -> list[np.ndarray]:
-    """For each check which claims the text entails, 1 or 0 by claim; NaN where the judge failed. Nothing entails none."""
+    """For each check which claims the text entails, 1 or 0 by claim, NaN where the judge failed.
+
+    An empty text entails none.
+    """
     found = [np.zeros(len(claims)) for claims, _, _ in checks]
-    places = [place for place, (claims, text, _) in enumerate(checks) if len(claims) and text.strip()]
-    prompts = [entailed_by(claims, text, question=question) for claims, text, question in map(checks.__getitem__, places)]
-    reads = [partial(_entailed, count=len(checks[place][0])) for place in places]
-    for place, entailed in zip(places, ask_json(judge, prompts, reads), strict=True):
+    asked = {place: one for place, one in enumerate(checks) if len(one[0]) and one[1].strip()}
+    prompts = [entailed_by(claims, text, question=question) for claims, text, question in asked.values()]
+    reads = [partial(_entailed, count=len(claims)) for claims, _, _ in asked.values()]
+    for place, entailed in zip(asked, ask_json(judge, prompts, reads), strict=True):
         found[place] = np.full(len(found[place]), np.nan) if entailed is None else entailed
     return found
 

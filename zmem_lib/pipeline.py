@@ -22,7 +22,7 @@ from traitlets.config import Config
 
 from zmem_lib.artifacts import PROGRESS_ENV, drop_temporaries, is_finished, write_atomic
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal, writing
-from zmem_lib.hub import find_lm
+from zmem_lib.hub import find_judge, find_lm
 from zmem_lib.lock import LOCK
 from zmem_lib.params import MEMORY_ONLY, Params, read_params
 from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds, this_machine
@@ -86,6 +86,8 @@ def fetch(params: Params, number: int) -> None:
 
     if number == 1:
         fetch_corpus(params)
+    if params.judge == "nli" and number in (1, 6):
+        find_judge(params.judge_model)
     if params.lm != "scratch" and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
         find_lm(params.lm, params.lm_revision)
     if params.device == "cuda":  # no other can be missing

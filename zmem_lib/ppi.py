@@ -29,7 +29,7 @@ JUDGE, PEOPLE, BOTH = "judge", "people", "judge and people"  # whose verdicts a 
 
 
 def judged_table(verdicts: pd.DataFrame, labels: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """The table judged: a share with interval for every system, part and metric, how many were asked and judged, by whom."""
+    """The table judged: for every system, part and metric a share with interval, how many were judged, and by whom."""
     both = verdicts.merge(labels.rename(columns={"value": "label"}), on=list(FIELDS[:3]), how="left")
     rows = []
     for (system, part, metric), some in both.groupby(["system", "part", "metric"], sort=False):
@@ -53,7 +53,7 @@ def estimate(judged: np.ndarray, labels: np.ndarray, params: Params) -> tuple[Es
 
 
 def prediction_powered(labels: np.ndarray, judged: np.ndarray, others: np.ndarray) -> Estimate:
-    """The mean from people's values (n,), the judge's of the same answers (n,) and of others (N,), with its interval."""
+    """The mean and its interval from people's values (n,), the judge's of the same answers (n,) and of others (N,)."""
     from ppi_py import ppi_mean_ci, ppi_mean_pointestimate
 
     value = ppi_mean_pointestimate(labels, judged, others)
@@ -62,10 +62,13 @@ def prediction_powered(labels: np.ndarray, judged: np.ndarray, others: np.ndarra
 
 
 def read_labels(params: Params, questions: Collection[str]) -> pd.DataFrame:
-    """People's verdicts from the file of `human_labels` (.csv or .jsonl); raises BadInput naming line and field."""
+    """People's verdicts from the file of `human_labels` (.csv or .jsonl); raises BadInput naming line and field.
+
+    Empty where the file is not there: people can label answers only after these were written.
+    """
     rows, seen = [], {}
     path = Path(params.human_labels)
-    for line, row in _rows(path) if params.human_labels else ():
+    for line, row in _rows(path) if labels_hash(params) else ():
         where = f"{path}, line {line}"
         _check_row(row, where, questions=questions, metrics=JUDGE_METRICS[params.judge])
         key = tuple(row[name] for name in FIELDS[:3])
@@ -77,15 +80,13 @@ def read_labels(params: Params, questions: Collection[str]) -> pd.DataFrame:
 
 
 def labels_hash(params: Params) -> str:
-    """A short hash of the file of people's verdicts; empty without one."""
+    """A short hash of the file of people's verdicts; empty where there is none."""
     path = Path(params.human_labels)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if params.human_labels else ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if params.human_labels and path.is_file() else ""
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The lines of the file with their numbers, as mappings."""
-    if path.suffix not in (".csv", ".jsonl") or not path.is_file():
-        raise BadInput(f"human_labels {path} is not a .csv or .jsonl file that exists: correct its path")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
