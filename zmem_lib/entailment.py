@@ -36,7 +36,9 @@ class Entailer:
 def load_entailer(name: str, device: str) -> Entailer:
     """The model in a folder or on the hub, from safetensors only; raises BadInput."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # it would end up in the executed chapter
     path = find_judge(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)

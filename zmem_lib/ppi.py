@@ -56,8 +56,9 @@ def prediction_powered(labels: np.ndarray, judged: np.ndarray, others: np.ndarra
     """The mean and its interval from people's values (n,), the judge's of the same answers (n,) and of others (N,)."""
     from ppi_py import ppi_mean_ci, ppi_mean_pointestimate
 
-    value = ppi_mean_pointestimate(labels, judged, others)
-    low, high = ppi_mean_ci(labels, judged, others, alpha=1 - LEVEL)
+    weight = None if np.ptp(np.concatenate([judged, others])) else 0.0  # of a judge who always says the same: none
+    value = ppi_mean_pointestimate(labels, judged, others, lam=weight)
+    low, high = ppi_mean_ci(labels, judged, others, alpha=1 - LEVEL, lam=weight)
     return Estimate(*(float(np.squeeze(number)) for number in (value, low, high)), len(labels) + len(others))
 
 
