@@ -20,6 +20,7 @@ def refuse_combinations(params: Any, where: str) -> None:
         refuse_memories(params, where)
         refuse_windows(params, where)
     refuse_addresses(params, where)
+    refuse_judges(params, where)
     if params.run in NOT_RUNS:
         raise BadInput(f"{where}: run {params.run!r} is the name of a folder that all runs share: give another name")
     if not params.run.replace("-", "").replace("_", "").replace(".", "").isalnum() or params.run.startswith("."):
@@ -130,3 +131,13 @@ def refuse_url(url: str, where: str) -> None:
         right = False
     if not right:
         raise BadInput(f"{where}: api_url {url!r} is no address: write it as http://HOST:PORT/v1 or https://HOST/v1")
+
+
+def refuse_judges(params: Any, where: str) -> None:
+    """Of who judges answers and evidence."""
+    if params.judge == "nli" and not params.judge_model:
+        raise BadInput(f"{where}: judge nli needs judge_model: give the folder or hub id of a model of entailment")
+    if params.human_labels and params.judge == "none":
+        raise BadInput(f"{where}: human_labels correct a judge: choose a judge, or leave human_labels empty")
+    if params.human_labels and not params.human_labels.endswith((".csv", ".jsonl")):
+        raise BadInput(f"{where}: human_labels {params.human_labels!r} must name a .csv or .jsonl file")

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from zmem_lib.artifacts import read_table, write_atomic
+from zmem_lib.by_ragas import RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
 from zmem_lib.canvas import description
 from zmem_lib.figures import (
     FAILURES,
@@ -26,7 +27,8 @@ from zmem_lib.figures import (
     write_loss,
     write_quality,
 )
-from zmem_lib.metrics import FIELD, RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
+from zmem_lib.metrics import FIELD
+from zmem_lib.numbers_in import NUMBERS
 from zmem_lib.params import Params
 from zmem_lib.schema import CHANCES, COMPARED, CONTROLS, PARTS, SYSTEMS, TEST_PARTS
 
@@ -37,7 +39,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAIN_METRICS = ("em", "f1", "answer_in_evidence", "evidence_tokens", "recall@1", "mrr@10", "ndcg@10")
-FIELD_METRICS = tuple(FIELD)
+FIELD_METRICS = (*FIELD, *NUMBERS)  # the latter only where gold answers are numbers
 RAGAS_METRICS = (*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS)
 CONTROLLED = ("zmem", *CONTROLS, *CHANCES)  # z-memory beside its controls
 TEXT_METRICS = ("em", "f1", "answer_in_evidence", "recall@1")
