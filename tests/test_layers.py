@@ -29,7 +29,7 @@ LAYERS = [  # a module imports from earlier lines only
     {"cost", "measure", "budget", "scaling"},
     {"abstain", "evaluate", "ask", "book", "figures", "published", "results"},
     {"chance", "score", "selectors", "curves", "wording", "pairs", "contexts"},
-    {"findings_controls", "report_abstain", "report_corpus", "report_memory"},
+    {"findings_controls", "report_abstain", "report_corpus", "report_memory", "report_side"},
     {"findings"},
     {"report", "pipeline"},
     {"ablate", "report_controls"},
