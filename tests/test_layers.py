@@ -10,8 +10,8 @@ LAYERS = [  # a module imports from earlier lines only
     {"errors"},
     {"combinations"},
     {"allowed"},
-    {"params", "schema", "text", "meter", "hub", "rates"},
-    {"artifacts", "lock", "needs"},
+    {"params", "schema", "text", "meter", "hub", "rates", "phrases_en", "phrases_ko", "slides_phrases"},
+    {"artifacts", "lock", "needs", "canvas"},
     {"ztable"},
     {"checkpoint", "heads", "keep", "prompts", "metrics", "risk", "stats", "index", "doc_ids", "plan"},
     {"corpora", "tuples", "base_lm", "model_card", "retrieve"},
@@ -30,9 +30,12 @@ LAYERS = [  # a module imports from earlier lines only
     {"abstain", "evaluate", "ask", "book", "figures", "published", "results"},
     {"chance", "score", "selectors", "curves", "wording", "pairs", "contexts"},
     {"findings_controls", "report_abstain", "report_corpus", "report_memory", "report_side"},
+    {"headline"},
+    {"verdict", "previous", "page_plots", "templates"},
     {"findings"},
     {"report", "pipeline"},
-    {"ablate", "report_controls"},
+    {"ablate", "report_controls", "report_page", "slides"},
+    {"slides_html", "slides_pptx"},
     {"compare_rows"},
     {"report_ablation", "commands"},
     {"run"},
@@ -42,7 +45,7 @@ CORE = {
     "checkpoint", "keep",
 }  # fmt: skip
 CORE_MAY = {"torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm"}
-ALONE = {"faiss", "rank_bm25", "sklearn", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures"}
+ALONE = {"faiss", "rank_bm25", "sklearn", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures", "pptx"}
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 

@@ -21,6 +21,7 @@ COMPARED = (  # must find the document themselves
     "hybrid+rerank", "lm-rerank", "text-twin", "long-context",
 )  # fmt: skip
 ALSO_ABSENT = ("zmem", "bm25", "dense")  # of those compared: asked the questions without a document too
+MEASURES = ("em", "f1", "answer_in_evidence", "recall@1")  # of page one
 CONTROLS = tuple(name for name in SYSTEMS if name not in COMPARED)
 CONTEXTS = ("noise vulnerability", "context acceptability", "context insensitivity", "context misinterpretation")
 CHANCES = ("chance", "chance-alike")  # no systems: what gold evidence of other questions says, in the tables of scores
