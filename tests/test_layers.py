@@ -31,7 +31,7 @@ LAYERS = [  # a module imports from earlier lines only
     {"chance", "score", "selectors", "curves", "wording", "pairs", "contexts"},
     {"findings_controls", "report_abstain", "report_corpus", "report_memory", "report_side"},
     {"headline"},
-    {"verdict", "previous", "page_plots", "templates"},
+    {"verdict", "previous", "page_plots", "slides_scheme", "templates"},
     {"findings"},
     {"report", "pipeline"},
     {"ablate", "report_controls", "report_page", "slides"},
@@ -45,7 +45,9 @@ CORE = {
     "checkpoint", "keep",
 }  # fmt: skip
 CORE_MAY = {"torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm"}
-ALONE = {"faiss", "rank_bm25", "sklearn", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures", "pptx"}
+ALONE = {
+    "faiss", "rank_bm25", "sklearn", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures", "pptx",
+}  # fmt: skip
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 

@@ -1,4 +1,4 @@
-"""publish_text: where it is false, no text of the corpus stands on any page of the run; where it is true, with licence."""
+"""publish_text: where it is false, no text of the corpus stands on any page of a run; else they have a licence."""
 
 import json
 import re
@@ -92,7 +92,12 @@ def seen_in(path):
         said.append(cell.source)
         for output in cell.get("outputs", []):
             bundle = {kind: text for kind, text in output.get("data", {}).items() if not kind.startswith("image/")}
-            said += [*map(str, bundle.values()), output.get("text", ""), "\n".join(output.get("traceback", []))]
+            said += [
+                *map(str, bundle.values()),
+                str(output.get("metadata", "")),
+                output.get("text", ""),
+                "\n".join(output.get("traceback", [])),
+            ]
     return "\n".join(said)
 
 

@@ -1,7 +1,7 @@
 """The four slides of a run: problem, model, set-up, results with cost, as a plain structure for two writers.
 
-Takes the tables of page one by name (summary, pairs, costs, write_curve, docs, questions), leaves two PNG figures in
-the run's folder, and returns slides whose sentences are in the run's report_language. slides_pptx.py and slides_html.py
+Takes the tables of page one by name (summary, pairs, costs, write_curve, docs, questions) and the run's folder with the
+plots of page one, returns slides whose sentences are in the run's report_language. slides_pptx.py and slides_html.py
 write them. The verdict, the headline table and the costs are those of page one.
 """
 
@@ -11,29 +11,29 @@ from pathlib import Path
 
 import pandas as pd
 
-from zmem_lib.figures import quality_bars, write_quality
 from zmem_lib.headline import costs_by_step, headline, main_systems, reference, train_seconds
 from zmem_lib.params import Params
 from zmem_lib.report import save_figure
 from zmem_lib.schema import COMPARED, CONTROLS, SYSTEMS, TEST_PARTS
 from zmem_lib.slides_phrases import SLIDES
+from zmem_lib.slides_scheme import scheme
 from zmem_lib.verdict import rule, setting, verdict
 from zmem_lib.wording import phrases
 
 BOUNDS = ("zmem-shuffled", "gold-passage", "closed-book")  # controls in the table of results, beside the main systems
-MEASURES = ("recall@1", "em")  # of the table of results
-WRITTEN = "answer_in_evidence"  # of the write curve
+SHOWN = ("recall@1", "em")  # measures of the table of results
 
 
 @dataclass(frozen=True)
 class Slide:
-    """A title, sentences in which only **...** is marked, at most one table of texts, and figures with what they show."""
+    """A title, sentences in which only **...** is marked, at most one table of texts, figures beside it, one below."""
 
     title: str
     bullets: tuple[str, ...]
     table: pd.DataFrame | None = None
     caption: str = ""
-    figures: tuple[tuple[Path, str], ...] = ()
+    figures: tuple[tuple[Path, str], ...] = ()  # each with what it shows, in words
+    below: tuple[Path, str] | None = None
 
 
 def make_slides(tables: Mapping[str, pd.DataFrame], params: Params, folder: Path) -> list[Slide]:
@@ -41,7 +41,7 @@ def make_slides(tables: Mapping[str, pd.DataFrame], params: Params, folder: Path
     words = phrases(params.report_language) | SLIDES[params.report_language]
     return [
         problem(words),
-        model(tables, params, words),
+        model(tables, params, words, folder=folder),
         set_up(tables, params, words),
         results(tables, params, words, folder=folder),
     ]
@@ -53,8 +53,8 @@ def problem(words: Mapping[str, str]) -> Slide:
     return Slide(words["problem.title"], tuple(words[f"problem.{key}"] for key in keys))
 
 
-def model(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str, str]) -> Slide:
-    """What is learned, written, chosen and answered, with this run's sizes."""
+def model(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str, str], *, folder: Path) -> Slide:
+    """What is learned, written, chosen and answered, with this run's sizes, and a drawing of it."""
     parts = tables["docs"]["part"].value_counts()
     counts = f"{parts.get('seen', 0):,} + {parts.get('new', 0):,}"
     if params.lm == "none":
@@ -73,7 +73,10 @@ def model(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str
         "write": f"{params.write_steps:,}",
     }
     table = pd.DataFrame([(words[f"fact.{name}"], value) for name, value in facts.items()])
-    return Slide(words["model.title"], tuple(map(plain, bullets)), table)
+    path = folder / "figures" / "scheme"
+    save_figure(scheme(words), path)
+    drawing = (path.with_suffix(".png"), words["scheme.shows"])
+    return Slide(words["model.title"], tuple(map(plain, bullets)), table, below=drawing)
 
 
 def set_up(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str, str]) -> Slide:
@@ -86,15 +89,13 @@ def set_up(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[st
         if said:
             bullets.append(words[f"setup.{key}"].format(n=len(said), names=", ".join(said)))
     bullets += [words["setup.blind"], rule(params)]
-    sizes = summary[summary["part"].isin(TEST_PARTS) & summary["metric"].isin(MEASURES)].groupby("part")["n"].max()
+    sizes = summary[summary["part"].isin(TEST_PARTS) & summary["metric"].isin(SHOWN)].groupby("part")["n"].max()
     rows = [(words[f"part.{part}"], f"{sizes[part]:,}") for part in TEST_PARTS if part in sizes]
     table = pd.DataFrame(rows, columns=[words["setup.part"], words["setup.n"]])
     return Slide(words["setup.title"], tuple(map(plain, bullets)), table)
 
 
-def results(
-    tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str, str], *, folder: Path
-) -> Slide:  # fmt: skip
+def results(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str, str], *, folder: Path) -> Slide:
     """The verdict, the main systems' measures with intervals beside their costs, and two figures."""
     costs = costs_by_step(
         tables["costs"], tables["summary"], tables["write_curve"], train_seconds=train_seconds(folder),
@@ -102,46 +103,38 @@ def results(
     ).set_index("system")  # fmt: skip
     bullets = verdict(tables, params)
     if {"zmem", "bm25"} <= set(costs.index):
-        stored = {name: f"{costs.at[name, 'bytes_stored'] / 1e6:.1f}" for name in ("zmem", "bm25")}
+        stored = {name: f"{costs.at[name, 'bytes_stored'] / 1e6:.2f}" for name in ("zmem", "bm25")}
         minutes = f"{costs.at['zmem', 'train_seconds'] / 60:.1f}"
         bullets.append(words["results.train"].format(minutes=minutes, **stored))
     caption = words["results.caption"].format(reference=words[f"row.{reference(tables['summary'])}"])
     table = results_table(tables, costs, words)
-    return Slide(words["results.title"], tuple(map(plain, bullets)), table, caption, drawn(tables, words, folder))
+    return Slide(words["results.title"], tuple(map(plain, bullets)), table, caption, drawn(words, folder))
 
 
 def results_table(tables: Mapping[str, pd.DataFrame], costs: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
     """Main systems and controls by measure and part, value over interval, and what they store and take; all texts."""
     rows = headline(tables["summary"], tables["pairs"])
     names = [*main_systems(tables["summary"]), *(name for name in BOUNDS if name in set(rows["system"]))]
-    rows = rows[rows["system"].isin(names) & rows["metric"].isin(MEASURES)]
+    rows = rows[rows["system"].isin(names) & rows["metric"].isin(SHOWN)]
     cells = {(row.system, row.part, row.metric): _cell(row) for row in rows.itertuples()}
     columns = {"": [words[f"row.{name}"] for name in names]}
     for part in TEST_PARTS:
-        for metric in MEASURES:
-            if ((rows["part"] == part) & (rows["metric"] == metric)).any():
-                head = f"{words[f'part.{part}']}\n{words[f'metric.{metric}']}"
+        for metric in SHOWN:
+            mine = rows[(rows["part"] == part) & (rows["metric"] == metric)]
+            if len(mine):
+                head = f"{words[f'part.{part}']}\n{words[f'metric.{metric}']}\nn = {mine['n'].max()}"
                 columns[head] = [cells.get((name, part, metric), "–") for name in names]
     costs = costs.reindex(names)
-    columns[words["results.stored"]] = _numbers(costs["bytes_stored"] / 1e6, 1)
+    columns[words["results.stored"]] = _numbers(costs["bytes_stored"] / 1e6, 2)
     columns[words["results.write"]] = _numbers(costs["write_seconds"], 2)
     columns[words["results.answer"]] = _numbers(costs["answer_seconds"], 3)
     return pd.DataFrame(columns)
 
 
-def drawn(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str], folder: Path) -> tuple[tuple[Path, str], ...]:
-    """The quality bars of the main systems, and the write curve where documents were written, as PNG files."""
-    summary, curve = tables["summary"], tables["write_curve"]
-    shown = summary[summary["part"].isin(TEST_PARTS)]
-    figures = {"quality": quality_bars(shown, WRITTEN, main_systems(summary))}
-    curve = curve[curve["metric"] == WRITTEN]
-    if len(curve):
-        figures["writing"] = write_quality(curve)
-    made = []
-    for name, figure in figures.items():
-        save_figure(figure, folder / "figures" / f"slides-{name}")
-        made.append((folder / "figures" / f"slides-{name}.png", words[f"results.{name}"]))
-    return tuple(made)
+def drawn(words: Mapping[str, str], folder: Path) -> tuple[tuple[Path, str], ...]:
+    """Page one's plots of quality and of writing, where the run has them."""
+    paths = {name: folder / "figures" / f"{name}.png" for name in ("quality", "writing")}
+    return tuple((path, words[f"results.{name}"]) for name, path in paths.items() if path.is_file())
 
 
 def plain(sentence: str) -> str:

@@ -23,6 +23,7 @@ FONTS = {"en": "Calibri", "ko": "Malgun Gothic"}  # the second has Hangul
 TITLE = (0.5, 0.3, 12.33, 0.8)  # left, top, width, height in inches, as in all boxes
 WHOLE, HALF, BESIDE = (0.5, 1.4, 12.33, 5.6), (0.5, 1.4, 7.3, 5.6), (8.2, 1.5, 4.6, 5.0)
 TOP, LOWER, RIGHT = (0.5, 1.1, 12.33, 1.75), (0.5, 2.95, 7.9, 4.05), (8.6, 2.95, 4.3, 4.3)
+UPPER, LOW = 3.0, (1.8, 4.45, 9.7, 2.85)  # height of what stands above a figure below all, and its box
 CAPTION = 0.35  # inches below a table
 SIZES = (28, 26, 24, 22, 20, 18, 16, 15, 14, 13, 12, 11, 10, 9, 8)  # points, the largest that fits is taken
 CELL_SIZES = (16, 14, 12, 11, 10, 9, 8, 7)
@@ -61,15 +62,18 @@ def same_bytes(made: BytesIO) -> bytes:
 def _add(page: Any, slide: Slide, font: str) -> None:
     _place(page.shapes.title, TITLE)
     _fill(page.shapes.title, [f"**{slide.title}**"], TITLE, font, sizes=SIZES)
-    box = WHOLE if slide.table is None else TOP if slide.figures else HALF
+    high = UPPER if slide.below else WHOLE[3]
+    box = WHOLE if slide.table is None else TOP if slide.figures else (*HALF[:3], high)
     frame = page.shapes.add_textbox(*_units(box))
     _fill(frame, slide.bullets, box, font, sizes=SIZES[SIZES.index(20) :])
     if slide.table is not None:
-        box = LOWER if slide.figures else BESIDE
+        box = LOWER if slide.figures else (*BESIDE[:3], high)
         below = _add_table(page, slide.table, box, font)
         if slide.caption:
             box = (box[0], below, box[2], CAPTION)
             _fill(page.shapes.add_textbox(*_units(box)), [slide.caption], box, font, sizes=CELL_SIZES[3:])
+    if slide.below:
+        _add_figure(page, *slide.below, LOW)
     for place, (path, shows) in enumerate(slide.figures):
         height = RIGHT[3] / len(slide.figures)
         _add_figure(page, path, shows, (RIGHT[0], RIGHT[1] + place * height, RIGHT[2], height))
