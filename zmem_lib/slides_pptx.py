@@ -27,8 +27,8 @@ UPPER, LOW = 3.0, (1.8, 4.45, 9.7, 2.85)  # height of what stands above a figure
 CAPTION = 0.35  # inches below a table
 SIZES = (28, 26, 24, 22, 20, 18, 16, 15, 14, 13, 12, 11, 10, 9, 8)  # points, the largest that fits is taken
 CELL_SIZES = (16, 14, 12, 11, 10, 9, 8, 7)
-LEADING, GAP = 1.2, 0.4  # of a line, and between paragraphs, in heights of a letter
-NARROW, BROAD = 0.52, 1.0  # widths of a letter, in its height; broad are Hangul and its like
+LEADING, GAP = 1.25, 0.4  # of a line, and between paragraphs, in heights of a letter
+NARROW, BROAD = 0.55, 1.0  # widths of a letter, in its height; broad are Hangul and its like
 CELL_SIDE, CELL_TOP = 0.05, 0.02  # margins of a cell, inches
 EPOCH = datetime(2000, 1, 1)  # of the file's parts: equal slides are equal files
 
