@@ -57,3 +57,9 @@ def refuse_windows(params: Any, where: str) -> None:
             f"{where}: window_tokens {params.window_tokens} is too small: z_tokens, {QUESTION_TOKENS} for a question, "
             f"and document_tokens or two evidence items need {params.z_tokens + longest + QUESTION_TOKENS}"
         )
+    room = params.window_tokens - QUESTION_TOKENS - params.answer_tokens
+    if params.long_context_tokens > room:
+        raise BadInput(
+            f"{where}: long_context_tokens {params.long_context_tokens} does not fit into window_tokens "
+            f"{params.window_tokens} beside {QUESTION_TOKENS} for a question and answer_tokens: at most {room}"
+        )

@@ -57,8 +57,9 @@ def failures(
     """The kind of every answer, the table failures: the first of these that is true.
 
     right: exact match, whatever the evidence says. wrong z: the system ranks, and no gold document is among its first
-    `top_k`. wrong evidence: it was given evidence, and no gold answer stands there. wrong reading: all the rest, and
-    every wrong answer of `closed-book`, which has only the reader.
+    `top_k`, or, of `long-context`, in its whole ranking, which is what it was given. wrong evidence: it was given
+    evidence, and no gold answer stands there. wrong reading: all the rest, and every wrong answer of `closed-book`,
+    which has only the reader.
     """
     tables = []
     for system, answers in answers_by_system.items():
@@ -149,7 +150,8 @@ def _ranking_scores(rows: pd.DataFrame) -> pd.DataFrame:
 def _failure(row: tuple, system: str, *, top_k: int, rule: str) -> str:
     if em(row.answer, row.answers, rule):
         return "right"
-    if len(row.ranked_doc_ids) and not set(row.gold_doc_ids) & set(row.ranked_doc_ids[:top_k]):
+    given = row.ranked_doc_ids if system == "long-context" else row.ranked_doc_ids[:top_k]
+    if len(given) and not set(row.gold_doc_ids) & set(given):
         return "wrong z"
     if system != "closed-book" and not answer_in_evidence(row.evidence, row.answers, rule):
         return "wrong evidence"

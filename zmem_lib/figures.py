@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from zmem_lib.canvas import new_figure
 from zmem_lib.schema import PARTS, SYSTEMS, TEST_PARTS
@@ -96,9 +97,7 @@ def write_quality(write_curve: pd.DataFrame) -> Figure:
     axes[-2].set_xlabel("writing step")
     axes[-1].set_xlabel("milliseconds per document, start included")
     step_axis(axes[-2], curve["step"])
-    axes[-1].set_xscale("symlog", linthresh=1, linscale=0.4)
-    axes[-1].xaxis.set_major_formatter("{x:g}")
-    axes[-1].set_xlim(-0.2, 1.5 * max(curve["ms"].max(), 1) if len(curve) else 1)
+    _milliseconds_axis(axes[-1], curve["ms"])
     return legend_above(figure, axes[:1])
 
 
@@ -198,6 +197,22 @@ def step_axis(axis: Axes, steps: pd.Series) -> None:
     axis.set_xticks(shown, [f"{step}" for step in shown])
     axis.minorticks_off()
     axis.set_xlim(-0.2, 1.25 * max(shown))
+
+
+def _milliseconds_axis(axis: Axes, ms: pd.Series) -> None:
+    """A logarithmic axis from just below the smallest time; linear up to 1 ms only where a time is 0."""
+    if ms.empty:
+        return
+    if ms.min() > 0:
+        axis.set_xscale("log")
+        axis.set_xlim(ms.min() / 1.25, 1.25 * ms.max())
+    else:
+        axis.set_xscale("symlog", linthresh=1, linscale=0.4)
+        axis.set_xlim(-0.2, 1.5 * max(ms.max(), 1))
+    axis.xaxis.set_major_formatter("{x:g}")
+    if 0 < ms.max() <= 20 * ms.min():  # too short a stretch for powers of ten alone
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def whiskers(

@@ -80,8 +80,13 @@ def choose_weight(
     """Choose the weight of the dense scores on at most DEV_SAMPLE dev questions, write it, return what was tried."""
     dev = dev.sample(min(len(dev), DEV_SAMPLE), random_state=seed)
     tried = try_weights(*rank_both(bm25, dense, encoder, list(dev["question"])), list(dev["gold_doc_ids"]))
-    write_json({"weight": best_weight(tried), "n": len(dev), "tried": tried.to_dict("list")}, folder / WEIGHT_FILE)
+    save_weight(tried, len(dev), folder / WEIGHT_FILE)
     return tried
+
+
+def save_weight(tried: pd.DataFrame, n: int, path: Path) -> None:
+    """Write the best weight of those tried on n dev questions, and what was tried."""
+    write_json({"weight": best_weight(tried), "n": n, "tried": tried.to_dict("list")}, path)
 
 
 def try_weights(first: Ranking, second: Ranking, gold: Sequence[Sequence[str]]) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from traitlets.config import Config
 
 from zmem_lib.artifacts import PROGRESS_ENV, drop_temporaries, is_finished, write_atomic
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal, writing
-from zmem_lib.hub import find_lm
+from zmem_lib.hub import find_lm, find_reranker
 from zmem_lib.lock import LOCK
 from zmem_lib.params import MEMORY_ONLY, Params, read_params
 from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds, this_machine
@@ -91,6 +91,8 @@ def fetch(params: Params, number: int) -> None:
         fetch_corpus(params)
     if params.lm != "scratch" and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
         find_lm(params.lm, params.lm_revision)
+    if params.rerank_model and params.rerank_depth and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
+        find_reranker(params.rerank_model)
     if params.device == "cuda":  # no other can be missing
         from zmem_lib.base_lm import pick_device  # imports transformers, which takes seconds
 

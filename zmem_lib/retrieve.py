@@ -15,11 +15,11 @@ import pandas as pd
 
 from zmem_lib.artifacts import must_exist, read_json, write_atomic, write_json
 from zmem_lib.errors import BadInput
-from zmem_lib.hub import fetch
+from zmem_lib.hub import fetch, find_reranker
 from zmem_lib.index import build_flat, read_flat, search_flat, write_flat
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
 K1, B = 1.5, 0.75
 WORD = re.compile(r"\w+")
@@ -110,6 +110,31 @@ def load_encoder(dense_model: str, device: str) -> "SentenceTransformer":
     except (OSError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
         raise BadInput(f"dense_model {dense_model} cannot be loaded ({said}): use {PACKAGED!r} or a folder") from error
+
+
+def load_cross_encoder(rerank_model: str, device: str) -> "CrossEncoder":
+    """The cross-encoder that gives question and passage together one score: a local path, or a hub id."""
+    path = find_reranker(rerank_model)
+    from sentence_transformers import CrossEncoder
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model = CrossEncoder(
+            str(path),
+            device=str(device),
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
+    except (OSError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise BadInput(f"rerank_model {rerank_model} cannot be loaded ({said}): give a cross-encoder") from error
+    if model.num_labels != 1:
+        raise BadInput(
+            f"rerank_model {rerank_model} gives {model.num_labels} scores for a passage: give a cross-encoder with one"
+        )
+    return model
 
 
 def build_dense(encoder: "SentenceTransformer", doc_ids: list[str], passages: list[str]) -> DenseIndex:

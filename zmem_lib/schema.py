@@ -95,6 +95,10 @@ TABLES: dict[str, dict[str, str]] = {
         "selector": "str", "part": "str", "metric": "str", "value": "float", "ci_low": "float", "ci_high": "float",
         "n": "int",
     },
+    "noise": {  # of answers with a share of the evidence items replaced
+        "system": "str", "part": "str", "kind": "str", "share": "float", "metric": "str", "value": "float",
+        "ci_low": "float", "ci_high": "float", "n": "int",
+    },
     "retention": {
         "part": "str", "value": "float", "ci_low": "float", "ci_high": "float", "n": "int",
         "text_gain": "float",  # F1 with the gold passage minus closed book

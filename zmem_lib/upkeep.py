@@ -99,9 +99,14 @@ def delete_documents(folder: Path, doc_ids: Sequence[str]) -> list[str]:
         return [f"deleted {counted(len(wanted))} from {folder}, {ms:.1f} ms per document", state_line(folder, params)]
 
 
-def write_documents(folder: Path, docs: pd.DataFrame, params: Params, keep: Keep) -> tuple[Tensor, Tensor, str]:
-    """Blocks z (N,K,W) and keys (N,E) of new documents by the run's frozen model, and a line that says what it took."""
-    memory_lm = load_memory_lm(folder / "lm", params)
+def write_documents(
+    folder: Path, docs: pd.DataFrame, params: Params, keep: Keep | None, memory_lm: MemoryLM | None = None
+) -> tuple[Tensor, Tensor, str]:
+    """Blocks z (N,K,W) and keys (N,E) of new documents by the run's frozen model, and a line that says what it took.
+
+    The model is loaded where the caller has not done so.
+    """
+    memory_lm = memory_lm or load_memory_lm(folder / "lm", params)
     _, z_seen, _ = load_z(folder / "z_seen.safetensors")
     texts, start = passages(docs), params.write_start
     began = time.perf_counter()
