@@ -56,27 +56,30 @@ def problem(words: Mapping[str, str]) -> Slide:
 def model(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str, str], *, folder: Path) -> Slide:
     """What is learned, written, chosen and answered, with this run's sizes, and a drawing of it."""
     parts = tables["docs"]["part"].value_counts()
-    counts = f"{parts.get('seen', 0):,} + {parts.get('new', 0):,}"
+    said = vars(params) | {name: f"{parts.get(name, 0):,}" for name in ("seen", "new")}
     if params.lm == "none":
-        table = pd.DataFrame([(words["fact.docs"], counts)])
+        table = pd.DataFrame([(words["fact.docs"], words["fact.counts"].format(**said))])
         return Slide(words["model.title"], (words["model.none"],), table)
-    said = vars(params) | {"seen": f"{parts.get('seen', 0):,}"}
     said["select"] = words[f"select.{params.select}"].format(**said)
-    bullets = [words[f"model.{key}"].format(**said) for key in ("train", "write", "choose", "answer")]
-    width, key = ("width" if params.z_width else "tokens"), ("numbers" if params.key_width else "none")
-    facts = {
-        "lm": words["fact.scratch"].format(**said) if params.lm == "scratch" else Path(params.lm).name,
-        "docs": counts,
-        "block": words[f"fact.{width}"].format(**said),
-        "key": words[f"fact.{key}"].format(**said),
-        "steps": f"{params.train_steps:,}",
-        "write": f"{params.write_steps:,}",
-    }
-    table = pd.DataFrame([(words[f"fact.{name}"], value) for name, value in facts.items()])
+    trained = "train" if params.train_lm else "train_z"
+    bullets = [words[f"model.{key}"].format(**said) for key in (trained, "write", "choose", "answer")]
     path = folder / "figures" / "scheme"
     save_figure(scheme(words), path)
     drawing = (path.with_suffix(".png"), words["scheme.shows"])
-    return Slide(words["model.title"], tuple(map(plain, bullets)), table, below=drawing)
+    return Slide(words["model.title"], tuple(map(plain, bullets)), sizes(params, words, said), below=drawing)
+
+
+def sizes(params: Params, words: Mapping[str, str], said: Mapping[str, object]) -> pd.DataFrame:
+    """Model, documents, block, key and steps of a run, a row each."""
+    facts = {
+        "lm": words["fact.scratch"].format(**said) if params.lm == "scratch" else Path(params.lm).name,
+        "docs": words["fact.counts"].format(**said),
+        "block": words["fact.width" if params.z_width else "fact.tokens"].format(**said),
+        "key": words["fact.numbers" if params.key_width else "fact.none"].format(**said),
+        "steps": f"{params.train_steps:,}",
+        "write": f"{params.write_steps:,}",
+    }
+    return pd.DataFrame([(words[f"fact.{name}"], value) for name, value in facts.items()])
 
 
 def set_up(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str, str]) -> Slide:
@@ -89,8 +92,8 @@ def set_up(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[st
         if said:
             bullets.append(words[f"setup.{key}"].format(n=len(said), names=", ".join(said)))
     bullets += [words["setup.blind"], rule(params)]
-    sizes = summary[summary["part"].isin(TEST_PARTS) & summary["metric"].isin(SHOWN)].groupby("part")["n"].max()
-    rows = [(words[f"part.{part}"], f"{sizes[part]:,}") for part in TEST_PARTS if part in sizes]
+    asked = summary[summary["part"].isin(TEST_PARTS) & summary["metric"].isin(SHOWN)].groupby("part")["n"].max()
+    rows = [(words[f"part.{part}"], f"{asked[part]:,}") for part in TEST_PARTS if part in asked]
     table = pd.DataFrame(rows, columns=[words["setup.part"], words["setup.n"]])
     return Slide(words["setup.title"], tuple(map(plain, bullets)), table)
 

@@ -15,7 +15,9 @@ ENGLISH = {
     "lost among the old ones, or passages chosen by BM25 or embeddings answer as well for less.",
     "model.title": "One block per document, trained together with the model",
     "model.train": "**Joint training:** L = −log p(evidence | z, question; θ), with the blocks z of {seen} documents "
-    "and the model's weights θ learned together.",
+    "and the model θ (its weights, or an adapter) learned together.",
+    "model.train_z": "**Training:** L = −log p(evidence | z, question; θ), with the blocks z of {seen} documents "
+    "learned and the model θ left as it is.",
     "model.write": "**Writing:** a new document gets its block by {write_steps} gradient steps on its text, from the "
     "start `{write_start}`, with the model frozen.",
     "model.choose": "**Choosing:** {select}.",
@@ -33,7 +35,8 @@ ENGLISH = {
     "scheme.shows": "A document becomes a block and a key; a question chooses blocks, the model writes evidence from "
     "them, a reader answers from it",
     "fact.lm": "language model", "fact.scratch": "made here, {layers} layers of width {hidden_size}",
-    "fact.docs": "documents, seen and new", "fact.block": "block per document", "fact.tokens": "{z_tokens} vectors",
+    "fact.docs": "documents, seen and new", "fact.counts": "{seen} + {new}",
+    "fact.block": "block per document", "fact.tokens": "{z_tokens} vectors",
     "fact.width": "{z_tokens} vectors of width {z_width}", "fact.key": "key per document",
     "fact.numbers": "{key_width} numbers", "fact.steps": "training steps", "fact.write": "writing steps",
     "fact.none": "none", "setup.title": "Same questions, same reader, same budget for every system",
@@ -63,7 +66,9 @@ KOREAN = {
     "problem.fails": "**반증 조건:** 다른 문서의 블록도 같은 성능을 내는 경우(플라시보), 새 문서가 기존 문서에 묻히는 "
     "경우, BM25나 임베딩으로 고른 문단이 더 적은 비용으로 같은 답을 내는 경우입니다.",
     "model.title": "문서마다 하나의 블록, 모델과 함께 학습",
-    "model.train": "**공동 학습:** L = −log p(근거 | z, 질문; θ). 문서 {seen}개의 블록 z와 모델 가중치 θ를 함께 "
+    "model.train": "**공동 학습:** L = −log p(근거 | z, 질문; θ). 문서 {seen}개의 블록 z와 모델 θ(전체 가중치 또는 "
+    "어댑터)를 함께 학습합니다.",
+    "model.train_z": "**학습:** L = −log p(근거 | z, 질문; θ). 모델 θ는 그대로 두고 문서 {seen}개의 블록 z만 "
     "학습합니다.",
     "model.write": "**쓰기:** 새 문서의 블록은 모델을 고정한 채 시작점 `{write_start}`에서 출발하여 문서 원문에 대한 "
     "경사 하강 {write_steps}단계로 얻습니다.",
@@ -81,7 +86,8 @@ KOREAN = {
     "scheme.shows": "문서는 블록과 키가 되고, 질문으로 블록을 선택하면 모델이 근거를 생성하며, 독해 모델이 그 근거로 "
     "답합니다",
     "fact.lm": "언어 모델", "fact.scratch": "처음부터 학습, {layers}층, 너비 {hidden_size}",
-    "fact.docs": "문서 수 (학습, 새 문서)", "fact.block": "문서당 블록", "fact.tokens": "벡터 {z_tokens}개",
+    "fact.docs": "문서 수 (학습, 새 문서)", "fact.counts": "{seen} + {new}",
+    "fact.block": "문서당 블록", "fact.tokens": "벡터 {z_tokens}개",
     "fact.width": "너비 {z_width}의 벡터 {z_tokens}개", "fact.key": "문서당 키", "fact.numbers": "{key_width}차원",
     "fact.steps": "학습 단계", "fact.write": "쓰기 단계", "fact.none": "없음",
     "setup.title": "모든 시스템에 같은 질문, 같은 독해 모델, 같은 예산",
