@@ -10,7 +10,7 @@ LAYERS = [  # a module imports from earlier lines only
     {"errors"},
     {"combinations"},
     {"allowed"},
-    {"params", "schema", "text", "meter", "hub", "rates", "phrases_en", "phrases_ko"},
+    {"params", "schema", "text", "meter", "hub", "rates", "phrases_en", "phrases_ko", "slides_phrases"},
     {"numbers_in", "ragchecker", "trace", "judge_prompts", "by_ragas"},
     {"artifacts", "lock", "needs", "canvas", "api_cache", "api_request"},
     {"ztable", "api_queue"},
@@ -32,16 +32,18 @@ LAYERS = [  # a module imports from earlier lines only
     {"systems"},
     {"controls"},
     {"cost", "measure", "budget", "scaling"},
-    {"abstain", "evaluate", "ask", "book", "figures", "results"},
+    {"abstain", "evaluate", "ask", "book", "figures", "published", "results"},
     {"judges"},
     {"chance", "grounding", "ppi", "score", "selectors", "curves", "wording", "pairs", "contexts"},
     {"findings_controls", "noise_items", "report_abstain", "report_corpus", "report_memory", "report_noise"},
+    {"report_side"},
     {"noise"},
     {"headline"},
-    {"verdict", "previous", "page_plots", "templates"},
+    {"verdict", "previous", "page_plots", "slides_scheme", "templates"},
     {"findings"},
     {"report", "pipeline"},
-    {"ablate", "report_controls", "report_page", "report_judges"},
+    {"ablate", "report_controls", "report_page", "report_judges", "slides"},
+    {"slides_html", "slides_pptx"},
     {"compare_rows"},
     {"report_ablation", "commands"},
     {"run"},
@@ -53,7 +55,7 @@ CORE = {
 CORE_MAY = {"torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm"}
 ALONE = {
     "faiss", "rank_bm25", "bm25s", "sklearn", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures",
-    "openai", "ppi_py",
+    "openai", "ppi_py", "pptx",
 }  # fmt: skip
 FILES = sorted(LIBRARY.rglob("*.py"))
 

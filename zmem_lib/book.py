@@ -24,6 +24,7 @@ from zmem_lib.plan import CHAPTERS, chapters_of
 BOOK = Path(__file__).parents[1] / "book"
 ERROR_TAG = "papermill-error-cell-tag"
 FINDINGS = CHAPTERS[7]
+SLIDES = ("slides.html", "slides.pptx")  # of a run
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # of this environment, whatever PATH says
 FONT_PRELOAD = re.compile(r'<link rel="preload" as="font"[^>]*>')  # a browser refuses these in a page opened as a file
 IMAGE = re.compile(r'<img alt="([^"]*)" (src="(?:[^"]*/)?_images/([^"/.]+)\.[a-z]+")')  # as Sphinx writes it, no other
@@ -61,6 +62,7 @@ def build_book(runs: Path, names: list[str], *, pages: Path = BOOK, out: Path = 
     for page in html.rglob("*.html"):
         text = FONT_PRELOAD.sub("", page.read_text(encoding="utf-8"))
         page.write_text(with_descriptions(text, described), encoding="utf-8")
+    copy_slides(runs, names, html)
     return html / "index.html"
 
 
@@ -108,6 +110,14 @@ def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path
     toc = {"format": toc["format"], "root": "index", "parts": parts + toc["parts"]}
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
     return source
+
+
+def copy_slides(runs: Path, names: list[str], html: Path) -> None:
+    """Put the slides of each run beside its page of findings, which links to them."""
+    for place, name in enumerate(dict.fromkeys(names)):
+        for path in (runs / name / slides for slides in SLIDES):
+            if path.is_file():
+                shutil.copyfile(path, html / path.name if place == 0 else html / name / path.name)
 
 
 def without_code(path: Path) -> None:

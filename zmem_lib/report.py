@@ -30,6 +30,7 @@ from zmem_lib.figures import (
 from zmem_lib.metrics import FIELD
 from zmem_lib.numbers_in import NUMBERS
 from zmem_lib.params import Params
+from zmem_lib.published import attribution
 from zmem_lib.schema import CHANCES, COMPARED, CONTROLS, PARTS, SYSTEMS, TEST_PARTS
 
 __all__ = [
@@ -178,11 +179,12 @@ def failure_examples(
 
 
 def examples_or_counts(failures: pd.DataFrame, questions: pd.DataFrame, folder: Path, params: Params) -> Styler:
-    """Examples of z-memory's answers for the synthetic corpus; of any other, whose texts may not be shown, counts."""
+    """Examples of z-memory's answers with the licence of their texts; where these are not published, counts."""
     path = folder / "answers_zmem.parquet"
-    if params.corpus != "synthetic" or not path.exists():
+    if not params.publish_text or not path.exists():
         return failure_table(failures)
-    return failure_examples(failures, questions, read_table(path, "answers"), system="zmem")
+    examples = failure_examples(failures, questions, read_table(path, "answers"), system="zmem")
+    return examples.set_caption(f"Examples of zmem. {attribution(params)}")
 
 
 def bullets(sentences: Sequence[str]) -> Markdown:

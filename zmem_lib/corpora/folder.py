@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from zmem_lib.corpora.corpus import Corpus, hash_split
+from zmem_lib.corpora.licences import LICENCES
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params
 from zmem_lib.text import unprintable
@@ -39,7 +40,7 @@ def load(params: Params) -> Corpus:
     docs_path, questions_path = files(params)
     docs = read_docs(docs_path)
     questions = read_questions(questions_path, dict(zip(docs["doc_id"], docs["text"], strict=True)))
-    return Corpus(docs, questions, licence="that of your corpus", source=f"folder {params.corpus_path}", dropped={})
+    return Corpus(docs, questions, licence=LICENCES["folder"], source=f"folder {params.corpus_path}", dropped={})
 
 
 def find_file(folder: Path, name: str) -> Path:
