@@ -32,8 +32,8 @@ LAYERS = [  # a module imports from earlier lines only
     {"findings_controls", "report_abstain", "report_corpus", "report_memory"},
     {"findings"},
     {"report", "pipeline"},
-    {"ablate", "report_controls"},
-    {"compare_rows"},
+    {"ablate", "sweep", "report_controls"},
+    {"compare_rows", "cluster"},
     {"report_ablation", "commands"},
     {"run"},
 ]
@@ -43,6 +43,7 @@ CORE = {
 }  # fmt: skip
 CORE_MAY = {"torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm"}
 ALONE = {"faiss", "rank_bm25", "sklearn", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures"}
+ALONE |= {"ray"}
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 
