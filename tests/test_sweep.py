@@ -174,15 +174,20 @@ def test_without_ray_one_sentence_says_how_to_get_it(stand_ins, tmp_path, monkey
 def test_a_batch_on_ray_goes_on_after_a_failure_and_a_crash_and_ends_by_ctrl_c(stand_ins, tmp_path):
     pytest.importorskip("ray")
     runs, fourth = tmp_path / "runs", tmp_path / "runs/smoke-seed-4"
-    cells = {1: f"{FAILS}\nif seed == 3: os.kill(os.getppid(), 9)", 6: SUMMARY}
-    cells[2] = "import time\nif seed == 4: time.sleep(300)"
-    batch = sweep_process(runs, stand_ins(cells), "--grid", "seed=1,2,3,4", "--on", "ray")
+    (job,) = batch_jobs([SMOKE], {"seed": ("1",)})
+    executor()(job.params, runs, notebooks=tmp_path, say=str)
+    (runs / "smoke-seed-1/07_report.ipynb").unlink()  # what is left to do of it
+    crash, wait = "if seed == 3: os.kill(os.getppid(), 9)", "import time\nif seed == 4: time.sleep(300)"
+    notebooks = stand_ins({1: "\n".join([FAILS, crash, wait]), 7: SUMMARY})
+    batch = sweep_process(runs, notebooks, "--grid", "seed=1,2,3,4", "--on", "ray")
     heard = ""
     while heard.count(" of 4)") < 3:  # there may be cores for several at once
         line = batch.stdout.readline()
+        if not line and "timed out during startup" in (errors := batch.stderr.read()):
+            pytest.skip(errors)  # Ray grants itself 30 seconds, which a machine at work may not have
         assert line, heard + batch.stderr.read()
         heard += line
-    kernel, family = pid_in(fourth / "out_2.txt", batch), psutil.Process(batch.pid).children(recursive=True)
+    kernel, family = pid_in(fourth / "out_1.txt", batch), psutil.Process(batch.pid).children(recursive=True)
     batch.send_signal(signal.SIGINT)
     _, errors = batch.communicate(timeout=120)
     assert batch.returncode == 130 and errors.count("zmem: ") == 1 and "Traceback" not in errors, errors
@@ -192,7 +197,7 @@ def test_a_batch_on_ray_goes_on_after_a_failure_and_a_crash_and_ends_by_ctrl_c(s
     assert said["smoke-seed-1"].startswith("done in ") and (runs / "smoke-seed-1/07_report.ipynb").is_file()
     assert said["smoke-seed-2"].startswith("failed: seed 2 is bad")
     assert said["smoke-seed-3"].startswith("failed: died without a word")
-    assert "01_corpus: done in" in (fourth / "sweep.log").read_text() and not (fourth / "02_tuples.ipynb").exists()
+    assert "01_corpus: about" in (fourth / "sweep.log").read_text() and not (fourth / "01_corpus.ipynb").exists()
 
 
 def sweep_process(runs: Path, notebooks: Path, *more: str) -> subprocess.Popen:

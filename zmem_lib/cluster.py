@@ -22,7 +22,10 @@ from zmem_lib.sweep import Batch, Job, is_whole
 LOG = "sweep.log"
 RUN_CORES = 2  # of a run, where the cluster has them
 ENDING_S = 30.0  # that a stopped run has to end its kernel
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # no call home
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns of what a later version will do
+}
 SAID_OF_DEATH = "died without a word, most often for want of memory"
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
@@ -50,18 +53,18 @@ def sweep_on_ray(batch: Batch, *, say: Callable[[str], None] = say_now) -> dict[
 @contextmanager
 def connected() -> Iterator[object]:
     """Ray, connected to the cluster of RAY_ADDRESS or started here, until this block ends; raises BadInput."""
-    os.environ.update(QUIET)
+    os.environ.update(RAY_ENVIRONMENT)
     try:
         import ray
     except ImportError as error:
         raise BadInput("--on ray needs the package ray: install it with pip install 'zmem[cluster]'") from error
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError) as error:
+    except Exception as error:  # Ray raises many kinds, and the bare one where it cannot start
+        where = os.environ.get("RAY_ADDRESS") or "this machine"
         said = " ".join(str(error).split())[:200]
-        raise BadInput(
-            f"no Ray answers at RAY_ADDRESS {os.environ.get('RAY_ADDRESS')!r} ({said}): correct it"
-        ) from error
+        todo = "correct RAY_ADDRESS, or try again when the machine is less busy"
+        raise BadInput(f"Ray does not answer at {where} ({said}): {todo}") from error
     before = signal.signal(signal.SIGTERM, _stop)  # over Ray's own, which leaves with another code
     try:
         yield ray
