@@ -32,18 +32,18 @@ LAYERS = [  # a module imports from earlier lines only
     {"systems"},
     {"controls"},
     {"cost", "measure", "budget", "scaling"},
-    {"abstain", "evaluate", "ask", "book", "figures", "published", "results"},
+    {"abstain", "evaluate", "ask", "figures", "published", "results"},
     {"judges"},
     {"chance", "grounding", "ppi", "score", "selectors", "curves", "wording", "pairs", "contexts"},
     {"findings_controls", "noise_items", "report_abstain", "report_corpus", "report_memory", "report_noise"},
-    {"report_side"},
+    {"report_side", "compare_runs"},
     {"noise"},
     {"headline"},
     {"verdict", "previous", "page_plots", "slides_scheme", "templates"},
     {"findings"},
     {"report", "pipeline"},
-    {"ablate", "report_controls", "report_page", "report_judges", "slides"},
-    {"slides_html", "slides_pptx"},
+    {"ablate", "sweep", "report_controls", "report_page", "report_judges", "report_runs", "slides"},
+    {"slides_html", "slides_pptx", "cluster", "book"},
     {"compare_rows"},
     {"report_ablation", "commands"},
     {"run"},
@@ -55,7 +55,7 @@ CORE = {
 CORE_MAY = {"torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm"}
 ALONE = {
     "faiss", "rank_bm25", "bm25s", "sklearn", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures",
-    "openai", "ppi_py", "pptx",
+    "openai", "ppi_py", "pptx", "ray",
 }  # fmt: skip
 FILES = sorted(LIBRARY.rglob("*.py"))
 

@@ -1,6 +1,7 @@
 """Builds the HTML book: hand-written pages and the executed notebooks of one run or several, by jupyter-book.
 
-The findings (chapter 07) of the first run are the front page, then come its chapters, then the other runs.
+The findings (chapter 07) of the first run are the front page, then come its chapters, then the other runs, and behind
+them, of several runs, a page that compares them.
 Nothing is executed and nothing is fetched: every asset lies in book/_assets.
 """
 
@@ -17,9 +18,11 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from zmem_lib.compare_runs import read_runs
 from zmem_lib.errors import BadInput
 from zmem_lib.params import read_params
 from zmem_lib.plan import CHAPTERS, chapters_of
+from zmem_lib.report_runs import write_page
 
 BOOK = Path(__file__).parents[1] / "book"
 ERROR_TAG = "papermill-error-cell-tag"
@@ -107,6 +110,7 @@ def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path
     before = {name: chapters_in(runs / name)[:-1] for name in copies}
     parts = [part(f"Run {first}", first, before[first])]
     parts += [part(f"Run {name}", name, [FINDINGS, *before[name]]) for name in others]
+    parts += comparison(runs, list(copies), source)
     toc = {"format": toc["format"], "root": "index", "parts": parts + toc["parts"]}
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
     return source
@@ -118,6 +122,15 @@ def copy_slides(runs: Path, names: list[str], html: Path) -> None:
         for path in (runs / name / slides for slides in SLIDES):
             if path.is_file():
                 shutil.copyfile(path, html / path.name if place == 0 else html / name / path.name)
+
+
+def comparison(runs: Path, names: list[str], source: Path) -> list[dict]:
+    """Write the page that compares the runs, where two or more have tables; return its part of the contents."""
+    found, left_out = read_runs(runs, names)
+    if len(found) < 2:
+        return []
+    page = write_page(found, left_out, source)
+    return [{"caption": "All runs", "chapters": [{"file": page.stem}]}]
 
 
 def without_code(path: Path) -> None:
