@@ -1,27 +1,38 @@
 """Builds the HTML book: hand-written pages and the executed notebooks of one run or several, by jupyter-book.
 
-The findings (chapter 07) of the first run are the front page, then come its chapters, then the other runs.
+The findings (chapter 07) of the first run are the front page, then come its chapters, then the other runs, and behind
+them, of several runs, a page that compares them.
 Nothing is executed and nothing is fetched: every asset lies in book/_assets.
 """
 
+import base64
+import hashlib
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 
 import nbformat
 import yaml
 
+from zmem_lib.compare_runs import read_runs
 from zmem_lib.errors import BadInput
 from zmem_lib.params import read_params
 from zmem_lib.plan import CHAPTERS, chapters_of
+from zmem_lib.report_runs import write_page
 
 BOOK = Path(__file__).parents[1] / "book"
 ERROR_TAG = "papermill-error-cell-tag"
 FINDINGS = CHAPTERS[7]
+SLIDES = ("slides.html", "slides.pptx")  # of a run
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # of this environment, whatever PATH says
 FONT_PRELOAD = re.compile(r'<link rel="preload" as="font"[^>]*>')  # a browser refuses these in a page opened as a file
+IMAGE = re.compile(r'<img alt="([^"]*)" (src="(?:[^"]*/)?_images/([^"/.]+)\.[a-z]+")')  # as Sphinx writes it, no other
+NO_WORDS = re.compile(r"\s*|.*\.(png|svg|jpe?g|gif)|png", re.IGNORECASE)  # of an alt that says nothing
+TITLE = re.compile(r"<title>(.*?)(?: &#8212;[^<]*)?</title>", re.DOTALL)
 OPTIONS = ("-W", "-n", "--keep-going", "-q")  # every warning is an error, and all of them are shown
 
 
@@ -50,9 +61,37 @@ def build_book(runs: Path, names: list[str], *, pages: Path = BOOK, out: Path = 
     if done.returncode:
         tail = "\n".join(line for line in (done.stdout + done.stderr).splitlines() if line.strip())[-3000:]
         raise BadInput(f"the book of {', '.join(names)} could not be built (all of it stands in {log}):\n{tail}")
+    described = descriptions(source)
     for page in html.rglob("*.html"):
-        page.write_text(FONT_PRELOAD.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
+        text = FONT_PRELOAD.sub("", page.read_text(encoding="utf-8"))
+        page.write_text(with_descriptions(text, described), encoding="utf-8")
+    copy_slides(runs, names, html)
     return html / "index.html"
+
+
+def descriptions(source: Path) -> dict[str, str]:
+    """What every image of the notebooks shows, as canvas.py wrote it down, by the name that the book gives its file."""
+    found = {}
+    for path in source.rglob("*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                image = output.get("data", {}).get("image/png")
+                said = output.get("metadata", {}).get("image/png", {}).get("alt")
+                if image and said:
+                    found[hashlib.sha256(base64.b64decode(image)).hexdigest()] = said
+    return found
+
+
+def with_descriptions(page: str, described: Mapping[str, str]) -> str:
+    """The page with an alternative text for every image that has none: its description, else the page it is on."""
+    title = TITLE.search(page)
+    otherwise = f"Figure of the page {title[1].strip()}" if title else "Figure"
+
+    def alt(image: re.Match) -> str:
+        said = escape(described[image[3]]) if image[3] in described else otherwise
+        return f'<img alt="{image[1] if not NO_WORDS.fullmatch(image[1]) else said}" {image[2]}'
+
+    return IMAGE.sub(alt, page)
 
 
 def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path:
@@ -71,9 +110,27 @@ def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path
     before = {name: chapters_in(runs / name)[:-1] for name in copies}
     parts = [part(f"Run {first}", first, before[first])]
     parts += [part(f"Run {name}", name, [FINDINGS, *before[name]]) for name in others]
+    parts += comparison(runs, list(copies), source)
     toc = {"format": toc["format"], "root": "index", "parts": parts + toc["parts"]}
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
     return source
+
+
+def copy_slides(runs: Path, names: list[str], html: Path) -> None:
+    """Put the slides of each run beside its page of findings, which links to them."""
+    for place, name in enumerate(dict.fromkeys(names)):
+        for path in (runs / name / slides for slides in SLIDES):
+            if path.is_file():
+                shutil.copyfile(path, html / path.name if place == 0 else html / name / path.name)
+
+
+def comparison(runs: Path, names: list[str], source: Path) -> list[dict]:
+    """Write the page that compares the runs, where two or more have tables; return its part of the contents."""
+    found, left_out = read_runs(runs, names)
+    if len(found) < 2:
+        return []
+    page = write_page(found, left_out, source)
+    return [{"caption": "All runs", "chapters": [{"file": page.stem}]}]
 
 
 def without_code(path: Path) -> None:

@@ -10,17 +10,9 @@ import numpy as np
 import pandas as pd
 
 from zmem_lib.artifacts import progress
+from zmem_lib.by_ragas import RAGAS_ANSWER_METRICS, ragas_scores
 from zmem_lib.errors import BadInput
-from zmem_lib.metrics import (
-    FIELD,
-    RAGAS_ANSWER_METRICS,
-    answer_in_evidence,
-    em,
-    f1,
-    ragas_scores,
-    retention,
-    retrieval_scores,
-)
+from zmem_lib.metrics import FIELD, answer_in_evidence, em, f1, retention, retrieval_scores
 from zmem_lib.schema import TABLES, check
 from zmem_lib.stats import Estimate, bootstrap, bootstrap_mean
 from zmem_lib.text import sentence_spans

@@ -67,8 +67,8 @@ def costs_by_step(
     """What each compared system and main control costs: one row each, NaN where nothing was measured.
 
     Columns: system, train_seconds (chapter 03), write_seconds (per new document, from the start `start`),
-    index_seconds, answer_seconds (per question), bytes_stored, input_tokens, output_tokens, money (dollars per
-    question), n (questions).
+    index_seconds, answer_seconds (per question), bytes_stored, peak_memory_bytes, input_tokens, output_tokens (per
+    question), money (dollars per question), n (questions).
     """
     rows = costs[costs["system"].isin((*COMPARED, *BESIDE))].set_index("system")
     rows = rows.loc[in_order(pd.Series(rows.index, dtype=str), SYSTEMS)]
@@ -81,6 +81,7 @@ def costs_by_step(
             "index_seconds": built,
             "answer_seconds": rows["seconds_per_question"],
             "bytes_stored": rows["bytes_stored"].astype(float),
+            "peak_memory_bytes": rows["peak_memory_bytes"].astype(float),
             "input_tokens": mean_tokens(summary, "input_tokens").reindex(rows.index),
             "output_tokens": mean_tokens(summary, "output_tokens").reindex(rows.index),
             "money": rows["money_per_question"],

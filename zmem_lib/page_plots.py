@@ -18,6 +18,8 @@ from zmem_lib.wording import spoken, values_of
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SHOWN = {"answer_in_evidence": ("plot.in_evidence", "o", CYCLE[0]), "em": ("plot.exact", "s", CYCLE[1])}
+NOISY = ("zmem", "zmem-oracle", "bm25", "dense", "hybrid", "gold-passage")
+LINE = {"markersize": 4, "linewidth": 1.3}
 Words = Mapping[str, str]
 
 
@@ -83,6 +85,36 @@ def write_plot(write_curve: pd.DataFrame, words: Words) -> Figure:
     said = [f"{words['plot.start'].format(start=one.start)}: {spoken(one)}" for one in ends.itertuples()]
     figure.set_label(words["plot.write_alt"].format(values="; ".join(said)))
     return legend_above(figure, axes[:1])
+
+
+def noise_plot(noise: pd.DataFrame, words: Words) -> Figure:
+    """F1 of the main systems as evidence items are replaced: a row of panels per part, a column per kind of noise."""
+    rows = noise[(noise["metric"] == "f1") & noise["system"].isin(NOISY)]
+    parts, kinds = in_order(rows["part"], TEST_PARTS), in_order(rows["kind"], ())
+    systems = in_order(rows["system"], NOISY)
+    figure, axes = new_figure(len(parts), len(kinds), height=1.9 * len(parts) + 0.8, sharex=True, sharey=True)
+    places, said = [(part, kind) for part in parts for kind in kinds], []
+    for axis, (part, kind) in zip(axes, places, strict=True):
+        here = rows[(rows["part"] == part) & (rows["kind"] == kind)].sort_values("share")
+        place = {"part": words[f"part.{part}"], "kind": words[f"kind.{kind}"]}
+        for system, marker in zip(systems, MARKERS, strict=False):
+            mine, colour = here[here["system"] == system], COLOURS[system]
+            axis.plot(
+                100 * mine["share"], mine["value"], color=colour, marker=marker, label=words[f"row.{system}"], **LINE
+            )
+            axis.fill_between(100 * mine["share"], mine["ci_low"], mine["ci_high"], color=colour, alpha=0.1, lw=0)
+            said += [_fall(mine, {**place, "name": words[f"row.{system}"]}, words)] if len(mine) else []
+        axis.set(title=words["plot.noise_panel"].format(**place, n=here["n"].max()), ylim=(-0.02, 1.04))
+    figure.supxlabel(words["plot.noise_x"], fontsize=9.5)
+    figure.supylabel(words["plot.noise_y"], fontsize=9.5)
+    figure.set_label(words["plot.noise_alt"].format(values="; ".join(said)))
+    return legend_above(figure, axes[:1])
+
+
+def _fall(mine: pd.DataFrame, place: Mapping[str, str], words: Words) -> str:
+    first, last = mine.iloc[0], mine.iloc[-1]
+    ends = {"first": f"{first['value']:.2f}", "last": f"{last['value']:.2f}", "share": f"{100 * last['share']:.0f}"}
+    return words["plot.noise_value"].format(**place, **ends)
 
 
 def _panel(rows: pd.DataFrame, part: str, words: Words) -> str:

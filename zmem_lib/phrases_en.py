@@ -55,10 +55,12 @@ PHRASES = {
     # limits
     "limit.run": "One run with seed {seed}. The intervals are over questions; what another seed would give is not "
     "in them.",
-    "limit.power": "{n} questions about {part} show a difference of {recall} in recall@1 and {exact} in exact "
-    "answers in {power} % of all studies (the least and the largest over the pairs with z-memory, or with BM25 "
-    "where there is none). A smaller one may be missed: not told apart does not mean the same.",
-    "limit.sample": "Of {all} test questions about {part}, a fixed sample of {n} was answered.",
+    "limit.power": "So many questions show these differences in {power} % of all studies (the least and the largest "
+    "over the pairs with z-memory, or with BM25 where there is none): {parts}. A smaller one may be missed: not "
+    "told apart does not mean the same.",
+    "limit.shown": "{part} (n = {n}) {least}", "limit.least": "{size} ({metric})",
+    "limit.sample": "A fixed sample of the test questions was answered: {parts}.",
+    "limit.of": "{n} of {all} about {part}",
     "limit.synthetic": "The corpus is made by a program. What holds on it need not hold on natural text.",
     "limit.size": "The documents are {all}. Finding one among many more is harder, for every system in its own way.",
     "limit.reader": "One reader answers for all ({reader}). Where it cannot read, recall and evidence tell more "
@@ -80,22 +82,22 @@ PHRASES = {
     "changed.cut": "; the {shown} that moved most are shown",
     "changed.caption": "Values that moved: before, and now with its 95 % interval over n questions.",
     # the headline table
-    "head.caption": "Mean and 95 % bootstrap interval. Against {reference}, by the corrected test: ▲ better, ▼ "
-    "worse, = not told apart; no mark: not tested (controls need not find their document). {sizes}. Items and "
-    "tokens: evidence that the reader gets, per question.",
-    "head.size": "{part}: n = {n}{least}",
-    "head.least": ", which shows a difference of {least} in exact match in {power} % of all studies",
+    "head.caption": "Mean and 95 % bootstrap interval over n questions: {sizes}. Against {reference}, by the "
+    "corrected test: ▲ better, ▼ worse, = not told apart; no mark: not tested (controls need not find their "
+    "document). Items and tokens: evidence that the reader gets for a question.",
+    "head.size": "{part} n = {n}{least}",
+    "head.least": " (so many show a difference of {least} in {power} % of all studies)",
     "head.items": "evidence items", "head.tokens": "evidence tokens", "head.as_fits": "as fit",
     # the cost table
     "cost.caption": "Measured on the machine of this run; a dash: not measured, or not there. Train: chapter 03; "
     "write: a new document into its block, its start included, {write}; index: building the index, and for the "
-    "tuned encoder its training; answer: choosing and reading, the mean over n questions. Tokens are those that a "
-    "language model reads and writes for a question. Stored: what grows with the corpus. Money: dollars paid to an "
-    "address; 0 for what runs here.",
-    "cost.write_none": "which this run did not do", "cost.write_start": "from the start `{start}`",
+    "tuned encoder its training; answer: choosing and reading, the mean over n questions. Stored: what grows with "
+    "the corpus. Peak memory: of the whole process while it answered. Tokens are those that a language model reads "
+    "and writes for a question. Money: dollars paid to an address; 0 for what runs here.",
+    "cost.write_none": "which this run did not do", "cost.write_start": "from the start <code>{start}</code>",
     "cost.train": "train (s)", "cost.write": "write (s / document)", "cost.index": "index (s)",
-    "cost.answer": "answer (s / question)", "cost.stored": "stored (MB)", "cost.input": "tokens in",
-    "cost.output": "tokens out", "cost.money": "money ($ / question)", "cost.n": "n",
+    "cost.answer": "answer (s / question)", "cost.stored": "stored (MB)", "cost.memory": "peak memory (GB)",
+    "cost.input": "tokens in", "cost.output": "tokens out", "cost.money": "money ($ / question)", "cost.n": "n",
     # plots
     "plot.quality": "share of questions", "plot.in_evidence": "answer in evidence", "plot.exact": "exact match",
     "plot.quality_alt": "Quality: share of questions whose answer stands in the evidence, and share answered "
@@ -111,6 +113,12 @@ PHRASES = {
     "plot.panel": "{part}\n(n = {n})", "plot.value": "{name}, {part}: {value}",
     "plot.no_writing": "No document was written in this run.",
     "plot.no_noise": "Noise was not measured in this run (`noise_questions`).",
+    "plot.noise_alt": "Noise: F1 of the answers as a growing share of the evidence items is replaced, by system, "
+    "with 95 % intervals. {values}",
+    "plot.noise_value": "{name}, {part}, {kind}: {first} with none replaced, {last} at {share} %",
+    "kind.changed answer": "by a wrong answer", "kind.hard negative": "by similar documents",
+    "plot.noise_y": "F1 (mean, 0 to 1)", "plot.noise_x": "evidence items replaced (%)",
+    "plot.noise_panel": "{part} (n = {n})\n{kind}",
     # names
     "part.seen": "seen documents", "part.unasked-document": "unasked documents", "part.new": "new documents",
     "metric.em": "exact match", "metric.f1": "F1", "metric.answer_in_evidence": "answer in evidence",

@@ -57,10 +57,11 @@ PHRASES = {
     # limits
     "limit.run": "시드 {seed}의 단일 실행 결과입니다. 신뢰구간은 질문에 대한 것이며, 시드에 따른 변동은 포함하지 "
     "않습니다.",
-    "limit.power": "{part}에 대한 질문 {n}개로는 검정력 {power} %에서 recall@1 {recall}, 정확 일치 {exact} 이상의 "
-    "차이를 검출할 수 있습니다(z-메모리, 메모리가 없으면 BM25와 짝지은 모든 쌍의 최솟값과 최댓값). 더 작은 차이는 "
-    "놓칠 수 있으므로, 차이가 확인되지 않았다고 해서 성능이 같다는 뜻은 아닙니다.",
-    "limit.sample": "{part}에 대한 테스트 질문 {all}개 중 고정된 표본 {n}개에 답하였습니다.",
+    "limit.power": "이 질문 수로는 검정력 {power} %에서 다음 크기 이상의 차이를 검출할 수 있습니다(z-메모리, "
+    "메모리가 없으면 BM25와 짝지은 모든 쌍의 최솟값과 최댓값): {parts}. 더 작은 차이는 놓칠 수 있으므로, 차이가 "
+    "확인되지 않았다고 해서 성능이 같다는 뜻은 아닙니다.",
+    "limit.shown": "{part}(n = {n}) {least}", "limit.least": "{metric} {size}",
+    "limit.sample": "테스트 질문 중 고정된 표본에만 답하였습니다: {parts}.", "limit.of": "{part} {all}개 중 {n}개",
     "limit.synthetic": "말뭉치는 프로그램으로 생성한 것입니다. 여기서 얻은 결과가 자연 텍스트에서도 성립한다고 볼 "
     "수는 없습니다.",
     "limit.size": "문서는 모두 {all}개입니다. 훨씬 많은 문서 가운데에서 찾는 일은 더 어렵고, 그 정도는 시스템마다 "
@@ -81,22 +82,22 @@ PHRASES = {
     "changed.cut": "(변화가 가장 큰 {shown}개만 표시)",
     "changed.caption": "달라진 값: 이전 값, 그리고 질문 n개에 대한 현재 값과 95 % 신뢰구간.",
     # the headline table
-    "head.caption": "평균과 95 % 부트스트랩 신뢰구간. 보정된 검정에 따른 {reference} 대비 결과: ▲ 우세, ▼ 열세, = "
-    "차이 미확인; 표시 없음: 검정하지 않음(대조군은 문서를 찾을 필요가 없음). {sizes}. 근거 항목 수와 근거 토큰 "
-    "수는 독해 모델이 질문마다 받는 양입니다.",
-    "head.size": "{part}: n = {n}{least}",
-    "head.least": "(검정력 {power} %에서 검출 가능한 정확 일치의 차이: {least})", "head.items": "근거 항목 수",
+    "head.caption": "질문 n개에 대한 평균과 95 % 부트스트랩 신뢰구간: {sizes}. 보정된 검정에 따른 {reference} 대비 "
+    "결과: ▲ 우세, ▼ 열세, = 차이 미확인; 표시 없음: 검정하지 않음(대조군은 문서를 찾을 필요가 없음). 근거 항목 "
+    "수와 근거 토큰 수는 독해 모델이 질문마다 받는 양입니다.",
+    "head.size": "{part} n = {n}{least}",
+    "head.least": "(검정력 {power} %에서 검출 가능한 차이: {least})", "head.items": "근거 항목 수",
     "head.tokens": "근거 토큰 수", "head.as_fits": "가능한 만큼",
     # the cost table
     "cost.caption": "이 실행을 수행한 컴퓨터에서 측정한 값이며, 줄표는 측정하지 않았거나 해당 사항이 없음을 "
     "뜻합니다. 학습: 3장; 쓰기: 새 문서 하나를 블록에 쓰는 시간으로 초기화를 포함하며, {write}; 색인: 색인 구축 "
-    "시간으로 미세조정한 인코더는 그 학습을 포함; 응답: 문서 선택과 독해, 질문 n개의 평균. 토큰은 질문 하나에 대해 "
-    "언어 모델이 읽고 쓰는 수입니다. 저장: 말뭉치와 함께 커지는 부분. 비용: 외부 주소에 지불한 달러이며, 이 "
-    "컴퓨터에서 수행한 것은 0입니다.",
-    "cost.write_none": "이 실행에서는 수행하지 않음", "cost.write_start": "시작점은 `{start}`",
+    "시간으로 미세조정한 인코더는 그 학습을 포함; 응답: 문서 선택과 독해, 질문 n개의 평균. 저장: 말뭉치와 함께 "
+    "커지는 부분. 최대 메모리: 응답하는 동안 전체 프로세스의 최댓값. 토큰은 질문 하나에 대해 언어 모델이 읽고 쓰는 "
+    "수입니다. 비용: 외부 주소에 지불한 달러이며, 이 컴퓨터에서 수행한 것은 0입니다.",
+    "cost.write_none": "이 실행에서는 수행하지 않음", "cost.write_start": "시작점은 <code>{start}</code>",
     "cost.train": "학습 (초)", "cost.write": "쓰기 (초/문서)", "cost.index": "색인 (초)",
-    "cost.answer": "응답 (초/질문)", "cost.stored": "저장 (MB)", "cost.input": "입력 토큰",
-    "cost.output": "출력 토큰", "cost.money": "비용 ($/질문)", "cost.n": "n",
+    "cost.answer": "응답 (초/질문)", "cost.stored": "저장 (MB)", "cost.memory": "최대 메모리 (GB)",
+    "cost.input": "입력 토큰", "cost.output": "출력 토큰", "cost.money": "비용 ($/질문)", "cost.n": "n",
     # plots
     "plot.quality": "질문 비율", "plot.in_evidence": "근거 내 정답 포함", "plot.exact": "정확 일치",
     "plot.quality_alt": "품질: 시스템별로 근거에 정답이 포함된 질문의 비율과 정확히 일치한 답의 비율, 95 % "
@@ -111,6 +112,11 @@ PHRASES = {
     "plot.panel": "{part}\n(n = {n})", "plot.value": "{name}, {part}: {value}",
     "plot.no_writing": "이 실행에서는 새 문서를 쓰지 않았습니다.",
     "plot.no_noise": "이 실행에서는 잡음 실험을 수행하지 않았습니다(`noise_questions`).",
+    "plot.noise_alt": "잡음: 근거 항목 가운데 교체한 비율이 커질 때 답변의 F1, 시스템별, 95 % 신뢰구간. {values}",
+    "plot.noise_value": "{name}, {part}, {kind}: 교체하지 않을 때 {first}, {share} %일 때 {last}",
+    "kind.changed answer": "오답이 담긴 문서로 교체", "kind.hard negative": "유사 문서로 교체",
+    "plot.noise_y": "F1 (평균, 0–1)", "plot.noise_x": "교체한 근거 항목 (%)",
+    "plot.noise_panel": "{part} (n = {n})\n{kind}",
     # names
     "part.seen": "학습 문서", "part.unasked-document": "미질의 문서", "part.new": "새 문서", "metric.em": "정확 일치",
     "metric.f1": "F1", "metric.answer_in_evidence": "근거 내 정답 포함", "metric.recall@1": "recall@1",

@@ -20,7 +20,7 @@ from traitlets.config import Config
 
 from zmem_lib.artifacts import PROGRESS_ENV, drop_temporaries, is_finished, write_atomic
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal, writing
-from zmem_lib.hub import find_lm, find_reranker
+from zmem_lib.hub import find_judge, find_lm, find_reranker
 from zmem_lib.lock import LOCK
 from zmem_lib.params import MEMORY_ONLY, Params, read_params
 from zmem_lib.plan import CHAPTERS, about, chapters_of, earlier_seconds, estimate_seconds, this_machine
@@ -89,6 +89,8 @@ def fetch(params: Params, number: int) -> None:
 
     if number == 1:
         fetch_corpus(params)
+    if params.judge == "nli" and number in (1, 6):
+        find_judge(params.judge_model)
     if params.has_lm and params.lm != "scratch" and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
         find_lm(params.lm, params.lm_revision)
     if params.rerank_model and params.rerank_depth and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):

@@ -1,6 +1,6 @@
 """The tables of page one: headline, costs step by step, and what changed since the last run of the same name.
 
-Takes data frames of headline.py and previous.py and the run's parameters, returns Styler, Markdown or HTML in the
+Takes data frames of headline.py and previous.py and the run's parameters, returns HTML, Markdown and figures in the
 run's report_language. Every table scrolls within its own box, its first column in place (book/_assets/zmem.css).
 """
 
@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
-from pandas.io.formats.style import Styler
 
 from zmem_lib.figures import in_order
 from zmem_lib.headline import TOKENS, evidence_items, headline, mean_tokens, reference, write_seconds
-from zmem_lib.page_plots import quality_plot, recall_plot, write_plot
+from zmem_lib.page_plots import noise_plot, quality_plot, recall_plot, write_plot
 from zmem_lib.params import Params
 from zmem_lib.previous import changed_params, find_previous, moved_values
 from zmem_lib.report import TABLE_CSS, bullets, save_figure
@@ -30,7 +29,7 @@ MOST_MOVED = 12  # rows of the table of changes
 MISSING = "–"
 
 
-def headline_table(tables: Mapping[str, pd.DataFrame], params: Params) -> Styler:
+def headline_table(tables: Mapping[str, pd.DataFrame], params: Params) -> HTML:
     """Systems by parts and measures: the mean with its mark, below it the interval; items and tokens of evidence."""
     words, summary = phrases(params.report_language), tables["summary"]
     rows = headline(summary, tables["pairs"])
@@ -50,7 +49,7 @@ def headline_table(tables: Mapping[str, pd.DataFrame], params: Params) -> Styler
     return wide(_named(table, words), _headline_caption(tables, parts, words), "headline")
 
 
-def costs_table(costs: pd.DataFrame, write_curve: pd.DataFrame, params: Params) -> Styler:
+def costs_table(costs: pd.DataFrame, write_curve: pd.DataFrame, params: Params) -> HTML:
     """What each system costs from training to an answer: seconds, bytes, tokens, money (headline.costs_by_step)."""
     words = phrases(params.report_language)
     columns: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -59,6 +58,7 @@ def costs_table(costs: pd.DataFrame, write_curve: pd.DataFrame, params: Params) 
         "cost.index": ("index_seconds", "{:,.2f}".format),
         "cost.answer": ("answer_seconds", "{:.4f}".format),
         "cost.stored": ("bytes_stored", lambda size: f"{size / 1e6:.2f}"),
+        "cost.memory": ("peak_memory_bytes", lambda size: f"{size / 1e9:.2f}"),
         "cost.input": ("input_tokens", "{:.0f}".format),
         "cost.output": ("output_tokens", "{:.0f}".format),
         "cost.money": ("money", lambda dollars: f"{dollars:.5f}" if dollars else "0"),
@@ -74,17 +74,21 @@ def costs_table(costs: pd.DataFrame, write_curve: pd.DataFrame, params: Params) 
 def page_plots(tables: Mapping[str, pd.DataFrame], folder: Path, params: Params) -> list[Figure | Markdown]:
     """Quality, retrieval, writing and noise, saved in figures/; a sentence in the place of what was not measured."""
     words = phrases(params.report_language)
-    shown: list[Figure | Markdown] = []
-    for name, draw in (("quality", quality_plot), ("recall", recall_plot)):
-        shown.append(save_figure(draw(tables["summary"], words), folder / "figures" / name))
-    if len(tables["write_curve"]):
-        shown.append(save_figure(write_plot(tables["write_curve"], words), folder / "figures" / "writing"))
-    else:
-        shown.append(Markdown(words["plot.no_writing"]))
-    return [*shown, Markdown(words["plot.no_noise"])]
+    plots = {
+        "quality": ("summary", quality_plot),
+        "recall": ("summary", recall_plot),
+        "writing": ("write_curve", write_plot),
+        "noise": ("noise", noise_plot),
+    }
+    return [
+        save_figure(draw(tables[table], words), folder / "figures" / name)
+        if len(tables[table])
+        else Markdown(words[f"plot.no_{name}"])
+        for name, (table, draw) in plots.items()
+    ]
 
 
-def changes(summary: pd.DataFrame, folder: Path, params: Params, results: Path = RESULTS) -> list[Markdown | Styler]:
+def changes(summary: pd.DataFrame, folder: Path, params: Params, results: Path = RESULTS) -> list[Markdown | HTML]:
     """What differs from the last run of the same name: parameters, and values that the new interval does not cover."""
     words = phrases(params.report_language)
     former = find_previous(folder, params.run, results)
@@ -106,17 +110,22 @@ def changes(summary: pd.DataFrame, folder: Path, params: Params, results: Path =
     return [bullets(said), *([_moved_table(moved.head(MOST_MOVED), words)] if len(moved) else [])]
 
 
-def wide(table: pd.DataFrame, caption: str, name: str) -> Styler:
-    """A table of HTML cells that scrolls sideways with its first column in place."""
-    styled = table.style.set_uuid(name).set_caption(caption).set_table_styles(TABLE_CSS).format(escape=None)
-    return styled.set_table_attributes('class="tex2jax_ignore mathjax_ignore wide"')
+def wide(table: pd.DataFrame, caption: str, name: str, *, index: bool = True) -> HTML:
+    """A caption and a table of HTML cells that scrolls sideways below it, its first column in place."""
+    centred = [{"selector": "thead th[colspan]", "props": "text-align: center"}]
+    styled = table.style.set_uuid(name).set_table_styles([*TABLE_CSS, *centred]).format(escape=None)
+    styled = styled.set_table_attributes(
+        f'class="dataframe tex2jax_ignore mathjax_ignore wide" aria-describedby="about-{name}"'
+    )
+    styled = styled if index else styled.hide(axis="index")
+    return HTML(f'<p class="about-table" id="about-{name}">{caption}</p>\n{styled.to_html()}')
 
 
 def _headline_caption(tables: Mapping[str, pd.DataFrame], parts: list[str], words: Mapping[str, str]) -> str:
     summary, sizes = tables["summary"], []
     for part in parts:
         n = summary.loc[(summary["part"] == part) & summary["metric"].isin(MEASURES), "n"].max()
-        least = detectable(tables, part, "em")
+        least = detectable(tables, part, words)
         said = words["head.least"].format(least=least, power=round(100 * POWER)) if least else ""
         sizes.append(words["head.size"].format(part=words[f"part.{part}"], n=n, least=said))
     against = words[f"system.{reference(summary)}"]
@@ -129,7 +138,7 @@ def _named(table: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
     return table.set_axis(names, axis=0).rename_axis(index=None)
 
 
-def _moved_table(moved: pd.DataFrame, words: Mapping[str, str]) -> Styler:
+def _moved_table(moved: pd.DataFrame, words: Mapping[str, str]) -> HTML:
     columns = {
         words["column.system"]: [words[f"row.{system}"] for system in moved["system"]],
         words["column.part"]: [words[f"part.{part}"] for part in moved["part"]],
@@ -138,7 +147,7 @@ def _moved_table(moved: pd.DataFrame, words: Mapping[str, str]) -> Styler:
         words["column.now"]: [spoken(row) for row in moved.rename(columns={"now": "value"}).itertuples()],
         words["column.n"]: moved["n"].map(str),
     }
-    return wide(pd.DataFrame(columns), words["changed.caption"], "changes").hide(axis="index")
+    return wide(pd.DataFrame(columns), words["changed.caption"], "changes", index=False)
 
 
 def _param(name: str, before: Any, now: Any, words: Mapping[str, str]) -> str:

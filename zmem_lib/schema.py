@@ -84,6 +84,14 @@ TABLES: dict[str, dict[str, str]] = {
         "value": "float", "ci_low": "float", "ci_high": "float", "n": "int",
     },
     "scores": {"question_id": "str", "system": "str", "part": "str", "metric": "str", "value": "float"},
+    "verdicts": {"question_id": "str", "system": "str", "part": "str", "metric": "str", "value": "float"},  # of a judge
+    "judged": {
+        "system": "str", "part": "str", "metric": "str", "value": "float", "ci_low": "float", "ci_high": "float",
+        "n": "int",  # of them judged
+        "asked": "int",
+        "labels": "int",  # of those judged, by people as well
+        "by": "str",
+    },
     "failures": {"question_id": "str", "system": "str", "part": "str", "failure": "str"},
     "summary": {
         "system": "str", "part": "str", "metric": "str", "value": "float", "ci_low": "float", "ci_high": "float",

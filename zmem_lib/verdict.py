@@ -13,7 +13,7 @@ import pandas as pd
 from zmem_lib.findings_controls import WRONG
 from zmem_lib.headline import reference
 from zmem_lib.params import Params
-from zmem_lib.schema import SYSTEMS, TEST_PARTS
+from zmem_lib.schema import MEASURES, SYSTEMS, TEST_PARTS
 from zmem_lib.stats import LEVEL, POWER
 from zmem_lib.tuples import parts_of
 from zmem_lib.wording import RIVALS, SIDES, difference, gaps_of, phrases, side, side_of, spoken, values_of
@@ -147,19 +147,8 @@ def bounds(summary: pd.DataFrame, part: str, words: Mapping[str, str]) -> str:
 
 def limits(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
     """What this run cannot show: seed, size of n, sample, corpus, reader, budget."""
-    words, summary = phrases(params.report_language), tables["summary"]
-    asked = parts_of(tables["questions"]).value_counts()
-    said = [words["limit.run"].format(seed=params.seed)]
-    for part in TEST_PARTS:
-        sizes = summary.loc[(summary["part"] == part) & summary["metric"].isin(["em", "recall@1"]), "n"]
-        n = int(sizes.max()) if len(sizes) else 0
-        place = {"part": words[f"part.{part}"], "n": n}
-        least = {key: detectable(tables, part, metric) for key, metric in (("recall", "recall@1"), ("exact", "em"))}
-        if any(least.values()):
-            shown = {key: size or "–" for key, size in least.items()}
-            said.append(words["limit.power"].format(**place, **shown, power=round(100 * POWER)))
-        if 0 < n < asked.get(part, 0):
-            said.append(words["limit.sample"].format(**place, all=asked[part]))
+    words = phrases(params.report_language)
+    said = [words["limit.run"].format(seed=params.seed), *sizes(tables, words)]
     said += [words["limit.synthetic"]] if params.corpus == "synthetic" else []
     reader = words["limit.scratch"] if params.lm == "scratch" else f"`{params.lm}`"
     reader = f"`{params.api_model}`" if params.reader == "api" else reader
@@ -168,10 +157,29 @@ def limits(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
     return [*said, words["limit.budget"].format(top_k=params.top_k, tokens=params.evidence_tokens)]
 
 
-def detectable(tables: Mapping[str, pd.DataFrame], part: str, metric: str) -> str:
-    """The least difference from z-memory (or BM25) that n questions would have shown, from pair to pair."""
-    pairs, name = tables["pairs"], reference(tables["summary"])
-    rows = pairs[(pairs["part"] == part) & (pairs["metric"] == metric)]
-    sizes = rows.loc[(rows["first"] == name) | (rows["second"] == name), "detectable"].dropna()
-    shown = dict.fromkeys(f"{size:.2f}" for size in (sizes.min(), sizes.max())) if len(sizes) else ()
-    return "–".join(shown)
+def sizes(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str]) -> list[str]:
+    """What so many questions could have shown, part by part, and of how many test questions they are a sample."""
+    summary, asked = tables["summary"], parts_of(tables["questions"]).value_counts()
+    shown, sampled = [], []
+    for part in TEST_PARTS:
+        counts = summary.loc[(summary["part"] == part) & summary["metric"].isin(MEASURES), "n"]
+        n = int(counts.max()) if len(counts) else 0
+        place = {"part": words[f"part.{part}"], "n": n}
+        if least := detectable(tables, part, words):
+            shown.append(words["limit.shown"].format(**place, least=least))
+        if 0 < n < asked.get(part, 0):
+            sampled.append(words["limit.of"].format(**place, all=asked[part]))
+    said = [words["limit.power"].format(parts="; ".join(shown), power=round(100 * POWER))] if shown else []
+    return said + ([words["limit.sample"].format(parts="; ".join(sampled))] if sampled else [])
+
+
+def detectable(tables: Mapping[str, pd.DataFrame], part: str, words: Mapping[str, str]) -> str:
+    """The differences from z-memory (or BM25) in recall@1 and exact match that n questions would have shown."""
+    pairs, name, said = tables["pairs"], reference(tables["summary"]), []
+    mine = pairs[(pairs["part"] == part) & ((pairs["first"] == name) | (pairs["second"] == name))]
+    for metric in ("recall@1", "em"):
+        sizes = mine.loc[mine["metric"] == metric, "detectable"].dropna()
+        if len(sizes):
+            size = "–".join(dict.fromkeys(f"{one:.2f}" for one in (sizes.min(), sizes.max())))  # of all the pairs
+            said.append(words["limit.least"].format(size=size, metric=words[f"metric.{metric}"]))
+    return ", ".join(said)
