@@ -98,4 +98,5 @@ def unread(items: Sequence[list[str]], words: int) -> Readings:
         evidence_tokens=[sum(len(item.split()) for item in its) for its in cut],
         input_tokens=[0] * len(cut),
         output_tokens=[0] * len(cut),
+        money=[0.0] * len(cut),
     )
