@@ -10,7 +10,7 @@ earlier run of the same chapter with the same parameters is believed before the 
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ CHAPTERS = {
     7: "07_report",
 }
 QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the last: a document as a reader sees it
-GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 6, 13, 3, 24
+GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 7, 17, 3, 24
 ASKED = 2  # of its own questions that a document learns at a step of writing
 PADDING = {  # rows of unlike length are filled up to the longest of their batch
     "synthetic": 1.0,
@@ -177,7 +177,20 @@ def _answer(params: Params, machine: Machine) -> float:
         + per_token * questions * per_question / (STEPWISE * machine.flops_per_second)
         + (scan_passes + batches * steps) * passing
         + (documents + questions) / machine.encoded_per_second
+        + _read_more(params, machine)
     )
+
+
+def _read_more(params: Params, machine: Machine) -> float:
+    """Passages that a model reads to order them, those of the long context, and the changed documents of the noise."""
+    per_token = 2 * weights(params) / (EFFICIENCY * machine.flops_per_second)
+    document = min(BLOCK_TEXT_TOKENS, params.document_tokens) + QUESTION_TOKENS
+    orders = params.rerank_depth * document * (params.text_weight > 0 or params.lm != "scratch")
+    tokens = _questions(params) * (orders + params.long_context_tokens)
+    noisy, changed = PARTS * params.noise_questions, math.ceil(0.8 * PARTS * params.noise_questions)
+    tokens += 8 * noisy * (params.long_context_tokens + 2 * params.top_k * document)  # two kinds, four shares
+    written = _write(replace(params, n_new_documents=changed), machine) / 4 if noisy else 0.0  # one start of four
+    return per_token * tokens + written
 
 
 def _evaluate(params: Params, machine: Machine) -> float:
