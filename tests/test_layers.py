@@ -12,7 +12,7 @@ LAYERS = [  # a module imports from earlier lines only
     {"allowed"},
     {"params", "schema", "text", "meter", "hub", "rates", "phrases_en", "phrases_ko", "slides_phrases"},
     {"numbers_in", "ragchecker", "trace", "judge_prompts", "by_ragas"},
-    {"artifacts", "lock", "needs", "canvas", "api_cache", "api_request"},
+    {"artifacts", "lock", "machine", "needs", "canvas", "api_cache", "api_request"},
     {"ztable", "api_queue"},
     {"api"},
     {"judging"},

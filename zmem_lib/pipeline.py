@@ -22,8 +22,9 @@ from zmem_lib.artifacts import PROGRESS_ENV, drop_temporaries, is_finished, writ
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal, writing
 from zmem_lib.hub import find_judge, find_lm, find_reranker
 from zmem_lib.lock import LOCK
+from zmem_lib.machine import this_machine
 from zmem_lib.params import MEMORY_ONLY, Params, read_params
-from zmem_lib.plan import CHAPTERS, about, chapters_of, earlier_seconds, estimate_seconds, this_machine
+from zmem_lib.plan import CHAPTERS, about, chapters_of, earlier_seconds, estimate_seconds
 from zmem_lib.previous import FOLDER as PREVIOUS
 from zmem_lib.previous import keep_previous
 from zmem_lib.templates import cells_of, read_template, tidy_copy, translate

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from zmem_lib.errors import BadInput, ChapterFailed
 from zmem_lib.lock import held
+from zmem_lib.machine import Machine, this_machine
 from zmem_lib.params import Params, read_params
 from zmem_lib.pipeline import NOTEBOOKS, is_done, run_chapters, say_now
-from zmem_lib.plan import CHAPTERS, Machine, about, earlier_seconds, estimate_seconds, this_machine
+from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds
 
 NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 AGAIN = "the same command skips what is done and goes on with the others"
