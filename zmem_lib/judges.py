@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from zmem_lib.artifacts import hash_path
 from zmem_lib.base_lm import pick_device
 from zmem_lib.by_ragas import JUDGED, judged_by_ragas, ragas_prompts
 from zmem_lib.entailment import entailed, load_entailer, sentence_claims
@@ -58,6 +59,8 @@ def judge_answers(
         }
         about = {"url": params.api_url, **bill(judge), "prompts": TEXTS | ragas_prompts(), "ragas": version("ragas")}
     known = {"judge": params.judge, "model": params.judge_model, "answers": len(items)}
+    labels = Path(params.human_labels)
+    known["human_labels"] = hash_path(labels) if labels.is_file() else ""
     return verdicts(items, found), known | about
 
 
