@@ -165,6 +165,35 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "control character": (command(set="corpus_path=a\x1bb"), "'corpus_path' has a control character"),
     "muon on an adapter": (command("run", QWEN, "--set", "lm_optimiser=muon"), "lm_optimiser muon needs a model whose"),
     "4 bit from scratch": (command(set="quantisation=nf4"), "quantisation nf4 needs a pretrained lm"),
+    "reader without an address": (command(set="reader=api"), "reader api needs api_url and api_model: say where"),
+    "judge without a model": (
+        command("run", SMOKE, "--set", "judge=api", "api_url=http://localhost/v1"),
+        "judge api needs api_url and judge_model",
+    ),
+    "a budget without prices": (
+        command(
+            "run",
+            SMOKE,
+            "--set",
+            "reader=api",
+            "api_url=http://h/v1",
+            "api_model=m",
+            "api_budget=1",
+            "api_input_price=1",
+        ),
+        "api_budget needs api_input_price and api_output_price",
+    ),
+    "an address with a password": (
+        command(set="api_url=https://me:secret@h:x/v1"),
+        "api_url holds more than an address",
+    ),
+    "an address with a key": (
+        command(set="api_url=https://h/v1?key=secret"),
+        "a key goes into the environment as ZMEM_A",
+    ),
+    "an address of a file": (command(set="api_url=file:///etc/passwd"), "api_url 'file:///etc/passwd' is no address"),
+    "an address without a host": (command(set="api_url=localhost:8000/v1"), "write it as http://HOST:PORT/v1"),
+    "an address with no such port": (command(set="api_url=http://h:99999/v1"), "is no address"),
     # the command line and folders
     "wrong order": (command("run", SMOKE, "--from", "05", "--to", "03"), "--from 05 comes after --to 03"),
     "from the middle": (command("run", SMOKE, "--from", "04"), "chapter 01_corpus of runs/smoke is not finished"),
@@ -262,7 +291,7 @@ def test_one_sentence_and_nothing_lost(name: str, here: Path, capsys: pytest.Cap
     assert time.monotonic() - began < 10
     said = capsys.readouterr().err
     assert said.startswith("zmem: ") and said.count("\n") == 1 and said.strip().isprintable()
-    assert sentence in said
+    assert sentence in said and "secret" not in said
     assert files(here).items() >= before.items()
 
 

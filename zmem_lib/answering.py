@@ -89,7 +89,7 @@ def answer(
     began: float,
 ) -> pd.DataFrame:
     """Read the items and return the answers table; `spent` are the tokens already read and written per question."""
-    readings = read(bench.memory_lm, list(questions.question), items, bench.params)
+    readings = read(bench.memory_lm, list(questions.question), items, bench.params, folder=bench.folder)
     n = len(questions)
     spent = spent or [(0, 0)] * n
     ids, scores = ranking if ranking[0] else ([[]] * n, [[]] * n)
@@ -105,7 +105,7 @@ def answer(
             "seconds": (time.perf_counter() - began) / max(n, 1),
             "input_tokens": [a + b for a, (b, _) in zip(readings.input_tokens, spent, strict=True)],
             "output_tokens": [a + b for a, (_, b) in zip(readings.output_tokens, spent, strict=True)],
-            "money": 0.0,
+            "money": readings.money,
         }
     )
     return check(table, "answers")

@@ -8,7 +8,6 @@ outcome to the main thread, which alone decides, waits and stores: whatever stop
 import random
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from sqlite3 import Connection
@@ -19,6 +18,7 @@ from zmem_lib.api_request import Address, Form, Messages, Outcome, merged, tried
 from zmem_lib.artifacts import progress
 from zmem_lib.errors import BadInput
 
+POLL_S = 0.01
 IN_A_ROW = 10  # questions that fail one after the other: then the server does
 
 
@@ -58,7 +58,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Line:
-    """What asking works with; the last five are filled while it goes on."""
+    """What asking works with; the last six are filled while it goes on."""
 
     address: Address
     cache: Connection
@@ -68,7 +68,8 @@ class Line:
     may_fail: bool
     forms: list[Form] = field(default_factory=lambda: [Form()])  # the last one is in use
     under_way: dict[str, Question] = field(default_factory=dict)
-    done: SimpleQueue = field(default_factory=SimpleQueue)
+    came: dict[str, Outcome | BaseException] = field(default_factory=dict)  # by the threads
+    done: SimpleQueue = field(default_factory=SimpleQueue)  # the keys of what came
     replies: dict[str, Reply | None] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)  # of questions that the server will never answer
 
@@ -111,10 +112,11 @@ def _send(line: Line, waiting: list[Question]) -> str:
     """Start what may be started now; returns why nothing more may be, or nothing."""
     address = line.address
     room = address.parallel if any(line.replies.values()) else 1
-    while waiting and len(line.under_way) < room:
-        place = next((i for i, one in enumerate(waiting) if one.ready <= time.monotonic()), None)
-        if place is None:
+    while waiting:
+        later = [one.ready > time.monotonic() for one in waiting]
+        if all(later) or len(line.under_way) + sum(later) >= room:  # what failed keeps its place while it waits
             return ""
+        place = later.index(False)
         at_worst = sum(one.worst for one in line.under_way.values()) + waiting[place].worst
         if address.budget and spent(line.cache, address.run) + at_worst > address.budget:
             if line.under_way:  # they may cost less than at worst
@@ -124,6 +126,7 @@ def _send(line: Line, waiting: list[Question]) -> str:
                 "(--set api_budget=DOLLARS) and give the same command again, which resumes"
             )
         question = waiting.pop(place)
+        line.came.pop(question.key, None)
         line.under_way[question.key] = question
         threading.Thread(target=_try, args=(line, question, line.forms[-1]), daemon=True).start()
     return ""
@@ -135,7 +138,8 @@ def _try(line: Line, question: Question, form: Form) -> None:
         outcome = tried(line.client, line.address, question.messages, form=form, max_tokens=line.max_tokens)
     except BaseException as error:  # a fault of this program's: raised again in the main thread
         outcome = error
-    line.done.put((question.key, outcome))
+    line.came[question.key] = outcome
+    line.done.put(question.key)
 
 
 def _pause(line: Line, waiting: list[Question]) -> float | None:
@@ -146,12 +150,18 @@ def _pause(line: Line, waiting: list[Question]) -> float | None:
 
 
 def _take(line: Line, waiting: list[Question], timeout: float | None) -> str:
-    """Wait for an outcome: store a reply, or put the question back; returns why to stop, or nothing."""
+    """Wait for an outcome and act on it; returns why to stop, or nothing."""
     try:
-        key, outcome = line.done.get(timeout=timeout)
+        key = line.done.get(timeout=timeout)
     except Empty:
         return ""
-    question = line.under_way.pop(key)
+    stop = _settle(line, waiting, line.under_way[key], line.came[key])
+    del line.under_way[key]  # last, so that Ctrl-C in between finds it
+    return stop
+
+
+def _settle(line: Line, waiting: list[Question], question: Question, outcome: Outcome | BaseException) -> str:
+    """Store a reply, put the question back, or give it up; returns why to stop, or nothing."""
     if isinstance(outcome, BaseException):
         raise outcome
     if outcome.kind == "reply":
@@ -167,9 +177,9 @@ def _take(line: Line, waiting: list[Question], timeout: float | None) -> str:
     kind = outcome.at_last if outcome.kind == "again" else outcome.kind
     if kind == "server" or not line.may_fail:
         return outcome.said
-    line.replies[key] = None
+    line.replies[question.key] = None
     if outcome.kind == "question":
-        line.refusals[key] = outcome.said
+        line.refusals[question.key] = outcome.said
     failed = list(line.replies.values())[-IN_A_ROW:] == [None] * IN_A_ROW
     return f"{IN_A_ROW} questions failed one after the other: {outcome.said}" if failed else ""
 
@@ -195,7 +205,7 @@ def _put_back(line: Line, waiting: list[Question], question: Question, outcome: 
         return f"{outcome.said} (it asks to wait {wait:.0f} s)"
     backoff = min(patience.longest_wait, patience.first_wait * 2**question.tries) * random.uniform(0.5, 1.5)
     ready = time.monotonic() + (backoff if wait is None else wait + backoff / 10)
-    waiting.append(replace(question, tries=question.tries + 1, ready=ready))
+    waiting.insert(0, replace(question, tries=question.tries + 1, ready=ready))
     if wait is not None:
         waiting[:] = [replace(one, ready=max(one.ready, time.monotonic() + wait)) for one in waiting]
     return ""
@@ -205,10 +215,11 @@ def _drain(line: Line, seconds: float) -> None:
     """Wait for what is under way, which is paid for, and store what comes."""
     end = time.monotonic() + seconds
     while line.under_way and time.monotonic() < end:
-        with suppress(Empty):
-            key, outcome = line.done.get(timeout=max(0.0, end - time.monotonic()))
-            question = line.under_way.pop(key)
-            if isinstance(outcome, Outcome) and outcome.kind == "reply":
-                _store(line, question, outcome)
+        for key in [key for key in line.under_way if key in line.came]:
+            outcome = line.came[key]
+            if isinstance(outcome, Outcome) and outcome.kind == "reply" and key not in line.replies:
+                _store(line, line.under_way[key], outcome)
             elif isinstance(outcome, Outcome) and outcome.lost:
-                keep_loss(line.cache, line.address.run, question.worst)
+                keep_loss(line.cache, line.address.run, line.under_way[key].worst)
+            del line.under_way[key]
+        time.sleep(POLL_S)

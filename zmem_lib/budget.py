@@ -16,7 +16,7 @@ from zmem_lib.needs import (
     row_bytes,
 )
 from zmem_lib.params import Params
-from zmem_lib.plan import CHAPTERS, L4, about, estimate_seconds
+from zmem_lib.plan import CHAPTERS, L4, about, api_requests, estimate_seconds
 from zmem_lib.write import snapshot_steps
 
 L4_BYTES = 22.5 * GIB  # of its 24 GB, what the driver leaves
@@ -29,7 +29,9 @@ LABEL, COLUMN = 30, 12
 
 def plan_lines(params: Params, price: float = PRICE) -> list[str]:
     """The whole plan, line by line; `price` in dollars an hour."""
-    return [*model_lines(params), "", *memory_lines(params), "", *disk_lines(params), "", *time_lines(params, price)]
+    parts = [model_lines(params), memory_lines(params), disk_lines(params), time_lines(params, price)]
+    parts += [reader_lines(params)] * (params.reader == "api")
+    return [line for part in parts for line in ["", *part]][1:]
 
 
 def summary_lines(runs: Iterable[Params], price: float = PRICE) -> list[str]:
@@ -120,6 +122,21 @@ def time_lines(params: Params, price: float) -> list[str]:
     lines.append(_row("  in all", [about(total)]))
     lines.append(f"  planned cost: ${total / 3600 * price:.2f}, at ${price:.2f} an hour (change it with --price)")
     return lines
+
+
+def reader_lines(params: Params) -> list[str]:
+    """Requests to the reader's address, their tokens and dollars; the same question twice is asked once."""
+    requests, read, written = api_requests(params)
+    cost = (read * params.api_input_price + written * params.api_output_price) / 1e6
+    limit = f"; the run stops before ${params.api_budget:.2f}" if params.api_budget else "; no limit (api_budget)"
+    return [
+        _row(f"Reader {params.api_model}, planned", [""]),
+        _row("  requests, at most about", [f"{requests:,}"]),
+        _row("  input tokens", [f"{read:,}"]),
+        _row("  output tokens", [f"{written:,}"]),
+        f"  planned cost: ${cost:.2f}, at ${params.api_input_price:g} and ${params.api_output_price:g} for a million"
+        f"{limit}",
+    ]
 
 
 def _row(label: str, cells: object) -> str:

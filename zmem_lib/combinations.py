@@ -1,6 +1,7 @@
 """Values that a run's parameters may have each by itself, but not together: what to change is said in one sentence."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from zmem_lib.errors import BadInput
 
@@ -13,6 +14,7 @@ def refuse_combinations(params: Any, where: str) -> None:
     refuse_models(params, where)
     refuse_memories(params, where)
     refuse_windows(params, where)
+    refuse_addresses(params, where)
     refuse_judges(params, where)
     if not params.run.replace("-", "").replace("_", "").replace(".", "").isalnum() or params.run.startswith("."):
         raise BadInput(f"{where}: run {params.run!r} names a folder: use letters, digits, '-', '_' and '.' only")
@@ -68,3 +70,37 @@ def refuse_judges(params: Any, where: str) -> None:
         raise BadInput(f"{where}: human_labels correct a judge: choose a judge, or leave human_labels empty")
     if params.human_labels and not params.human_labels.endswith((".csv", ".jsonl")):
         raise BadInput(f"{where}: human_labels {params.human_labels!r} must name a .csv or .jsonl file")
+
+
+def refuse_addresses(params: Any, where: str) -> None:
+    """Of the address of reader and judge, and of what they cost."""
+    if params.api_url:
+        refuse_url(params.api_url, where)
+    for who, name in (("reader", "api"), ("judge", "judge")):
+        if getattr(params, who) != "api":
+            continue
+        if not params.api_url or not getattr(params, f"{name}_model"):
+            raise BadInput(f"{where}: {who} api needs api_url and {name}_model: say where which model answers")
+        if params.api_budget and not (
+            getattr(params, f"{name}_input_price") and getattr(params, f"{name}_output_price")
+        ):
+            raise BadInput(
+                f"{where}: api_budget needs {name}_input_price and {name}_output_price, in dollars for a million "
+                "tokens: give them, or set api_budget to 0"
+            )
+
+
+def refuse_url(url: str, where: str) -> None:
+    """An address that is none, or that may hold a secret, which would then stand in every file of the run."""
+    if set("@?#") & set(url):
+        raise BadInput(
+            f"{where}: api_url holds more than an address: leave out user, password and what follows '?' or '#' (a key "
+            "goes into the environment as ZMEM_API_KEY)"
+        )
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
+    except ValueError:
+        right = False
+    if not right:
+        raise BadInput(f"{where}: api_url {url!r} is no address: write it as http://HOST:PORT/v1 or https://HOST/v1")

@@ -16,6 +16,7 @@ from typing import Any
 
 from zmem_lib.needs import NF4_BYTES, model_shape
 from zmem_lib.params import Params
+from zmem_lib.schema import ALSO_ABSENT, SYSTEMS
 
 CHAPTERS = {
     1: "01_corpus",
@@ -28,6 +29,7 @@ CHAPTERS = {
 }
 QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the last: a document as a reader sees it
 GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 6, 13, 3, 24
+INSTRUCTION_TOKENS = 40  # of a request to a reader at an address: what to do, and the marks of a chat
 ASKED = 2  # of its own questions that a document learns at a step of writing
 PADDING = {  # rows of unlike length are filled up to the longest of their batch
     "synthetic": 1.0,
@@ -187,6 +189,15 @@ def _evaluate(params: Params, machine: Machine) -> float:
     bootstrap = 1.0e-2 * params.bootstrap_samples
     arithmetic = operations / (STEPWISE * machine.flops_per_second)
     return arithmetic + passed + bootstrap + 5.0e-3 * _questions(params)
+
+
+def api_requests(params: Params) -> tuple[int, int, int]:
+    """Requests to a reader at an address, and their input and output tokens: all systems, absent ones, snapshots."""
+    asked = len(SYSTEMS) * _questions(params) + 2 * len(ALSO_ABSENT) * params.absent_questions
+    curves = SNAPSHOTS * min(6 * params.n_new_documents, params.scan_questions or 6 * params.n_new_documents)
+    evidence = params.top_k * min(BLOCK_TEXT_TOKENS, params.evidence_tokens)
+    requests = asked + curves
+    return requests, requests * (INSTRUCTION_TOKENS + QUESTION_TOKENS + evidence), requests * params.answer_tokens
 
 
 def _report(params: Params, machine: Machine) -> float:

@@ -43,6 +43,7 @@ RAGAS_METRICS = (*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS)
 CONTROLLED = ("zmem", *CONTROLS, *CHANCES)  # z-memory beside its controls
 TEXT_METRICS = ("em", "f1", "answer_in_evidence", "recall@1")
 ALL = (*SYSTEMS, *CHANCES)
+PAID = "$ per 1,000 answers"  # to an address, for reading
 TABLE_CSS = [
     {"selector": "caption", "props": "caption-side: top; text-align: left; padding-bottom: .4em"},
     {"selector": "th, td", "props": "padding: .25em .35em; text-align: right; vertical-align: top"},
@@ -63,7 +64,7 @@ def printed_summary(folder: Path) -> str:
 
 
 def answers_overview(answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Per system: the number of answers n, and the mean seconds and tokens of one answer."""
+    """Per system: the number of answers n, mean seconds and tokens of one answer, and dollars where any were paid."""
     names = in_order(pd.Series(list(answers_by_system), dtype=str), SYSTEMS)
     rows = {}
     for name in names:
@@ -74,8 +75,9 @@ def answers_overview(answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFr
             "output tokens": round(answers["output_tokens"].mean(), 1),
             "evidence tokens": round(answers["evidence_tokens"].mean(), 1),
         }
-        rows[name] = {"n": len(answers), **means}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
+        rows[name] = {"n": len(answers), **means, PAID: round(1000 * answers["money"].mean(), 4)}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
+    return table if table[PAID].any() else table.drop(columns=PAID)
 
 
 def summary_table(
@@ -122,10 +124,13 @@ def cost_table(costs: pd.DataFrame, summary: pd.DataFrame) -> Styler:
             **{LABELS[name]: costs[name].map("{:.0f}".format) for name in tokens},
         }
     ).rename_axis(index=None)
+    if costs["money_per_question"].any():
+        table[PAID] = (1000 * costs["money_per_question"]).map("{:.4f}".format)
     caption = (
         "Costs per system, over n questions; tokens are means over test questions; peak memory is the whole process's. "
         "Models, which do not grow with the corpus, are not in what is stored."
     )
+    caption += " Dollars are those of the day on which an answer was bought." * (PAID in table)
     return _styled(table.replace("nan", "–"), caption, "costs")
 
 

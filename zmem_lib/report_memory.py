@@ -109,9 +109,13 @@ def sample_counts(picked: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("part")
 
 
-def answering_finding(seconds: float, test: pd.DataFrame, docs: pd.DataFrame) -> Markdown:
-    """How many questions were answered over how many documents, and in what time."""
+def answering_finding(seconds: float, test: pd.DataFrame, docs: pd.DataFrame, params: Params) -> Markdown:
+    """How many questions were answered over how many documents, in what time, and who read for all systems."""
+    if params.reader == "api":
+        reader = f"`{params.api_model}` at `{params.api_url}`, whose answers are kept and asked for once"
+    else:
+        reader = f"the run's own model ({'all of it' if params.learns_whole else 'its adapter off'})"
     return Markdown(
         f"Every system answered the same {len(test):,} test questions, choosing among {len(docs):,} documents; "
-        f"the chapter took {seconds / 60:.1f} minutes. Scores are in chapter 6."
+        f"the chapter took {seconds / 60:.1f} minutes. The reader of all was {reader}. Scores are in chapter 6."
     )
