@@ -5,6 +5,7 @@ what cost. Every compared system is judged on the same questions, a sample per p
 measures, RAGChecker's and RAGBench's; the model of entailment, which writes no claims, by RAGChecker's alone.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -45,6 +46,7 @@ def judge_answers(
     if params.judge == "none":
         empty = pd.DataFrame(columns=list(TABLES["verdicts"])).astype({"value": float})
         return check(empty, "verdicts"), {"judge": "none"}
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package when it is imported
     items = judged_items(questions, docs, answers_by_system, params)
     if params.judge == "nli":
         entailer = load_entailer(params.judge_model, params.device)

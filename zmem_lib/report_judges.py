@@ -14,7 +14,10 @@ from zmem_lib.ppi import BOTH, JUDGE, LEAST_LABELS, PEOPLE
 from zmem_lib.report import TABLE_CSS
 from zmem_lib.schema import SYSTEMS, TEST_PARTS
 
-GROUPS = {"ragas": RAGAS_METRICS, "RAGChecker": CHECKER_METRICS, "RAGBench": TRACE_METRICS}
+GROUPS = {
+    "ragas": RAGAS_METRICS, "RAGChecker, the whole and the choosing": CHECKER_METRICS[:5],
+    "RAGChecker, the reader": CHECKER_METRICS[5:], "RAGBench": TRACE_METRICS,
+}  # fmt: skip
 MARKS = {BOTH: "*", PEOPLE: "†"}  # behind a share: who judged, where it is not the judge alone
 
 
@@ -27,9 +30,9 @@ def judges_said(about: Mapping[str, object], judged: pd.DataFrame, params: Param
     if about["judge"] == "api":
         said.append(
             f"Of {about['asked']} questions to it {about['unanswered']} got no reply and {about['unreadable']} none "
-            f"that could be used, even after its fault was shown to it. {about['conversations']} conversations took "
-            f"{about['input_tokens']} tokens in and {about['output_tokens']} out"
-            + (f", ${about['money']:.2f} when they were held." if about["money"] else ".")
+            "that could be used, even after its fault was shown to it. What several answers need was asked once: "
+            f"{about['conversations']} conversations of {about['input_tokens']} tokens in and "
+            f"{about['output_tokens']} out" + (f", for ${about['money']:.2f}." if about["money"] else ".")
         )
     return Markdown(" ".join([*said, _people(judged, params)]))
 
@@ -67,7 +70,8 @@ def _table(judged: pd.DataFrame, part: str, group: str) -> Styler | None:
     caption = (
         f"{group}, {PARTS_SAID[part]}: mean, 95 % interval, and of how many answers there is a verdict (coverage)."
     )
-    styled = table.rename_axis(index=None).style.set_uuid(f"judged-{part}-{group}").set_caption(caption)
+    name = f"judged-{part}-{table.shape[1]}-{table.columns[0].replace(' ', '-')}"
+    styled = table.rename_axis(index=None).style.set_uuid(name).set_caption(caption)
     styled = styled.set_table_styles(TABLE_CSS).set_table_attributes('class="tex2jax_ignore mathjax_ignore"')
     return styled
 
