@@ -50,7 +50,7 @@ def test_findings_of_the_first_run_are_the_front_page(executed):
     toc = yaml.safe_load((source / "_toc.yml").read_text())
     files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
     assert toc["root"] == "index" and files[0] == "two/01_corpus" and files[6] == "one/07_report"
-    assert files[-3:] == ["g2", "data", "method"] and len(files) == 6 + 7 + 3
+    assert files[-4:] == ["g2", "data", "method", "related"] and len(files) == 6 + 7 + 4
     assert not (source / "two/07_report.ipynb").exists() and (source / "index.ipynb").exists()
 
 

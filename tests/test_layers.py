@@ -10,12 +10,17 @@ LAYERS = [  # a module imports from earlier lines only
     {"errors"},
     {"combinations"},
     {"allowed"},
-    {"params", "schema", "text", "meter", "hub", "rates", "phrases_en", "phrases_ko"},
-    {"artifacts", "lock", "needs", "canvas"},
-    {"ztable"},
+    {"params", "schema", "text", "meter", "hub", "rates", "phrases_en", "phrases_ko", "slides_phrases"},
+    {"numbers_in", "ragchecker", "trace", "judge_prompts", "by_ragas"},
+    {"artifacts", "lock", "needs", "canvas", "api_cache", "api_request"},
+    {"ztable", "api_queue"},
+    {"api"},
+    {"judging"},
     {"checkpoint", "heads", "keep", "prompts", "metrics", "risk", "stats", "index", "doc_ids", "plan"},
-    {"corpora", "tuples", "base_lm", "model_card", "retrieve"},
-    {"memory_lm", "added"},
+    {"corpora", "tuples", "base_lm", "model_card", "bm25"},
+    {"dense"},
+    {"retrieve"},
+    {"memory_lm", "added", "entailment"},
     {"encode"},
     {"select", "reader", "lessons", "id_head", "taught", "fusion", "asking"},
     {"generated_id", "pseudo", "rerank"},
@@ -27,15 +32,18 @@ LAYERS = [  # a module imports from earlier lines only
     {"systems"},
     {"controls"},
     {"cost", "measure", "budget", "scaling"},
-    {"abstain", "evaluate", "ask", "book", "figures", "results"},
-    {"chance", "score", "selectors", "curves", "wording", "pairs", "contexts"},
+    {"abstain", "evaluate", "ask", "figures", "published", "results"},
+    {"judges"},
+    {"chance", "grounding", "ppi", "score", "selectors", "curves", "wording", "pairs", "contexts"},
     {"findings_controls", "noise_items", "report_abstain", "report_corpus", "report_memory", "report_noise"},
+    {"report_side", "compare_runs"},
     {"noise"},
     {"headline"},
-    {"verdict", "previous", "page_plots", "templates"},
+    {"verdict", "previous", "page_plots", "slides_scheme", "templates"},
     {"findings"},
     {"report", "pipeline"},
-    {"ablate", "report_controls", "report_page"},
+    {"ablate", "sweep", "report_controls", "report_page", "report_judges", "report_runs", "slides"},
+    {"slides_html", "slides_pptx", "cluster", "book"},
     {"compare_rows"},
     {"report_ablation", "commands"},
     {"run"},
@@ -45,7 +53,10 @@ CORE = {
     "checkpoint", "keep",
 }  # fmt: skip
 CORE_MAY = {"torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm"}
-ALONE = {"faiss", "rank_bm25", "sklearn", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures"}
+ALONE = {
+    "faiss", "rank_bm25", "bm25s", "sklearn", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures",
+    "openai", "ppi_py", "pptx", "ray",
+}  # fmt: skip
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 

@@ -64,7 +64,7 @@ def test_the_cost_table_has_a_dash_where_nothing_was_measured(kept, params):
     assert cells["bm25"][:3] == ["–", "–", "0.30"] and cells["closed-book"][2] == "–"
     assert all(row[-2:] == ["0", row[-1]] for row in cells.values())  # nothing was paid
     paid = report_page.costs_table(spent.assign(money=0.00012), curve, params).data
-    assert "0.00012" in paid and "nan" not in html.lower()
+    assert "0.1200" in paid and "nan" not in html.lower()
 
 
 def test_page_one_has_four_plots_with_descriptions_and_no_missing_glyph(kept, params, tmp_path):

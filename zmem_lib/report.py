@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from zmem_lib.artifacts import read_table, write_atomic
+from zmem_lib.by_ragas import RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
 from zmem_lib.canvas import description
 from zmem_lib.figures import (
     FAILURES,
@@ -26,8 +27,10 @@ from zmem_lib.figures import (
     write_loss,
     write_quality,
 )
-from zmem_lib.metrics import FIELD, RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
+from zmem_lib.metrics import FIELD
+from zmem_lib.numbers_in import NUMBERS
 from zmem_lib.params import Params
+from zmem_lib.published import attribution
 from zmem_lib.schema import CHANCES, COMPARED, CONTROLS, PARTS, SYSTEMS, TEST_PARTS
 
 __all__ = [
@@ -37,11 +40,12 @@ __all__ = [
 ]  # fmt: skip
 
 MAIN_METRICS = ("em", "f1", "answer_in_evidence", "evidence_tokens", "recall@1", "mrr@10", "ndcg@10")
-FIELD_METRICS = tuple(FIELD)
+FIELD_METRICS = (*FIELD, *NUMBERS)  # the latter only where gold answers are numbers
 RAGAS_METRICS = (*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS)
 CONTROLLED = ("zmem", *CONTROLS, *CHANCES)  # z-memory beside its controls
 TEXT_METRICS = ("em", "f1", "answer_in_evidence", "recall@1")
 ALL = (*SYSTEMS, *CHANCES)
+PAID = "$ per 1,000 answers"  # to an address, for reading
 TABLE_CSS = [
     {"selector": "caption", "props": "caption-side: top; text-align: left; padding-bottom: .4em"},
     {"selector": "th, td", "props": "padding: .25em .35em; text-align: right; vertical-align: top"},
@@ -62,7 +66,7 @@ def printed_summary(folder: Path) -> str:
 
 
 def answers_overview(answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Per system: the number of answers n, and the mean seconds and tokens of one answer."""
+    """Per system: the number of answers n, mean seconds and tokens of one answer, and dollars where any were paid."""
     names = in_order(pd.Series(list(answers_by_system), dtype=str), SYSTEMS)
     rows = {}
     for name in names:
@@ -73,8 +77,9 @@ def answers_overview(answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFr
             "output tokens": round(answers["output_tokens"].mean(), 1),
             "evidence tokens": round(answers["evidence_tokens"].mean(), 1),
         }
-        rows[name] = {"n": len(answers), **means}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
+        rows[name] = {"n": len(answers), **means, PAID: round(1000 * answers["money"].mean(), 4)}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
+    return table if table[PAID].any() else table.drop(columns=PAID)
 
 
 def summary_table(
@@ -148,11 +153,12 @@ def failure_examples(
 
 
 def examples_or_counts(failures: pd.DataFrame, questions: pd.DataFrame, folder: Path, params: Params) -> Styler:
-    """Examples of z-memory's answers for the synthetic corpus; of any other, whose texts may not be shown, counts."""
+    """Examples of z-memory's answers with the licence of their texts; where these are not published, counts."""
     path = folder / "answers_zmem.parquet"
-    if params.corpus != "synthetic" or not path.exists():
+    if not params.publish_text or not path.exists():
         return failure_table(failures)
-    return failure_examples(failures, questions, read_table(path, "answers"), system="zmem")
+    examples = failure_examples(failures, questions, read_table(path, "answers"), system="zmem")
+    return examples.set_caption(f"Examples of zmem. {attribution(params)}")
 
 
 def bullets(sentences: Sequence[str]) -> Markdown:

@@ -1,7 +1,7 @@
 """Tables, plots and sentences of chapters 01 and 02: the documents, the questions, the tuples made of them.
 
-Texts of a corpus are shown only where it is the synthetic one: the licence of another may forbid it. What is shown is
-escaped, and kept from MathJax. Lengths are in words, as white space parts them.
+Texts of a corpus are shown as published.py shows them, or only counted. Lengths are in words, as white space parts
+them.
 """
 
 import numpy as np
@@ -16,12 +16,12 @@ from zmem_lib.corpora.phrasings import ATTRIBUTES
 from zmem_lib.figures import CYCLE, new_figure
 from zmem_lib.metrics import answer_in_evidence
 from zmem_lib.params import Params
+from zmem_lib.published import plain_table, text_table
 from zmem_lib.schema import SPLITS
 from zmem_lib.stats import Estimate, bootstrap_mean
 from zmem_lib.tuples import count_pairs, parts_of
 
 BINS = 30
-NOT_SHOWN = "Texts of this corpus are not shown here: its licence may not allow it."
 
 
 def words(texts: pd.Series) -> pd.Series:
@@ -74,16 +74,17 @@ def questions_per_document(docs: pd.DataFrame, questions: pd.DataFrame) -> Figur
     return figure
 
 
-def example_documents(docs: pd.DataFrame, params: Params, *, n: int = 3) -> HTML | Markdown:
-    """The first n documents, whole; only a sentence unless the corpus is synthetic."""
-    return _example_table(docs[["doc_id", "title", "text"]].head(n), params)
+def example_documents(docs: pd.DataFrame, params: Params, *, n: int = 3) -> HTML:
+    """The first n documents, whole; only a sentence where texts are not published."""
+    return text_table(docs[["doc_id", "title", "text"]].head(n), params, {"documents": len(docs)})
 
 
-def example_questions(docs: pd.DataFrame, questions: pd.DataFrame, params: Params) -> HTML | Markdown:
-    """All questions about the first document, with answers and splits; only a sentence unless synthetic."""
+def example_questions(docs: pd.DataFrame, questions: pd.DataFrame, params: Params) -> HTML:
+    """All questions about the first document, with answers and splits; only a sentence where not published."""
     mine = questions[questions["gold_doc_ids"].map(lambda gold: docs["doc_id"].iloc[0] in gold)]
     table = mine[["question", "split", "kind"]].assign(answer=mine["answers"].map(lambda answers: answers[0]))
-    return _example_table(table[["split", "kind", "question", "answer"]], params)
+    counts = {"questions": len(questions), "of them about the first document": len(mine)}
+    return text_table(table[["split", "kind", "question", "answer"]], params, counts)
 
 
 def chance_table(docs: pd.DataFrame, params: Params) -> pd.DataFrame | Markdown:
@@ -111,7 +112,7 @@ def source_table(corpus: Corpus) -> HTML:
     """Where the corpus comes from, its licence, and how many rows were left out, each for which reason."""
     rows = [("source", corpus.source), ("licence", corpus.licence)]
     rows += [(f"left out: {reason}", f"{count:,}") for reason, count in corpus.dropped.items()]
-    return _plain_table(pd.DataFrame(rows, columns=["what", "value"]))
+    return plain_table(pd.DataFrame(rows, columns=["what", "value"]))
 
 
 def unasked_finding(questions: pd.DataFrame) -> Markdown:
@@ -199,10 +200,11 @@ def evidence_places(tuples: pd.DataFrame, docs: pd.DataFrame) -> Figure:
     return figure
 
 
-def example_tuples(tuples: pd.DataFrame, params: Params, *, n: int = 5) -> HTML | Markdown:
-    """n training tuples about different documents; only a sentence unless the corpus is synthetic."""
-    table = tuples[tuples["split"] == "train"].drop_duplicates("doc_id").head(n)
-    return _example_table(table[["doc_id", "question", "evidence"]], params)
+def example_tuples(tuples: pd.DataFrame, params: Params, *, n: int = 5) -> HTML:
+    """n training tuples about different documents; only a sentence where texts are not published."""
+    train = tuples[tuples["split"] == "train"]
+    table = train.drop_duplicates("doc_id").head(n)[["doc_id", "question", "evidence"]]
+    return text_table(table, params, {"training tuples": len(train), "documents in them": train["doc_id"].nunique()})
 
 
 def tuples_finding(tuples: pd.DataFrame, questions: pd.DataFrame, params: Params) -> Markdown:
@@ -233,18 +235,3 @@ def _shares(axis: Axes, lengths: dict[str, pd.Series]) -> None:
         axis.hist(series, bins=bins, weights=weights, color=colour, alpha=0.25)
         axis.hist(series, bins=bins, weights=weights, color=colour, histtype="step", linewidth=1.4, label=label)
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, fontsize=8.5, frameon=False)
-
-
-def _example_table(table: pd.DataFrame, params: Params) -> HTML | Markdown:
-    if params.corpus != "synthetic":
-        return Markdown(NOT_SHOWN)
-    return _plain_table(table)
-
-
-def _plain_table(table: pd.DataFrame) -> HTML:
-    """A table in which every text shows as it is: escaped, and kept from MathJax."""
-    with pd.option_context("display.max_colwidth", None):
-        html = table.to_html(index=False, escape=True, border=0, justify="left")
-    for tag in ("td", "th"):  # of the table alone: what the texts hold is escaped
-        html = html.replace(f"<{tag}>", f'<{tag} style="text-align: left">')
-    return HTML(f'<div class="mathjax_ignore tex2jax_ignore" style="text-align: left">{html}</div>')

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from zmem_lib.corpora.corpus import Corpus, question_row, tables
 from zmem_lib.corpora.files import Files, Row, field, find_files, rows_of, shown, text, texts
+from zmem_lib.corpora.licences import licence_of
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params
 
@@ -50,7 +51,7 @@ def load(params: Params) -> Corpus:
             dropped[UNSUPPORTED] += 1
             dropped[STRAY] += len(chunks.pop(question_id))
     made = tables((doc for group in chunks.values() for doc in group), questions)
-    return Corpus(*made, licence="Apache 2.0", source=found.source, dropped=dropped)
+    return Corpus(*made, licence=licence_of(params), source=found.source, dropped=dropped)
 
 
 def _asked(found: Files, dropped: dict[str, int]) -> dict[str, tuple[str, list[str]]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from zmem_lib.corpora.corpus import Corpus, question_row, tables
 from zmem_lib.corpora.files import Files, as_text, field, find_files, rows_of, shown, text, texts
+from zmem_lib.corpora.licences import licence_of
 from zmem_lib.errors import BadInput
 from zmem_lib.metrics import answer_in_evidence
 from zmem_lib.params import Params
@@ -41,7 +42,7 @@ def load(params: Params) -> Corpus:
             reason = _add(row, where, f"{path.name.split('.')[0]}-{number}", docs=docs, questions=questions)
             if reason:
                 dropped[reason] += 1
-    licence = "MIT (questions), CC BY-SA (passages of Wikipedia)"
+    licence = licence_of(params)
     return Corpus(*tables(docs.values(), questions.values()), licence=licence, source=found.source, dropped=dropped)
 
 

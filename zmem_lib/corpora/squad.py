@@ -12,6 +12,7 @@ from typing import Any
 
 from zmem_lib.corpora.corpus import Corpus, question_row, tables
 from zmem_lib.corpora.files import Files, Row, as_text, field, find_files, rows_of, shown, text
+from zmem_lib.corpora.licences import licence_of
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params
 
@@ -45,7 +46,7 @@ def load(params: Params) -> Corpus:
             reason = _add(row, where, docs, questions)
             if reason:
                 dropped[reason] += 1
-    licence = "CC BY-ND 2.0 KR" if params.corpus_subset == "korquad" else "CC BY-SA 4.0"
+    licence = licence_of(params)
     return Corpus(*tables(docs.values(), questions.values()), licence=licence, source=found.source, dropped=dropped)
 
 

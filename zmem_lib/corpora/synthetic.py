@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from zmem_lib.corpora.corpus import Corpus
+from zmem_lib.corpora.licences import licence_of
 from zmem_lib.corpora.markup import with_markup
 from zmem_lib.corpora.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
 from zmem_lib.errors import BadInput
@@ -34,7 +35,7 @@ def load(params: Params) -> Corpus:
     """Generate params.n_documents seen and params.n_new_documents new biographies, and the questions about them."""
     tables = generate(params.n_documents, params.n_new_documents, seed=params.seed)
     tables = with_markup(*tables, n=params.markup_documents)
-    licence = "none needed: made here, about people who do not exist"
+    licence = licence_of(params)
     return Corpus(*tables, licence=licence, source=f"made here from the seed {params.seed}", dropped={})
 
 

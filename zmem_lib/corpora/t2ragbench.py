@@ -10,6 +10,7 @@ from typing import Any
 
 from zmem_lib.corpora.corpus import Corpus, question_row
 from zmem_lib.corpora.files import Files, find_files, subset_of, subset_tables, text
+from zmem_lib.corpora.licences import licence_of
 from zmem_lib.params import Params
 
 REPO = "G4KMU/t2-ragbench"
@@ -31,7 +32,7 @@ def load(params: Params) -> Corpus:
     found, subset = files(params), params.corpus_subset
     dropped = dict.fromkeys((EMPTY, BLANK, REPEATED, CHANGED), 0)
     made = subset_tables(found, subset, SUBSETS, dropped=dropped, add=_add)
-    return Corpus(*made, licence="CC BY 4.0", source=f"{found.source}, subset {subset}", dropped=dropped)
+    return Corpus(*made, licence=licence_of(params), source=f"{found.source}, subset {subset}", dropped=dropped)
 
 
 def _add(row: dict[str, Any], where: str, docs: dict[str, dict], questions: dict[str, dict]) -> str | None:
