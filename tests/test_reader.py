@@ -10,15 +10,16 @@ from conftest import SECRETS
 from fake_api import said, serving
 from tiny_models import small_lm, small_params
 
-from zmem_lib import answering, cost, report, report_memory
+from zmem_lib import answering, cost, report, report_memory, report_page
 from zmem_lib.artifacts import read_json, write_json
 from zmem_lib.bench import Bench
 from zmem_lib.budget import plan_lines
+from zmem_lib.headline import costs_by_step
 from zmem_lib.params import params_hash, read_params
 from zmem_lib.prompts import CHAT_TASK, CHAT_TASK_ALONE
 from zmem_lib.reader import read
 from zmem_lib.run import main
-from zmem_lib.schema import SYSTEMS
+from zmem_lib.schema import SYSTEMS, TABLES
 
 PARAMS = small_params(evidence_tokens=4, answer_tokens=3)
 KEY = SECRETS["ZMEM_API_KEY"]
@@ -85,8 +86,11 @@ def test_what_answers_cost_stands_in_answers_costs_and_tables(memory_lm, tmp_pat
         columns=["system", "part", "metric", "value", "ci_low", "ci_high", "n"],
     )
     costs = pd.DataFrame([row | {"build_seconds": 0.0}])
-    assert f"{1000 * row['money_per_question']:.4f}" in report.cost_table(costs, summary).to_html()
-    assert report.PAID not in report.cost_table(costs.assign(money_per_question=0.0), summary).to_html()
+    curve = pd.DataFrame(columns=list(TABLES["write_curve"]))
+    spent = costs_by_step(costs, summary, curve, train_seconds=0.0, start="mean")
+    assert list(spent["money"]) == [row["money_per_question"]]
+    shown = report_page.costs_table(spent, curve, params).data
+    assert f">{1000 * row['money_per_question']:.4f}<" in shown
     told = report_memory.answering_finding(60.0, questions, docs, params).data
     assert f"The reader of all was `fake` at `{fake.url}`" in told
     assert "the run's own model (all of it)" in report_memory.answering_finding(60.0, questions, docs, PARAMS).data
