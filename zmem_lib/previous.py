@@ -71,5 +71,5 @@ def moved_values(before: pd.DataFrame, now: pd.DataFrame) -> tuple[pd.DataFrame,
     both = both[both["system"].isin(SYSTEMS) & both["part"].isin(TEST_PARTS)]
     left = (both["before"] < both["ci_low"] - EXACT) | (both["before"] > both["ci_high"] + EXACT)
     moved = both[left]
-    moved = moved.loc[(moved["before"] - moved["now"]).abs().sort_values(ascending=False, kind="stable").index]
+    moved = moved.iloc[(moved["before"] - moved["now"]).abs().argsort(kind="stable")[::-1]]
     return moved[[*PLACE, "before", "now", "ci_low", "ci_high", "n"]].reset_index(drop=True), len(both)
