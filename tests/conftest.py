@@ -15,7 +15,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported, so
 from zmem_lib.params import Params, read_params
 
 ROOT = Path(__file__).parents[1]
-SECRETS = {"HF_TOKEN": "hf_kept-from-every-file", "OPENAI_API_KEY": "sk-kept-from-every-file"}
+SECRETS = {
+    "HF_TOKEN": "hf_kept-from-every-file",
+    "OPENAI_API_KEY": "sk-kept-from-every-file",
+    "ZMEM_API_KEY": "zm-kept-from-every-file",
+}
 STAND_IN = """import json, os, sys
 from pathlib import Path
 from zmem_lib.errors import BadInput

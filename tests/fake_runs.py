@@ -14,7 +14,7 @@ from zmem_lib.schema import CONTEXTS, TABLES
 SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "dense", "gold-passage", "closed-book")
 SECRET = "Ada Lind lives in Lund"  # stands for the text of a document
 MADE_IN = {
-    "train_log": 3, "damage": 3, "costs": 5, "summary": 6, "write_curve": 6, "failures": 6, "selectors": 6,
+    "train_log": 3, "damage": 3, "costs": 5, "noise": 5, "summary": 6, "write_curve": 6, "failures": 6, "selectors": 6,
     "retention": 6, "abstention": 6, "pairs": 6, "contexts": 6,
 }  # fmt: skip
 
@@ -44,6 +44,7 @@ def made_up(value: float) -> dict[str, list[tuple]]:
         "summary": [(*place, value, value - 0.1, value + 0.1, 40) for place in places],
         "write_curve": curve,
         "damage": [("before", 9.0, 8.0, 10.0, 64)],
+        "noise": [("zmem", "seen", "changed answer", 0.2, "em", value, value - 0.1, value + 0.1, 40)],
         "selectors": [("key", "seen", name, value, value - 0.1, value + 0.1, 40) for name in ("recall@1", "seconds")],
         "pairs": [("seen", "em", "zmem", "bm25", value, value - 0.1, value + 0.1, 40, 0.01, 0.02, 0.1)],
         "contexts": [("seen", "zmem", "gold-passage", CONTEXTS[0], value, value - 0.1, value + 0.1, 40)],

@@ -30,7 +30,8 @@ from zmem_lib.artifacts import is_finished, write_json, write_table, write_tenso
 from zmem_lib.base_lm import pick_device
 from zmem_lib.corpora import load_corpus
 from zmem_lib.errors import BadInput
-from zmem_lib.hub import fetch, find_lm
+from zmem_lib.hub import fetch, find_lm, find_reranker
+from zmem_lib.index import build_flat
 from zmem_lib.lessons import make_lessons
 from zmem_lib.lock import LOCK, held
 from zmem_lib.meter import memory_explained
@@ -160,11 +161,41 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "unknown corpus": (command(set="corpus=squat"), "must be one of synthetic, folder"),
     "unknown device": (command(set="device=gpu"), "'device' must be one of auto, cpu, cuda"),
     "window too small": (command(set="window_tokens=64"), "window_tokens 64 is too small"),
+    "long context too long": (command(set="long_context_tokens=201"), "does not fit into window_tokens 256"),
     "no run name": (command(set="run="), "run '' names a folder"),
     "run name with a path": (command(set="run=../a"), "run '../a' names a folder"),
     "control character": (command(set="corpus_path=a\x1bb"), "'corpus_path' has a control character"),
     "muon on an adapter": (command("run", QWEN, "--set", "lm_optimiser=muon"), "lm_optimiser muon needs a model whose"),
     "4 bit from scratch": (command(set="quantisation=nf4"), "quantisation nf4 needs a pretrained lm"),
+    "reader without an address": (command(set="reader=api"), "reader api needs api_url and api_model: say where"),
+    "judge without a model": (
+        command("run", SMOKE, "--set", "judge=api", "api_url=http://localhost/v1"),
+        "judge api needs api_url and judge_model",
+    ),
+    "a budget without prices": (
+        command(
+            "run",
+            SMOKE,
+            "--set",
+            "reader=api",
+            "api_url=http://h/v1",
+            "api_model=m",
+            "api_budget=1",
+            "api_input_price=1",
+        ),
+        "api_budget needs api_input_price and api_output_price",
+    ),
+    "an address with a password": (
+        command(set="api_url=https://me:secret@h:x/v1"),
+        "api_url holds more than an address",
+    ),
+    "an address with a key": (
+        command(set="api_url=https://h/v1?key=secret"),
+        "a key goes into the environment as ZMEM_A",
+    ),
+    "an address of a file": (command(set="api_url=file:///etc/passwd"), "api_url 'file:///etc/passwd' is no address"),
+    "an address without a host": (command(set="api_url=localhost:8000/v1"), "write it as http://HOST:PORT/v1"),
+    "an address with no such port": (command(set="api_url=http://h:99999/v1"), "is no address"),
     # the command line and folders
     "wrong order": (command("run", SMOKE, "--from", "05", "--to", "03"), "--from 05 comes after --to 03"),
     "from the middle": (command("run", SMOKE, "--from", "04"), "chapter 01_corpus of runs/smoke is not finished"),
@@ -219,6 +250,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "no answer in any passage": (no_answers, "no training question has an answer that stands in its document"),
     # models and machines
     "no model folder": (call(lambda: find_lm("./none", "")), "language model folder ./none does not exist"),
+    "no reranker": (call(lambda: find_reranker("./none")), "rerank_model ./none is not a folder"),
     "an empty model folder": (call(lambda: find_lm(str(ROOT / "params"), "")), "holds no config.json"),
     "no dense model": (call(lambda: retrieve.load_encoder("./none", "cpu")), "dense_model ./none is not a folder"),
     "model, offline": (
@@ -262,7 +294,7 @@ def test_one_sentence_and_nothing_lost(name: str, here: Path, capsys: pytest.Cap
     assert time.monotonic() - began < 10
     said = capsys.readouterr().err
     assert said.startswith("zmem: ") and said.count("\n") == 1 and said.strip().isprintable()
-    assert sentence in said
+    assert sentence in said and "secret" not in said
     assert files(here).items() >= before.items()
 
 
@@ -305,7 +337,7 @@ def test_document_ids_are_never_file_names(here: Path) -> None:
     write_table(make_tuples(loaded.docs, loaded.questions, 0), folder / "tuples.parquet", "tuples")
     save_z(doc_ids, torch.zeros(9, 1, 2), folder / "z.safetensors")
     retrieve.save_bm25(retrieve.build_bm25(doc_ids, list(loaded.docs["text"]), tokens="words"), folder / "bm25")
-    retrieve.save_dense(retrieve.DenseIndex(doc_ids, retrieve.build_flat(np.eye(9))), folder / "dense.faiss")
+    retrieve.save_dense(retrieve.DenseIndex(doc_ids, build_flat(np.eye(9))), folder / "dense.faiss")
     assert load_z(folder / "z.safetensors")[0] == doc_ids
     assert retrieve.load_bm25(folder / "bm25").doc_ids == doc_ids
     assert retrieve.load_dense(folder / "dense.faiss").doc_ids == doc_ids
@@ -477,7 +509,7 @@ def disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 def write_index(shape: tuple[int, int], path: Path) -> None:
-    retrieve.save_dense(retrieve.DenseIndex([], retrieve.build_flat(np.ones(shape))), path)
+    retrieve.save_dense(retrieve.DenseIndex([], build_flat(np.ones(shape))), path)
 
 
 LARGE = pd.DataFrame({"doc_id": [f"{i:09}" for i in range(9000)]}).assign(title="", text="", part="seen")

@@ -22,6 +22,11 @@ from zmem_lib.schema import CONTEXTS, TABLES
         ("Paris", [], 0, 0, 0.0, 0),
         ("Parisian", ["Paris"], 1, 0, 0.0, 1),  # part of a word counts
         ("서울에서", ["서울"], 1, 0, 0.0, 1),
+        ("", [""], 1, 1, 0.0, 1),  # an empty alias is part of every answer
+        ("PARIS", ["x", "Paris", "paris"], 1, 1, 2 / 3, 0),  # 1 of 1 word, of 2 distinct ones
+        ("Straße", ["STRASSE"], 0, 0, 0.0, 0),  # lower case, not case folding
+        ("Paris, France", ["Paris France"], 0, 0, 2 * 1 / 4, 0),  # punctuation stays
+        ("a b", ["A  B"], 0, 0, 1.0, 0),  # F1 splits at any space
     ],
 )
 def test_answers_are_counted_as_mirage_and_self_rag_do(answer, golds, loose, strict, f1, accurate):

@@ -85,6 +85,9 @@ def test_failures_in_order_of_precedence(systems):
     assert table["zmem-oracle"]["new"].tolist() == ["wrong evidence"]
     assert table["zmem-oracle"]["unasked"].tolist() == ["wrong reading"]
     assert table["closed-book"]["seen"].tolist() == ["right", "wrong reading"]
+    long = {"long-context": systems["bm25"]}
+    table_long = evaluate.failures(make_questions(), long, top_k=1, rule="squad").set_index(index)["failure"]
+    assert table_long["long-context"]["seen"].tolist() == ["right", "wrong reading"], "all of its ranking was read"
     wider = evaluate.failures(make_questions(), systems, top_k=2, rule="squad").set_index(index)["failure"]
     assert wider["bm25"]["seen"].tolist() == ["right", "wrong reading"]
 

@@ -104,13 +104,13 @@ def test_reading_goes_through_the_chat_template_without_the_adapter(family):
     assert reading.count(tokenizer.eos_token_id) == tokenizer(plain)["input_ids"].count(tokenizer.eos_token_id)
     assert reading.count(tokenizer.bos_token_id) == (tokenizer.bos_token_id is not None)
     assert reading == memory_lm.prompts.reading(hostile, ["cloud dust", hostile], 8), "another day, another prompt"
-    with_adapter = read(memory_lm, ["amber"], [["cloud dust"]], params)
+    with_adapter = read(memory_lm, ["amber"], [["cloud dust"]], params, folder=None)
     other = replace(params)
     for module in memory_lm.lm.modules():
         if hasattr(module, "lora_B"):
             assert not module.disable_adapters, "the adapter stayed off after reading"
     stir(memory_lm)
-    assert read(memory_lm, ["amber"], [["cloud dust"]], other).answers == with_adapter.answers
+    assert read(memory_lm, ["amber"], [["cloud dust"]], other, folder=None).answers == with_adapter.answers
 
 
 def test_a_batch_of_unlike_length_reads_like_its_rows(family):

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zmem_lib.metrics import answer_in_evidence, em, f1, ragas_scores, retrieval_scores
+from zmem_lib.by_ragas import ragas_scores
+from zmem_lib.metrics import answer_in_evidence, em, f1, retrieval_scores
 
 
 @pytest.mark.parametrize(
@@ -131,3 +132,76 @@ def test_the_two_rules_differ_where_they_should():
     assert answer_in_evidence("임수경을 보았다.", ["임수경"], "korquad") == 1
     assert answer_in_evidence("x", ["'"], "korquad") == 0  # nothing is left of this answer
     assert f1("부 산", ["부산"], "korquad") == 1 and f1("부 산", ["부산"], "squad") == 0
+
+
+def official_squad(answer, gold):
+    """The rules of SQuAD v1.1's script in their order: case, punctuation, articles, spaces; EM, then bags of words."""
+    import re
+    import string
+
+    def told(text):
+        kept = "".join(sign for sign in text.lower() if sign not in set(string.punctuation))
+        return re.sub(r"\b(a|an|the)\b", " ", kept).split()
+
+    said, right = told(answer), told(gold)
+    same = sum(min(said.count(word), right.count(word)) for word in set(said))
+    if not same:
+        return float(said == right), None if said == right else 0.0  # its F1 of two empty texts: see below
+    precision, recall = same / len(said), same / len(right)
+    return float(said == right), 2 * precision * recall / (precision + recall)
+
+
+STRANGE = (
+    "", " ", "the", "The U.S.", "us", "a-b", "ab", "a b", "Zürich’s", "Zürichs", "“Rome”", "rome", "İstanbul",
+    "3,000", "3000", "$3,000", "an  an apple", "apple\n", "theatre", "the.atre", "제주도.", "e\u0301", "\u00e9", "½",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("gold", STRANGE)
+def test_squad_rules_on_strange_texts(gold):
+    for answer in STRANGE:
+        exact, overlap = official_squad(answer, gold)
+        assert em(answer, [gold], "squad") == exact, answer
+        assert f1(answer, [gold], "squad") == pytest.approx(1.0 if overlap is None else overlap), answer
+
+
+def test_several_aliases_the_best_counts_for_each_measure_by_itself():
+    golds = ["New York City", "NYC", "the Big Apple"]
+    assert (em("nyc", golds, "squad"), f1("nyc", golds, "squad")) == (1, 1)
+    assert em("York", golds, "squad") == 0 and f1("York", golds, "squad") == pytest.approx(0.5)
+    assert f1("big New", golds, "squad") == pytest.approx(0.5)  # 1 of 2 and 2, not words of two aliases together
+    assert em("", [], "squad") == f1("", [], "squad") == 0
+    assert em("", ["", "x"], "squad") == 1
+
+
+def test_typographic_marks_stay_and_ascii_ones_go():
+    assert em("rome", ["“Rome”"], "squad") == 0 and em("rome", ['"Rome"'], "squad") == 1
+    assert em("e\u0301", ["\u00e9"], "squad") == 0, "the script does not compose letters"
+    assert em("the-atre", ["theatre"], "squad") == 1, "punctuation goes before the articles"
+
+
+@pytest.mark.parametrize(
+    ("answer", "golds", "exact", "overlap"),
+    [
+        ("〈제주도〉", ["제주도"], 1.0, 1.0),
+        ("제주도 ", ["제 주 도"], 0.0, 1.0),  # F1 knows no spaces, exact match does
+        ("1,000명", ["1000명"], 1.0, 1.0),
+        ("제주", ["제주도", "제주시청"], 0.0, 2 * 2 / 5),
+        ("'제주'도", ["제주도"], 0.0, 1.0),  # a quote becomes a space
+        ("", [""], 1.0, 1.0),
+    ],
+)
+def test_korquad_rules_on_strange_texts(answer, golds, exact, overlap):
+    assert em(answer, golds, "korquad") == exact
+    assert f1(answer, golds, "korquad") == pytest.approx(overlap)
+
+
+def test_retrieval_with_several_gold_documents_ties_and_strange_ids():
+    ranked = {"문1": ["b", "a", "가"], "q2": ["a"], "q3": ["a", "b"]}
+    gold = {"문1": ["가", "a"], "q2": ["nowhere"], "q3": ["b", "a"]}
+    wide = retrieval_scores(gold, ranked).pivot(index="question_id", columns="metric", values="value")
+    assert wide["recall@1"].to_dict() == {"문1": 0, "q2": 0, "q3": 1}
+    assert wide["mrr@10"].to_dict() == {"문1": 0.5, "q2": 0, "q3": 1}
+    assert wide["ndcg@10"]["q3"] == 1, "both gold documents first, in whichever order"
+    first, second, third = (1 / math.log2(place + 1) for place in (1, 2, 3))
+    assert wide["ndcg@10"]["문1"] == pytest.approx((second + third) / (first + second))

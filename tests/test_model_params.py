@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from conftest import ROOT
 from families import save_family
-from tiny_models import WORDS, sentence
+from tiny_models import WORDS, save_cross_encoder, sentence
 
 from zmem_lib.artifacts import is_finished, read_table
 from zmem_lib.params import Params, read_params
@@ -26,7 +26,7 @@ HUB = {name: params for name, params in FILES.items() if "/" in params.lm}
 SMALL = {
     "device": "cpu", "n_documents": 40, "n_new_documents": 10, "train_steps": 3, "batch_tuples": 4, "batch_recite": 4,
     "z_tokens": 3, "write_steps": 2, "scan_questions": 4, "evidence_tokens": 24, "answer_tokens": 4, "top_k": 2,
-    "document_tokens": 48, "bootstrap_samples": 20,
+    "document_tokens": 48, "bootstrap_samples": 20, "rerank_depth": 3, "long_context_tokens": 96, "noise_questions": 1,
 }  # fmt: skip
 
 
@@ -74,7 +74,8 @@ def test_a_small_model_of_the_class_goes_through_all_chapters(name, tmp_path, mo
     monkeypatch.setenv("ZMEM_PROGRESS", "")
     texts = write_mirage(tmp_path / "mirage", 12)
     lm = save_family(HUB[name].lm, tmp_path / "lm", texts)
-    params = replace(HUB[name], lm=lm, corpus_path=str(tmp_path / "mirage"), **SMALL)
+    reranker = save_cross_encoder(tmp_path / "reranker")
+    params = replace(HUB[name], lm=lm, rerank_model=reranker, corpus_path=str(tmp_path / "mirage"), **SMALL)
     folder = tmp_path / "runs" / params.run
     for chapter in CHAPTERS.values():
         execute(chapter, params, tmp_path / "runs")

@@ -135,6 +135,8 @@ def test_what_a_system_stores_is_counted(bench, tmp_path):
     assert z >= 6 * 4 * (bench.z[0].numel() + PARAMS.key_width)
     assert size["zmem"] == size["zmem-random"] == size["zmem-similar"] == z and size["zmem-text"] == z + texts
     assert size["text-twin"] == texts + 6 * 4 * PARAMS.key_width
+    assert size["zmem+text"] == z + texts and size["zmem+bm25"] == z
+    assert size["hybrid"] == size["hybrid+rerank"] == size["lm-rerank"] == size["long-context"] == 1000 + texts
     assert size["dense"] == 1000 + texts and size["gold-passage"] == texts and size["closed-book"] == 0
 
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from zmem_lib.memory_lm import MemoryLM, make_memory_lm
 from zmem_lib.params import Params, read_params
@@ -40,6 +42,30 @@ def small_lm(params: Params | None = None) -> MemoryLM:
             if weight.ndim == 2:
                 weight.mul_(6)
     return memory_lm
+
+
+def save_cross_encoder(folder: Path, labels: int = 1) -> str:
+    """Write a small random BERT that gives question and passage together so many scores; returns the folder as text."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    known = {word: i for i, word in enumerate([*special, *WORDS, *"abcdefghijklmnopqrstuvwxyz."])}
+    tokenizer = Tokenizer(models.WordPiece(known, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    named = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "initializer_range": 1.0,
+    }
+    torch.manual_seed(1)
+    model = BertForSequenceClassification(BertConfig(vocab_size=len(known), num_labels=labels, **sizes))
+    model.save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **named).save_pretrained(folder)
+    return str(folder)
 
 
 def random_blocks(n: int, params: Params, seed: int = 0) -> torch.Tensor:

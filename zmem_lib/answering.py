@@ -13,7 +13,7 @@ from zmem_lib.bench import Bench, rows_of, texts_of
 from zmem_lib.memory_lm import MemoryLM, generate_all
 from zmem_lib.params import Params
 from zmem_lib.prompts import Prompts
-from zmem_lib.reader import read
+from zmem_lib.reader import read, unread
 from zmem_lib.schema import check
 from zmem_lib.select import Ranking
 from zmem_lib.tuples import parts_of
@@ -24,10 +24,11 @@ NO_RANKING: Ranking = ([], [])
 def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
     """The fixed sample that every system answers: at most `scan_questions` per part and kind, with their `part`.
 
-    Parts: seen and unasked-document (test), new (new-test), trained (as many training questions, to show the fit).
+    Parts: seen and unasked-document (test), new (new-test), trained (as many training questions, to show the fit;
+    none where there is no model that was trained).
     """
     questions = questions.assign(part=parts_of(questions))
-    questions = questions[questions.part != ""]
+    questions = questions[(questions.part != "") & (params.has_lm | (questions.part != "trained"))]
     shuffled = questions.sample(frac=1, random_state=params.seed)
     limit = params.scan_questions or len(shuffled)
     picked = shuffled.groupby(["part", "kind"], sort=False).head(limit)
@@ -122,7 +123,10 @@ def answer(
     began: float,
 ) -> pd.DataFrame:
     """Read the items and return the answers table; `spent` are the tokens already read and written per question."""
-    readings = read(bench.memory_lm, list(questions.question), items, bench.params)
+    if bench.memory_lm is None:
+        readings = unread(items, bench.params.evidence_tokens)
+    else:
+        readings = read(bench.memory_lm, list(questions.question), items, bench.params, folder=bench.folder)
     n = len(questions)
     spent = spent or [(0, 0)] * n
     ids, scores = ranking if ranking[0] else ([[]] * n, [[]] * n)
@@ -138,7 +142,7 @@ def answer(
             "seconds": (time.perf_counter() - began) / max(n, 1),
             "input_tokens": [a + b for a, (b, _) in zip(readings.input_tokens, spent, strict=True)],
             "output_tokens": [a + b for a, (_, b) in zip(readings.output_tokens, spent, strict=True)],
-            "money": 0.0,
+            "money": readings.money,
         }
     )
     return check(table, "answers")

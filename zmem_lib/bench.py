@@ -35,7 +35,7 @@ class Bench:
     """What systems work with; row i of z (N,K,W) and keys (N,E) belongs to the i-th of docs."""
 
     params: Params
-    memory_lm: MemoryLM
+    memory_lm: MemoryLM | None  # None, and z and keys empty, in a run without a language model
     docs: pd.DataFrame
     z: Tensor
     keys: Tensor
@@ -49,6 +49,8 @@ class Bench:
 
 def load_bench(folder: Path, params: Params, docs: pd.DataFrame, keep: Keep | None = None) -> Bench:
     """Everything that chapters 03 to 05 left in a run's folder."""
+    if not params.has_lm:
+        return Bench(params, None, docs, torch.empty(0), torch.empty(0), **indexes(folder, params), keep=keep)
     seen_ids, z_seen, seen_keys = load_z(folder / "z_seen.safetensors")
     new_ids, z_new, new_keys = load_z(folder / "z_new.safetensors")
     memory_lm = load_memory_lm(folder / "lm", params)
@@ -58,12 +60,19 @@ def load_bench(folder: Path, params: Params, docs: pd.DataFrame, keep: Keep | No
         docs=docs.set_index("doc_id").loc[seen_ids + new_ids].reset_index(),
         z=torch.cat([z_seen, z_new]),  # (N,K,W)
         keys=torch.cat([seen_keys, new_keys]),  # (N,E)
-        bm25=retrieve.load_bm25(folder / "bm25"),
-        dense=retrieve.load_dense(folder / "dense.faiss"),
-        encoder=retrieve.load_encoder(params.dense_model, str(memory_lm.device)),
-        folder=folder,
+        **indexes(folder, params),
         keep=keep,
     )
+
+
+def indexes(folder: Path, params: Params) -> dict[str, Any]:
+    """What retrieves passages: fields of Bench."""
+    return {
+        "bm25": retrieve.load_bm25(folder / "bm25"),
+        "dense": retrieve.load_dense(folder / "dense.faiss"),
+        "encoder": retrieve.load_encoder(params.dense_model, params.device),
+        "folder": folder,
+    }
 
 
 def rows_of(bench: Bench) -> dict[str, int]:
@@ -136,7 +145,8 @@ def by_lm(asked: list[str], bench: Bench) -> Ranking:
 def by_cross_encoder(asked: list[str], bench: Bench) -> Ranking:
     """The hybrid's first `rerank_depth` in the order of the cross-encoder's score of question and passage."""
     params, text_of = bench.params, texts_of(bench)
-    encoder = retrieve.load_cross_encoder(params.rerank_model, str(bench.memory_lm.device))
+    device = (bench.memory_lm or bench.encoder).device
+    encoder = retrieve.load_cross_encoder(params.rerank_model, str(device))
 
     def score(pairs: list[tuple[int, str]]) -> list[float]:
         return cross_scores(encoder, [(asked[q], text_of[doc_id]) for q, doc_id in pairs], params.batch_answers)
@@ -167,8 +177,10 @@ def z_and_bm25(asked: list[str], bench: Bench) -> tuple[Ranking, Ranking]:
 def choose_z_weight(dev: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """Choose the weight of BM25 beside z-memory on at most Z_DEV_SAMPLE dev questions, write it, return what was tried.
 
-    As `fusion.choose_weight` does for the hybrid.
+    As `fusion.choose_weight` does for the hybrid. Without a memory there is nothing to weigh: nothing is tried.
     """
+    if bench.memory_lm is None:
+        return fusion.try_weights(([], []), ([], []), []).head(0)
     dev = dev.sample(min(len(dev), Z_DEV_SAMPLE), random_state=bench.params.seed)
     both = z_and_bm25(list(dev["question"]), bench) if len(dev) else (([], []), ([], []))
     tried = fusion.try_weights(*both, list(dev["gold_doc_ids"]))

@@ -1,20 +1,54 @@
 """Values that a run's parameters may have each by itself, but not together: what to change is said in one sentence."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from zmem_lib.errors import BadInput
 
 QUESTION_TOKENS = 48  # room that the window must leave for a question and the markers
+NO_LM = "none"  # lm of a run of the retrieval opponents alone
+NOT_RUNS = ("encodings",)  # folders among the runs that are none
 SHAPE = ("vocab_size", "hidden_size", "layers", "heads")  # of a model made from scratch; 0 for any other
 
 
 def refuse_combinations(params: Any, where: str) -> None:
     """Raise BadInput for the first combination of a run's Params that cannot run."""
-    refuse_models(params, where)
-    refuse_memories(params, where)
-    refuse_windows(params, where)
+    if params.lm == NO_LM:
+        refuse_without_lm(params, where)
+    else:
+        refuse_models(params, where)
+        refuse_memories(params, where)
+        refuse_windows(params, where)
+    refuse_addresses(params, where)
+    refuse_judges(params, where)
+    if params.run in NOT_RUNS:
+        raise BadInput(f"{where}: run {params.run!r} is the name of a folder that all runs share: give another name")
     if not params.run.replace("-", "").replace("_", "").replace(".", "").isalnum() or params.run.startswith("."):
         raise BadInput(f"{where}: run {params.run!r} names a folder: use letters, digits, '-', '_' and '.' only")
+
+
+def refuse_without_lm(params: Any, where: str) -> None:
+    """Of a run without a language model: nobody reads, so nothing of it can be asked of an answer."""
+    wanted = {
+        "reader api": params.reader == "api",
+        f"judge {params.judge}": params.judge != "none",
+        "absent_questions": params.absent_questions > 0,
+        "noise_questions": params.noise_questions > 0,
+        "long_context_tokens": params.long_context_tokens > 0,
+    }
+    for name in (name for name, asked_for in wanted.items() if asked_for):
+        parameter = name.split()[0]
+        neutral = {"reader": "local", "judge": "none"}.get(parameter, "0")
+        raise BadInput(
+            f"{where}: {name} needs answers, and a run with lm none has none: set {parameter} to {neutral}, or give "
+            "a language model"
+        )
+
+
+def refuse_memoryless(params: Any, what: str) -> None:
+    """Raise BadInput where `what` needs the language model that a run does not have."""
+    if params.lm == NO_LM:
+        raise BadInput(f"{what} needs a language model, and run {params.run} has none (lm none): take a run with one")
 
 
 def refuse_models(params: Any, where: str) -> None:
@@ -63,3 +97,47 @@ def refuse_windows(params: Any, where: str) -> None:
             f"{where}: long_context_tokens {params.long_context_tokens} does not fit into window_tokens "
             f"{params.window_tokens} beside {QUESTION_TOKENS} for a question and answer_tokens: at most {room}"
         )
+
+
+def refuse_addresses(params: Any, where: str) -> None:
+    """Of the address of reader and judge, and of what they cost."""
+    if params.api_url:
+        refuse_url(params.api_url, where)
+    for who, name in (("reader", "api"), ("judge", "judge")):
+        if getattr(params, who) != "api":
+            continue
+        if not params.api_url or not getattr(params, f"{name}_model"):
+            raise BadInput(f"{where}: {who} api needs api_url and {name}_model: say where which model answers")
+        if params.api_budget and not (
+            getattr(params, f"{name}_input_price") and getattr(params, f"{name}_output_price")
+        ):
+            raise BadInput(
+                f"{where}: api_budget needs {name}_input_price and {name}_output_price, in dollars for a million "
+                "tokens: give them, or set api_budget to 0"
+            )
+
+
+def refuse_url(url: str, where: str) -> None:
+    """An address that is none, or that may hold a secret, which would then stand in every file of the run."""
+    if set("@?#") & set(url):
+        raise BadInput(
+            f"{where}: api_url holds more than an address: leave out user, password and what follows '?' or '#' (a key "
+            "goes into the environment as ZMEM_API_KEY)"
+        )
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
+    except ValueError:
+        right = False
+    if not right:
+        raise BadInput(f"{where}: api_url {url!r} is no address: write it as http://HOST:PORT/v1 or https://HOST/v1")
+
+
+def refuse_judges(params: Any, where: str) -> None:
+    """Of who judges answers and evidence."""
+    if params.judge == "nli" and not params.judge_model:
+        raise BadInput(f"{where}: judge nli needs judge_model: give the folder or hub id of a model of entailment")
+    if params.human_labels and params.judge == "none":
+        raise BadInput(f"{where}: human_labels correct a judge: choose a judge, or leave human_labels empty")
+    if params.human_labels and not params.human_labels.endswith((".csv", ".jsonl")):
+        raise BadInput(f"{where}: human_labels {params.human_labels!r} must name a .csv or .jsonl file")

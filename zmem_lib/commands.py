@@ -1,7 +1,8 @@
 """Further commands, their options and what they call.
 
 `zmem ablate` and `zmem keep` fill results/; `zmem add` and `zmem delete` change the documents of a finished run; `zmem
-scale` measures whether a training step takes longer with more documents, `zmem score` asks all test questions.
+scale` measures whether a training step takes longer with more documents, `zmem score` asks all test questions, `zmem
+sweep` executes a batch of runs.
 """
 
 import argparse
@@ -35,6 +36,9 @@ SCORED = """default: zmem zmem-oracle; also zmem+text, zmem+bm25, bm25, dense, h
 long-context, zmem-shuffled, zmem-random, gold-passage, closed-book"""
 SCALE_TEXT = """Train a few steps with tables of different length, in turn, and say how long a step took with each: in
 memory, and for the longest table also on disk. Nothing is kept."""
+SWEEP_TEXT = """Execute a batch of runs: every parameter file with every combination of the values of all --grid, each a
+run named after its file and its values, such as tiny-n_documents-500. All parameters are checked first. What is
+finished is skipped, a run that fails does not stop the others, and the same command goes on where it was stopped."""
 
 
 def add_set(command: argparse.ArgumentParser) -> None:
@@ -66,6 +70,24 @@ def add_result_commands(commands: argparse._SubParsersAction, unwound: Unwound) 
     for command in (ablate, keep):
         add_runs(command)
         command.add_argument("--results", type=Path, metavar="DIR", help="default: results/ of the project")
+    add_sweep_command(commands, unwound)
+
+
+def add_sweep_command(commands: argparse._SubParsersAction, unwound: Unwound) -> None:
+    """Add `sweep` to the command line; `unwound` is the context in which signals end a run."""
+    sweep = commands.add_parser("sweep", help="execute a batch of runs", description=SWEEP_TEXT)
+    sweep.add_argument("params", nargs="+", type=Path, metavar="PARAMS.yaml", help="parameter files")
+    grid = "values of a parameter, each for runs of its own; may be given for several parameters"
+    sweep.add_argument("--grid", nargs="+", action="extend", default=[], metavar="KEY=VALUE,VALUE", help=grid)
+    add_set(sweep)
+    add_runs(sweep)
+    where = "here, one after the other (default), or ray: the cluster of RAY_ADDRESS, else a Ray that is started here"
+    sweep.add_argument("--on", choices=("here", "ray"), default="here", help=where)
+    sweep.add_argument("--list", action="store_true", help="say which runs and how long they take; execute nothing")
+    sweep.add_argument("--book", action="store_true", help="then build the book of these runs, compared")
+    sweep.add_argument("--out", type=Path, metavar="DIR", help="the book is built in DIR/_build (default: book)")
+    sweep.add_argument("--notebooks", type=Path, metavar="DIR", help=argparse.SUPPRESS)
+    sweep.set_defaults(command=partial(command_sweep, unwound=unwound))
 
 
 def add_upkeep_commands(commands: argparse._SubParsersAction) -> None:
@@ -149,6 +171,28 @@ def command_ablate(options: argparse.Namespace, *, unwound: Unwound) -> None:
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     with unwound():
         ablate(study)
+
+
+def command_sweep(options: argparse.Namespace, *, unwound: Unwound) -> None:
+    """`zmem sweep`: execute the runs of a grid, or list them."""
+    from zmem_lib.cluster import sweep_on_ray
+    from zmem_lib.pipeline import NOTEBOOKS, kernel_environment
+    from zmem_lib.sweep import Batch, batch_jobs, plan_lines, read_grid, refuse_failures, sweep_here
+
+    jobs = batch_jobs(options.params, read_grid(options.grid), options.set)
+    batch = Batch(tuple(jobs), options.runs, options.notebooks or NOTEBOOKS)
+    if options.list:
+        with kernel_environment():
+            print("\n".join(plan_lines(batch)))
+        return
+    for logger in ("papermill", "asyncio"):  # what they log comes as an exception too
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    failures = sweep_on_ray(batch) if options.on == "ray" else sweep_here(batch, unwound=unwound)
+    if options.book and (done := [job.params.run for job in jobs if job.params.run not in failures]):
+        from zmem_lib.book import BOOK, build_book
+
+        print(f"book: open {build_book(options.runs, done, out=options.out or BOOK)}")
+    refuse_failures(failures, batch)
 
 
 def command_keep(options: argparse.Namespace) -> None:

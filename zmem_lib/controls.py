@@ -12,7 +12,7 @@ import torch
 
 from zmem_lib.answering import answer, chosen_passages, from_blocks, recall
 from zmem_lib.bench import Bench
-from zmem_lib.index import search_flat, vectors_of
+from zmem_lib.index import search, vectors_of
 from zmem_lib.ztable import shuffle_index
 
 
@@ -37,8 +37,8 @@ def nearest(bench: Bench, doc_ids: list[str], depth: int) -> list[list[str]]:
     """For each document the `depth` others whose passages resemble its own most (cosine, dense model), best first."""
     vectors, ids = vectors_of(bench.dense.flat), bench.dense.doc_ids  # (N,E)
     row_of = {doc_id: row for row, doc_id in enumerate(ids)}
-    found, _ = search_flat(bench.dense.flat, vectors[[row_of[doc_id] for doc_id in doc_ids]], depth + 1)  # (Q,depth+1)
-    named = [[ids[row] for row in best] for best in found]  # its own passage is one of them, as a rule
+    found, _ = search(bench.dense.flat, vectors[[row_of[doc_id] for doc_id in doc_ids]], depth + 1)  # (Q,depth+1)
+    named = [[ids[row] for row in best] for best in found.tolist()]  # its own passage is one of them, as a rule
     return [[other for other in best if other != own][:depth] for best, own in zip(named, doc_ids, strict=True)]
 
 

@@ -44,8 +44,10 @@ def answered(
     return answers, cost
 
 
-def memory_seconds(folder: Path) -> dict[str, float]:
+def memory_seconds(folder: Path, params: Params) -> dict[str, float]:
     """Seconds that it took to make the memory (chapters 03 and 04), for each system that uses its z or its keys."""
+    if not params.has_lm:
+        return {}
     manifests = [folder / f"manifest_{number:02d}.json" for number in (3, 4)]
     seconds = sum(read_json(path)["seconds"] for path in manifests)
     return dict.fromkeys([name for name in SYSTEMS if name.startswith("zmem") or name == "text-twin"], seconds)
@@ -58,6 +60,8 @@ def built_on_others(made: Mapping[str, float], z_weight: float, folder: Path, pa
     has learned to (`text_weight`) had to be trained first, in chapter 03.
     """
     found = dict.fromkeys(ON_HYBRID, made["hybrid"])
+    if not params.has_lm:
+        return found
     found["zmem+bm25"] = made["zmem"] + made["bm25"] + z_weight
     if params.text_weight:
         found["lm-rerank"] += read_json(folder / "manifest_03.json")["seconds"]

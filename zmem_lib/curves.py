@@ -102,7 +102,8 @@ def snapshot_scores(path: Path, asked: Asked, params: Params, memory_lm: MemoryL
     index = [next(row_of[doc_id] for doc_id in gold if doc_id in row_of) for gold in golds]
     tokens, batch = params.evidence_tokens, params.batch_answers
     written = generate_evidence(memory_lm, z[index], text, evidence_tokens=tokens, batch=batch)
-    readings = read(memory_lm, text, [[item] for item in written], params)
+    run = path.parents[1]  # of RUN/z_new_steps/START_STEP.safetensors
+    readings = read(memory_lm, text, [[item] for item in written], params, folder=run)
     pairs = {"answer_in_evidence": (answer_in_evidence, readings.evidence), "em": (em, readings.answers)}
     answers, rule = list(asked.questions["answers"]), params.answer_normalisation
     scores = {

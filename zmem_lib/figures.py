@@ -34,7 +34,9 @@ LABELS = {
     "output_tokens": "output tokens", "ragas_context_recall": "ragas context recall",
     "ragas_context_precision": "ragas context precision", "ragas_string_similarity": "ragas string similarity",
     "ragas_string_presence": "ragas string presence", "em_loose": "EM loose", "em_strict": "EM strict",
-    "f1_all": "F1 of all aliases", "accuracy": "accuracy",
+    "f1_all": "F1 of all aliases", "accuracy": "accuracy", "number_match": "number match",
+    "number_match_strict": "number match, sign and scale", "evidence_overlap": "evidence's words in its document",
+    "evidence_substring": "longest exact run of it",
 }  # fmt: skip
 CURVES = {  # of write_curve
     "answer_in_evidence": "answer in evidence\n(the right z given)", "em": "exact match of\nthe reader on it",

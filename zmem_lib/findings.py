@@ -106,7 +106,9 @@ def evidence(summary: pd.DataFrame, part: str) -> str:
     if "zmem" not in found:
         return ""
     said = [f"{NAMES[system]} {spoken(one)} in {tokens[system].value:.0f} tokens" for system, one in found.items()]
-    return f"**Evidence, {PARTS_SAID[part]}.** The gold answer stands in the evidence of {'; '.join(said)}."
+    grounded = values_of(summary, part, "evidence_overlap", ("zmem",)).get("zmem")
+    own = f" Of what z-memory writes, {spoken(grounded)} of the words stand in the chosen document." if grounded else ""
+    return f"**Evidence, {PARTS_SAID[part]}.** The gold answer stands in the evidence of {'; '.join(said)}.{own}"
 
 
 def choosing(summary: pd.DataFrame, part: str) -> str:

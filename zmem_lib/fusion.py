@@ -17,7 +17,7 @@ from zmem_lib.metrics import retrieval_scores
 from zmem_lib.retrieve import BM25Index, DenseIndex, Ranking, rank_bm25, rank_dense
 
 if TYPE_CHECKING:
-    from zmem_lib.retrieve import SentenceTransformer
+    from zmem_lib.dense import SentenceTransformer
 
 FUSED = 100  # documents of each ranking that are fused
 CONSTANT = 60  # of reciprocal rank fusion; its authors'

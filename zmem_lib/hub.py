@@ -48,13 +48,23 @@ def find_lm(lm: str, revision: str) -> Path:
 
 
 def find_reranker(rerank_model: str) -> Path:
-    """The folder of the cross-encoder that `rerank_model` names: a local one, or its snapshot from the hub."""
-    folder = Path(rerank_model).expanduser()
+    """The folder of the cross-encoder that `rerank_model` names."""
+    return _find("rerank_model", rerank_model, "a cross-encoder")
+
+
+def find_judge(judge_model: str) -> Path:
+    """The folder of the model of entailment that `judge_model` names."""
+    return _find("judge_model", judge_model, "a model of entailment")
+
+
+def _find(key: str, name: str, what: str) -> Path:
+    """A local folder, or a snapshot from the hub, downloaded where it is not in the cache; BadInput with the key."""
+    folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
-    if rerank_model.startswith((".", "/", "~")) or rerank_model.count("/") > 1:
-        raise BadInput(f"rerank_model {rerank_model} is not a folder: give a cross-encoder's folder, a hub id, or none")
-    return fetch(rerank_model, "", kind="model")
+    if not name or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise BadInput(f"{key} {name!r} is not a folder: give the folder of {what}, or a hub id")
+    return fetch(name, "", kind="model")
 
 
 def explained(error: Exception, repo: str, revision: str, kind: str) -> str:

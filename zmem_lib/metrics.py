@@ -3,26 +3,20 @@
 Exact match and F1 follow SQuAD v1.1 (Rajpurkar et al., 2016, section 6.1) or, where `rule` is korquad, the evaluation
 script of KorQuAD 1.0 (Lim et al., 2019), whose F1 counts characters instead of words. Beside them stand the measures of
 MIRAGE (Park et al., 2504.17137), as its code counts, and the accuracy of Self-RAG and CRAG. The retrieval measures are
-computed by ir-measures (MacAvaney et al., 2022), those that need no judge by ragas (Es et al., 2023). No other module
-knows them.
+computed by ir-measures (MacAvaney et al., 2022), which no other module knows.
 """
 
-import asyncio
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 
-from zmem_lib.text import normalise, normalise_korquad, sentence_spans
+from zmem_lib.text import normalise, normalise_korquad
 
 NORMALISE = {"squad": normalise, "korquad": normalise_korquad}  # by the parameter answer_normalisation
 ANSWER_METRICS = ("em", "f1", "answer_in_evidence")
 RETRIEVAL_METRICS = ("recall@1", "recall@5", "recall@20", "mrr@10", "ndcg@10")
-RAGAS_CONTEXT_METRICS = ("ragas_context_recall", "ragas_context_precision")
-RAGAS_ANSWER_METRICS = ("ragas_string_similarity", "ragas_string_presence")
 
 
 def em(answer: str, golds: Sequence[str], rule: str) -> float:
@@ -32,7 +26,7 @@ def em(answer: str, golds: Sequence[str], rule: str) -> float:
 
 
 def f1(answer: str, golds: Sequence[str], rule: str) -> float:
-    """Harmonic mean of precision and recall, best over the gold answers; both empty is 1.
+    """Harmonic mean of precision and recall, best over the gold answers; both empty is 1 (SQuAD 2.0).
 
     Of the answer's words, or of its characters without spaces under the rule korquad, in any order.
     """
@@ -99,46 +93,6 @@ def retrieval_scores(gold: Mapping[str, Sequence[str]], ranked: Mapping[str, Seq
     found = {(hit.query_id, names[str(hit.measure)]): hit.value for hit in ir_measures.iter_calc(measures, qrels, run)}
     rows = [(question, name, found.get((question, name), 0.0)) for question in ranked for name in RETRIEVAL_METRICS]
     return pd.DataFrame(rows, columns=["question_id", "metric", "value"])
-
-
-def ragas_scores(items: pd.DataFrame) -> pd.DataFrame:
-    """ragas' measures that need no judge: question_id, metric, value (NaN where ragas has none).
-
-    Reads question_id, answer, answers, evidence, reference_contexts. The contexts are the sentences of the evidence, as
-    the reference is made of sentences; an empty evidence is one empty sentence. The answer is held against the first
-    gold answer, as ragas takes one. A measure is NaN where its reference is empty.
-    """
-    os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")  # else ragas calls home
-    from ragas import SingleTurnSample
-    from ragas import metrics as ragas
-
-    context = (ragas.NonLLMContextRecall(), ragas.NonLLMContextPrecisionWithReference())
-    measures = (*context, ragas.NonLLMStringSimilarity(), ragas.StringPresence())
-    samples = [SingleTurnSample(**_ragas_sample(row)) for row in items.itertuples()]
-
-    async def score_all() -> list[list[float]]:
-        return [[await _ragas_score(measure, sample) for measure in measures] for sample in samples]
-
-    with ThreadPoolExecutor(1) as thread:  # a notebook has an event loop already, this thread has none
-        values = thread.submit(asyncio.run, score_all()).result()
-    wide = pd.DataFrame(values, columns=[*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS], dtype=float)
-    wide.insert(0, "question_id", items["question_id"].to_numpy())
-    return wide.melt(id_vars="question_id", var_name="metric")
-
-
-def _ragas_sample(row: tuple) -> dict[str, object]:
-    sentences = [row.evidence[start:end] for start, end in sentence_spans(row.evidence)]
-    return {
-        "response": row.answer,
-        "reference": row.answers[0] if len(row.answers) else None,
-        "retrieved_contexts": sentences or [""],
-        "reference_contexts": [context for context in row.reference_contexts if context] or None,
-    }
-
-
-async def _ragas_score(measure: object, sample: object) -> float:
-    needed = "reference_contexts" if "context" in measure.name else "reference"
-    return float(await measure.single_turn_ascore(sample)) if getattr(sample, needed) else np.nan
 
 
 def _pieces(text: str, rule: str) -> list[str]:

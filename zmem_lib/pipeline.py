@@ -20,13 +20,13 @@ from traitlets.config import Config
 
 from zmem_lib.artifacts import PROGRESS_ENV, drop_temporaries, is_finished, write_atomic
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal, writing
-from zmem_lib.hub import find_lm, find_reranker
+from zmem_lib.hub import find_judge, find_lm, find_reranker
 from zmem_lib.lock import LOCK
 from zmem_lib.params import MEMORY_ONLY, Params, read_params
-from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds, this_machine
+from zmem_lib.plan import CHAPTERS, about, chapters_of, earlier_seconds, estimate_seconds, this_machine
 from zmem_lib.previous import FOLDER as PREVIOUS
 from zmem_lib.previous import keep_previous
-from zmem_lib.templates import read_template, tidy_copy, translate
+from zmem_lib.templates import cells_of, read_template, tidy_copy, translate
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PAPERMILL = {
@@ -63,7 +63,7 @@ def run_chapters(
     drop_temporaries(folder)
     machine = None
     with kernel_environment():
-        for number in range(1, last + 1):
+        for number in (number for number in chapters_of(params) if number <= last):
             if is_done(folder, number, params) and (first is None or number < first):
                 say(f"{CHAPTERS[number]}: finished before, skipped")
                 continue
@@ -89,7 +89,9 @@ def fetch(params: Params, number: int) -> None:
 
     if number == 1:
         fetch_corpus(params)
-    if params.lm != "scratch" and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
+    if params.judge == "nli" and number in (1, 6):
+        find_judge(params.judge_model)
+    if params.has_lm and params.lm != "scratch" and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
         find_lm(params.lm, params.lm_revision)
     if params.rerank_model and params.rerank_depth and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
         find_reranker(params.rerank_model)
@@ -150,6 +152,7 @@ def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path = NO
     name, folder = CHAPTERS[number], runs / params.run
     values = {**asdict(params), "runs": str(runs)}
     template = read_template(notebooks / f"{name}.ipynb", set(values))
+    template.cells = cells_of(template.cells, has_lm=params.has_lm)
     if number == FINDINGS:
         translate(template, params.report_language)
     under_way, failed, copy = (folder / f"{stem}.ipynb" for stem in (f".{name}", f"{name}.failed", name))

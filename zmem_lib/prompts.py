@@ -116,12 +116,15 @@ class Prompts:
 
     def chat(self, question: str, items: Sequence[str]) -> list[int]:
         """The same as one turn of a user, in the model's own chat template."""
+        return self.tokenizer.apply_chat_template(
+            [self.turn(question, items)], add_generation_prompt=True, tokenize=True, return_dict=False, **CHAT_VALUES
+        )
+
+    def turn(self, question: str, items: Sequence[str]) -> dict[str, str]:
+        """What a user says to a reader that takes chat messages, the local one or one at an address."""
         evidence = "".join(f"Evidence: {self.plain(item)}\n\n" for item in items)
         task = CHAT_TASK if items else CHAT_TASK_ALONE
-        turn = {"role": "user", "content": f"{task}\n\n{evidence}Question: {self.plain(question)}"}
-        return self.tokenizer.apply_chat_template(
-            [turn], add_generation_prompt=True, tokenize=True, return_dict=False, **CHAT_VALUES
-        )
+        return {"role": "user", "content": f"{task}\n\n{evidence}Question: {self.plain(question)}"}
 
     def read(self, reading: list[int], answer: str) -> Row:
         """A reading with its answer, to learn the reader's task."""

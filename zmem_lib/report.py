@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from zmem_lib.artifacts import read_table, write_atomic
+from zmem_lib.by_ragas import RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
 from zmem_lib.canvas import description
 from zmem_lib.figures import (
     FAILURES,
@@ -26,23 +27,25 @@ from zmem_lib.figures import (
     write_loss,
     write_quality,
 )
-from zmem_lib.metrics import FIELD, RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
+from zmem_lib.metrics import FIELD
+from zmem_lib.numbers_in import NUMBERS
 from zmem_lib.params import Params
 from zmem_lib.published import attribution
 from zmem_lib.schema import CHANCES, COMPARED, CONTROLS, PARTS, SYSTEMS, TEST_PARTS
 
 __all__ = [
-    "answers_overview", "bullets", "cost_table", "examples_or_counts", "failure_bars", "failure_examples",
+    "answers_overview", "bullets", "examples_or_counts", "failure_bars", "failure_examples",
     "failure_table", "loss_curves", "missing_table", "quality_bars", "recall_curves", "save_figure", "summary_table",
     "summary_tables", "summary_text", "write_loss", "write_quality",
 ]  # fmt: skip
 
 MAIN_METRICS = ("em", "f1", "answer_in_evidence", "evidence_tokens", "recall@1", "mrr@10", "ndcg@10")
-FIELD_METRICS = tuple(FIELD)
+FIELD_METRICS = (*FIELD, *NUMBERS)  # the latter only where gold answers are numbers
 RAGAS_METRICS = (*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS)
 CONTROLLED = ("zmem", *CONTROLS, *CHANCES)  # z-memory beside its controls
 TEXT_METRICS = ("em", "f1", "answer_in_evidence", "recall@1")
 ALL = (*SYSTEMS, *CHANCES)
+PAID = "$ per 1,000 answers"  # to an address, for reading
 TABLE_CSS = [
     {"selector": "caption", "props": "caption-side: top; text-align: left; padding-bottom: .4em"},
     {"selector": "th, td", "props": "padding: .25em .35em; text-align: right; vertical-align: top"},
@@ -63,7 +66,7 @@ def printed_summary(folder: Path) -> str:
 
 
 def answers_overview(answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Per system: the number of answers n, and the mean seconds and tokens of one answer."""
+    """Per system: the number of answers n, mean seconds and tokens of one answer, and dollars where any were paid."""
     names = in_order(pd.Series(list(answers_by_system), dtype=str), SYSTEMS)
     rows = {}
     for name in names:
@@ -74,8 +77,9 @@ def answers_overview(answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFr
             "output tokens": round(answers["output_tokens"].mean(), 1),
             "evidence tokens": round(answers["evidence_tokens"].mean(), 1),
         }
-        rows[name] = {"n": len(answers), **means}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
+        rows[name] = {"n": len(answers), **means, PAID: round(1000 * answers["money"].mean(), 4)}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
+    return table if table[PAID].any() else table.drop(columns=PAID)
 
 
 def summary_table(
@@ -104,29 +108,6 @@ def summary_tables(
     """The summary table of every part of test questions that there are, one below the other."""
     parts = [part for part in TEST_PARTS if (summary["part"] == part).any()]
     return HTML("\n".join(summary_table(summary, part, metrics=metrics, systems=systems).to_html() for part in parts))
-
-
-def cost_table(costs: pd.DataFrame, summary: pd.DataFrame) -> Styler:
-    """What each system costs: seconds, tokens, bytes stored and peak memory."""
-    tokens = summary[summary["metric"].isin(["input_tokens", "output_tokens"]) & summary["part"].isin(TEST_PARTS)]
-    sums = tokens.assign(total=tokens["value"] * tokens["n"]).groupby(["system", "metric"])[["total", "n"]].sum()
-    tokens = (sums["total"] / sums["n"]).unstack()
-    costs = costs.set_index("system").join(tokens).reindex(in_order(costs["system"], SYSTEMS))
-    table = pd.DataFrame(
-        {
-            "build (s)": costs["build_seconds"].map("{:.1f}".format),
-            "per question (s)": costs["seconds_per_question"].map("{:.3f}".format),
-            "n": costs["n"].map(str),
-            "stored (MB)": (costs["bytes_stored"] / 1e6).map("{:.2f}".format),
-            "peak memory (GB)": (costs["peak_memory_bytes"] / 1e9).map("{:.2f}".format),
-            **{LABELS[name]: costs[name].map("{:.0f}".format) for name in tokens},
-        }
-    ).rename_axis(index=None)
-    caption = (
-        "Costs per system, over n questions; tokens are means over test questions; peak memory is the whole process's. "
-        "Models, which do not grow with the corpus, are not in what is stored."
-    )
-    return _styled(table.replace("nan", "–"), caption, "costs")
 
 
 def failure_table(failures: pd.DataFrame) -> Styler:

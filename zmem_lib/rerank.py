@@ -18,7 +18,7 @@ from zmem_lib.prompts import CHAT_VALUES, Prompts, Row, join
 from zmem_lib.select import Ranking, question_log_p, rerank
 
 if TYPE_CHECKING:
-    from zmem_lib.retrieve import CrossEncoder
+    from zmem_lib.dense import CrossEncoder
 
 INSTRUCTION = "Write a question that this passage answers."
 

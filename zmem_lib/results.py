@@ -18,7 +18,7 @@ import pandas as pd
 from zmem_lib.artifacts import is_finished, new_folder, read_json, read_table, write_json
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params, params_hash, read_params
-from zmem_lib.plan import CHAPTERS
+from zmem_lib.plan import CHAPTERS, chapters_of
 from zmem_lib.schema import TABLES, check
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -66,7 +66,7 @@ def keep_run(folder: Path, target: Path) -> None:
     if not (folder / "params.yaml").is_file():
         raise BadInput(f"{folder} is not the folder of a run: execute one first (zmem run PARAMS.yaml)")
     params = read_params(folder / "params.yaml")
-    for number in NEEDED:
+    for number in (number for number in chapters_of(params) if number in NEEDED):
         if not is_finished(folder, number, params):
             raise BadInput(
                 f"chapter {CHAPTERS[number]} of {folder} is not finished, or was changed since: give the command "

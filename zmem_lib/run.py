@@ -46,7 +46,7 @@ EXAMPLES = """examples:
   zmem ablate params/tiny.yaml --rows full key --seeds 0 1 2
   zmem keep squad
   zmem score tiny --systems zmem zmem-oracle bm25
-  zmem scale params/tiny.yaml"""
+  zmem sweep params/tiny.yaml --grid n_documents=100,200,400 --book"""
 
 
 def main(arguments: list[str] | None = None) -> int:

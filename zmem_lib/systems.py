@@ -34,6 +34,7 @@ from zmem_lib.bench import (
 )
 from zmem_lib.params import Params
 from zmem_lib.rerank import can_ask
+from zmem_lib.schema import UNREAD
 from zmem_lib.select import Ranking
 
 
@@ -46,7 +47,7 @@ def possible(system: str, params: Params) -> bool:
         "text-twin": has_text_twin(params),
         "long-context": params.long_context_tokens > 0,
     }
-    return needed.get(system, True)
+    return needed.get(system, True) and (params.has_lm or system in UNREAD)
 
 
 def zmem(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
@@ -100,7 +101,7 @@ def bm25_asked(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
 def dense_tuned(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """Passages ranked by the same encoder as `dense`, trained on the training questions."""
     index = retrieve.load_dense(bench.folder / "dense_tuned.faiss")
-    encoder = retrieve.load_encoder(str(bench.folder / "dense_tuned"), str(bench.memory_lm.device))
+    encoder = retrieve.load_encoder(str(bench.folder / "dense_tuned"), bench.params.device)
     return retrieved(questions, bench, lambda asked: retrieve.rank_dense(index, encoder, asked, DEPTH))
 
 

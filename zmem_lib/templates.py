@@ -10,6 +10,7 @@ import nbformat
 
 from zmem_lib.errors import BadInput
 
+NEEDS_LM = "needs-lm"  # tag of cells that a run without a language model leaves out
 SHOWN_AS = {"parameters": "remove-cell", "injected-parameters": "hide-input"}
 
 
@@ -38,6 +39,11 @@ def translate(notebook: nbformat.NotebookNode, language: str) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = words.get(f"cell.{cell.get('id')}", cell.source)
+
+
+def cells_of(cells: list[nbformat.NotebookNode], *, has_lm: bool) -> list[nbformat.NotebookNode]:
+    """The cells of a template that a run executes and shows: without a language model, not those tagged NEEDS_LM."""
+    return [cell for cell in cells if has_lm or NEEDS_LM not in cell.metadata.get("tags", [])]
 
 
 def tidy_copy(path: Path) -> None:

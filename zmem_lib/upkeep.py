@@ -27,6 +27,7 @@ from zmem_lib.added import (
     save_added,
 )
 from zmem_lib.artifacts import drop_temporaries, hash_path, is_finished, write_json
+from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.corpora.folder import read_docs
 from zmem_lib.encode import start_memory
 from zmem_lib.errors import BadInput
@@ -162,6 +163,7 @@ def finished_params(folder: Path) -> Params:
         known = f"there are {', '.join(there)}" if there else "there is none yet"
         raise BadInput(f"{folder} is not the folder of a run ({known}): execute it first (zmem run PARAMS.yaml)")
     params = read_params(folder / "params.yaml")
+    refuse_memoryless(params, "asking, scoring and changing a memory")
     for number in range(1, 6):
         if not is_finished(folder, number, params):
             raise BadInput(f"chapter {number:02d} of {folder} is not finished: resume the run first (zmem run)")

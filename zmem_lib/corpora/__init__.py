@@ -44,10 +44,18 @@ def load_corpus(params: Params) -> Corpus:
     second = second_corpus(params)
     corpus = CORPORA[params.corpus](params if second is None else replace(params, n_new_documents=0))
     if "part" not in corpus.docs or second is not None:  # else the corpus has chosen itself
-        corpus = choose(corpus, params, second)
+        corpus = choose(corpus, at_most(corpus, params, second), second)
     if not (corpus.questions["split"] == "train").any():
         raise BadInput("no training question is about a chosen document: raise n_documents or change the seed")
     return replace(corpus, docs=check(corpus.docs, "docs"), questions=check(corpus.questions, "questions"))
+
+
+def at_most(corpus: Corpus, params: Params, second: Corpus | None) -> Params:
+    """The parameters with no more seen documents than a named subset of a folder has, since it is wanted whole."""
+    if not (params.corpus == "folder" and params.corpus_subset):
+        return params
+    room = len(corpus.docs) - (params.n_new_documents if second is None else 0)
+    return replace(params, n_documents=min(params.n_documents, max(room, 1)))
 
 
 def second_corpus(params: Params) -> Corpus | None:
@@ -58,6 +66,7 @@ def second_corpus(params: Params) -> Corpus | None:
     in_folder = any((path / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
     load = folder.load if in_folder or params.corpus == "synthetic" else CORPORA[params.corpus]
     try:
-        return load(replace(params, corpus_path=params.new_corpus_path))
+        subset = "" if load is folder.load else params.corpus_subset  # a name in the first folder's subsets.json
+        return load(replace(params, corpus_path=params.new_corpus_path, corpus_subset=subset))
     except BadInput as error:
         raise BadInput(f"new_corpus_path: {error}") from error

@@ -4,6 +4,9 @@ corpus.jsonl: doc_id, text, and optionally title. questions.jsonl: question_id, 
 doc_id or gold_doc_ids, and optionally answer_start (offset of an answer in the first gold document's text, or null),
 split (train, dev or test; without one, a hash of question_id decides: a fifth test, a tenth dev) and evidence.
 Other fields are ignored, blank lines too. One JSON object a line, UTF-8; every fault is named with file, line, field.
+
+With `corpus_subset` the corpus is that part of it which `subsets.json` in the same folder gives the name: an object of
+names, each with a list of `titles` or of `doc_ids`; n_documents is then the most that are taken of it.
 """
 
 import gzip
@@ -22,6 +25,8 @@ from zmem_lib.params import Params
 from zmem_lib.text import unprintable
 
 SPLITS = ("train", "dev", "test")
+SUBSETS = "subsets.json"
+OUTSIDE = "documents outside of the subset"
 LINE_BYTES = 16 * 2**20  # of a line at most: a longer one is no passage, and would fill the memory
 
 
@@ -32,15 +37,47 @@ def files(params: Params) -> tuple[Path, Path]:
     folder = Path(params.corpus_path).expanduser()
     if not folder.is_dir():
         raise BadInput(f"corpus_path {folder} is not a folder (seen from {Path.cwd()}): correct corpus_path")
+    if params.corpus_subset:
+        read_subset(folder / SUBSETS, params.corpus_subset)
     return find_file(folder, "corpus.jsonl"), find_file(folder, "questions.jsonl")
 
 
 def load(params: Params) -> Corpus:
-    """Read the whole corpus: documents (no part yet) and questions (split of the corpus's own); raises BadInput."""
+    """Read the corpus: documents (no part yet) and all questions (split of the corpus's own); raises BadInput."""
     docs_path, questions_path = files(params)
-    docs = read_docs(docs_path)
+    docs, dropped = read_docs(docs_path), {}
     questions = read_questions(questions_path, dict(zip(docs["doc_id"], docs["text"], strict=True)))
-    return Corpus(docs, questions, licence=LICENCES["folder"], source=f"folder {params.corpus_path}", dropped={})
+    if params.corpus_subset:
+        kept = subset_docs(docs, docs_path.with_name(SUBSETS), params.corpus_subset)
+        dropped, docs = {OUTSIDE: len(docs) - len(kept)}, kept
+    source = f"folder {params.corpus_path} {params.corpus_subset}".strip()
+    return Corpus(docs, questions, licence=LICENCES["folder"], source=source, dropped=dropped)
+
+
+def read_subset(path: Path, name: str) -> tuple[str, set[str]]:
+    """The column by which a subset chooses documents (title or doc_id), and its values there; raises BadInput."""
+    where = f"{path}, subset {name!r}"
+    try:
+        subsets = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput(f"corpus_subset is {name!r}, but there is no {path}: write one, or leave it empty") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"{path} cannot be read as JSON ({error}): correct it") from error
+    if not isinstance(subsets, dict) or name not in subsets:
+        names = ", ".join(subsets) if isinstance(subsets, dict) else "no names"
+        raise BadInput(f"corpus_subset is {name!r}, but {path} has {_shown(names)}: give one of these")
+    for field, column in (("titles", "title"), ("doc_ids", "doc_id")):
+        if isinstance(subsets[name], dict) and field in subsets[name]:
+            return column, set(_texts(subsets[name], field, where))
+    raise BadInput(f"{where}: must be an object with a list of titles or of doc_ids: add one")
+
+
+def subset_docs(docs: pd.DataFrame, path: Path, name: str) -> pd.DataFrame:
+    """The documents of a named subset, in the corpus's order; raises BadInput where one that it names is not there."""
+    column, values = read_subset(path, name)
+    if unknown := sorted(values - set(docs[column])):
+        raise BadInput(f"{path}, subset {name!r}: no document has the {column} {_shown(unknown[0])}: correct it")
+    return docs[docs[column].isin(values)].reset_index(drop=True)
 
 
 def find_file(folder: Path, name: str) -> Path:

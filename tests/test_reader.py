@@ -1,0 +1,137 @@
+"""The reader at an address: the same evidence and instruction as the local one, real tokens and dollars, no secret."""
+
+import shutil
+from dataclasses import asdict, replace
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import SECRETS, zmem
+from fake_api import said, serving
+from tiny_models import small_lm, small_params
+
+from zmem_lib import answering, cost, report, report_memory, report_page
+from zmem_lib.bench import Bench
+from zmem_lib.budget import plan_lines
+from zmem_lib.headline import costs_by_step
+from zmem_lib.prompts import CHAT_TASK, CHAT_TASK_ALONE
+from zmem_lib.reader import read
+from zmem_lib.schema import SYSTEMS, TABLES
+
+PARAMS = small_params(evidence_tokens=4, answer_tokens=3)
+KEY = SECRETS["ZMEM_API_KEY"]
+
+
+@pytest.fixture(scope="module")
+def memory_lm():
+    return small_lm(PARAMS)
+
+
+def remote(fake, params=PARAMS):
+    return replace(params, reader="api", api_url=fake.url, api_model="fake", api_input_price=1.0, api_output_price=2.0)
+
+
+def last_word(number, request):
+    """Two lines, of which the first is the last word but two, and the second the key."""
+    asked = request["messages"][0]["content"]
+    return said(f"  {asked.split()[-1]} \n{KEY}", asked=len(asked), written=3)
+
+
+def test_both_readers_get_the_same_evidence(memory_lm, tmp_path):
+    questions, items = ["who is amber", "where is bird"], [["cloud dust ember fern grove hill", "iris"], []]
+    local = read(memory_lm, questions, items, PARAMS, folder=None)
+    with serving(last_word) as fake:
+        other = read(memory_lm, questions, items, remote(fake), folder=tmp_path / "runs/one")
+    assert (other.evidence, other.evidence_tokens) == (local.evidence, local.evidence_tokens)
+    assert local.money == [0.0, 0.0] and other.answers == ["amber", "bird"]
+    first, second = local.evidence[0].split("\n")
+    assert len(first) < len(items[0][0]) and second == "iris"
+    turns = [request["messages"] for request in fake.requests]
+    assert turns[0] == [
+        {"role": "user", "content": f"{CHAT_TASK}\n\nEvidence: {first}\n\nEvidence: iris\n\nQuestion: who is amber"}
+    ]
+    assert turns[1] == [{"role": "user", "content": f"{CHAT_TASK_ALONE}\n\nQuestion: where is bird"}]
+    assert {request["max_tokens"] for request in fake.requests} == {PARAMS.answer_tokens}
+    lengths = [len(turn[0]["content"]) for turn in turns]
+    assert (other.input_tokens, other.output_tokens) == (lengths, [3, 3])
+    assert other.money == pytest.approx([(length * 1.0 + 3 * 2.0) / 1e6 for length in lengths])
+
+
+def test_what_answers_cost_stands_in_answers_costs_and_tables(memory_lm, tmp_path):
+    folder = tmp_path / "runs/one"
+    docs = pd.DataFrame({"doc_id": ["a"], "title": ["t"], "text": ["x"], "part": ["seen"]})
+    questions = pd.DataFrame({"question_id": ["p", "q"], "question": ["who is it", "where is it"], "part": "seen"})
+    with serving(last_word) as fake:
+        params = remote(fake)
+        bench = Bench(params, memory_lm, docs, None, None, bm25=None, dense=None, encoder=None, folder=folder)
+        items = [["amber bird"], ["cloud"]]
+        answers = answering.answer(questions, bench, items, spent=[(5, 1), (5, 1)], began=0.0)
+    sent = [len(request["messages"][0]["content"]) for request in fake.requests]
+    assert list(answers["input_tokens"]) == [length + 5 for length in sent]
+    assert list(answers["money"]) == pytest.approx([(length + 6) / 1e6 for length in sent])
+    assert answering.answer(questions, bench, items, began=0.0)["money"].equals(answers["money"]), (
+        "a rerun shows it too"
+    )
+    row = cost.cost_row("bm25", cost.Cost(1.0, 10), answers, folder=folder, docs=docs)
+    assert row["money_per_question"] == pytest.approx(sum(sent) / 2e6 + 6e-6)
+    overview = report.answers_overview({"bm25": answers, "zmem": answers.assign(money=0.0)})
+    assert overview[report.PAID]["bm25"] == round(1000 * row["money_per_question"], 4) > 0
+    assert overview[report.PAID]["zmem"] == 0
+    assert report.PAID not in report.answers_overview({"zmem": answers.assign(money=0.0)})
+    summary = pd.DataFrame(
+        [("bm25", "seen", name, 7.0, 7.0, 7.0, 2) for name in ("input_tokens", "output_tokens")],
+        columns=["system", "part", "metric", "value", "ci_low", "ci_high", "n"],
+    )
+    costs = pd.DataFrame([row | {"build_seconds": 0.0}])
+    curve = pd.DataFrame(columns=list(TABLES["write_curve"]))
+    spent = costs_by_step(costs, summary, curve, train_seconds=0.0, start="mean")
+    assert list(spent["money"]) == [row["money_per_question"]]
+    shown = report_page.costs_table(spent, curve, params).data
+    assert f">{1000 * row['money_per_question']:.4f}<" in shown
+    told = report_memory.answering_finding(60.0, questions, docs, params).data
+    assert f"The reader of all was `fake` at `{fake.url}`" in told
+    assert "the run's own model (all of it)" in report_memory.answering_finding(60.0, questions, docs, PARAMS).data
+
+
+def test_the_plan_counts_requests_tokens_and_dollars(smoke_params):
+    assert "Reader" not in "\n".join(plan_lines(smoke_params))
+    params = replace(
+        smoke_params, reader="api", api_model="fake", api_url="http://h/v1", api_input_price=1.0, api_output_price=2.0,
+        scan_questions=100, absent_questions=10, n_new_documents=0, top_k=2, evidence_tokens=50, answer_tokens=8,
+        api_budget=3.0,
+    )  # fmt: skip
+    requests = len(SYSTEMS) * 3 * 100 + 2 * 3 * 10
+    read_tokens = requests * (40 + 15 + 2 * 50)
+    lines = "\n".join(plan_lines(params))
+    assert f"{requests:,}" in lines and f"{read_tokens:,}" in lines and f"{requests * 8:,}" in lines
+    assert (
+        f"${(read_tokens + 2 * 8 * requests) / 1e6:.2f}, at $1 and $2 for a million; the run stops before $3.00"
+        in lines
+    )
+
+
+def test_ask_and_score_use_the_reader_at_the_address_and_leave_no_secret(smoke_runs, tmp_path, monkeypatch):
+    for name, secret in SECRETS.items():
+        monkeypatch.setenv(name, secret)
+    folder = tmp_path / "runs/smoke"
+    shutil.copytree(smoke_runs / "smoke", folder)
+    question = pd.read_parquet(folder / "questions.parquet")["question"][0]
+    with serving(last_word) as fake:
+        params = remote(fake, report_params := replace(PARAMS, **yaml.safe_load((folder / "params.yaml").read_text())))
+        assert report_params.reader == "local"
+        (folder / "params.yaml").write_text(yaml.safe_dump(asdict(params), sort_keys=False))
+        asked = zmem("ask", "smoke", question, "--runs", tmp_path / "runs")
+        assert (asked.returncode, asked.stderr) == (0, "")
+        assert asked.stdout.count(f": answer {question.split()[-1]!r}") == 3
+        n = len(fake.requests)
+        scored = zmem("score", "smoke", "--systems", "bm25", "--questions", "2", "--runs", tmp_path / "runs")
+        assert (scored.returncode, scored.stderr) == (0, "") and len(fake.requests) > n
+    told = zmem("ask", "smoke", question, "--runs", tmp_path / "runs")
+    assert told.stdout == asked.stdout, "the server is gone, its answers are kept"
+    refused = zmem("ask", "smoke", "another question?", "--runs", tmp_path / "runs")
+    assert refused.returncode == 2 and "cannot be reached" in refused.stderr
+    files = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+    assert "api_cache.sqlite" in {path.name for path in files}
+    for secret in SECRETS.values():
+        assert [path.name for path in files if secret.encode() in path.read_bytes()] == []
+        assert secret not in asked.stdout + scored.stdout + refused.stdout + refused.stderr

@@ -1,0 +1,101 @@
+"""What an address answered, in one sqlite file that the runs of a folder share: a question is paid for once.
+
+The table `answers` has a reply (JSON text) under the hash of what was asked, with the run that bought it, dollars and
+time; `spent` has every payment of a run, those for tries without a reply included; `refused` the hashes of what a
+server will not answer. Questions are not kept. Two processes may use the file at once.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from zmem_lib.errors import NO_SPACE, BadInput, writing
+
+BUSY_S = 60.0  # that one process waits for another's writing
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, reply TEXT NOT NULL, run TEXT NOT NULL, "
+    "money REAL NOT NULL, time REAL NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS spent (run TEXT NOT NULL, money REAL NOT NULL, time REAL NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS refused (key TEXT PRIMARY KEY, said TEXT NOT NULL, time REAL NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS spent_by_run ON spent (run, money)",
+)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """The cache, made where it is missing, while this lasts; what sqlite says against it becomes BadInput."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_S)) as cache:
+            for table in TABLES:
+                cache.execute(table)
+            yield cache
+    except sqlite3.Error as error:
+        raise BadInput(explained(error, path)) from error
+
+
+def explained(error: sqlite3.Error, path: Path) -> str:
+    """One sentence for what sqlite says of the file."""
+    said = str(error)
+    if "full" in said:
+        return f"{NO_SPACE[0].lower()} while writing {path}: free some and give the same command again to resume"
+    if "locked" in said:
+        return f"{path} is held by another process: wait for its end and give the same command again"
+    if isinstance(error, sqlite3.OperationalError) and "no column" not in said and "no such" not in said:
+        return f"{path} cannot be used ({said}): put that right, or give another folder (--runs DIR)"
+    return f"{path} is damaged ({said}): remove it (its answers will be asked and paid for again)"
+
+
+def kept_reply(cache: sqlite3.Connection, key: str) -> tuple[dict[str, Any], float] | None:
+    """The reply under a key and the dollars that were paid for it, or None."""
+    row = cache.execute("SELECT reply, money FROM answers WHERE key = ?", (key,)).fetchone()
+    if row is None:
+        return None
+    try:
+        return json.loads(row[0]), float(row[1])
+    except (ValueError, TypeError) as error:
+        raise sqlite3.DatabaseError(f"the reply under {key} is no JSON") from error
+
+
+def keep_reply(
+    cache: sqlite3.Connection, key: str, reply: Mapping[str, Any], *, run: str, money: float
+) -> tuple[dict[str, Any], float]:
+    """Keep a reply and what it cost; returns what is kept, another process's reply where that came first."""
+    text = json.dumps(dict(reply), ensure_ascii=False)
+    with cache:
+        pay(cache, run, money)
+        cache.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", (key, text, run, money, time.time()))
+    return kept_reply(cache, key)
+
+
+def is_refused(cache: sqlite3.Connection, key: str) -> bool:
+    """Whether the server refused this very question."""
+    return cache.execute("SELECT 1 FROM refused WHERE key = ?", (key,)).fetchone() is not None
+
+
+def keep_refusal(cache: sqlite3.Connection, key: str, said: str) -> None:
+    """Note that the server refuses a question."""
+    with cache:
+        cache.execute("INSERT OR REPLACE INTO refused VALUES (?, ?, ?)", (key, said, time.time()))
+
+
+def keep_loss(cache: sqlite3.Connection, run: str, money: float) -> None:
+    """Note what a try without a reply may have cost."""
+    with cache:
+        pay(cache, run, money)
+
+
+def pay(cache: sqlite3.Connection, run: str, money: float) -> None:
+    """Note a payment, inside a transaction of the caller's."""
+    if money:
+        cache.execute("INSERT INTO spent VALUES (?, ?, ?)", (run, money, time.time()))
+
+
+def spent(cache: sqlite3.Connection, run: str) -> float:
+    """Dollars that a run has paid, over all its starts."""
+    return float(cache.execute("SELECT TOTAL(money) FROM spent WHERE run = ?", (run,)).fetchone()[0])
