@@ -31,6 +31,7 @@ from zmem_lib.base_lm import pick_device
 from zmem_lib.corpora import load_corpus
 from zmem_lib.errors import BadInput
 from zmem_lib.hub import fetch, find_lm
+from zmem_lib.index import build_flat
 from zmem_lib.lessons import make_lessons
 from zmem_lib.lock import LOCK, held
 from zmem_lib.meter import memory_explained
@@ -305,7 +306,7 @@ def test_document_ids_are_never_file_names(here: Path) -> None:
     write_table(make_tuples(loaded.docs, loaded.questions, 0), folder / "tuples.parquet", "tuples")
     save_z(doc_ids, torch.zeros(9, 1, 2), folder / "z.safetensors")
     retrieve.save_bm25(retrieve.build_bm25(doc_ids, list(loaded.docs["text"]), tokens="words"), folder / "bm25")
-    retrieve.save_dense(retrieve.DenseIndex(doc_ids, retrieve.build_flat(np.eye(9))), folder / "dense.faiss")
+    retrieve.save_dense(retrieve.DenseIndex(doc_ids, build_flat(np.eye(9))), folder / "dense.faiss")
     assert load_z(folder / "z.safetensors")[0] == doc_ids
     assert retrieve.load_bm25(folder / "bm25").doc_ids == doc_ids
     assert retrieve.load_dense(folder / "dense.faiss").doc_ids == doc_ids
@@ -477,7 +478,7 @@ def disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 def write_index(shape: tuple[int, int], path: Path) -> None:
-    retrieve.save_dense(retrieve.DenseIndex([], retrieve.build_flat(np.ones(shape))), path)
+    retrieve.save_dense(retrieve.DenseIndex([], build_flat(np.ones(shape))), path)
 
 
 LARGE = pd.DataFrame({"doc_id": [f"{i:09}" for i in range(9000)]}).assign(title="", text="", part="seen")

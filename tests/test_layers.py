@@ -10,15 +10,17 @@ LAYERS = [  # a module imports from earlier lines only
     {"errors"},
     {"combinations"},
     {"allowed"},
-    {"params", "schema", "text", "meter", "hub", "rates"},
-    {"artifacts", "lock", "needs"},
+    {"params", "schema", "text", "meter", "hub", "rates", "phrases_en", "phrases_ko"},
+    {"artifacts", "lock", "needs", "canvas"},
     {"ztable"},
     {"checkpoint", "heads", "keep", "prompts", "metrics", "risk", "stats", "index", "doc_ids", "plan"},
-    {"corpora", "tuples", "base_lm", "model_card", "retrieve"},
+    {"corpora", "tuples", "base_lm", "model_card", "bm25"},
+    {"dense"},
+    {"retrieve"},
     {"memory_lm", "added"},
     {"encode"},
     {"select", "reader", "lessons", "id_head", "taught", "fusion", "asking"},
-    {"generated_id", "pseudo"},
+    {"generated_id", "pseudo", "rerank"},
     {"run_ids", "losses"},
     {"train", "write", "damage"},
     {"bench"},
@@ -29,10 +31,13 @@ LAYERS = [  # a module imports from earlier lines only
     {"cost", "measure", "budget", "scaling"},
     {"abstain", "evaluate", "ask", "figures", "results"},
     {"chance", "score", "selectors", "curves", "wording", "pairs", "contexts"},
-    {"findings_controls", "report_abstain", "report_corpus", "report_memory", "compare_runs"},
+    {"findings_controls", "noise_items", "report_abstain", "report_corpus", "report_memory", "report_noise"},
+    {"noise", "compare_runs"},
+    {"headline"},
+    {"verdict", "previous", "page_plots", "templates"},
     {"findings"},
     {"report", "pipeline"},
-    {"ablate", "sweep", "report_controls", "report_runs"},
+    {"ablate", "sweep", "report_controls", "report_page", "report_runs"},
     {"compare_rows", "cluster", "book"},
     {"report_ablation", "commands"},
     {"run"},
@@ -42,8 +47,18 @@ CORE = {
     "checkpoint", "keep",
 }  # fmt: skip
 CORE_MAY = {"torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm"}
-ALONE = {"faiss", "rank_bm25", "sklearn", "sentence_transformers", "ragas", "papermill", "selenium", "ir_measures"}
-ALONE |= {"ray"}
+ALONE = {
+    "faiss",
+    "rank_bm25",
+    "bm25s",
+    "sklearn",
+    "sentence_transformers",
+    "ragas",
+    "papermill",
+    "selenium",
+    "ir_measures",
+    "ray",
+}
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 

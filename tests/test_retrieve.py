@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from zmem_lib.errors import BadInput
-from zmem_lib.index import build_flat, search_flat
+from zmem_lib.index import build_flat, search
 from zmem_lib.retrieve import (
     build_bm25,
     build_dense,
@@ -96,7 +96,7 @@ def test_dense_ranks_by_cosine_and_is_the_same_after_saving(tmp_path):
 
 def test_equal_scores_come_in_row_order_whatever_faiss_does():
     vectors = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)  # (12,3)
-    rows, scores = search_flat(build_flat(vectors), np.eye(3, dtype=np.float32)[[1]], 99)
+    rows, scores = search(build_flat(vectors), np.eye(3, dtype=np.float32)[[1]], 99)
     assert rows.tolist() == [[4, 5, 6, 7, 0, 1, 2, 3, 8, 9, 10, 11]]
     assert scores[0, :4].tolist() == [1.0] * 4
 

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from zmem_lib import taught
+from zmem_lib.dense import DOCUMENT, QUERY
 from zmem_lib.retrieve import build_bm25, load_encoder, rank_bm25
 
 N = 12
@@ -107,7 +108,7 @@ def test_the_loss_is_the_field_s_own(small_encoder):
 
     encoder = load_encoder(small_encoder, "cpu").eval()
     asked, right = [f"who asked{i}" for i in range(4)], [f"of told{i}" for i in range(4)]
-    mine = taught.in_batch_loss(taught.embed(encoder, asked), taught.embed(encoder, right))
+    mine = taught.in_batch_loss(taught.embed(encoder, asked, QUERY), taught.embed(encoder, right, DOCUMENT))
     theirs = MultipleNegativesRankingLoss(encoder)([encoder.preprocess(asked), encoder.preprocess(right)], labels=None)
     assert mine.item() == pytest.approx(theirs.item(), abs=1e-5)
     by_hand = taught.in_batch_loss(torch.eye(2), torch.eye(2)).item()

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.errors import BadInput
 from zmem_lib.lock import held
 from zmem_lib.params import Params, check_params, params_hash
@@ -119,6 +120,7 @@ def ablate(study: Study, *, execute: Callable[..., Path] = run_chapters, say: Ca
     `execute` is called like `pipeline.run_chapters`. A row that is off in the file is skipped, which is said; all
     parameters are checked before the first run.
     """
+    refuse_memoryless(study.params, "an ablation")
     for name in off_rows(study):
         say(f"row {name}: off in this file already, skipped")
     work = jobs(study)

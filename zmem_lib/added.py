@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zmem_lib.artifacts import read_json, read_table, write_atomic
 from zmem_lib.errors import BadInput
-from zmem_lib.index import build_flat, vectors_of
+from zmem_lib.index import build_index, vectors_of
 from zmem_lib.params import Params
 from zmem_lib.retrieve import DenseIndex, build_dense
 from zmem_lib.schema import check
@@ -87,7 +87,7 @@ def current_dense(index: DenseIndex, encoder: Any, *, before: pd.DataFrame, docs
     if fresh:
         encoded = build_dense(encoder, [doc_ids[i] for i in fresh], [texts[i] for i in fresh])
         vectors[fresh] = vectors_of(encoded.flat)
-    return DenseIndex(doc_ids, build_flat(vectors))
+    return DenseIndex(doc_ids, build_index(vectors))
 
 
 def made_with(folder: Path) -> str:

@@ -4,6 +4,7 @@ Takes the test questions and a bench; `answer` gives the table answers, the same
 """
 
 import time
+from dataclasses import replace
 
 import pandas as pd
 from torch import Tensor
@@ -11,7 +12,8 @@ from torch import Tensor
 from zmem_lib.bench import Bench, rows_of, texts_of
 from zmem_lib.memory_lm import MemoryLM, generate_all
 from zmem_lib.params import Params
-from zmem_lib.reader import read
+from zmem_lib.prompts import Prompts
+from zmem_lib.reader import read, unread
 from zmem_lib.schema import check
 from zmem_lib.select import Ranking
 from zmem_lib.tuples import parts_of
@@ -22,10 +24,11 @@ NO_RANKING: Ranking = ([], [])
 def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
     """The fixed sample that every system answers: at most `scan_questions` per part and kind, with their `part`.
 
-    Parts: seen and unasked-document (test), new (new-test), trained (as many training questions, to show the fit).
+    Parts: seen and unasked-document (test), new (new-test), trained (as many training questions, to show the fit;
+    none where there is no model that was trained).
     """
     questions = questions.assign(part=parts_of(questions))
-    questions = questions[questions.part != ""]
+    questions = questions[(questions.part != "") & (params.has_lm | (questions.part != "trained"))]
     shuffled = questions.sample(frac=1, random_state=params.seed)
     limit = params.scan_questions or len(shuffled)
     picked = shuffled.groupby(["part", "kind"], sort=False).head(limit)
@@ -79,6 +82,37 @@ def chosen_passages(bench: Bench, chosen: list[list[str]]) -> list[list[str]]:
     return [[text_of[doc_id] for doc_id in ids] for ids in chosen]
 
 
+def packed(bench: Bench, texts: list[str]) -> list[str]:
+    """As many of the texts, in order, as fit into `long_context_tokens` with the mark before each; the first always.
+
+    Each is cut to `evidence_tokens`, the last one to what is left.
+    """
+    prompts, left, items = bench.memory_lm.prompts, bench.params.long_context_tokens, []
+    for text in texts:
+        left -= len(prompts.marks["item"])
+        if left < 1:
+            break
+        items.append(shortened(prompts, text, min(left, bench.params.evidence_tokens)))
+        left -= len(prompts.encode(items[-1]))
+    return items
+
+
+def shortened(prompts: Prompts, text: str, limit: int) -> str:
+    """The text where it has at most `limit` tokens, else as many of its first ones as stay so few when read again."""
+    ids = prompts.encode(text)
+    if len(ids) <= limit:
+        return text
+    cut = (prompts.decode(ids[:room]) for room in range(limit, 0, -1))
+    return next((one for one in cut if len(prompts.encode(one)) <= limit), "")
+
+
+def wide(bench: Bench) -> Bench:
+    """The bench with a smaller `batch_answers`: as many tokens at once where the reader gets a long context."""
+    params = bench.params
+    batch = params.batch_answers * params.top_k * params.evidence_tokens // max(params.long_context_tokens, 1)
+    return replace(bench, params=replace(params, batch_answers=min(max(batch, 1), params.batch_answers)))
+
+
 def answer(
     questions: pd.DataFrame,
     bench: Bench,
@@ -89,7 +123,10 @@ def answer(
     began: float,
 ) -> pd.DataFrame:
     """Read the items and return the answers table; `spent` are the tokens already read and written per question."""
-    readings = read(bench.memory_lm, list(questions.question), items, bench.params)
+    if bench.memory_lm is None:
+        readings = unread(items, bench.params.evidence_tokens)
+    else:
+        readings = read(bench.memory_lm, list(questions.question), items, bench.params)
     n = len(questions)
     spent = spent or [(0, 0)] * n
     ids, scores = ranking if ranking[0] else ([[]] * n, [[]] * n)

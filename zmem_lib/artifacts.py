@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from tqdm.auto import tqdm
 from zmem_lib.errors import BadInput, writing
 from zmem_lib.meter import peak_gpu_memory_bytes, peak_memory_bytes
 from zmem_lib.params import Params, params_hash
-from zmem_lib.schema import check
+from zmem_lib.schema import OF_MEMORY, check, no_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,6 +96,19 @@ def write_table(frame: pd.DataFrame, path: Path, table: str) -> pd.DataFrame:
     frame = check(frame, table)
     write_atomic(path, lambda temporary: frame.to_parquet(temporary, index=False))
     return frame
+
+
+def write_absent_tables(folder: Path) -> list[str]:
+    """Write, without a row, the tables of what a run without a language model does not have; returns their names.
+
+    So whoever reads a run's tables finds the same ones in every run.
+    """
+    tables = {name: no_rows(name) for name in OF_MEMORY} | {
+        f"asked_{part}": no_rows("asked") for part in ("seen", "new")
+    }
+    for name, frame in tables.items():
+        write_atomic(folder / f"{name}.parquet", partial(frame.to_parquet, index=False))
+    return list(tables)
 
 
 def read_table(path: Path, table: str) -> pd.DataFrame:

@@ -16,7 +16,8 @@ import yaml
 
 from zmem_lib.compare_runs import read_runs
 from zmem_lib.errors import BadInput
-from zmem_lib.plan import CHAPTERS
+from zmem_lib.params import read_params
+from zmem_lib.plan import CHAPTERS, chapters_of
 from zmem_lib.report_runs import write_page
 
 BOOK = Path(__file__).parents[1] / "book"
@@ -30,8 +31,14 @@ OPTIONS = ("-W", "-n", "--keep-going", "-q")  # every warning is an error, and a
 def finished_runs(runs: Path) -> list[str]:
     """Names of the runs whose executed chapters are all there, the one that ended last first."""
     ends = {path.parent: path.stat().st_mtime for path in runs.glob(f"*/{FINDINGS}.ipynb")}
-    whole = [folder for folder in ends if all((folder / f"{name}.ipynb").is_file() for name in CHAPTERS.values())]
+    whole = [folder for folder in ends if all((folder / f"{name}.ipynb").is_file() for name in chapters_in(folder))]
     return [folder.name for folder in sorted(whole, key=ends.__getitem__, reverse=True)]
+
+
+def chapters_in(folder: Path) -> list[str]:
+    """Names of the chapters that the run in a folder executes; raises BadInput for parameters that cannot be read."""
+    path = folder / "params.yaml"
+    return list((chapters_of(read_params(path)) if path.is_file() else CHAPTERS).values())
 
 
 def build_book(runs: Path, names: list[str], *, pages: Path = BOOK, out: Path = BOOK) -> Path:
@@ -64,9 +71,9 @@ def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path
         without_code(source / name / f"{FINDINGS}.ipynb")
     (source / first / f"{FINDINGS}.ipynb").rename(source / "index.ipynb")
     toc = yaml.safe_load((pages / "_toc.yml").read_text(encoding="utf-8"))
-    chapters = list(CHAPTERS.values())
-    parts = [part(f"Run {first}", first, chapters[:-1])]
-    parts += [part(f"Run {name}", name, [FINDINGS, *chapters[:-1]]) for name in others]
+    before = {name: chapters_in(runs / name)[:-1] for name in copies}
+    parts = [part(f"Run {first}", first, before[first])]
+    parts += [part(f"Run {name}", name, [FINDINGS, *before[name]]) for name in others]
     parts += comparison(runs, list(copies), source)
     toc = {"format": toc["format"], "root": "index", "parts": parts + toc["parts"]}
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
@@ -98,10 +105,10 @@ def part(caption: str, folder: str, chapters: list[str]) -> dict:
 
 
 def run_notebooks(folder: Path) -> list[Path]:
-    """The seven executed copies of a run; refuses a run with a missing one or with an error in one."""
+    """The executed copies of a run's chapters; refuses a run with a missing one or with an error in one."""
     if not folder.is_dir():
         raise BadInput(f"run folder {folder} does not exist: give the name of a run in {folder.parent}")
-    paths = [folder / f"{name}.ipynb" for name in CHAPTERS.values()]
+    paths = [folder / f"{name}.ipynb" for name in chapters_in(folder)]
     for path in paths:
         if not path.is_file():
             raise BadInput(f"{path} is missing: let the run go through to chapter 07 first (zmem run PARAMS.yaml)")

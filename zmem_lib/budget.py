@@ -16,7 +16,7 @@ from zmem_lib.needs import (
     row_bytes,
 )
 from zmem_lib.params import Params
-from zmem_lib.plan import CHAPTERS, L4, about, estimate_seconds
+from zmem_lib.plan import L4, about, chapters_of, estimate_seconds
 from zmem_lib.write import snapshot_steps
 
 L4_BYTES = 22.5 * GIB  # of its 24 GB, what the driver leaves
@@ -29,6 +29,10 @@ LABEL, COLUMN = 30, 12
 
 def plan_lines(params: Params, price: float = PRICE) -> list[str]:
     """The whole plan, line by line; `price` in dollars an hour."""
+    if not params.has_lm:
+        documents = params.n_documents + params.n_new_documents
+        said = f"{params.run}: lm none, the retrieval opponents alone; corpus {params.corpus}, {documents:,} documents"
+        return [said, "", *disk_lines(params), "", *time_lines(params, price)]
     return [*model_lines(params), "", *memory_lines(params), "", *disk_lines(params), "", *time_lines(params, price)]
 
 
@@ -39,8 +43,9 @@ def summary_lines(runs: Iterable[Params], price: float = PRICE) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for params in runs:
-        peak = max(gpu_total(memory(params, chapter, number_bytes(params))) for chapter in MEMORY_CHAPTERS)
-        seconds = sum(estimate_seconds(params, number, L4) for number in CHAPTERS)
+        chapters = MEMORY_CHAPTERS if params.has_lm else ()
+        peak = max((gpu_total(memory(params, one, number_bytes(params))) for one in chapters), default=0.0)
+        seconds = sum(estimate_seconds(params, number, L4) for number in chapters_of(params))
         sizes = [peak, sum(disk_bytes(params).values()), download_bytes(params)]
         cells = [params.run, *[f"{size / GIB:.1f}" for size in sizes], about(seconds), f"{seconds / 3600 * price:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
@@ -84,17 +89,21 @@ def download_bytes(params: Params) -> float:
 
 def disk_bytes(params: Params) -> dict[str, float]:
     """Bytes on disk by what they are for, at their largest."""
+    always = {
+        "this environment": ENVIRONMENT,
+        "data set, downloaded": DATA_SET * (params.corpus not in ("synthetic", "folder") and not params.corpus_path),
+        "tables and indices": TABLES * float(params.n_documents + params.n_new_documents),
+    }
+    if not params.has_lm:
+        return always
     learned = learned_weights(params) * (params.train_lm or params.learns_whole)
     block = float(row_bytes(params))
     seen, new = params.n_documents * block, params.n_new_documents * block
-    return {
-        "this environment": ENVIRONMENT,
+    return always | {
         "model, downloaded": download_bytes(params),
-        "data set, downloaded": DATA_SET * (params.corpus not in ("synthetic", "folder") and not params.corpus_path),
         "lm/ and z": 4.0 * learned + TOKENIZER + seen + new,
         "z at steps of writing": 4 * 2 * len(snapshot_steps(params.write_steps)) * new,  # starts; pieces and whole
         "checkpoint, two at a time": 2 * 3 * (4.0 * learned + seen) * params.train_lm,  # with both moments
-        "tables and indices": TABLES * float(params.n_documents + params.n_new_documents),
     }
 
 
@@ -113,10 +122,10 @@ def disk_lines(params: Params) -> list[str]:
 
 def time_lines(params: Params, price: float) -> list[str]:
     """Time of each chapter on an L4, their sum, and what it costs."""
-    seconds = {number: estimate_seconds(params, number, L4) for number in CHAPTERS}
+    seconds = {number: estimate_seconds(params, number, L4) for number in chapters_of(params)}
     total = sum(seconds.values())
     lines = [_row("Time on an L4, planned", [""])]
-    lines += [_row(f"  {CHAPTERS[number]}", [about(seconds[number])]) for number in CHAPTERS]
+    lines += [_row(f"  {name}", [about(seconds[number])]) for number, name in chapters_of(params).items()]
     lines.append(_row("  in all", [about(total)]))
     lines.append(f"  planned cost: ${total / 3600 * price:.2f}, at ${price:.2f} an hour (change it with --price)")
     return lines

@@ -10,16 +10,21 @@ import pandas as pd
 
 from zmem_lib.evaluate import joined, with_kinds
 from zmem_lib.metrics import NORMALISE, answer_in_evidence
-from zmem_lib.schema import CHANCES, check
+from zmem_lib.schema import CHANCES, check, no_rows
 
 POOL = 2000  # questions of all splits whose evidence may be drawn
 DRAWN, ALIKE = 50, 10  # pieces of evidence per question, over which its value is the mean
 
 
 def chance_scores(
-    questions: pd.DataFrame, tuples: pd.DataFrame, answers: pd.DataFrame, *, rule: str, seed: int
+    questions: pd.DataFrame, tuples: pd.DataFrame, answers: pd.DataFrame | None, *, rule: str, seed: int
 ) -> pd.DataFrame:
-    """`answer_in_evidence` at both levels for every question that `answers` has: rows of the table scores."""
+    """`answer_in_evidence` at both levels for every question that `answers` has: rows of the table scores.
+
+    None for none, of a run without a memory: there is no wrong z to hold against them.
+    """
+    if answers is None:
+        return check(no_rows("scores"), "scores")
     pool = tuples.sample(min(len(tuples), POOL), random_state=seed)
     evidence, doc_ids = pool["evidence"].to_numpy(), pool["doc_id"]
     words, rng = [words_of(question, rule) for question in pool["question"]], np.random.default_rng(seed)

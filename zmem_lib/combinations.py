@@ -5,16 +5,47 @@ from typing import Any
 from zmem_lib.errors import BadInput
 
 QUESTION_TOKENS = 48  # room that the window must leave for a question and the markers
+NO_LM = "none"  # lm of a run of the retrieval opponents alone
+NOT_RUNS = ("encodings",)  # folders among the runs that are none
 SHAPE = ("vocab_size", "hidden_size", "layers", "heads")  # of a model made from scratch; 0 for any other
 
 
 def refuse_combinations(params: Any, where: str) -> None:
     """Raise BadInput for the first combination of a run's Params that cannot run."""
-    refuse_models(params, where)
-    refuse_memories(params, where)
-    refuse_windows(params, where)
+    if params.lm == NO_LM:
+        refuse_without_lm(params, where)
+    else:
+        refuse_models(params, where)
+        refuse_memories(params, where)
+        refuse_windows(params, where)
+    if params.run in NOT_RUNS:
+        raise BadInput(f"{where}: run {params.run!r} is the name of a folder that all runs share: give another name")
     if not params.run.replace("-", "").replace("_", "").replace(".", "").isalnum() or params.run.startswith("."):
         raise BadInput(f"{where}: run {params.run!r} names a folder: use letters, digits, '-', '_' and '.' only")
+
+
+def refuse_without_lm(params: Any, where: str) -> None:
+    """Of a run without a language model: nobody reads, so nothing of it can be asked of an answer."""
+    wanted = {
+        "reader api": params.reader == "api",
+        f"judge {params.judge}": params.judge != "none",
+        "absent_questions": params.absent_questions > 0,
+        "noise_questions": params.noise_questions > 0,
+        "long_context_tokens": params.long_context_tokens > 0,
+    }
+    for name in (name for name, asked_for in wanted.items() if asked_for):
+        parameter = name.split()[0]
+        neutral = {"reader": "local", "judge": "none"}.get(parameter, "0")
+        raise BadInput(
+            f"{where}: {name} needs answers, and a run with lm none has none: set {parameter} to {neutral}, or give "
+            "a language model"
+        )
+
+
+def refuse_memoryless(params: Any, what: str) -> None:
+    """Raise BadInput where `what` needs the language model that a run does not have."""
+    if params.lm == NO_LM:
+        raise BadInput(f"{what} needs a language model, and run {params.run} has none (lm none): take a run with one")
 
 
 def refuse_models(params: Any, where: str) -> None:
@@ -56,4 +87,10 @@ def refuse_windows(params: Any, where: str) -> None:
         raise BadInput(
             f"{where}: window_tokens {params.window_tokens} is too small: z_tokens, {QUESTION_TOKENS} for a question, "
             f"and document_tokens or two evidence items need {params.z_tokens + longest + QUESTION_TOKENS}"
+        )
+    room = params.window_tokens - QUESTION_TOKENS - params.answer_tokens
+    if params.long_context_tokens > room:
+        raise BadInput(
+            f"{where}: long_context_tokens {params.long_context_tokens} does not fit into window_tokens "
+            f"{params.window_tokens} beside {QUESTION_TOKENS} for a question and answer_tokens: at most {room}"
         )

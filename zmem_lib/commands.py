@@ -32,7 +32,8 @@ text stays in the tables of the chapters, and what the model learned with it in 
 execute the run without it."""
 SCORE_TEXT = """Answer all test questions of a finished run, where its chapters take a sample of `scan_questions`, and
 print the share of right answers, and of documents found first, with intervals. Nothing is kept."""
-SCORED = "default: zmem zmem-oracle; also bm25, dense, hybrid, zmem-shuffled, zmem-random, gold-passage, closed-book"
+SCORED = """default: zmem zmem-oracle; also zmem+text, zmem+bm25, bm25, dense, hybrid, hybrid+rerank, lm-rerank,
+long-context, zmem-shuffled, zmem-random, gold-passage, closed-book"""
 SCALE_TEXT = """Train a few steps with tables of different length, in turn, and say how long a step took with each: in
 memory, and for the longest table also on disk. Nothing is kept."""
 SWEEP_TEXT = """Execute a batch of runs: every parameter file with every combination of the values of all --grid, each a

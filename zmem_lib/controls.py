@@ -12,7 +12,7 @@ import torch
 
 from zmem_lib.answering import answer, chosen_passages, from_blocks, recall
 from zmem_lib.bench import Bench
-from zmem_lib.index import search_flat, vectors_of
+from zmem_lib.index import search, vectors_of
 from zmem_lib.ztable import shuffle_index
 
 
@@ -30,12 +30,16 @@ def zmem_shuffled(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
 
 def zmem_similar(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """Evidence generated from the z of the document whose passage resembles the gold one most (cosine, dense model)."""
+    return from_documents(questions, bench, [ids[0] for ids in nearest(bench, golds(questions), 1)])
+
+
+def nearest(bench: Bench, doc_ids: list[str], depth: int) -> list[list[str]]:
+    """For each document the `depth` others whose passages resemble its own most (cosine, dense model), best first."""
     vectors, ids = vectors_of(bench.dense.flat), bench.dense.doc_ids  # (N,E)
     row_of = {doc_id: row for row, doc_id in enumerate(ids)}
-    mine = [row_of[doc_id] for doc_id in golds(questions)]
-    nearest, _ = search_flat(bench.dense.flat, vectors[mine], 2)  # (Q,2); its own passage is one of them, as a rule
-    other = [next(row for row in best if row != own) for best, own in zip(nearest.tolist(), mine, strict=True)]
-    return from_documents(questions, bench, [ids[row] for row in other])
+    found, _ = search(bench.dense.flat, vectors[[row_of[doc_id] for doc_id in doc_ids]], depth + 1)  # (Q,depth+1)
+    named = [[ids[row] for row in best] for best in found.tolist()]  # its own passage is one of them, as a rule
+    return [[other for other in best if other != own][:depth] for best, own in zip(named, doc_ids, strict=True)]
 
 
 def zmem_random(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:

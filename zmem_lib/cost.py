@@ -3,7 +3,7 @@
 Seconds and memory are measured by meter.py the same way for every system; bytes are those of what a system stores.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pandas as pd
 from zmem_lib.artifacts import read_json, read_table, write_json, write_table
 from zmem_lib.bench import Bench
 from zmem_lib.meter import Cost, memory_explained, metered
+from zmem_lib.params import Params
 from zmem_lib.schema import SYSTEMS
 from zmem_lib.text import passages
 from zmem_lib.ztable import load_z
@@ -22,9 +23,11 @@ Z_FILES = ("z_seen.safetensors", "z_new.safetensors")  # blocks and keys
 BOTH = ("bm25", "dense.faiss")
 INDEXES = {
     "bm25": BOTH[:1], "bm25-asked": ("bm25_asked",), "dense": BOTH[1:], "dense-tuned": ("dense_tuned.faiss",),
-    "hybrid-rrf": BOTH, "hybrid": BOTH,
+    "hybrid-rrf": BOTH, "hybrid": BOTH, "hybrid+rerank": BOTH, "lm-rerank": BOTH, "long-context": BOTH,
+    "zmem+bm25": BOTH[:1],
 }  # fmt: skip
-WITH_TEXTS = (*INDEXES, "text-twin", "zmem-text", "gold-passage")
+WITH_TEXTS = {*INDEXES, "zmem+text", "text-twin", "zmem-text", "gold-passage"} - {"zmem+bm25"}
+ON_HYBRID = ("hybrid+rerank", "lm-rerank", "long-context")
 
 
 def answered(
@@ -41,11 +44,28 @@ def answered(
     return answers, cost
 
 
-def memory_seconds(folder: Path) -> dict[str, float]:
+def memory_seconds(folder: Path, params: Params) -> dict[str, float]:
     """Seconds that it took to make the memory (chapters 03 and 04), for each system that uses its z or its keys."""
+    if not params.has_lm:
+        return {}
     manifests = [folder / f"manifest_{number:02d}.json" for number in (3, 4)]
     seconds = sum(read_json(path)["seconds"] for path in manifests)
     return dict.fromkeys([name for name in SYSTEMS if name.startswith("zmem") or name == "text-twin"], seconds)
+
+
+def built_on_others(made: Mapping[str, float], z_weight: float, folder: Path, params: Params) -> dict[str, float]:
+    """Seconds that it took to make what systems store that stand on others: `made` has those of zmem, bm25 and hybrid.
+
+    `z_weight` are those of choosing BM25's weight beside z-memory. A language model that puts passages in order as it
+    has learned to (`text_weight`) had to be trained first, in chapter 03.
+    """
+    found = dict.fromkeys(ON_HYBRID, made["hybrid"])
+    if not params.has_lm:
+        return found
+    found["zmem+bm25"] = made["zmem"] + made["bm25"] + z_weight
+    if params.text_weight:
+        found["lm-rerank"] += read_json(folder / "manifest_03.json")["seconds"]
+    return found
 
 
 def cost_row(system: str, cost: Cost, answers: pd.DataFrame, *, folder: Path, docs: pd.DataFrame) -> dict[str, Any]:

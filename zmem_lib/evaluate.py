@@ -11,12 +11,22 @@ import pandas as pd
 
 from zmem_lib.artifacts import progress
 from zmem_lib.errors import BadInput
-from zmem_lib.metrics import FIELD, answer_in_evidence, em, f1, ragas_scores, retention, retrieval_scores
+from zmem_lib.metrics import (
+    FIELD,
+    RAGAS_ANSWER_METRICS,
+    answer_in_evidence,
+    em,
+    f1,
+    ragas_scores,
+    retention,
+    retrieval_scores,
+)
 from zmem_lib.schema import TABLES, check
 from zmem_lib.stats import Estimate, bootstrap, bootstrap_mean
 from zmem_lib.text import sentence_spans
 
 MEASURED = ("evidence_tokens", "seconds", "input_tokens", "output_tokens")
+OF_ANSWERS = ("em", "f1", *FIELD, *RAGAS_ANSWER_METRICS, "input_tokens", "output_tokens")
 KINDS = ("rephrased", "unasked")
 LEAST_GAIN = 0.1  # in F1: of less, no share can be told
 
@@ -32,19 +42,21 @@ def with_references(questions: pd.DataFrame, tuples: pd.DataFrame) -> pd.DataFra
 
 
 def score_answers(
-    questions: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFrame], *, rule: str, ragas: bool = True
-) -> pd.DataFrame:
+    questions: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFrame], *, rule: str, ragas: bool = True,
+    was_read: bool = True,
+) -> pd.DataFrame:  # fmt: skip
     """Every metric of every answer: the table scores, with rows for the two kinds of seen questions beside `seen`.
 
     Questions from `with_references` are also held against ragas' context measures. The retrieval measures are left out
-    for a system that ranks nothing, those of ragas, which take most of the time, where `ragas` is false. `rule` is the
-    parameter answer_normalisation.
+    for a system that ranks nothing, those of ragas, which take most of the time, where `ragas` is false, those of
+    answers where nobody read the evidence (`was_read` false). `rule` is the parameter answer_normalisation.
     """
     tables = []
     for system, answers in progress(answers_by_system.items(), "scoring systems", len(answers_by_system)):
         for part, rows in joined(questions, answers).groupby("part", sort=False):
             found = [_answer_scores(rows, rule), _ranking_scores(rows)]
             long = pd.concat([*found, ragas_scores(rows)] if ragas else found)
+            long = long[was_read | ~long["metric"].isin(OF_ANSWERS)]
             kind_of = rows.set_index("question_id")["kind"]
             for name, scores in with_kinds(part, long, long["question_id"].map(kind_of)):
                 tables.append(scores.assign(system=system, part=name))
@@ -57,8 +69,9 @@ def failures(
     """The kind of every answer, the table failures: the first of these that is true.
 
     right: exact match, whatever the evidence says. wrong z: the system ranks, and no gold document is among its first
-    `top_k`. wrong evidence: it was given evidence, and no gold answer stands there. wrong reading: all the rest, and
-    every wrong answer of `closed-book`, which has only the reader.
+    `top_k`, or, of `long-context`, in its whole ranking, which is what it was given. wrong evidence: it was given
+    evidence, and no gold answer stands there. wrong reading: all the rest, and every wrong answer of `closed-book`,
+    which has only the reader.
     """
     tables = []
     for system, answers in answers_by_system.items():
@@ -149,7 +162,8 @@ def _ranking_scores(rows: pd.DataFrame) -> pd.DataFrame:
 def _failure(row: tuple, system: str, *, top_k: int, rule: str) -> str:
     if em(row.answer, row.answers, rule):
         return "right"
-    if len(row.ranked_doc_ids) and not set(row.gold_doc_ids) & set(row.ranked_doc_ids[:top_k]):
+    given = row.ranked_doc_ids if system == "long-context" else row.ranked_doc_ids[:top_k]
+    if len(given) and not set(row.gold_doc_ids) & set(given):
         return "wrong z"
     if system != "closed-book" and not answer_in_evidence(row.evidence, row.answers, rule):
         return "wrong evidence"

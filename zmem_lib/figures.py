@@ -1,24 +1,20 @@
 """Every plot of chapters 03 to 07: a data frame in, a matplotlib Figure out.
 
 All are 7 inches wide (readable at 700 pixels), in Okabe and Ito's colours, which colour-blind readers tell apart;
-a system has the same colour everywhere. Lines and bars carry bootstrap intervals where their table has them.
+a system has the same colour everywhere. Lines and bars carry bootstrap intervals where their table has them. Size,
+style, font and description are canvas.py's.
 """
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
+from zmem_lib.canvas import new_figure
 from zmem_lib.schema import PARTS, SYSTEMS, TEST_PARTS
 
-WIDTH = 7.0  # inches
-STYLE = {
-    "figure.dpi": 140, "font.size": 9.5, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.axisbelow": True,
-    "legend.frameon": False, "figure.constrained_layout.use": True, "svg.hashsalt": "zmem",
-}  # fmt: skip
 COLOURS = {  # Okabe and Ito's; greys for what is given the right or a wrong document, or none
     "zmem": "#0072B2", "zmem-oracle": "#56B4E9", "zmem-text": "#A8D5F2", "bm25": "#E69F00", "bm25-asked": "#B37A00",
     "dense": "#D55E00", "dense-tuned": "#8F3F00", "hybrid-rrf": "#B9A6D3", "hybrid": "#6A3D9A",
@@ -48,14 +44,6 @@ PARTS_SAID = {"seen": "seen documents", "unasked-document": "unasked documents",
 RECALL_AT = (1, 5, 20)
 
 
-def new_figure(rows: int = 1, columns: int = 1, *, height: float = 3.0, **options: object) -> tuple[Figure, list[Axes]]:
-    """A figure in the book's style and its axes, row by row; it is closed, so that a notebook shows it only once."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **options)
-    plt.close(figure)
-    return figure, list(axes.flat)
-
-
 def loss_curves(train_log: pd.DataFrame) -> Figure:
     """One panel per loss term over the training steps: train (each step and its running mean) and dev."""
     terms = list(dict.fromkeys(train_log["term"]))
@@ -71,7 +59,7 @@ def loss_curves(train_log: pd.DataFrame) -> Figure:
         axis.set_xlabel("training step")
         axis.tick_params(labelbottom=True)
     figure.supylabel("negative log-likelihood (nats per token)", fontsize=9.5)
-    return _legend_above(figure, axes[: len(terms)])
+    return legend_above(figure, axes[: len(terms)])
 
 
 def write_loss(write_log: pd.DataFrame) -> Figure:
@@ -89,10 +77,10 @@ def write_loss(write_log: pd.DataFrame) -> Figure:
             colour = STARTS.get(start, CYCLE[2])
             axis.plot(mine["step"], mine[column], color=colour, marker="o", markersize=3, label=f"start: {start}")
         axis.set(xlabel="writing step", ylabel=label)
-        _step_axis(axis, log["step"])
+        step_axis(axis, log["step"])
     axes[1].set_ylim(-0.02, 1.02)
     axes[2].set_ylim(0, None)
-    return _legend_above(figure, axes[:1])
+    return legend_above(figure, axes[:1])
 
 
 def write_quality(write_curve: pd.DataFrame) -> Figure:
@@ -108,11 +96,9 @@ def write_quality(write_curve: pd.DataFrame) -> Figure:
         axes[2 * row].set_ylabel(CURVES.get(metric, metric))
     axes[-2].set_xlabel("writing step")
     axes[-1].set_xlabel("milliseconds per document, start included")
-    _step_axis(axes[-2], curve["step"])
-    axes[-1].set_xscale("symlog", linthresh=1, linscale=0.4)
-    axes[-1].xaxis.set_major_formatter("{x:g}")
-    axes[-1].set_xlim(-0.2, 1.5 * max(curve["ms"].max(), 1) if len(curve) else 1)
-    return _legend_above(figure, axes[:1])
+    step_axis(axes[-2], curve["step"])
+    _milliseconds_axis(axes[-1], curve["ms"])
+    return legend_above(figure, axes[:1])
 
 
 def _curve_panel(axis: Axes, curve: pd.DataFrame, column: str) -> None:
@@ -132,12 +118,12 @@ def quality_bars(summary: pd.DataFrame, metric: str, systems: Sequence[str] = SY
         mine = rows[rows["system"] == system].set_index("part").reindex(parts)
         at = [group + (place - (len(systems) - 1) / 2) * width for group in range(len(parts))]
         axis.bar(at, mine["value"], width * 0.92, color=COLOURS.get(system, "#000000"), label=system)
-        _whiskers(axis, at, mine)
+        whiskers(axis, at, mine)
     sizes = rows.groupby("part")["n"].max()
     axis.set_xticks(range(len(parts)), [f"{part}\nn = {sizes[part]}" for part in parts])
     axis.set(ylabel=f"{LABELS.get(metric, metric)} (mean, 0 to 1)", ylim=(0, 1.02))
     axis.grid(axis="x", visible=False)
-    return _legend_above(figure, [axis])
+    return legend_above(figure, [axis])
 
 
 def recall_curves(summary: pd.DataFrame) -> Figure:
@@ -152,12 +138,12 @@ def recall_curves(summary: pd.DataFrame) -> Figure:
             mine = rows[(rows["part"] == part) & (rows["system"] == system)].sort_values("k")
             at = [RECALL_AT.index(k) + 0.07 * (place - (len(systems) - 1) / 2) for k in mine["k"]]
             axis.plot(at, mine["value"], marker="o", markersize=4, color=COLOURS.get(system, "#000000"), label=system)
-            _whiskers(axis, at, mine, COLOURS.get(system, "#000000"))
+            whiskers(axis, at, mine, COLOURS.get(system, "#000000"))
         size = rows.loc[rows["part"] == part, "n"].max()
         axis.set(title=_panel_title(part, size, len(parts)), xlabel="documents looked at", ylim=(0, 1.03))
         axis.set_xticks(range(len(RECALL_AT)), [str(k) for k in RECALL_AT])
     axes[0].set_ylabel("gold document among them (share)")
-    return _legend_above(figure, axes[:1])
+    return legend_above(figure, axes[:1])
 
 
 def failure_bars(failures: pd.DataFrame) -> Figure:
@@ -177,7 +163,7 @@ def failure_bars(failures: pd.DataFrame) -> Figure:
         axis.set_xticks([0, 0.25, 0.5, 0.75], ["0", "0.25", "0.5", "0.75"])  # no 1: it would touch the next panel's 0
         axis.grid(axis="y", visible=False)
     axes[0].invert_yaxis()  # sharey: the first system on top in every panel
-    return _legend_above(figure, axes[:1])
+    return legend_above(figure, axes[:1])
 
 
 def in_order(names: pd.Series, order: tuple[str, ...]) -> list[str]:
@@ -202,7 +188,7 @@ def _loss_panel(axis: Axes, log: pd.DataFrame) -> None:
     axis.set_ylim(bottom=0)
 
 
-def _step_axis(axis: Axes, steps: pd.Series) -> None:
+def step_axis(axis: Axes, steps: pd.Series) -> None:
     """Steps 0, 1, 2, 5, 10, ... one stride apart: most happens in the first of them."""
     if steps.empty:
         return
@@ -213,13 +199,36 @@ def _step_axis(axis: Axes, steps: pd.Series) -> None:
     axis.set_xlim(-0.2, 1.25 * max(shown))
 
 
-def _whiskers(axis: Axes, at: list[float], rows: pd.DataFrame, colour: str = "#222222") -> None:
+def _milliseconds_axis(axis: Axes, ms: pd.Series) -> None:
+    """A logarithmic axis from just below the smallest time; linear up to 1 ms only where a time is 0."""
+    if ms.empty:
+        return
+    if ms.min() > 0:
+        axis.set_xscale("log")
+        axis.set_xlim(ms.min() / 1.25, 1.25 * ms.max())
+    else:
+        axis.set_xscale("symlog", linthresh=1, linscale=0.4)
+        axis.set_xlim(-0.2, 1.5 * max(ms.max(), 1))
+    axis.xaxis.set_major_formatter("{x:g}")
+    if 0 < ms.max() <= 20 * ms.min():  # too short a stretch for powers of ten alone
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def whiskers(
+    axis: Axes, at: Sequence[float], rows: pd.DataFrame, colour: str = "#222222", *, across: bool = False
+) -> None:
+    """Draw the intervals of the rows at those places; `across`: the values lie on the x axis."""
     below, above = rows["value"] - rows["ci_low"], rows["ci_high"] - rows["value"]
-    reach = [below.clip(lower=0), above.clip(lower=0)]
-    axis.errorbar(at, rows["value"], yerr=reach, fmt="none", ecolor=colour, elinewidth=0.9, capsize=1.8)
+    reach, look = [below.clip(lower=0), above.clip(lower=0)], {"ecolor": colour, "elinewidth": 0.9, "capsize": 1.8}
+    if across:
+        axis.errorbar(rows["value"], at, xerr=reach, fmt="none", **look)
+    else:
+        axis.errorbar(at, rows["value"], yerr=reach, fmt="none", **look)
 
 
-def _legend_above(figure: Figure, axes: list[Axes]) -> Figure:
+def legend_above(figure: Figure, axes: Sequence[Axes]) -> Figure:
+    """Put one legend of all these axes above the figure, and return it."""
     entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     if entries:
         columns = 4 if len(entries) > 5 else len(entries)

@@ -21,11 +21,11 @@ from zmem_lib.findings_controls import (
     retained,
     selecting,
 )
+from zmem_lib.headline import headline
 from zmem_lib.params import Params
 from zmem_lib.report_abstain import abstaining
 from zmem_lib.schema import PARTS
 from zmem_lib.stats import POWER
-from zmem_lib.tuples import parts_of
 from zmem_lib.wording import NAMES, RIVALS, gaps_of, sentence, spoken, values_of, verdict
 
 
@@ -37,7 +37,7 @@ def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, li
     """
     summary, scores, pairs = tables["summary"], tables["scores"], tables["pairs"]
     sections = {
-        "short": [in_short(summary, pairs), held(summary), retained(tables["retention"])],
+        "short": [held(summary), retained(tables["retention"])],
         "answers": [compare(summary, pairs, part) for part in PARTS_SAID],
         "evidence": [evidence(summary, part) for part in PARTS_SAID],
         "asked": [own_questions(tables["asked"]), asked_or_not(summary)],
@@ -55,43 +55,29 @@ def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, li
     return {name: [sentence for sentence in sentences if sentence] for name, sentences in sections.items()}
 
 
-def setting(docs: pd.DataFrame, questions: pd.DataFrame, params: Params) -> str:
-    """What was run: documents, questions, the size of a block, and what the reader gets."""
-    parts, splits = docs["part"].value_counts(), questions["split"].value_counts()
-    unasked = (parts_of(questions) == "unasked-document").sum()
-    apart = f" ({unasked} of them about *unasked documents*, which no training question names)" if unasked else ""
-    return (
-        f"**What was run.** Corpus `{params.corpus}`: {parts.get('seen', 0)} seen documents with "
-        f"{splits.get('test', 0)} test questions{apart}, {parts.get('new', 0)} new documents with "
-        f"{splits.get('new-test', 0)}. A block is {params.z_tokens} soft tokens. Every system chooses among all "
-        f"{len(docs)} documents and gives the reader the evidence of {params.top_k}, at most "
-        f"{params.evidence_tokens} tokens of each."
-    )
+def page(
+    tables: Mapping[str, pd.DataFrame],
+    sections: Mapping[str, list[str]],
+    params: Params,
+    *,
+    verdict: list[str],
+    costs: pd.DataFrame,
+) -> dict[str, Any]:
+    """What report.json holds: parameters, sentences, the rows of page one's tables, of summary and of costs.
 
-
-def page(tables: Mapping[str, pd.DataFrame], sections: Mapping[str, list[str]], params: Params) -> dict[str, Any]:
-    """What report.json holds: parameters, sentences, the rows of summary and costs (null where there is no value)."""
-    rows = {name: tables[name].astype(object).where(tables[name].notna(), None) for name in ("summary", "costs")}
-    figures = {name: table.to_dict("records") for name, table in rows.items()}
-    return {"params": asdict(params), "findings": dict(sections), **figures}
+    Null where there is no value. `verdict` is in the language of the page, `costs` from headline.costs_by_step.
+    """
+    rows = {"summary": tables["summary"], "costs": tables["costs"], "costs_by_step": costs}
+    rows["headline"] = headline(tables["summary"], tables["pairs"])
+    empty = {name: table.astype(object).where(table.notna(), None) for name, table in rows.items()}
+    figures = {name: table.to_dict("records") for name, table in empty.items()}
+    return {"params": asdict(params), "verdict": verdict, "findings": dict(sections), **figures}
 
 
 def evaluation_finding(summary: pd.DataFrame, seconds: float) -> Markdown:
     """What chapter 06 found, in a few sentences."""
     parts = [say(summary, part) for part in PARTS_SAID for say in (evidence, choosing)]
     return Markdown("\n\n".join([*filter(None, parts), f"The chapter took {seconds:.0f} s."]))
-
-
-def in_short(summary: pd.DataFrame, pairs: pd.DataFrame) -> str:
-    """Per part one verdict: z-memory against the best of those that must find the document too, by exact answers."""
-    said = []
-    for part, name in PARTS_SAID.items():
-        found, gaps = values_of(summary, part, "em", ("zmem", *RIVALS)), gaps_of(pairs, part, "em")
-        if gaps:
-            rival = max(gaps, key=lambda system: found[system].value)
-            shares = f"{found['zmem'].value:.2f} against {found[rival].value:.2f}"
-            said.append(f"on {name} z-memory is {verdict(gaps[rival])} {NAMES[rival]} ({shares} of the answers exact)")
-    return f"**Against retrieval.** {sentence('; '.join(said))}" if said else ""
 
 
 def compare(summary: pd.DataFrame, pairs: pd.DataFrame, part: str) -> str:
@@ -102,8 +88,6 @@ def compare(summary: pd.DataFrame, pairs: pd.DataFrame, part: str) -> str:
     sides: dict[str, list[str]] = {}
     for rival, gap in gaps.items():
         sides.setdefault(verdict(gap), []).append(f"{NAMES[rival]} ({spoken(gap, sign=True)})")
-    most = max(one.value for one in found.values())
-    best = ", ".join(NAMES[system] for system, one in found.items() if one.value == most) if most else "none"
     said = [f"{side} {', '.join(rivals)}" for side, rivals in sides.items()]
     tests = ((pairs["part"] == part) & (pairs["metric"] == "em")).sum()
     least = [gap.detectable for gap in gaps.values() if not pd.isna(gap.detectable)]
@@ -111,7 +95,7 @@ def compare(summary: pd.DataFrame, pairs: pd.DataFrame, part: str) -> str:
     power = f" So many questions show a difference of {seen} in {100 * POWER:.0f} % of all studies." if seen else ""
     return (
         f"**Answers, {PARTS_SAID[part]}** (n = {found['zmem'].n}; permutation tests, Holm over {tests} pairs). "
-        f"z-memory answers {spoken(found['zmem'])} exactly: {'; '.join(said)}. Most right: {best}.{power}"
+        f"z-memory answers {spoken(found['zmem'])} exactly: {'; '.join(said)}.{power}"
     )
 
 

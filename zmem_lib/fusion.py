@@ -17,7 +17,7 @@ from zmem_lib.metrics import retrieval_scores
 from zmem_lib.retrieve import BM25Index, DenseIndex, Ranking, rank_bm25, rank_dense
 
 if TYPE_CHECKING:
-    from zmem_lib.retrieve import SentenceTransformer
+    from zmem_lib.dense import SentenceTransformer
 
 FUSED = 100  # documents of each ranking that are fused
 CONSTANT = 60  # of reciprocal rank fusion; its authors'
@@ -80,8 +80,13 @@ def choose_weight(
     """Choose the weight of the dense scores on at most DEV_SAMPLE dev questions, write it, return what was tried."""
     dev = dev.sample(min(len(dev), DEV_SAMPLE), random_state=seed)
     tried = try_weights(*rank_both(bm25, dense, encoder, list(dev["question"])), list(dev["gold_doc_ids"]))
-    write_json({"weight": best_weight(tried), "n": len(dev), "tried": tried.to_dict("list")}, folder / WEIGHT_FILE)
+    save_weight(tried, len(dev), folder / WEIGHT_FILE)
     return tried
+
+
+def save_weight(tried: pd.DataFrame, n: int, path: Path) -> None:
+    """Write the best weight of those tried on n dev questions, and what was tried."""
+    write_json({"weight": best_weight(tried), "n": n, "tried": tried.to_dict("list")}, path)
 
 
 def try_weights(first: Ranking, second: Ranking, gold: Sequence[Sequence[str]]) -> pd.DataFrame:

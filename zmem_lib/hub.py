@@ -47,12 +47,22 @@ def find_lm(lm: str, revision: str) -> Path:
     return fetch(lm, revision, kind="model")
 
 
+def find_reranker(rerank_model: str) -> Path:
+    """The folder of the cross-encoder that `rerank_model` names: a local one, or its snapshot from the hub."""
+    folder = Path(rerank_model).expanduser()
+    if folder.is_dir():
+        return folder
+    if rerank_model.startswith((".", "/", "~")) or rerank_model.count("/") > 1:
+        raise BadInput(f"rerank_model {rerank_model} is not a folder: give a cross-encoder's folder, a hub id, or none")
+    return fetch(rerank_model, "", kind="model")
+
+
 def explained(error: Exception, repo: str, revision: str, kind: str) -> str:
     """One sentence for what the hub's client raised: what is missing and what to do."""
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     what = f"{'model' if kind == 'model' else 'data set'} {repo}"
-    key = "lm (or dense_model)" if kind == "model" else "corpus_path"
+    key = "lm (or dense_model, rerank_model)" if kind == "model" else "corpus_path"
     chain = [error, error.__cause__, error.__context__]
     if isinstance(error, HFValidationError):
         return f"{repo!r} is neither a folder that exists (seen from {Path.cwd()}) nor a name on the hub: correct {key}"

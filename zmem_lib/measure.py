@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from zmem_lib.base_lm import SCRATCH_ATTENTION, load_base, pick_device, with_adapter
+from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.lessons import Lessons
 from zmem_lib.memory_lm import MemoryLM, learning_weights, make_scaler, ready
 from zmem_lib.needs import GIB, Pass, memory, model_config, model_shape, number_bytes, passes
@@ -43,6 +44,7 @@ class Measured:
 
 def measure_lines(params: Params) -> list[str]:
     """Planned and measured bytes of chapters 03 and 04 on this machine, line by line."""
+    refuse_memoryless(params, "measuring its training")
     params = shortened(params)
     device = pick_device(params.device)
     size = number_bytes(params, on_gpu=device.type == "cuda")

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from zmem_lib.allowed import checked
-from zmem_lib.combinations import refuse_combinations
+from zmem_lib.combinations import NO_LM, refuse_combinations
 from zmem_lib.errors import BadInput
 
 MEMORY_ONLY = {  # change what a run takes, not what it finds: may be changed while a run is under way
@@ -143,6 +143,11 @@ class Params:
 
     # 07 report
     report_language: str  # of the findings and the slides: en or ko
+
+    @property
+    def has_lm(self) -> bool:
+        """Whether the run has a language model, and so a memory; without one the retrieval opponents stand alone."""
+        return self.lm != NO_LM
 
     @property
     def learns_whole(self) -> bool:

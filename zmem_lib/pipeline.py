@@ -5,7 +5,6 @@ write in runs/NAME/. A copy gets its name only when its chapter went through; a 
 NN_name.failed.ipynb.
 """
 
-import ast
 import logging
 import os
 import shutil
@@ -16,16 +15,18 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-import nbformat
 import yaml
 from traitlets.config import Config
 
 from zmem_lib.artifacts import PROGRESS_ENV, drop_temporaries, is_finished, write_atomic
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal, writing
-from zmem_lib.hub import find_lm
+from zmem_lib.hub import find_lm, find_reranker
 from zmem_lib.lock import LOCK
 from zmem_lib.params import MEMORY_ONLY, Params, read_params
-from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds, this_machine
+from zmem_lib.plan import CHAPTERS, about, chapters_of, earlier_seconds, estimate_seconds, this_machine
+from zmem_lib.previous import FOLDER as PREVIOUS
+from zmem_lib.previous import keep_previous
+from zmem_lib.templates import cells_of, read_template, tidy_copy, translate
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PAPERMILL = {
@@ -35,7 +36,7 @@ PAPERMILL = {
     "config": Config({"KernelManager": {"transport_encryption": "auto"}}),  # without, the kernel prints a warning
 }
 USING_LM = (3, 4, 5, 6)  # chapters
-SHOWN_AS = {"parameters": "remove-cell", "injected-parameters": "hide-input"}
+EVALUATION, FINDINGS = 6, 7
 
 
 def say_now(line: str) -> None:
@@ -62,13 +63,15 @@ def run_chapters(
     drop_temporaries(folder)
     machine = None
     with kernel_environment():
-        for number in range(1, last + 1):
+        for number in (number for number in chapters_of(params) if number <= last):
             if is_done(folder, number, params) and (first is None or number < first):
                 say(f"{CHAPTERS[number]}: finished before, skipped")
                 continue
             if first is not None and number < first:
                 raise BadInput(f"chapter {CHAPTERS[number]} of {folder} is not finished: run without --from")
             fetch(params, number)
+            if number == EVALUATION:
+                keep_previous(folder)
             seconds = earlier_seconds(runs, params, number)
             if seconds is None:
                 machine = machine or this_machine(params)
@@ -86,8 +89,10 @@ def fetch(params: Params, number: int) -> None:
 
     if number == 1:
         fetch_corpus(params)
-    if params.lm != "scratch" and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
+    if params.has_lm and params.lm != "scratch" and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
         find_lm(params.lm, params.lm_revision)
+    if params.rerank_model and params.rerank_depth and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
+        find_reranker(params.rerank_model)
     if params.device == "cuda":  # no other can be missing
         from zmem_lib.base_lm import pick_device  # imports transformers, which takes seconds
 
@@ -124,13 +129,14 @@ def write_params(params: Params, folder: Path) -> None:
 
 
 def start_over(folder: Path, say: Callable[[str], None] = say_now) -> None:
-    """Remove what lies in a run's folder after saying so; refuse a folder that is not one of a run."""
-    there = [path for path in folder.iterdir() if path.name != LOCK] if folder.is_dir() else []
+    """Remove what lies in a run's folder after saying so, but not its former summary; refuse any other folder."""
+    there = [path for path in folder.iterdir() if path.name not in (LOCK, PREVIOUS)] if folder.is_dir() else []
     if not there:
         return
     if not (folder / "params.yaml").is_file() and not list(folder.glob("manifest_*.json")):
         raise BadInput(f"{folder} is not the folder of a run (it has no params.yaml): remove it by hand if you want to")
     say(f"starting over: removing what is in {folder}")
+    keep_previous(folder)
     for path in sorted(there, key=lambda path: path.name == "params.yaml"):  # last: it says whose the others are
         with writing(path):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -144,6 +150,9 @@ def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path = NO
     name, folder = CHAPTERS[number], runs / params.run
     values = {**asdict(params), "runs": str(runs)}
     template = read_template(notebooks / f"{name}.ipynb", set(values))
+    template.cells = cells_of(template.cells, has_lm=params.has_lm)
+    if number == FINDINGS:
+        translate(template, params.report_language)
     under_way, failed, copy = (folder / f"{stem}.ipynb" for stem in (f".{name}", f"{name}.failed", name))
     copy.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)
@@ -183,35 +192,6 @@ def explained(error: Exception, name: str, failed: Path) -> Exception:
         f"chapter {name} failed in cell [{error.exec_count}]: {error.ename}: {told} "
         f"(the whole traceback stands in {failed})"
     )
-
-
-def read_template(path: Path, names: set[str]) -> nbformat.NotebookNode:
-    """Read a notebook whose one `parameters` cell must set every name that will be injected, and no other."""
-    if not path.is_file():
-        raise BadInput(f"notebook {path} does not exist: restore it from the repository")
-    notebook = nbformat.read(path, as_version=4)
-    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise BadInput(f"notebook {path} has {len(cells)} cells tagged 'parameters': it must have one")
-    there = {target.id for node in ast.parse(cells[0].source).body for target in getattr(node, "targets", [])}
-    if there != names:
-        raise BadInput(
-            f"notebook {path}: its parameters cell differs from params.py in {', '.join(sorted(there ^ names))}: "
-            "make the names equal"
-        )
-    return notebook
-
-
-def tidy_copy(path: Path) -> None:
-    """Show only the values in force, folded, in the book; drop papermill's timings, in which equal runs differ."""
-    notebook = nbformat.read(path, as_version=4)
-    notebook.metadata.pop("papermill", None)
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        tags = cell.metadata.get("tags", [])
-        if more := [SHOWN_AS[tag] for tag in tags if tag in SHOWN_AS]:
-            cell.metadata["tags"] = [*tags, *more]
-    nbformat.write(notebook, path)
 
 
 @contextmanager

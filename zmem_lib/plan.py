@@ -26,8 +26,11 @@ CHAPTERS = {
     6: "06_eval",
     7: "07_report",
 }
+MEMORY_CHAPTERS = (3, 4)  # of training and writing: left out of a run without a language model
 QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the last: a document as a reader sees it
 GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 6, 13, 3, 24
+RETRIEVERS, TUNING = 6, 200  # systems of a run without a language model; a step of tuning, in encoded passages
+MATCHING_SECONDS, SCORING_SECONDS = 4.0e-6, 5.0e-3  # of a question and a document by BM25; of an answer
 ASKED = 2  # of its own questions that a document learns at a step of writing
 PADDING = {  # rows of unlike length are filled up to the longest of their batch
     "synthetic": 1.0,
@@ -42,6 +45,11 @@ EFFICIENCY = 0.35  # share of a plain matrix product's speed that a small transf
 STEPWISE = 0.1  # the same while it writes token by token
 KERNEL_S = 8.0  # starting a kernel and importing
 LONGEST = 2.0  # a batch writes until its longest text ends: so many times the mean
+
+
+def chapters_of(params: Params) -> dict[int, str]:
+    """Number and name of the chapters that a run executes."""
+    return {number: name for number, name in CHAPTERS.items() if params.has_lm or number not in MEMORY_CHAPTERS}
 
 
 @dataclass(frozen=True)
@@ -165,6 +173,8 @@ def _evidence_steps(params: Params) -> float:
 
 def _answer(params: Params, machine: Machine) -> float:
     documents, questions = params.n_documents + params.n_new_documents, _questions(params)
+    if not params.has_lm:
+        return _retrieve(params, machine)
     per_token, passing = 2 * weights(params), pass_seconds(params, machine)
     scan = per_token * questions * documents * (params.z_tokens + QUESTION_TOKENS)
     scan_passes = questions * math.ceil(documents / params.batch_scan)
@@ -180,7 +190,17 @@ def _answer(params: Params, machine: Machine) -> float:
     )
 
 
+def _retrieve(params: Params, machine: Machine) -> float:
+    """Encoding, tuning and ranking, where there is no language model."""
+    documents = params.n_documents + params.n_new_documents
+    questions = params.scan_questions or documents
+    encoded = documents * (1 + (params.dense_steps > 0)) + questions + TUNING * params.dense_steps
+    return encoded / machine.encoded_per_second + RETRIEVERS * MATCHING_SECONDS * questions * documents
+
+
 def _evaluate(params: Params, machine: Machine) -> float:
+    if not params.has_lm:
+        return RETRIEVERS * SCORING_SECONDS * (params.scan_questions or params.n_documents)
     asked = SNAPSHOTS * 6 * params.n_new_documents
     operations = 2 * weights(params) * asked * (EVIDENCE_TOKENS + params.document_tokens)
     passed = math.ceil(asked / params.batch_answers) * _evidence_steps(params) * pass_seconds(params, machine)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from zmem_lib.memory_lm import MemoryLM, generate_all
 from zmem_lib.params import Params
+from zmem_lib.text import first_words
 
 
 @dataclass(frozen=True)
@@ -38,4 +39,16 @@ def read(memory_lm: MemoryLM, questions: Sequence[str], items: Sequence[list[str
         evidence_tokens=[sum(len(ids) for ids in its) for its in cut],
         input_tokens=[len(reading) for reading in readings],
         output_tokens=[len(ids) for ids in output],
+    )
+
+
+def unread(items: Sequence[list[str]], words: int) -> Readings:
+    """Evidence that nobody reads, where there is no language model: each item's first words; no answer, no token."""
+    cut = [[first_words(item, words) for item in its] for its in items]
+    return Readings(
+        answers=[""] * len(cut),
+        evidence=["\n".join(its) for its in cut],
+        evidence_tokens=[sum(len(item.split()) for item in its) for its in cut],
+        input_tokens=[0] * len(cut),
+        output_tokens=[0] * len(cut),
     )

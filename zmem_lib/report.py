@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from zmem_lib.artifacts import read_table, write_atomic
+from zmem_lib.canvas import description
 from zmem_lib.figures import (
     FAILURES,
     LABELS,
@@ -183,8 +184,9 @@ def bullets(sentences: Sequence[str]) -> Markdown:
 
 
 def save_figure(figure: Figure, path: Path) -> Figure:
-    """Write the figure as PNG (the suffix is added) and return it, to be shown."""
-    write_atomic(path.with_suffix(".png"), lambda temporary: figure.savefig(temporary, format="png"))
+    """Write the figure as PNG (the suffix is added), its description in it, and return it, to be shown."""
+    about = {"Description": description(figure)}
+    write_atomic(path.with_suffix(".png"), lambda new: figure.savefig(new, format="png", metadata=about))
     return figure
 
 

@@ -1,13 +1,20 @@
 """Tables and sentences of chapters 03 to 05: the model, what it is trained on, how training and writing went."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pandas as pd
 from IPython.display import Markdown
 
+from zmem_lib.dense import DOCUMENT, QUERY, by_cosine
 from zmem_lib.lessons import Lessons
 from zmem_lib.memory_lm import MemoryLM
 from zmem_lib.params import Params
 from zmem_lib.schema import TEST_PARTS
 from zmem_lib.tuples import parts_of
+
+if TYPE_CHECKING:
+    from zmem_lib.dense import SentenceTransformer
 
 MIB = 2**20
 EXAMPLES = 6  # of the questions that the model asked
@@ -107,6 +114,23 @@ def sample_counts(picked: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame
         for part in (*TEST_PARTS, "trained")
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("part")
+
+
+def encoder_said(encoder: "SentenceTransformer", params: Params) -> Markdown:
+    """How the embeddings were made: what stood before the texts, how they are compared, and who reads in this run."""
+    before = [f"`{encoder.prompts[role]}`" if encoder.prompts[role] else "nothing" for role in (QUERY, DOCUMENT)]
+    compared = "cosine" if by_cosine(encoder) else "inner product"
+    said = (
+        f"Embeddings by `{Path(params.dense_model).name}`: {before[0]} in front of a question and {before[1]} in front "
+        f"of a passage, compared by {compared}, each text cut at {encoder.max_seq_length} tokens."
+    )
+    if not params.has_lm:
+        said += (
+            " **This run has no language model.** The systems that retrieve passages stand alone, and nobody reads "
+            f"what they bring: the evidence of the first {params.top_k}, cut at {params.evidence_tokens} words each, "
+            "is all that is measured. Evidence tokens are words here, and answers are empty."
+        )
+    return Markdown(said)
 
 
 def answering_finding(seconds: float, test: pd.DataFrame, docs: pd.DataFrame) -> Markdown:

@@ -18,7 +18,7 @@ import pandas as pd
 from zmem_lib.artifacts import is_finished, new_folder, read_json, read_table, write_json
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params, params_hash, read_params
-from zmem_lib.plan import CHAPTERS
+from zmem_lib.plan import CHAPTERS, chapters_of
 from zmem_lib.schema import TABLES, check
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -34,9 +34,16 @@ WHOLE = (
     "retention",
     "abstention",
     "damage",
+    "noise",
 )  # kept as they are
 LOG_ROWS = 100  # of a curve of the training log, at most
-PLACES = ("corpus_path", "new_corpus_path", "lm", "dense_model")  # parameters that may be a path of this machine
+PLACES = (
+    "corpus_path",
+    "new_corpus_path",
+    "lm",
+    "dense_model",
+    "rerank_model",
+)  # parameters that may be a path of this machine
 MANIFEST = "manifest.json"
 AGAIN = "remove its folder and make it again (zmem ablate, zmem keep)"
 NEEDED = range(1, 7)  # chapters; the report, 07, finds nothing of its own
@@ -59,13 +66,14 @@ def keep_run(folder: Path, target: Path) -> None:
     if not (folder / "params.yaml").is_file():
         raise BadInput(f"{folder} is not the folder of a run: execute one first (zmem run PARAMS.yaml)")
     params = read_params(folder / "params.yaml")
-    for number in NEEDED:
+    for number in (number for number in chapters_of(params) if number in NEEDED):
         if not is_finished(folder, number, params):
             raise BadInput(
                 f"chapter {CHAPTERS[number]} of {folder} is not finished, or was changed since: give the command "
                 "that executes the run again (zmem run PARAMS.yaml), which resumes"
             )
-    tables = {name: read_table(folder / f"{name}.parquet", name) for name in WHOLE}
+    there = [name for name in WHOLE if (folder / f"{name}.parquet").is_file()]  # an earlier run may lack the newest
+    tables = {name: read_table(folder / f"{name}.parquet", name) for name in there}
     tables["failures"] = failure_counts(read_table(folder / "failures.parquet", "failures"))
     tables["train_log"] = thinned(read_table(folder / "train_log.parquet", "train_log"))
     _keep(tables, manifest_of(folder, params), target)
@@ -105,7 +113,7 @@ def manifest_of(folder: Path, params: Params) -> dict[str, Any]:
 def without_places(values: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters with the last name alone of every path; a hub id, such as org/name, stays."""
     found = dict(values)
-    for key in PLACES:
+    for key in (name for name in PLACES if name in found):
         path = Path(found[key])
         if key.endswith("path") or path.is_absolute() or path.parts[:1] in (("..",), ("~",)) or path.exists():
             found[key] = path.name

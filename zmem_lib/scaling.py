@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.corpora import load_corpus
 from zmem_lib.lessons import Lessons, make_lessons
 from zmem_lib.memory_lm import MemoryLM, make_memory_lm, make_scaler
@@ -90,6 +91,7 @@ def make_setting(params: Params, docs: pd.DataFrame, tuples: pd.DataFrame, n: in
 
 def scale_lines(params: Params, sizes: Sequence[int], *, steps: int) -> list[str]:
     """The table as lines, for `zmem scale`."""
+    refuse_memoryless(params, "the time of a training step")
     with tempfile.TemporaryDirectory() as folder:
         table = step_times(params, sizes, steps=steps, folder=Path(folder))
     lines = [f"one training step of {params.run}, median of {steps}"]

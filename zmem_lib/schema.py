@@ -21,9 +21,17 @@ COMPARED = (  # must find the document themselves
     "hybrid+rerank", "lm-rerank", "text-twin", "long-context",
 )  # fmt: skip
 ALSO_ABSENT = ("zmem", "bm25", "dense")  # of those compared: asked the questions without a document too
+UNREAD = (  # stand without a language model too: what they retrieve is evaluated, and nobody reads it
+    "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid", "hybrid+rerank",
+)  # fmt: skip
+MEASURES = ("em", "f1", "answer_in_evidence", "recall@1")  # of page one
 CONTROLS = tuple(name for name in SYSTEMS if name not in COMPARED)
 CONTEXTS = ("noise vulnerability", "context acceptability", "context insensitivity", "context misinterpretation")
 CHANCES = ("chance", "chance-alike")  # no systems: what gold evidence of other questions says, in the tables of scores
+
+OF_MEMORY = (  # tables of what only a run with a language model has
+    "train_log", "damage", "write_curve", "failures", "contexts", "retention", "selectors", "abstention", "noise",
+)  # fmt: skip
 
 TABLES: dict[str, dict[str, str]] = {
     "docs": {"doc_id": "str", "title": "str", "text": "str", "part": "str"},
@@ -94,11 +102,21 @@ TABLES: dict[str, dict[str, str]] = {
         "selector": "str", "part": "str", "metric": "str", "value": "float", "ci_low": "float", "ci_high": "float",
         "n": "int",
     },
+    "noise": {  # of answers with a share of the evidence items replaced
+        "system": "str", "part": "str", "kind": "str", "share": "float", "metric": "str", "value": "float",
+        "ci_low": "float", "ci_high": "float", "n": "int",
+    },
     "retention": {
         "part": "str", "value": "float", "ci_low": "float", "ci_high": "float", "n": "int",
         "text_gain": "float",  # F1 with the gold passage minus closed book
     },
 }  # fmt: skip
+
+
+def no_rows(table: str) -> pd.DataFrame:
+    """The table without a row, its columns of the kinds that they have."""
+    kinds = {"int": "int64", "float": "float64"}
+    return pd.DataFrame({name: pd.Series(dtype=kinds.get(kind, object)) for name, kind in TABLES[table].items()})
 
 
 def check(frame: pd.DataFrame, table: str) -> pd.DataFrame:

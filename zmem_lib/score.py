@@ -16,13 +16,27 @@ from zmem_lib.controls import zmem_oracle, zmem_random, zmem_shuffled
 from zmem_lib.errors import BadInput
 from zmem_lib.evaluate import score_answers, summarise
 from zmem_lib.schema import PARTS
-from zmem_lib.systems import bm25, closed_book, dense, gold_passage, hybrid, zmem
+from zmem_lib.systems import (
+    bm25,
+    closed_book,
+    dense,
+    gold_passage,
+    hybrid,
+    hybrid_rerank,
+    lm_rerank,
+    long_context,
+    possible,
+    zmem,
+    zmem_and_bm25,
+    zmem_then_text,
+)
 from zmem_lib.upkeep import finished_params
 
 SYSTEMS = {
     "zmem": zmem, "bm25": bm25, "dense": dense, "hybrid": hybrid, "zmem-oracle": zmem_oracle,
     "zmem-shuffled": zmem_shuffled, "zmem-random": zmem_random, "gold-passage": gold_passage,
-    "closed-book": closed_book,
+    "closed-book": closed_book, "zmem+text": zmem_then_text, "zmem+bm25": zmem_and_bm25,
+    "hybrid+rerank": hybrid_rerank, "lm-rerank": lm_rerank, "long-context": long_context,
 }  # fmt: skip
 METRICS = ("answer_in_evidence", "em", "recall@1")
 
@@ -32,6 +46,8 @@ def score_lines(folder: Path, systems: Sequence[str], questions: int = 0) -> Ite
     if unknown := [name for name in systems if name not in SYSTEMS]:
         raise BadInput(f"there is no system {unknown[0]!r} to score: choose from {', '.join(SYSTEMS)}")
     params = finished_params(folder)
+    if absent := [name for name in systems if not possible(name, params)]:
+        raise BadInput(f"the parameters of {folder} leave {absent[0]} out: choose another system")
     docs, asked = (read_table(folder / f"{name}.parquet", name) for name in ("docs", "questions"))
     picked = pick_questions(asked, replace(params, scan_questions=questions))
     test = picked[picked.part != "trained"].reset_index(drop=True)

@@ -16,7 +16,7 @@ from transformers import DynamicCache
 
 from zmem_lib.artifacts import progress
 from zmem_lib.encode import TEMPERATURE, question_vectors
-from zmem_lib.index import build_flat, search_flat
+from zmem_lib.index import build_flat, search
 from zmem_lib.keep import Keep, kept
 from zmem_lib.memory_lm import MemoryLM, prefix, token_nll
 from zmem_lib.meter import memory_explained
@@ -89,7 +89,7 @@ def rank_by_key(memory_lm: MemoryLM, keys: Tensor, questions: list[str], doc_ids
     vectors = question_vectors(memory_lm, questions)  # (Q,E)
     if len(keys) < INDEX_FROM:
         return rank(vectors @ unit(keys).T, doc_ids, depth)
-    rows, scores = search_flat(build_flat(unit(keys).numpy()), vectors.numpy(), depth)  # (Q,depth) each
+    rows, scores = search(build_flat(unit(keys).numpy()), vectors.numpy(), depth)  # (Q,depth) each
     return [[doc_ids[row] for row in best] for best in rows], scores.tolist()
 
 

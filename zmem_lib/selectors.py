@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from zmem_lib.bench import SELECTORS, Bench, by_text
+from zmem_lib.bench import SELECTORS, Bench, by_text, has_text_twin
 from zmem_lib.evaluate import joined, with_kinds
 from zmem_lib.metrics import retrieval_scores
 from zmem_lib.params import Params
@@ -28,11 +28,6 @@ def selectors_of(params: Params) -> dict[str, Selector]:
     """The ways of choosing that a run's parameters allow, by name; the text twin's where its model reads texts."""
     found = {name: choose for name, choose in SELECTORS.items() if name not in NEEDS or getattr(params, NEEDS[name])}
     return found | ({TWIN: by_text} if has_text_twin(params) else {})
-
-
-def has_text_twin(params: Params) -> bool:
-    """Whether the model has learned questions from texts, and keys by which to choose them."""
-    return params.text_weight > 0 and params.key_width > 0
 
 
 def rank_all(questions: pd.DataFrame, bench: Bench, answers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

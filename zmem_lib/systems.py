@@ -4,7 +4,10 @@
 `bm25_asked` and `dense_tuned`, which have learned from the training questions as z-memory has; `hybrid_rrf` and
 `hybrid` fuse the rankings of `bm25` and `dense`; `text_twin` is z-memory's own language model with the passages' text
 in the place of z; `gold_passage` is given the right passage, `closed_book` none. The controls of z are in controls.py.
-Every system chooses among all documents, seen and new, and hands the reader at most `top_k` evidence items.
+Of z-memory and retrieval together: `zmem_then_text` reads the passages of the documents that z chooses, `zmem_and_bm25`
+fuses both rankings and writes from z. `hybrid_rerank` and `lm_rerank` put the hybrid's first documents in order anew.
+Every system chooses among all documents, seen and new, and hands the reader at most `top_k` evidence items; only
+`long_context` hands it as many as fit. CRAG (2401.15884) and Self-RAG (2310.11511) would be one more function each.
 """
 
 import time
@@ -13,18 +16,62 @@ from collections.abc import Callable
 import pandas as pd
 
 from zmem_lib import fusion, retrieve
-from zmem_lib.answering import answer, chosen_passages, recall
+from zmem_lib.answering import answer, chosen_passages, packed, recall, wide
 from zmem_lib.artifacts import read_json
-from zmem_lib.bench import DEPTH, SELECTORS, Bench, both_rankings, by_text
+from zmem_lib.bench import (
+    DEPTH,
+    SELECTORS,
+    Z_WEIGHT_FILE,
+    Bench,
+    both_rankings,
+    by_cross_encoder,
+    by_hybrid,
+    by_lm,
+    by_text,
+    by_z,
+    has_text_twin,
+    z_and_bm25,
+)
+from zmem_lib.params import Params
+from zmem_lib.rerank import can_ask
+from zmem_lib.schema import UNREAD
 from zmem_lib.select import Ranking
+
+
+def possible(system: str, params: Params) -> bool:
+    """Whether a run's parameters allow a system: those that need something are named here."""
+    needed = {
+        "dense-tuned": params.dense_steps > 0,
+        "hybrid+rerank": bool(params.rerank_model) and params.rerank_depth > 0,
+        "lm-rerank": params.rerank_depth > 0 and can_ask(params),
+        "text-twin": has_text_twin(params),
+        "long-context": params.long_context_tokens > 0,
+    }
+    return needed.get(system, True) and (params.has_lm or system in UNREAD)
 
 
 def zmem(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """z chosen as `select` says, evidence generated from it."""
+    return recalled(questions, bench, lambda asked: SELECTORS[bench.params.select](asked, bench))
+
+
+def zmem_and_bm25(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
+    """z chosen by z-memory's ranking and BM25's, summed with the weight that was best on dev questions."""
+    weight = read_json(bench.folder / Z_WEIGHT_FILE)["weight"]
+    return recalled(questions, bench, lambda asked: fusion.weighted_sum(*z_and_bm25(asked, bench), weight, DEPTH))
+
+
+def recalled(questions: pd.DataFrame, bench: Bench, choose: Callable[[list[str]], Ranking]) -> pd.DataFrame:
+    """Evidence generated from the z of the documents that `choose` ranks first, read."""
     began = time.perf_counter()
-    ranking = SELECTORS[bench.params.select](list(questions.question), bench)
+    ranking = choose(list(questions.question))
     items, spent = recall(questions, bench, [ids[: bench.params.top_k] for ids in ranking[0]])
     return answer(questions, bench, items, ranking=ranking, spent=spent, began=began)
+
+
+def zmem_then_text(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
+    """z chosen as `select` says; the reader gets the passages of its documents."""
+    return retrieved(questions, bench, lambda asked: by_z(asked, bench))
 
 
 def retrieved(questions: pd.DataFrame, bench: Bench, choose: Callable[[list[str]], Ranking]) -> pd.DataFrame:
@@ -54,7 +101,7 @@ def bm25_asked(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
 def dense_tuned(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """Passages ranked by the same encoder as `dense`, trained on the training questions."""
     index = retrieve.load_dense(bench.folder / "dense_tuned.faiss")
-    encoder = retrieve.load_encoder(str(bench.folder / "dense_tuned"), str(bench.memory_lm.device))
+    encoder = retrieve.load_encoder(str(bench.folder / "dense_tuned"), bench.params.device)
     return retrieved(questions, bench, lambda asked: retrieve.rank_dense(index, encoder, asked, DEPTH))
 
 
@@ -65,8 +112,27 @@ def hybrid_rrf(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
 
 def hybrid(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """Passages ranked by BM25 and dense together: the sum of scores with the weight that was best on dev questions."""
-    weight = read_json(bench.folder / fusion.WEIGHT_FILE)["weight"]
-    return retrieved(questions, bench, lambda asked: fusion.weighted_sum(*both_rankings(asked, bench), weight, DEPTH))
+    return retrieved(questions, bench, lambda asked: by_hybrid(asked, bench))
+
+
+def hybrid_rerank(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
+    """The hybrid's first passages in the order of a cross-encoder."""
+    return retrieved(questions, bench, lambda asked: by_cross_encoder(asked, bench))
+
+
+def lm_rerank(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
+    """The hybrid's first passages in the order in which the language model expects the question behind them."""
+    return retrieved(questions, bench, lambda asked: by_lm(asked, bench))
+
+
+def long_context(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
+    """As many of the hybrid's passages as fit into `long_context_tokens`; its ranking are the documents of these."""
+    began = time.perf_counter()
+    ids, scores = by_hybrid(list(questions.question), bench, fusion.FUSED)
+    items = [packed(bench, texts) for texts in chosen_passages(bench, ids)]
+    given = [mine[: len(its)] for mine, its in zip(ids, items, strict=True)]
+    ranking = given, [mine[: len(its)] for mine, its in zip(scores, items, strict=True)]
+    return answer(questions, wide(bench), items, ranking=ranking, began=began)
 
 
 def text_twin(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:

@@ -22,19 +22,20 @@ from torch.nn.functional import cross_entropy, normalize
 
 from zmem_lib.artifacts import new_folder, progress, read_json, write_json
 from zmem_lib.base_lm import pick_dtype
+from zmem_lib.dense import DOCUMENT, QUERY, by_cosine
 from zmem_lib.params import Params, params_hash
 from zmem_lib.rates import linear
 from zmem_lib.retrieve import build_dense, load_encoder, rank_dense, save_dense
 from zmem_lib.text import passages
 
 if TYPE_CHECKING:
-    from zmem_lib.retrieve import SentenceTransformer
+    from zmem_lib.dense import SentenceTransformer
 
 BATCH = 32
 LR = 2.0e-5
 WARM_UP = 0.1  # of the steps
 CLIP = 1.0
-SCALE = 20.0  # of the cosines, before the softmax over the batch's passages
+SCALE = 20.0  # of cosines, before the softmax over the batch's passages
 CHECKPOINTS = 3  # beside the encoder as it came
 DEV_SAMPLE = 256  # dev questions, and at least so many passages, by which a checkpoint is chosen
 
@@ -113,8 +114,8 @@ def tune_step(
     encoder.train()
     half = pick_dtype(precision, encoder.device) is torch.bfloat16  # float16 would need its gradients scaled
     with torch.autocast(encoder.device.type, torch.bfloat16, enabled=half):
-        asked, found = embed(encoder, questions), embed(encoder, right)  # (B,E) each
-    loss = in_batch_loss(asked.float(), found.float())
+        asked, found = embed(encoder, questions, QUERY), embed(encoder, right, DOCUMENT)  # (B,E) each
+    loss = in_batch_loss(asked.float(), found.float(), SCALE if by_cosine(encoder) else 1.0)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(encoder.parameters(), CLIP)
@@ -122,16 +123,17 @@ def tune_step(
     return loss.item()
 
 
-def in_batch_loss(asked: Tensor, found: Tensor) -> Tensor:
-    """Mean of -log softmax over the batch's passages of the right one; both are (B,E), unit length, row by row."""
-    return cross_entropy(SCALE * asked @ found.T, torch.arange(len(asked), device=asked.device))  # (B,B)
+def in_batch_loss(asked: Tensor, found: Tensor, scale: float = SCALE) -> Tensor:
+    """Mean of -log softmax over the batch's passages of the right one; both are (B,E), row by row."""
+    return cross_entropy(scale * asked @ found.T, torch.arange(len(asked), device=asked.device))  # (B,B)
 
 
-def embed(encoder: "SentenceTransformer", texts: list[str]) -> Tensor:
-    """Unit vectors (B,E) of texts, with gradients."""
-    features = encoder.preprocess(texts)
+def embed(encoder: "SentenceTransformer", texts: list[str], role: str) -> Tensor:
+    """Vectors (B,E) of texts that are QUERY or DOCUMENT, with gradients; of length 1 where cosine compares them."""
+    features = encoder.preprocess(texts, prompt=encoder.prompts[role])
     features = {name: value.to(encoder.device) if torch.is_tensor(value) else value for name, value in features.items()}
-    return normalize(encoder(features)["sentence_embedding"], dim=-1)
+    vectors = encoder(features)["sentence_embedding"]  # (B,E)
+    return normalize(vectors, dim=-1) if by_cosine(encoder) else vectors
 
 
 def disjoint_batches(gold: list[list[str]], rng: Random) -> Iterator[list[int]]:

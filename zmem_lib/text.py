@@ -7,6 +7,7 @@ import pandas as pd
 
 KORQUAD_SIGNS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
 ARTICLES = re.compile(r"\b(a|an|the)\b")
+WORD = re.compile(r"\S+")
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")  # keeps tab, newline, carriage return
 SENTENCE_END = re.compile(r"(?<=[.!?。])[\"'”’)\]]*\s+")
 
@@ -19,6 +20,12 @@ def passage(title: str, text: str) -> str:
 def passages(docs: pd.DataFrame) -> list[str]:
     """The passage of every document of a table with title and text, in its order."""
     return [passage(title, text) for title, text in zip(docs["title"], docs["text"], strict=True)]
+
+
+def first_words(text: str, most: int) -> str:
+    """The text up to the end of its word number `most`; words are what stands between white space."""
+    ends = [match.end() for match in WORD.finditer(text)]
+    return text if len(ends) <= most else text[: ends[most - 1]]
 
 
 def unprintable(text: str) -> str | None:

@@ -27,6 +27,7 @@ from zmem_lib.added import (
     save_added,
 )
 from zmem_lib.artifacts import drop_temporaries, hash_path, is_finished, write_json
+from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.corpora.folder import read_docs
 from zmem_lib.encode import start_memory
 from zmem_lib.errors import BadInput
@@ -99,9 +100,14 @@ def delete_documents(folder: Path, doc_ids: Sequence[str]) -> list[str]:
         return [f"deleted {counted(len(wanted))} from {folder}, {ms:.1f} ms per document", state_line(folder, params)]
 
 
-def write_documents(folder: Path, docs: pd.DataFrame, params: Params, keep: Keep) -> tuple[Tensor, Tensor, str]:
-    """Blocks z (N,K,W) and keys (N,E) of new documents by the run's frozen model, and a line that says what it took."""
-    memory_lm = load_memory_lm(folder / "lm", params)
+def write_documents(
+    folder: Path, docs: pd.DataFrame, params: Params, keep: Keep | None, memory_lm: MemoryLM | None = None
+) -> tuple[Tensor, Tensor, str]:
+    """Blocks z (N,K,W) and keys (N,E) of new documents by the run's frozen model, and a line that says what it took.
+
+    The model is loaded where the caller has not done so.
+    """
+    memory_lm = memory_lm or load_memory_lm(folder / "lm", params)
     _, z_seen, _ = load_z(folder / "z_seen.safetensors")
     texts, start = passages(docs), params.write_start
     began = time.perf_counter()
@@ -157,6 +163,7 @@ def finished_params(folder: Path) -> Params:
         known = f"there are {', '.join(there)}" if there else "there is none yet"
         raise BadInput(f"{folder} is not the folder of a run ({known}): execute it first (zmem run PARAMS.yaml)")
     params = read_params(folder / "params.yaml")
+    refuse_memoryless(params, "asking, scoring and changing a memory")
     for number in range(1, 6):
         if not is_finished(folder, number, params):
             raise BadInput(f"chapter {number:02d} of {folder} is not finished: resume the run first (zmem run)")

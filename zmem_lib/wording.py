@@ -8,6 +8,8 @@ import pandas as pd
 
 from zmem_lib.figures import in_order
 from zmem_lib.params import Params
+from zmem_lib.phrases_en import PHRASES as PHRASES_EN
+from zmem_lib.phrases_ko import PHRASES as PHRASES_KO
 from zmem_lib.schema import COMPARED, SYSTEMS
 from zmem_lib.stats import LEVEL, Estimate, paired_difference
 
@@ -22,7 +24,14 @@ NAMES = {
     "lm-rerank": "the fused ranking ordered by the language model", "long-context": "as many passages as fit",
     "text-twin": "the text twin", "gold-passage": "the gold passage", "closed-book": "closed book",
 }  # fmt: skip
-RIVALS = tuple(system for system in COMPARED if not system.startswith("zmem"))
+RIVALS = tuple(system for system in COMPARED if not system.startswith("zmem"))  # not z-memory, nor a variant of it
+SIDES = ("better", "worse", "same")
+
+
+def phrases(language: str) -> dict[str, str]:
+    """The format strings of page one in a language, `en` or `ko`, the names of systems in a sentence among them."""
+    spoken_names = {f"system.{system}": name for system, name in NAMES.items()}
+    return spoken_names | PHRASES_EN if language == "en" else dict(PHRASES_KO)
 
 
 def values_of(summary: pd.DataFrame, part: str, metric: str, systems: tuple[str, ...]) -> dict[str, Estimate]:
@@ -46,17 +55,26 @@ def side(gap: Estimate) -> int:
     return int(gap.ci_low > 0) - int(gap.ci_high < 0)
 
 
-def gaps_of(pairs: pd.DataFrame, part: str, metric: str) -> dict[str, pd.Series]:
-    """The rows of pairs that hold z-memory against each of its rivals: z-memory minus the rival."""
-    rows = pairs[(pairs["part"] == part) & (pairs["metric"] == metric) & (pairs["first"] == "zmem")]
-    return {row["second"]: row for _, row in rows.iterrows()}
+def gaps_of(pairs: pd.DataFrame, part: str, metric: str, system: str = "zmem") -> dict[str, pd.Series]:
+    """The rows of pairs that hold a system against each of its rivals, turned so that they are: it minus the rival."""
+    rows = pairs[(pairs["part"] == part) & (pairs["metric"] == metric)]
+    turned = rows.assign(first=rows["second"], second=rows["first"], value=-rows["value"])
+    turned = turned.assign(ci_low=-rows["ci_high"], ci_high=-rows["ci_low"])
+    both = pd.concat([rows, turned])
+    both = both[(both["first"] == system) & both["second"].isin(RIVALS)]
+    return {row["second"]: row for _, row in both.iterrows()}
+
+
+def side_of(gap: pd.Series) -> str:
+    """What the corrected test says of a row of pairs: better, worse or same (not told apart)."""
+    if gap.p_holm >= 1 - LEVEL:
+        return "same"
+    return "better" if gap.value > 0 else "worse"
 
 
 def verdict(gap: pd.Series) -> str:
     """A row of pairs in words, to be followed by the second system's name."""
-    if gap.p_holm >= 1 - LEVEL:
-        return "not told apart from"
-    return "better than" if gap.value > 0 else "worse than"
+    return {"better": "better than", "worse": "worse than", "same": "not told apart from"}[side_of(gap)]
 
 
 def spoken(one: Estimate | pd.Series, sign: bool = False) -> str:
