@@ -15,7 +15,7 @@ from pathlib import Path
 from zmem_lib.errors import BadInput, ChapterFailed
 from zmem_lib.lock import held
 from zmem_lib.params import Params, read_params
-from zmem_lib.pipeline import NOTEBOOKS, is_done, run_chapters, say_now
+from zmem_lib.pipeline import NOTEBOOKS, as_counted, is_done, run_chapters, say_now
 from zmem_lib.plan import Machine, about, chapters_of, earlier_seconds, estimate_seconds, this_machine
 
 NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
@@ -106,7 +106,7 @@ def plan_lines(batch: Batch) -> list[str]:
 def planned_seconds(params: Params, number: int, runs: Path, machine: Machine | None) -> float:
     """Seconds of one chapter: what it took in an earlier run of these parameters, else by the formula."""
     earlier = earlier_seconds(runs, params, number)
-    return estimate_seconds(params, number, machine) if earlier is None else earlier
+    return estimate_seconds(as_counted(params, runs / params.run), number, machine) if earlier is None else earlier
 
 
 def sweep_here(
