@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +13,7 @@ import nbformat
 import pytest
 import yaml
 
-from zmem_lib.book import BOOK, assemble, finished_runs
+from zmem_lib.book import BOOK, assemble, descriptions, finished_runs, with_descriptions
 from zmem_lib.corpora.markup import IN_TEXT, IN_TITLE
 from zmem_lib.errors import BadInput
 from zmem_lib.plan import CHAPTERS
@@ -23,6 +24,34 @@ FLAGS = (
     "--disable-component-update --disable-sync --window-size=1300,900"
 )
 
+PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": False}
+WIDER = """
+    const page = document.documentElement;
+    const loose = [...document.querySelectorAll("body *")].filter(one => one.getBoundingClientRect().right > 391);
+    if (page.scrollWidth <= page.clientWidth) return [];
+    return [page.scrollWidth, ...loose.slice(0, 3).map(one => one.outerHTML.slice(0, 300))];
+"""
+BOXES = """
+    const scrolls = one => one.scrollWidth > one.clientWidth && getComputedStyle(one).overflowX === "auto";
+    const above = one => one.tagName === "ARTICLE" ? [] : [one, ...above(one.parentElement)];
+    return above(document.querySelector("table.wide").parentElement).some(scrolls);
+"""
+CONTRASTS = """
+    const channels = colour => (colour.match(/[\\d.]+/g) || [0, 0, 0]).map(Number);
+    const linear = c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+    const behind = one => {
+        for (; one; one = one.parentElement) {
+            const colour = channels(getComputedStyle(one).backgroundColor);
+            if (colour.length < 4 || colour[3] > 0.5) return colour;
+        }
+        return [255, 255, 255];
+    };
+    return [...document.querySelectorAll(".cell_output td, .cell_output th, article p, article li")].map(one => {
+        const pair = [light(channels(getComputedStyle(one).color)), light(behind(one))].sort((a, b) => b - a);
+        return [(pair[0] + 0.05) / (pair[1] + 0.05), one.textContent.slice(0, 40)];
+    }).filter(([ratio]) => ratio < 4.5);
+"""
 MADE_OF_MARKUP = """
     const bad = "script, img, a, strong, b, i, em, code, mjx-container", marks = ["zmemHacked", "**bold**", "$z^2$"];
     const cells = [...document.querySelectorAll("td, li, p, pre")];
@@ -140,6 +169,16 @@ def test_the_front_page_shows_findings_table_and_figures(browser, address):
     assert "Traceback" not in browser.page_source
 
 
+def test_the_slides_open_from_the_front_page(browser, address, front_page):
+    browser.get(f"{address}/index.html")
+    found = browser.find_elements("css selector", "article a[href*='slides.']")
+    links = [link.get_attribute("href") for link in found]
+    assert links == [f"{address}/slides.html", f"{address}/slides.pptx"]
+    assert (front_page.parent / "slides.pptx").read_bytes()[:2] == b"PK"
+    browser.get(links[0])
+    assert len(browser.find_elements("css selector", "section h1")) == 4
+
+
 @pytest.mark.skipif("ZMEM_BOOK" in os.environ, reason="the corpus of that book has no markup in it")
 def test_markup_in_a_corpus_shows_as_text(browser, address, front_page):
     literal = {}
@@ -154,6 +193,72 @@ def test_markup_in_a_corpus_shows_as_text(browser, address, front_page):
 
     browser.get(f"data:text/html,<p>{quote(IN_TEXT)}</p>")  # what a page that does not escape it would show
     assert browser.execute_script("return window.zmemHacked") and browser.execute_script(MADE_OF_MARKUP)
+
+
+def test_an_image_gets_the_description_that_its_notebook_has(tmp_path):
+    data, wordless = "iVBORw0KGgo=", "iVBORw0KGgp="
+    outputs = [
+        nbformat.v4.new_output("display_data", {"image/png": data}, metadata={"image/png": {"alt": 'a < "b"'}}),
+        nbformat.v4.new_output("display_data", {"image/png": wordless}),
+    ]
+    cell = nbformat.v4.new_code_cell("1", execution_count=1, outputs=outputs)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "one.ipynb")
+    described = descriptions(tmp_path)
+    (name,) = described
+    page = (
+        f'<title>2 · Tuples &#8212; zmem</title><img alt="_images/{name}.png" src="_images/{name}.png" />'
+        '<img alt="../_images/ab.png" src="../_images/ab.png" /><img alt="a logo" src="_images/cd.svg" />'
+    )
+    alts = re.findall('alt="([^"]*)"', with_descriptions(page, described))
+    assert alts == ["a &lt; &quot;b&quot;", "Figure of the page 2 · Tuples", "a logo"]
+
+
+def test_every_image_of_the_book_is_described(front_page):
+    found = {}
+    for page in all_pages(front_page):
+        images = re.findall(r"<img\b[^>]*>", (front_page.parent / page).read_text(encoding="utf-8"))
+        found[page] = [re.search(r'alt="([^"]*)"', image) for image in images]
+    said = [(page, match[1] if match else "") for page, matches in found.items() for match in matches]
+    assert len(said) >= 12
+    assert [one for one in said if len(one[1]) < 20 or re.search(r"\.(png|svg|jpe?g)$", one[1])] == []
+    assert [one for one in said if one[1].startswith("Figure of the page")] == [], "a figure without its own words"
+
+
+def test_no_page_is_wider_than_a_phone(browser, address, front_page):
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+    try:
+        wide = {}
+        for page in all_pages(front_page):
+            browser.get(f"{address}/{page}")
+            settle(browser)
+            assert browser.execute_script("return window.innerWidth") == PHONE["width"]
+            wide[page] = browser.execute_script(WIDER)
+        assert {page: found for page, found in wide.items() if found} == {}
+        browser.get(f"{address}/index.html")
+        assert browser.execute_script(BOXES), "the headline table cannot be scrolled"
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_front_page_is_readable_in_light_and_dark(theme, browser, address):
+    browser.get(f"{address}/index.html")
+    settle(browser)
+    browser.execute_script(f"document.documentElement.dataset.theme = '{theme}'")
+    dark = browser.execute_script("return getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+    assert dark is (theme == "dark")
+    assert browser.execute_script(CONTRASTS) == []  # WCAG 2.2, 1.4.3
+
+
+def test_the_search_finds_pages(browser, address):
+    browser.get(f"{address}/search.html?q=evidence")
+    browser.set_script_timeout(60)
+    found = browser.execute_async_script(
+        "const done = arguments[0], began = Date.now(), look = () => {"
+        "  const hits = document.querySelectorAll('#search-results li').length;"
+        "  hits || Date.now() - began > 20000 ? done(hits) : setTimeout(look, 200); }; look();"
+    )
+    assert found >= 3
 
 
 def test_formulas_are_drawn(browser, address):

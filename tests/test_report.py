@@ -8,20 +8,23 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from zmem_lib import evaluate, report, report_controls, report_memory
+from zmem_lib import evaluate, report, report_controls, report_memory, report_page
 from zmem_lib.figures import COLOURS, CURVES
-from zmem_lib.findings import findings, setting
+from zmem_lib.findings import findings
 from zmem_lib.findings_controls import asked_or_not
+from zmem_lib.headline import costs_by_step
 from zmem_lib.pairs import pair_table
 from zmem_lib.params import read_params
 from zmem_lib.schema import CHANCES, COMPARED, SYSTEMS, TABLES, TEST_PARTS, check
+from zmem_lib.verdict import setting, verdict
 
 N = 60
 SHARE = {
     "zmem": 0.2, "zmem-oracle": 0.6, "zmem-shuffled": 0.05, "zmem-similar": 0.1, "zmem-random": 0.05, "bm25": 0.8,
     "bm25-asked": 0.6, "dense": 0.5, "dense-tuned": 0.55, "hybrid-rrf": 0.4, "hybrid": 0.55,
     "text-twin": 0.4, "closed-book": 0.0, "chance": 0.0,
-    "chance-alike": 0.05,
+    "chance-alike": 0.05, "zmem+text": 0.3, "zmem+bm25": 0.3, "hybrid+rerank": 0.5, "lm-rerank": 0.5,
+    "long-context": 0.4,
 }  # fmt: skip
 HOSTILE = "<script>alert(1)</script> $x$ & 'q'"
 
@@ -48,7 +51,7 @@ def tables():
     failures = [
         (f"{part}{i}", s, part, kind) for s in SYSTEMS for part in ("seen", "new") for i, kind in enumerate(kinds)
     ]
-    costs = [(system, 12.0, 0.25, 3_000_000, 2_000_000_000, 120) for system in SYSTEMS]
+    costs = [(system, 12.0, 0.25, 3_000_000, 2_000_000_000, 0.0, 120) for system in SYSTEMS]
     curve = [
         (start, step, 0.1 * step, 4.0 - step, metric, 0.1 * step, 0.1 * step - 0.05, 0.1 * step + 0.05, 40)
         for start in ("mean", "random")
@@ -96,11 +99,10 @@ def all_of(sections):
 
 def test_findings_say_plainly_that_z_memory_is_worse(tables, params):
     said = findings(tables, params)
-    assert said["short"][0].startswith("**Against retrieval.** On seen documents z-memory is worse than BM25 (0.20 ")
     text = all_of(said)
-    assert "worse than BM25 (−0.60 [" in text and "Most right: BM25" in text
+    assert "worse than BM25 (−0.60 [" in text and "Most right" not in text
     assert "what is written comes from the document's own z" in text
-    assert "Given the right z, the model writes the answer for 0.60 [" in said["short"][1]
+    assert "Given the right z, the model writes the answer for 0.60 [" in said["short"][0]
     assert "(n = 60)" in text and "60.0" not in text
     assert "wrong z 40 %, wrong evidence 30 %, wrong reading 10 %" in text
     assert "From the mean start 0.00 [−0.05, 0.05] before the first step and 0.50 [0.45, 0.55] after 5 steps" in text
@@ -112,15 +114,13 @@ def test_findings_say_it_as_plainly_when_it_is_better_or_the_same(tables, params
     swap = {"zmem": "bm25", "bm25": "zmem"}
     turned = {name: tables[name].replace({"system": swap}) for name in ("scores", "summary", "failures", "costs")}
     turned["pairs"] = pair_table(turned["scores"], 200, seed=1)
-    assert (
-        "z-memory is better than BM25 with the training questions (0.80"
-        in findings(tables | turned, params)["short"][0]
-    )
+    assert "0.80 [" in findings(tables | turned, params)["answers"][0]
+    assert "better than BM25 with the training questions" in verdict(tables | turned, params)[1]
     same = tables["scores"].query("system == 'bm25'")
     same = pd.concat([same, same.assign(system="zmem")])
     level = tables | {"scores": same, "summary": evaluate.summarise(same, 200, seed=1)}
     level["pairs"] = pair_table(same, 200, seed=1)
-    assert "z-memory is not told apart from BM25" in findings(level, params)["short"][0]
+    assert "z-memory with 0.80 is not told apart from BM25 with 0.80;" in verdict(level, params)[1]
 
 
 def test_findings_of_a_memory_that_does_not_work(tables, params):
@@ -143,12 +143,12 @@ def test_placebo_is_held_against_chance(tables, params):
 
 
 def test_retention_is_said_and_shown_and_where_it_is_not_defined(tables, params):
-    text = findings(tables, params)["short"][2]
+    text = findings(tables, params)["short"][1]
     assert "seen documents 0.90 [0.80, 0.97] (text brings 0.70 F1, n = 60)" in text
     assert "new documents not defined (text brings 0.05 F1, n = 60)" in text
     html = report_controls.retention_overview(tables["retention"]).to_html()
     assert "0.90<br><small>[0.80, 0.97]" in html and "not defined" in html and "nan" not in html
-    assert len(findings(tables | {"retention": empty("retention")}, params)["short"]) == 2
+    assert len(findings(tables | {"retention": empty("retention")}, params)["short"]) == 1
 
 
 def test_ways_of_choosing_stand_side_by_side_with_their_time(tables, params):
@@ -168,7 +168,8 @@ def test_documents_with_and_without_training_questions_stand_side_by_side(tables
     third["value"] = third["value"] / 2
     both = pd.concat([summary, third])
     said = asked_or_not(both)
-    assert "(n = 60 and 30). Found first z-memory 0.20 and 0.10, BM25 0.80 and 0.40," in said
+    assert "(n = 60 and 30). Found first z-memory 0.20 and 0.10, z-memory's choice, read as text 0.30 and 0.15," in said
+    assert ", BM25 0.80 and 0.40," in said
     html = report_controls.apart_overview(both).to_html()
     assert "exact match<br>with<" in html and "exact match<br>without<" in html and "n: with 60, without 30" in html
     assert "zmem-shuffled" not in html and "zmem-oracle" in html and "nan" not in html
@@ -201,13 +202,13 @@ def test_a_run_without_the_part_seen_has_a_whole_report(tables, params, tmp_path
     """As with MIRAGE, where no test question is about a document that training asks about."""
     apart = {name: table.replace({"part": {"seen": "unasked-document"}}) for name, table in tables.items()}
     said = findings(apart, params)
-    assert said["short"][0].startswith("**Against retrieval.** On unasked documents z-memory is worse than BM25")
+    assert "on unasked documents (n = 60) z-memory with 0.20 is worse than BM25 with 0.80" in verdict(apart, params)[1]
     assert len(said["answers"]) == len(said["evidence"]) == len(said["failures"]) == 2 == len(said["controls"]) / 2
     assert "seen documents" not in all_of(said)
     assert report.summary_text(apart["summary"]).startswith("unasked documents, n = 60")
     html = report.summary_tables(apart["summary"]).data
     assert html.count("<table") == 2 and "Part unasked-document: n = 60" in html and "Part seen" not in html
-    assert "17" in report.cost_table(apart["costs"], apart["summary"]).to_html()
+    assert ">17<" in cost_html(apart, params)
     for figure in (report.recall_curves(apart["summary"]), report.failure_bars(apart["failures"])):
         assert [axis.get_title() for axis in figure.axes] == ["unasked documents (n = 60)", "new documents (n = 60)"]
     assert isinstance(report.quality_bars(apart["summary"], "em"), Figure)
@@ -250,9 +251,15 @@ def test_summary_table_has_every_system_in_order_with_intervals(tables):
     assert html == report.summary_table(tables["summary"], "seen").to_html()  # the same bytes in every run
 
 
-def test_cost_table_and_text(tables):
-    html = report.cost_table(tables["costs"], tables["summary"]).to_html()
-    assert "3.00" in html and "2.00" in html and "17" in html and "nan" not in html
+def cost_html(tables, params):
+    curve = tables["write_curve"]
+    spent = costs_by_step(tables["costs"], tables["summary"], curve, train_seconds=9.0, start=params.write_start)
+    return report_page.costs_table(spent, curve, params).data
+
+
+def test_cost_table_and_text(tables, params):
+    html = cost_html(tables, params)
+    assert ">3.00<" in html and ">2.00<" in html and ">17<" in html and "nan" not in html.lower()
     text = report.summary_text(tables["summary"])
     assert [line.split()[0] for line in text.splitlines()[2 : 2 + len(SYSTEMS)]] == list(SYSTEMS)
     assert max(map(len, text.splitlines())) <= 100

@@ -30,8 +30,8 @@ PHRASES = {
     "verdict.none": "No system that has to find its document was compared in this run.",
     "fused": "**Fusing BM25 and dense retrieval, {part}** (recall@1, n = {n}): by rank {rank}, {rank_side} {strong} "
     "alone with {strong_value}; by the weighted sum of scores {score}, {score_side} it.",
-    "fused.weak": " Fusing by rank gives both rankings the same say, and {weak} with {weak_value} pulls {strong} down; "
-    "the weighted sum has a weight, chosen on dev questions.",
+    "fused.weak": " Fusing by rank gives both rankings the same say, and {weak} with {weak_value} pulls {strong} "
+    "down; the weighted sum has a weight, chosen on dev questions.",
     "fused.better": "better than", "fused.worse": "worse than", "fused.same": "not told apart from",
     "verdict.rule": "Better, worse and not told apart are said by a paired permutation test alone, corrected after "
     "Holm for all pairs of systems of one part and measure, p < {level}.",
@@ -65,8 +65,8 @@ PHRASES = {
     "limit.size": "The documents are {all}. Finding one among many more is harder, for every system in its own way.",
     "limit.reader": "One reader answers for all ({reader}). Where it cannot read, recall and evidence tell more "
     "than exact answers.",
-    "limit.unread": "Nobody reads in this run: it has no language model. What retrieval finds is measured, and whether "
-    "the answer stands there, not what a reader makes of it.",
+    "limit.unread": "Nobody reads in this run: it has no language model. What retrieval finds is measured, and "
+    "whether the answer stands there, not what a reader makes of it.",
     "limit.scratch": "the model of this run, trained from scratch",
     "limit.budget": "The budget is {top_k} × {tokens} tokens of evidence. With another one the order may differ.",
     # what changed
@@ -97,7 +97,8 @@ PHRASES = {
     "cost.write_none": "which this run did not do", "cost.write_start": "from the start <code>{start}</code>",
     "cost.train": "train (s)", "cost.write": "write (s / document)", "cost.index": "index (s)",
     "cost.answer": "answer (s / question)", "cost.stored": "stored (MB)", "cost.memory": "peak memory (GB)",
-    "cost.input": "tokens in", "cost.output": "tokens out", "cost.money": "money ($ / question)", "cost.n": "n",
+    "cost.input": "tokens in", "cost.output": "tokens out", "cost.money": "money ($ / 1,000 questions)",
+    "cost.n": "n",
     # plots
     "plot.quality": "share of questions", "plot.in_evidence": "answer in evidence", "plot.exact": "exact match",
     "plot.quality_alt": "Quality: share of questions whose answer stands in the evidence, and share answered "

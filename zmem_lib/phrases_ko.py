@@ -30,10 +30,10 @@ PHRASES = {
     "verdict.nothing": "{part}(n = {n})에서는 답변으로 우열을 가릴 수 없습니다. 정답 문단을 받은 경우를 포함하여 "
     "정확 일치 비율이 {most}보다 높은 시스템이 없습니다",
     "verdict.none": "이 실행에서는 문서를 스스로 찾아야 하는 시스템을 비교하지 않았습니다.",
-    "fused": "**BM25와 밀집 검색의 융합, {part}** (recall@1, n = {n}): 순위로 융합하면 {rank}로, {strong} 단독"
-    "({strong_value}) 대비 {rank_side}. 점수의 가중합으로 융합하면 {score}로, {strong} 단독 대비 {score_side}.",
-    "fused.weak": " 순위 융합은 두 순위에 같은 비중을 주므로 {weak}({weak_value}) 쪽이 {strong}의 결과를 끌어내립니다. "
-    "가중합의 가중치는 dev 질문으로 정합니다.",
+    "fused": "**BM25와 밀집 검색의 융합, {part}** (recall@1, n = {n}): 순위로 융합하면 {rank}로, {strong} "
+    "단독({strong_value}) 대비 {rank_side}. 점수의 가중합으로 융합하면 {score}로, {strong} 단독 대비 {score_side}.",
+    "fused.weak": " 순위 융합은 두 순위에 같은 비중을 주므로 {weak}({weak_value}) 쪽이 {strong}의 결과를 "
+    "끌어내립니다. 가중합의 가중치는 dev 질문으로 정합니다.",
     "fused.better": "더 낫습니다", "fused.worse": "더 못합니다", "fused.same": "차이가 확인되지 않습니다",
     "verdict.rule": "우열은 대응표본 순열 검정만으로 판단하며, 같은 질문 집합과 지표에 속한 모든 시스템 쌍에 대해 "
     "Holm 방법으로 보정하였습니다(p < {level}).",
@@ -97,7 +97,7 @@ PHRASES = {
     "cost.write_none": "이 실행에서는 수행하지 않음", "cost.write_start": "시작점은 <code>{start}</code>",
     "cost.train": "학습 (초)", "cost.write": "쓰기 (초/문서)", "cost.index": "색인 (초)",
     "cost.answer": "응답 (초/질문)", "cost.stored": "저장 (MB)", "cost.memory": "최대 메모리 (GB)",
-    "cost.input": "입력 토큰", "cost.output": "출력 토큰", "cost.money": "비용 ($/질문)", "cost.n": "n",
+    "cost.input": "입력 토큰", "cost.output": "출력 토큰", "cost.money": "비용 ($/질문 1,000개)", "cost.n": "n",
     # plots
     "plot.quality": "질문 비율", "plot.in_evidence": "근거 내 정답 포함", "plot.exact": "정확 일치",
     "plot.quality_alt": "품질: 시스템별로 근거에 정답이 포함된 질문의 비율과 정확히 일치한 답의 비율, 95 % "

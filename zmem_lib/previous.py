@@ -70,5 +70,6 @@ def moved_values(before: pd.DataFrame, now: pd.DataFrame) -> tuple[pd.DataFrame,
     both = now[(now["n"] > 0) & now["metric"].isin(MEASURES)].rename(columns={"value": "now"}).merge(former, on=PLACE)
     both = both[both["system"].isin(SYSTEMS) & both["part"].isin(TEST_PARTS)]
     left = (both["before"] < both["ci_low"] - EXACT) | (both["before"] > both["ci_high"] + EXACT)
-    moved = both[left].sort_values("before", key=lambda value: -(value - both["now"]).abs(), kind="stable")
+    moved = both[left]
+    moved = moved.iloc[(moved["before"] - moved["now"]).abs().argsort(kind="stable")[::-1]]
     return moved[[*PLACE, "before", "now", "ci_low", "ci_high", "n"]].reset_index(drop=True), len(both)

@@ -34,7 +34,7 @@ from zmem_lib.published import attribution
 from zmem_lib.schema import CHANCES, COMPARED, CONTROLS, PARTS, SYSTEMS, TEST_PARTS
 
 __all__ = [
-    "answers_overview", "bullets", "cost_table", "examples_or_counts", "failure_bars", "failure_examples",
+    "answers_overview", "bullets", "examples_or_counts", "failure_bars", "failure_examples",
     "failure_table", "loss_curves", "missing_table", "quality_bars", "recall_curves", "save_figure", "summary_table",
     "summary_tables", "summary_text", "write_loss", "write_quality",
 ]  # fmt: skip
@@ -108,32 +108,6 @@ def summary_tables(
     """The summary table of every part of test questions that there are, one below the other."""
     parts = [part for part in TEST_PARTS if (summary["part"] == part).any()]
     return HTML("\n".join(summary_table(summary, part, metrics=metrics, systems=systems).to_html() for part in parts))
-
-
-def cost_table(costs: pd.DataFrame, summary: pd.DataFrame) -> Styler:
-    """What each system costs: seconds, tokens, bytes stored and peak memory."""
-    tokens = summary[summary["metric"].isin(["input_tokens", "output_tokens"]) & summary["part"].isin(TEST_PARTS)]
-    sums = tokens.assign(total=tokens["value"] * tokens["n"]).groupby(["system", "metric"])[["total", "n"]].sum()
-    tokens = (sums["total"] / sums["n"]).unstack()
-    costs = costs.set_index("system").join(tokens).reindex(in_order(costs["system"], SYSTEMS))
-    table = pd.DataFrame(
-        {
-            "build (s)": costs["build_seconds"].map("{:.1f}".format),
-            "per question (s)": costs["seconds_per_question"].map("{:.3f}".format),
-            "n": costs["n"].map(str),
-            "stored (MB)": (costs["bytes_stored"] / 1e6).map("{:.2f}".format),
-            "peak memory (GB)": (costs["peak_memory_bytes"] / 1e9).map("{:.2f}".format),
-            **{LABELS[name]: costs[name].map("{:.0f}".format) for name in tokens},
-        }
-    ).rename_axis(index=None)
-    if costs["money_per_question"].any():
-        table[PAID] = (1000 * costs["money_per_question"]).map("{:.4f}".format)
-    caption = (
-        "Costs per system, over n questions; tokens are means over test questions; peak memory is the whole process's. "
-        "Models, which do not grow with the corpus, are not in what is stored."
-    )
-    caption += " Dollars are those of the day on which an answer was bought." * (PAID in table)
-    return _styled(table.replace("nan", "–"), caption, "costs")
 
 
 def failure_table(failures: pd.DataFrame) -> Styler:

@@ -148,12 +148,13 @@ def kept_runs(results: Path = RESULTS) -> list[Markdown | Styler]:
         frames.append(summary.assign(column=named, run=name).dropna(subset=["column", "value"]))
     rows = pd.concat(frames, ignore_index=True)
     rows = rows[rows["part"].isin(TEST_PARTS)]
+    order = [f"{run}, {part}" for run in kept for part in TEST_PARTS]
     cells = rows.assign(
         cell=[f"{one.value:.2f}<br><small>[{one.ci_low:.2f}, {one.ci_high:.2f}]</small>" for one in rows.itertuples()],
         name=[f"{one.run}, {one.part}" for one in rows.itertuples()],
     )
     table = cells.pivot(index="name", columns="column", values="cell")
-    table = table.reindex(index=list(dict.fromkeys(cells["name"])), columns=[c for c in RUN_COLUMNS if c in table])
+    table = table.reindex(index=in_order(cells["name"], tuple(order)), columns=[c for c in RUN_COLUMNS if c in table])
     table.insert(0, "n", cells.groupby("name")["n"].max().map(str))
     caption = (
         "Runs kept in results/: mean and 95 % interval over n questions. z: z-memory; evidence: the gold answer stands "

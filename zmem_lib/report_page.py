@@ -61,7 +61,7 @@ def costs_table(costs: pd.DataFrame, write_curve: pd.DataFrame, params: Params) 
         "cost.memory": ("peak_memory_bytes", lambda size: f"{size / 1e9:.2f}"),
         "cost.input": ("input_tokens", "{:.0f}".format),
         "cost.output": ("output_tokens", "{:.0f}".format),
-        "cost.money": ("money", lambda dollars: f"{dollars:.5f}" if dollars else "0"),
+        "cost.money": ("money", lambda dollars: f"{1000 * dollars:.4f}" if dollars else "0"),
         "cost.n": ("n", "{:.0f}".format),
     }
     cells = {words[key]: costs[name].map(form, na_action="ignore") for key, (name, form) in columns.items()}
