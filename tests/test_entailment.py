@@ -8,6 +8,8 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 
 from zmem_lib.entailment import Entailer, entailed, load_entailer, sentence_claims
 from zmem_lib.errors import BadInput
+from zmem_lib.params import read_params
+from zmem_lib.pipeline import fetch
 
 
 def save_nli(folder, labels=("contradiction", "ENTAILMENT", "neutral"), *, safe=True):
@@ -77,3 +79,12 @@ def test_what_is_no_model_of_entailment_is_refused(tmp_path):
         load_entailer(str(save_nli(tmp_path / "unsafe", safe=False)), "cpu")
     with pytest.raises(BadInput, match="does not exist"):
         load_entailer(str(tmp_path / "nowhere"), "cpu")
+
+
+def test_a_missing_model_is_said_before_chapter_1_and_before_6(tmp_path):
+    values = [f"judge_model={tmp_path / 'nowhere'}", "judge=nli"]
+    params = read_params("params/smoke.yaml", values)
+    for number in (1, 6):
+        with pytest.raises(BadInput, match="does not exist: give the folder of a model of entailment"):
+            fetch(params, number)
+    fetch(params, 2)

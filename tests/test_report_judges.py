@@ -38,15 +38,15 @@ def test_without_a_judge_one_sentence_and_no_table(params):
     assert judged_tables(judged(params).iloc[:0]) == []
 
 
-def test_who_judged_what_failed_and_what_it_cost(params):
+def test_who_judged_what_failed_and_what_it_cost(params, tmp_path):
     text = judges_said(ABOUT, judged(params), params).data
     assert "The judge is `judge'x`" in text and "60 answers" in text
     assert "Of 500 questions to it 7 got no reply and 3 none that could be used" in text and "$1.23" in text
     assert "No share is corrected by people's verdicts (`human_labels` names no file)" in text
     later = judges_said(ABOUT, judged(params), replace(params, human_labels="some/later.csv")).data
     assert "`later.csv` is not there yet" in later
-    local = judges_said({"judge": "nli", "model": "m", "answers": 6}, judged(params), params).data
-    assert "a local model of entailment" in local and "$" not in local
+    local = judges_said({"judge": "nli", "model": str(tmp_path), "answers": 6}, judged(params), params).data
+    assert f"The judge is `{tmp_path.name}`, a local model of entailment" in local and "$" not in local
 
 
 def test_tables_show_coverage_and_never_a_zero_for_what_was_not_judged(params):

@@ -26,7 +26,9 @@ def judges_said(about: Mapping[str, object], judged: pd.DataFrame, params: Param
     if about["judge"] == "none":
         return Markdown("No judge was asked (`judge: none`).")
     who = "at the address of `api_url`" if about["judge"] == "api" else "a local model of entailment"
-    said = [f"The judge is `{_plain(about['model'])}`, {who}. It was given {about['answers']} answers."]
+    model = str(about["model"])
+    model = Path(model).name if Path(model).is_dir() else model  # a page says nothing of this machine's folders
+    said = [f"The judge is `{_plain(model)}`, {who}. It was given {about['answers']} answers."]
     if about["judge"] == "api":
         said.append(
             f"Of {about['asked']} questions to it {about['unanswered']} got no reply and {about['unreadable']} none "
