@@ -43,7 +43,8 @@ def runs(smoke_params, tmp_path):
     for name, size, value in (("c-24", 24, 0.3), ("a-96", 96, 0.7), ("b-48", 48, 0.5)):
         made(smoke_params, tmp_path, run=name, n_documents=size, value=value)
     made(smoke_params, tmp_path, run="wide", hidden_size=128)
-    folder = made(smoke_params, tmp_path, run="bare", lm="none", lm_optimiser="adamw", corpus_subset=MARKUP)
+    alone = {"lm": "none", "long_context_tokens": 0, "noise_questions": 0, "absent_questions": 0, "id_steps": 0}
+    folder = made(smoke_params, tmp_path, run="bare", corpus_subset=MARKUP, **alone)
     for name in ("summary", "costs"):
         table = read_table(folder / f"{name}.parquet", name)
         write_table(table[table["system"].isin(["bm25", "dense"])], folder / f"{name}.parquet", name)

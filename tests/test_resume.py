@@ -1,5 +1,6 @@
 """A run killed at random moments in every chapter, and resumed each time, ends in the same tables and tensors."""
 
+import os
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from zmem_lib.lock import LOCK
 from zmem_lib.params import read_params
 from zmem_lib.plan import CHAPTERS
 
-SEED = 1
+SEED = int(os.environ.get("ZMEM_KILL_SEED", "1"))  # other seeds, other moments
 KILLED = [1, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7]  # the chapter in which the run is killed, one time after the other
 FOLDERS = {"bm25", "bm25_asked", "figures", "ids", "ids_new", "lm", "z_new_steps"}
 COST_COLUMNS = ("seconds", "build_seconds", "seconds_per_question", "seconds_per_document", "peak_memory_bytes")
