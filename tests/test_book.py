@@ -169,6 +169,16 @@ def test_the_front_page_shows_findings_table_and_figures(browser, address):
     assert "Traceback" not in browser.page_source
 
 
+def test_the_slides_open_from_the_front_page(browser, address, front_page):
+    browser.get(f"{address}/index.html")
+    found = browser.find_elements("css selector", "article a[href*='slides.']")
+    links = [link.get_attribute("href") for link in found]
+    assert links == [f"{address}/slides.html", f"{address}/slides.pptx"]
+    assert (front_page.parent / "slides.pptx").read_bytes()[:2] == b"PK"
+    browser.get(links[0])
+    assert len(browser.find_elements("css selector", "section h1")) == 4
+
+
 @pytest.mark.skipif("ZMEM_BOOK" in os.environ, reason="the corpus of that book has no markup in it")
 def test_markup_in_a_corpus_shows_as_text(browser, address, front_page):
     literal = {}

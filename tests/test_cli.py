@@ -6,7 +6,8 @@ from dataclasses import asdict, replace
 import pytest
 from conftest import ROOT, zmem
 
-from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds, measure_flops_per_second
+from zmem_lib.machine import measure_flops_per_second
+from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds
 from zmem_lib.run import main
 
 SMOKE = str(ROOT / "params/smoke.yaml")

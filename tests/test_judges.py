@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,15 +24,15 @@ def params():
     return replace(read_params("params/tiny.yaml"), judge="api", judge_model="m", api_url="http://x", device="cpu")
 
 
-def tables():
+def tables(n=N):
     docs = pd.DataFrame({"doc_id": ["a", "b"], "title": ["Ada", ""], "text": ["born in Velmoor.", "smith."]})
-    ids = [f"s{i}" for i in range(N)] + [f"n{i}" for i in range(N)] + ["t0"]
+    ids = [f"s{i}" for i in range(n)] + [f"n{i}" for i in range(n)] + ["t0"]
     questions = pd.DataFrame(
         {"question_id": ids, "question": [f"Where, {one}?" for one in ids], "answers": [["Velmoor"]] * len(ids),
          "gold_doc_ids": [["a"]] * len(ids), "kind": ["unasked"] * 2 + [""] * (len(ids) - 2)}
     )  # fmt: skip
     answers = pd.DataFrame(
-        {"question_id": ids, "part": ["seen"] * N + ["new"] * N + ["trained"], "evidence": "Ada\nborn in Velmoor.",
+        {"question_id": ids, "part": ["seen"] * n + ["new"] * n + ["trained"], "evidence": "Ada\nborn in Velmoor.",
          "ranked_doc_ids": [["a", "b"]] * len(ids), "answer": "Velmoor"}
     )  # fmt: skip
     systems = {"bm25": answers, "zmem": answers.iloc[::-1].assign(evidence="x y"), "zmem-oracle": answers}
@@ -154,11 +155,13 @@ def reply_to(prompt):
 
 def test_a_server_that_fails_for_some_is_counted_and_a_rerun_is_free(params, tmp_path, monkeypatch):
     monkeypatch.setattr(api, "PATIENCE", replace(api.PATIENCE, tries=1, first_wait=0.01))
+    encoder = SimpleNamespace(encode=lambda texts, **_: np.ones((len(texts), 2)))
+    monkeypatch.setattr(judges, "load_encoder", lambda *_: encoder)
     priced = replace(params, judge_input_price=1.0, judge_output_price=2.0, api_parallel=4, top_k=1)
     with serving(served) as fake:
-        first, about = judges.judge_answers(*tables(), replace(priced, api_url=fake.url), tmp_path / "run")
+        first, about = judges.judge_answers(*tables(3), replace(priced, api_url=fake.url), tmp_path / "run")
         asked = len(fake.requests)
-        second, again = judges.judge_answers(*tables(), replace(priced, api_url=fake.url), tmp_path / "run")
+        second, again = judges.judge_answers(*tables(3), replace(priced, api_url=fake.url), tmp_path / "run")
         new = [request["messages"][-1]["content"] for request in fake.requests[asked:]]
     pd.testing.assert_frame_equal(first, second)
     assert new and all("s0?" in prompt for prompt in new), "only what failed is asked again"
@@ -173,7 +176,7 @@ def test_a_server_that_fails_for_some_is_counted_and_a_rerun_is_free(params, tmp
     assert len(first[first["part"] == "unasked"]) == 2 * 2 * 19, "two questions of that kind, two systems"
     assert about["unanswered"] > 0 and about["unreadable"] > 0 and about["money"] > 0
     assert about == again and about["judge"] == "api" and about["model"] == "m"
-    assert {"claims", "entailed", "sentences"} <= set(about["prompts"]) and about["answers"] == 2 * 2 * N
+    assert {"claims", "entailed", "sentences"} <= set(about["prompts"]) and about["answers"] == 2 * 2 * 3
     json.dumps(about)
 
 

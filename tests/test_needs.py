@@ -11,9 +11,10 @@ from zmem_lib import needs
 from zmem_lib.allowed import CHOICES
 from zmem_lib.budget import L4_BYTES, disk_bytes, plan_lines, summary_lines
 from zmem_lib.errors import BadInput
+from zmem_lib.machine import L4
 from zmem_lib.measure import measure
 from zmem_lib.params import read_params
-from zmem_lib.plan import L4, PADDING, estimate_seconds
+from zmem_lib.plan import PADDING, estimate_seconds
 from zmem_lib.run import main
 
 PARAMS = Path(__file__).parents[1] / "params"

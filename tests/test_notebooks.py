@@ -59,4 +59,4 @@ def test_template_has_no_output_and_a_kernel(notebook):
 def test_chapter_begins_with_its_title_and_question_and_has_chapter_length(notebook):
     first = notebook.cells[0]
     assert first.cell_type == "markdown" and re.match(r"# (\d · )?[A-Z]", first.source) and "?" in first.source
-    assert 12 <= len(notebook.cells) <= 25
+    assert 12 <= len(notebook.cells) <= 27

@@ -9,13 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import psutil
 import pytest
 from conftest import ROOT
 
+from zmem_lib.artifacts import finish_step, start_step
 from zmem_lib.errors import BadInput, ChapterFailed
 from zmem_lib.params import params_hash, read_params
-from zmem_lib.pipeline import read_template, run_chapters, start_over, write_params
+from zmem_lib.pipeline import as_counted, read_template, run_chapters, start_over, write_params
+from zmem_lib.plan import CHAPTERS
 
 
 def test_a_run_resumes_and_executes_again(stand_ins, smoke_params, tmp_path):
@@ -99,6 +102,30 @@ def test_what_only_memory_depends_on_may_change_under_way(smoke_params, tmp_path
     write_params(other, tmp_path / "smoke")
     assert read_params(tmp_path / "smoke/params.yaml") == other
     assert params_hash(other) == params_hash(smoke_params) != params_hash(replace(other, batch_tuples=3))
+
+
+def test_a_chapter_that_was_killed_while_its_copy_was_written_is_no_former_run(stand_ins, smoke_params, tmp_path):
+    folder, copy = tmp_path / "runs/smoke", tmp_path / "runs/smoke/06_eval.ipynb"
+    write_params(smoke_params, folder)
+    for number, name in CHAPTERS.items():
+        (folder / "summary.parquet").write_text("values")
+        finish_step(start_step(number, smoke_params, folder.parent), [], ["summary.parquet"] if number == 6 else [])
+        (folder / f"{name}.ipynb").touch()
+    copy.unlink()
+    run_chapters(smoke_params, folder.parent, last=6, notebooks=stand_ins(), say=str)
+    assert copy.is_file() and not (folder / "previous").exists()
+
+    finish_step(start_step(6, smoke_params, folder.parent), [], ["summary.parquet"])
+    run_chapters(smoke_params, folder.parent, first=6, last=6, notebooks=stand_ins(), say=str)
+    assert (folder / "previous/summary.parquet").read_text() == "values"
+
+
+def test_what_is_left_of_a_subset_is_planned_by_what_chapter_01_found(smoke_params, tmp_path):
+    asked = replace(smoke_params, n_documents=20_000, corpus_subset="500")
+    assert as_counted(asked, tmp_path) == asked
+    pd.DataFrame({"part": ["seen"] * 568 + ["new"] * 4}).to_parquet(tmp_path / "docs.parquet")
+    assert as_counted(asked, tmp_path) == replace(asked, n_documents=568)
+    assert as_counted(smoke_params, tmp_path) == smoke_params
 
 
 def test_start_over_removes_runs_only(tmp_path):

@@ -26,7 +26,7 @@ def test_a_figure_for_each_part_with_bands_units_and_n(table):
     assert len(shown) == 3, "seen, new and the table"
     figure = noise_curves(table, "seen")
     axes = figure.axes
-    assert [axis.get_title() for axis in axes[:2]] == [f"items replaced {SAID[kind]}" for kind in KINDS]
+    assert [axis.get_title() for axis in axes[:2]] == [SAID[kind] for kind in KINDS]
     assert axes[0].get_ylabel() == "exact match (mean, 0 to 1)" and axes[2].get_ylabel() == "F1 (mean, 0 to 1)"
     assert figure.get_supxlabel() == "evidence items replaced (%)"
     for axis in axes:

@@ -112,7 +112,17 @@ def test_a_run_without_reader_and_without_z_memory_is_shown_by_what_it_found(tab
     scores = pd.concat([scores, scores.assign(metric="recall@1")])
     html = shown({**tables, "answers": answers, "scores": scores[scores["metric"] == "recall@1"]})
     assert "whether a gold document comes first" in html and html.count("Gold answer") == 20
-    assert ">right<" in html and ">wrong<" in html and "zmem" not in html
+    assert ">bm25</th>" in html and ">right<" in html and ">wrong<" in html and "zmem" not in html
+    assert "<small style" not in html, "there is no answer to be right or wrong"
+
+
+def test_where_hardly_an_answer_is_exact_questions_are_drawn_by_what_was_found(tables):
+    found = tables["scores"].assign(metric="recall@1")
+    none = tables["scores"].assign(value=0.0)
+    html = shown({**tables, "scores": pd.concat([found, none])})
+    assert "whether a gold document comes first" in html and ">34<" in html
+    rows = re.findall(r"<tr><td.*?</tr>", html[html.index("Who is") :])
+    assert all(">wrong</small>" in row for row in rows), "below an answer stands whether it is exact"
 
 
 def test_a_run_without_a_scored_question_shows_an_empty_table(tables):

@@ -32,6 +32,7 @@ def tables():
         name: pd.DataFrame(made[name], columns=list(TABLES[name]))
         for name in ("summary", "pairs", "costs", "write_curve")
     }
+    tables["noise"] = pd.DataFrame(columns=list(TABLES["noise"]))
     docs = pd.DataFrame({"doc_id": ["a", "b", "c"], "part": ["seen", "seen", "new"]})
     rows = [("train", ["a"]), ("test", ["a"]), ("test", ["b"]), ("new-test", ["c"])]
     return tables | {"docs": docs, "questions": pd.DataFrame(rows, columns=["split", "gold_doc_ids"])}

@@ -36,7 +36,7 @@ def test_every_chapter_is_executed_and_finished(smoke_runs):
 def test_every_table_has_its_columns(smoke_runs):
     folder = smoke_runs / "smoke"
     for name in NAMES:
-        assert len(read_table(folder / f"{name}.parquet", name)) or name == "damage", name
+        assert len(read_table(folder / f"{name}.parquet", name)) or name in ("damage", "verdicts", "judged"), name
     asked = {system: read_table(folder / f"answers_{system}.parquet", "answers") for system in COMPARED_HERE}
     tested = {tuple(answers.query("part != 'trained'")["question_id"]) for answers in asked.values()}
     assert len(tested) == 1, "not every system got the same questions"

@@ -113,7 +113,8 @@ def _send(line: Line, waiting: list[Question]) -> str:
     address = line.address
     room = address.parallel if any(line.replies.values()) else 1
     while waiting:
-        later = [one.ready > time.monotonic() for one in waiting]
+        now = time.monotonic()
+        later = [one.ready > now for one in waiting]
         if all(later) or len(line.under_way) + sum(later) >= room:  # what failed keeps its place while it waits
             return ""
         place = later.index(False)

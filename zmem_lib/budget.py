@@ -5,6 +5,7 @@ Every figure comes from the formulas of needs.py and plan.py: it is planned, bef
 
 from collections.abc import Iterable
 
+from zmem_lib.machine import L4
 from zmem_lib.needs import (
     GIB,
     gpu_total,
@@ -16,7 +17,7 @@ from zmem_lib.needs import (
     row_bytes,
 )
 from zmem_lib.params import Params
-from zmem_lib.plan import L4, about, api_requests, chapters_of, estimate_seconds
+from zmem_lib.plan import about, api_requests, chapters_of, estimate_seconds
 from zmem_lib.write import snapshot_steps
 
 L4_BYTES = 22.5 * GIB  # of its 24 GB, what the driver leaves

@@ -99,7 +99,7 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
 
 def weights(params: Params) -> int | None:
     """Weights of a run's language model; None where there is none, or its configuration is not here any more."""
-    if params.lm == "none":
+    if not params.has_lm:
         return None
     try:
         shape = model_shape(params)
@@ -160,7 +160,7 @@ def model_groups(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs with a language model on one corpus, where there is more than one model."""
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
-        if run.params.lm != "none":
+        if run.params.has_lm:
             groups.setdefault(tuple(getattr(run.params, key) for key in SAME_CORPUS), []).append(run)
     return [group for group in groups.values() if len({model_name(run) for run in group}) > 1]
 

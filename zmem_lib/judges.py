@@ -5,6 +5,7 @@ what cost. Every compared system is judged on the same questions, a sample per p
 measures, RAGChecker's and RAGBench's; the model of entailment, which writes no claims, by RAGChecker's alone.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from zmem_lib.artifacts import hash_path
 from zmem_lib.base_lm import pick_device
 from zmem_lib.by_ragas import JUDGED, judged_by_ragas, ragas_prompts
 from zmem_lib.entailment import entailed, load_entailer, sentence_claims
@@ -44,6 +46,7 @@ def judge_answers(
     if params.judge == "none":
         empty = pd.DataFrame(columns=list(TABLES["verdicts"])).astype({"value": float})
         return check(empty, "verdicts"), {"judge": "none"}
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package when it is imported
     items = judged_items(questions, docs, answers_by_system, params)
     if params.judge == "nli":
         entailer = load_entailer(params.judge_model, params.device)
@@ -58,6 +61,8 @@ def judge_answers(
         }
         about = {"url": params.api_url, **bill(judge), "prompts": TEXTS | ragas_prompts(), "ragas": version("ragas")}
     known = {"judge": params.judge, "model": params.judge_model, "answers": len(items)}
+    labels = Path(params.human_labels)
+    known["human_labels"] = hash_path(labels) if labels.is_file() else ""
     return verdicts(items, found), known | about
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
@@ -22,8 +22,9 @@ from zmem_lib.artifacts import PROGRESS_ENV, drop_temporaries, is_finished, writ
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal, writing
 from zmem_lib.hub import find_judge, find_lm, find_reranker
 from zmem_lib.lock import LOCK
+from zmem_lib.machine import this_machine
 from zmem_lib.params import MEMORY_ONLY, Params, read_params
-from zmem_lib.plan import CHAPTERS, about, chapters_of, earlier_seconds, estimate_seconds, this_machine
+from zmem_lib.plan import CHAPTERS, about, chapters_of, earlier_seconds, estimate_seconds
 from zmem_lib.previous import FOLDER as PREVIOUS
 from zmem_lib.previous import keep_previous
 from zmem_lib.templates import cells_of, read_template, tidy_copy, translate
@@ -70,17 +71,28 @@ def run_chapters(
             if first is not None and number < first:
                 raise BadInput(f"chapter {CHAPTERS[number]} of {folder} is not finished: run without --from")
             fetch(params, number)
-            if number == EVALUATION:
+            if number == EVALUATION and (folder / f"{CHAPTERS[number]}.ipynb").is_file():  # else it was stopped
                 keep_previous(folder)
             seconds = earlier_seconds(runs, params, number)
             if seconds is None:
                 machine = machine or this_machine(params)
-                seconds = estimate_seconds(params, number, machine)
+                seconds = estimate_seconds(as_counted(params, folder), number, machine)
             say(f"{CHAPTERS[number]}: {about(seconds)} ...")
             began = time.time()
             run_chapter(number, params, runs, notebooks=notebooks)
             say(f"{CHAPTERS[number]}: done in {time.time() - began:.0f} s")
     return folder
+
+
+def as_counted(params: Params, folder: Path) -> Params:
+    """The parameters with as many documents as chapter 01 found, where a named subset has fewer than were asked for."""
+    path = folder / "docs.parquet"
+    if not params.corpus_subset or not path.is_file():
+        return params
+    import pandas as pd
+
+    seen = int((pd.read_parquet(path, columns=["part"])["part"] == "seen").sum())
+    return replace(params, n_documents=max(seen, 1))
 
 
 def fetch(params: Params, number: int) -> None:

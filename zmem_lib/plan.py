@@ -9,11 +9,11 @@ earlier run of the same chapter with the same parameters is believed before the 
 
 import json
 import math
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from zmem_lib.machine import Machine
 from zmem_lib.needs import NF4_BYTES, model_shape
 from zmem_lib.params import Params
 from zmem_lib.schema import ALSO_ABSENT, SYSTEMS
@@ -29,7 +29,7 @@ CHAPTERS = {
 }
 MEMORY_CHAPTERS = (3, 4)  # of training and writing: left out of a run without a language model
 QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the last: a document as a reader sees it
-GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 6, 13, 3, 24
+GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 7, 17, 3, 24
 INSTRUCTION_TOKENS = 40  # of a request to a reader at an address: what to do, and the marks of a chat
 RETRIEVERS, TUNING = 6, 200  # systems of a run without a language model; a step of tuning, in encoded passages
 MATCHING_SECONDS, SCORING_SECONDS = 4.0e-6, 5.0e-3  # of a question and a document by BM25; of an answer
@@ -52,45 +52,6 @@ LONGEST = 2.0  # a batch writes until its longest text ends: so many times the m
 def chapters_of(params: Params) -> dict[int, str]:
     """Number and name of the chapters that a run executes."""
     return {number: name for number, name in CHAPTERS.items() if params.has_lm or number not in MEMORY_CHAPTERS}
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What the estimates ask of a machine; on a CPU the last two cost nothing beside the arithmetic."""
-
-    flops_per_second: float  # of a plain matrix product
-    encoded_per_second: float = 20.0  # passages, by the packaged dense model; on two cores
-    bytes_per_second: float = math.inf  # of its memory
-    layer_seconds: float = 0.0  # to start the kernels of one layer
-
-
-# NVIDIA's sheet: 121 TFLOP/s in bfloat16 without sparsity, 300 GB/s; at 72 W about half and four fifths of it are had.
-L4 = Machine(0.5 * 121e12, 1000.0, 0.8 * 300e9, 1.5e-3)
-
-
-def measure_flops_per_second(device: str = "cpu", size: int = 1024, repeats: int = 6) -> float:
-    """Floating point operations a second in a product of two square matrices, in the faster of float32 and bfloat16."""
-    import torch
-
-    best = float("inf")
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.rand(2, size, size, device=device).to(dtype)  # (size, size) each
-        for _ in range(repeats):
-            began = time.perf_counter()
-            float((a @ b)[0, 0])  # reading one value waits for a GPU
-            best = min(best, time.perf_counter() - began)
-    return 2 * size**3 / best
-
-
-def this_machine(params: Params) -> Machine:
-    """What the chapters will run on: this processor, measured, or a GPU, taken for an L4.
-
-    A GPU is not measured here, because that would keep some of its memory from the chapters.
-    """
-    import torch
-
-    on_gpu = params.device != "cpu" and torch.cuda.is_available()
-    return L4 if on_gpu else Machine(measure_flops_per_second())
 
 
 def weights(params: Params) -> float:
@@ -189,6 +150,7 @@ def _answer(params: Params, machine: Machine) -> float:
         + per_token * questions * per_question / (STEPWISE * machine.flops_per_second)
         + (scan_passes + batches * steps) * passing
         + (documents + questions) / machine.encoded_per_second
+        + _read_more(params, machine)
     )
 
 
@@ -198,6 +160,18 @@ def _retrieve(params: Params, machine: Machine) -> float:
     questions = params.scan_questions or documents
     encoded = documents * (1 + (params.dense_steps > 0)) + questions + TUNING * params.dense_steps
     return encoded / machine.encoded_per_second + RETRIEVERS * MATCHING_SECONDS * questions * documents
+
+
+def _read_more(params: Params, machine: Machine) -> float:
+    """Passages that a model reads to order them, those of the long context, and the changed documents of the noise."""
+    per_token = 2 * weights(params) / (EFFICIENCY * machine.flops_per_second)
+    document = min(BLOCK_TEXT_TOKENS, params.document_tokens) + QUESTION_TOKENS
+    orders = params.rerank_depth * document * (params.text_weight > 0 or params.lm != "scratch")
+    tokens = _questions(params) * (orders + params.long_context_tokens)
+    noisy, changed = PARTS * params.noise_questions, math.ceil(0.8 * PARTS * params.noise_questions)
+    tokens += 8 * noisy * (params.long_context_tokens + 2 * params.top_k * document)  # two kinds, four shares
+    written = _write(replace(params, n_new_documents=changed), machine) / 4 if noisy else 0.0  # one start of four
+    return per_token * tokens + written
 
 
 def _evaluate(params: Params, machine: Machine) -> float:

@@ -8,7 +8,6 @@ the bootstrap's, which knows nothing of his mistakes.
 """
 
 import csv
-import hashlib
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -69,7 +68,7 @@ def read_labels(params: Params, questions: Collection[str]) -> pd.DataFrame:
     """
     rows, seen = [], {}
     path = Path(params.human_labels)
-    for line, row in _rows(path) if labels_hash(params) else ():
+    for line, row in _rows(path) if path.is_file() else ():
         where = f"{path}, line {line}"
         _check_row(row, where, questions=questions, metrics=JUDGE_METRICS[params.judge])
         key = tuple(row[name] for name in FIELDS[:3])
@@ -78,12 +77,6 @@ def read_labels(params: Params, questions: Collection[str]) -> pd.DataFrame:
         seen[key] = line
         rows.append((*key, float(row["value"])))
     return pd.DataFrame(rows, columns=list(FIELDS)).astype({"value": float})
-
-
-def labels_hash(params: Params) -> str:
-    """A short hash of the file of people's verdicts; empty where there is none."""
-    path = Path(params.human_labels)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if params.human_labels and path.is_file() else ""
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from zmem_lib.ablate import PARTS, ROWS
+from zmem_lib.combinations import NO_LM
 from zmem_lib.compare_rows import MEASURES, compared, differing, measured, missing_rows, other_parameters
 from zmem_lib.figures import CYCLE, in_order, new_figure
 from zmem_lib.plan import about
@@ -167,10 +168,16 @@ def run_sentence(name: str, manifest: Mapping[str, Any]) -> str:
     """What a kept run was: corpus, documents, model, block, steps, time and processor."""
     params, made_on = manifest["params"], manifest["machine"]
     where = made_on["gpu"] if manifest["peak_gpu_memory_bytes"] and made_on["gpu"] else made_on["processor"]
-    return (
+    corpus = (
         f"`{name}`: corpus `{params['corpus']}`, {params['n_documents']:,} seen and {params['n_new_documents']:,} new "
-        f"documents, model `{params['lm']}`, {_count(params['z_tokens'], 'soft token')} per document, "
-        f"{params['train_steps']:,} steps; {about(sum(manifest['seconds'].values()))} in all, on {where}"
+        f"documents"
+    )
+    took = f"{about(sum(manifest['seconds'].values()))} in all, on {where}"
+    if params["lm"] == NO_LM:
+        return f"{corpus}, the retrieval opponents alone; {took}"
+    return (
+        f"{corpus}, model `{params['lm']}`, {_count(params['z_tokens'], 'soft token')} per document, "
+        f"{params['train_steps']:,} steps; {took}"
     )
 
 

@@ -13,7 +13,7 @@ MARKERS = {  # the systems that are drawn: one of each sort; a marker each, as c
     "gold-passage": "*",
 }  # fmt: skip
 METRICS = ("em", "f1")
-KINDS = {"hard negative": "by similar documents", "changed answer": "by documents with a wrong answer"}
+KINDS = {"hard negative": "replaced by similar documents", "changed answer": "replaced by a wrong answer"}
 
 
 def noise_shown(noise: pd.DataFrame) -> list[Figure | pd.DataFrame]:
@@ -30,7 +30,7 @@ def noise_curves(noise: pd.DataFrame, part: str) -> Figure:
     for axis, (metric, kind) in zip(axes, [(m, k) for m in METRICS for k in kinds], strict=True):
         _panel(axis, rows[(rows["metric"] == metric) & (rows["kind"] == kind)])
         if metric == METRICS[0]:
-            axis.set_title(f"items replaced {KINDS.get(kind, kind)}")
+            axis.set_title(KINDS.get(kind, kind), fontsize=9.5)
         if kind == kinds[0]:
             axis.set_ylabel(f"{LABELS[metric]} (mean, 0 to 1)")
     figure.supxlabel("evidence items replaced (%)", fontsize=9.5)

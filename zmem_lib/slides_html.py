@@ -33,6 +33,7 @@ STYLE = """
   th, td { text-align: left; vertical-align: top; padding: .3em .5em; border-bottom: 1px solid #ccc;
            white-space: pre-line }
   .dense th, .dense td { padding: .15em .3em } th { border-bottom: 2px solid #004b75 }
+  .wide { overflow-x: auto }
   figure { margin: 0 0 .5rem } img { width: 100% } small { color: #444 }
   footer { position: absolute; right: 1.2rem; bottom: .7rem; font-size: .8rem; color: #666 }
   @media (max-width: 50rem) { section { padding: 1.2rem; min-height: 0 } .columns, .dense .columns { display: block } }
@@ -98,7 +99,8 @@ def table_of(table: pd.DataFrame | None, caption: str) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.columns if isinstance(name, str))
     rows = ["".join(f"<td>{escape(text)}</td>" for text in row) for row in table.itertuples(index=False)]
     body = (f"<tr>{head}</tr>" if head else "") + "".join(f"<tr>{row}</tr>" for row in rows)
-    return f"<table>{body}</table>" + (f"<p><small>{escape(caption)}</small></p>" if caption else "")
+    scrolling = f'<div class="wide" tabindex="0"><table>{body}</table></div>'
+    return scrolling + (f"<p><small>{escape(caption)}</small></p>" if caption else "")
 
 
 def figure(path: Path, shows: str) -> str:

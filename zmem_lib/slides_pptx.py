@@ -143,8 +143,17 @@ def height_of(sentences: Sequence[str], width: float, size: float) -> float:
 
 
 def lines_of(text: str, width: float, size: float) -> int:
-    """Lines that a text takes in a box of so many inches."""
-    return sum(max(1, ceil(width_of(line, size) / width)) for line in text.split("\n"))
+    """Lines that a text takes in a box of so many inches, its words put one after the other."""
+    lines = 0
+    for part in text.split("\n"):
+        lines, at = lines + 1, 0.0
+        for word in part.split(" "):
+            long = width_of(word, size)
+            if at and at + long > width:
+                lines, at = lines + 1, 0.0
+            lines += max(0, ceil(long / width) - 1)  # a word that is longer than a line
+            at += long + width_of(" ", size)
+    return lines
 
 
 def width_of(text: str, size: float) -> float:
@@ -156,18 +165,24 @@ def width_of(text: str, size: float) -> float:
 def fitting_table(rows: Sequence[Sequence[str]], box: tuple) -> tuple[int, list[float], list[float]]:
     """Size of letters in points, widths of columns and heights of rows in inches, as large as the box allows."""
     for size in CELL_SIZES:
-        natural = [max(width_of(line, size) for row in rows for line in row[place].split("\n")) + 2 * CELL_SIDE + 0.05
-                   for place in range(len(rows[0]))]  # fmt: skip
-        wide = min(natural[-1], 0.45 * box[2]) if len(natural) == 1 else 0
-        widths = [wide] if wide else [length * min(1.0, box[2] / sum(natural)) for length in natural]
-        heights = [
-            LEADING * size / 72 * max(lines_of(text, width - 2 * CELL_SIDE, size)
-                                      for text, width in zip(row, widths, strict=True)) + 2 * CELL_TOP
-            for row in rows
-        ]  # fmt: skip
-        if sum(heights) <= box[3] - CAPTION and (sum(natural) <= box[2] or size == CELL_SIZES[-1]):
+        needed = [width_of_column([row[place] for row in rows], size) for place in range(len(rows[0]))]
+        widths = [width * min(1.0, box[2] / sum(needed)) for width in needed]
+        heights = [height_of_row(row, widths, size) for row in rows]
+        if sum(needed) <= box[2] and sum(heights) <= box[3] - CAPTION:
             break
     return size, widths, heights
+
+
+def width_of_column(cells: Sequence[str], size: float) -> float:
+    """Inches in which no line of a cell wraps, but for the first cell's, the head, which may between its words."""
+    lines = cells[0].split() + [line for cell in cells[1:] for line in cell.split("\n")]
+    return max((width_of(line, size) for line in lines), default=0.0) + 2 * CELL_SIDE + 0.05
+
+
+def height_of_row(cells: Sequence[str], widths: Sequence[float], size: float) -> float:
+    """Inches of the cell with the most lines."""
+    lines = max(lines_of(text, width - 2 * CELL_SIDE, size) for text, width in zip(cells, widths, strict=True))
+    return LEADING * size / 72 * lines + 2 * CELL_TOP
 
 
 def _place(shape: Any, box: tuple) -> None:

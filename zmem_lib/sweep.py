@@ -14,9 +14,10 @@ from pathlib import Path
 
 from zmem_lib.errors import BadInput, ChapterFailed
 from zmem_lib.lock import held
+from zmem_lib.machine import Machine, this_machine
 from zmem_lib.params import Params, read_params
-from zmem_lib.pipeline import NOTEBOOKS, is_done, run_chapters, say_now
-from zmem_lib.plan import CHAPTERS, Machine, about, earlier_seconds, estimate_seconds, this_machine
+from zmem_lib.pipeline import NOTEBOOKS, as_counted, is_done, run_chapters, say_now
+from zmem_lib.plan import about, chapters_of, earlier_seconds, estimate_seconds
 
 NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 AGAIN = "the same command skips what is done and goes on with the others"
@@ -84,7 +85,7 @@ def run_name(run: str, changes: Mapping[str, str]) -> str:
 
 def is_whole(params: Params, runs: Path) -> bool:
     """Whether every chapter of a run is done."""
-    return all(is_done(runs / params.run, number, params) for number in CHAPTERS)
+    return all(is_done(runs / params.run, number, params) for number in chapters_of(params))
 
 
 def plan_lines(batch: Batch) -> list[str]:
@@ -92,12 +93,13 @@ def plan_lines(batch: Batch) -> list[str]:
     lines, sum_seconds, machine = [], 0.0, None
     width = max(len(job.params.run) for job in batch.jobs)
     for job in batch.jobs:
-        left = [number for number in CHAPTERS if not is_done(batch.runs / job.params.run, number, job.params)]
+        numbers = chapters_of(job.params)
+        left = [number for number in numbers if not is_done(batch.runs / job.params.run, number, job.params)]
         if left and machine is None:
             machine = this_machine(job.params)
         seconds = sum(planned_seconds(job.params, number, batch.runs, machine) for number in left)
         sum_seconds += seconds
-        begun = f", {len(CHAPTERS) - len(left)} of its chapters are done" if 0 < len(left) < len(CHAPTERS) else ""
+        begun = f", {len(numbers) - len(left)} of its chapters are done" if 0 < len(left) < len(numbers) else ""
         lines.append(f"{job.params.run:{width}}  {f'{about(seconds)}{begun}' if left else 'finished'}")
     return [*lines, f"{'in all, one after the other':{width}}  {about(sum_seconds) if sum_seconds else 'finished'}"]
 
@@ -105,7 +107,7 @@ def plan_lines(batch: Batch) -> list[str]:
 def planned_seconds(params: Params, number: int, runs: Path, machine: Machine | None) -> float:
     """Seconds of one chapter: what it took in an earlier run of these parameters, else by the formula."""
     earlier = earlier_seconds(runs, params, number)
-    return estimate_seconds(params, number, machine) if earlier is None else earlier
+    return estimate_seconds(as_counted(params, runs / params.run), number, machine) if earlier is None else earlier
 
 
 def sweep_here(

@@ -74,8 +74,8 @@ def fused(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
         place |= {"strong_value": f"{found[strong].value:.2f}", "weak_value": f"{found[weak].value:.2f}"}
         for key, name in (("rank", "hybrid-rrf"), ("score", "hybrid")):
             place |= {key: spoken(found[name]), f"{key}_side": words[f"fused.{side_of(sides[name])}"]}
-        lost = found["hybrid-rrf"].value < found[strong].value
-        said.append(words["fused"].format(**place) + (words["fused.weak"].format(**place) if lost else ""))
+        why = words["fused.weak"].format(**place) if side_of(sides["hybrid-rrf"]) == "worse" else ""
+        said.append(words["fused"].format(**place) + why)
     return said
 
 
