@@ -49,7 +49,7 @@ def test_a_run_that_is_started_over_is_held_against_what_it_replaces(params, tmp
 
 def test_chapter_06_sets_aside_what_a_finished_one_left(params, tmp_path, stand_ins):
     folder = fake_run(params, tmp_path, value=0.5)
-    for name in ("01_corpus", "02_tuples", "03_train_joint", "04_write_znew", "05_baselines"):
+    for name in ("01_corpus", "02_tuples", "03_train_joint", "04_write_znew", "05_baselines", "06_eval"):
         (folder / f"{name}.ipynb").write_text("{}")
     run_chapters(params, tmp_path, first=6, last=6, notebooks=stand_ins(), say=str)
     place, before, values = find_previous(folder, params.run, tmp_path / "results")
