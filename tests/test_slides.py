@@ -168,6 +168,7 @@ def test_the_page_of_slides_asks_nobody_for_anything(tables, tmp_path):
             asked.extend((tag, name, value) for name, value in attrs if name in ("src", "href", "data", "srcset"))
 
     Reader().feed(html)
+    assert asked.pop(0) == ("link", "href", "data:,"), "an icon, which a browser would ask the server for"
     assert {(tag, name) for tag, name, _ in asked} == {("img", "src")} and len(asked) == 3
     assert all(value.startswith("data:image/png;base64,") for _, _, value in asked)
     assert not re.search(r"https?://|url\(|@import", html.replace("http-equiv", ""))

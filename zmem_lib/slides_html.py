@@ -59,6 +59,7 @@ def write_html(deck: Sequence[Slide], path: Path, *, language: str) -> None:
     page = (
         f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<link rel="icon" href="data:,">\n'  # else a browser asks the server for one
         f"<title>{escape(deck[0].title)}</title>\n<style>{STYLE}</style>\n</head>\n"
         f"<body>\n{body}\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
