@@ -9,7 +9,9 @@ from html import escape
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from zmem_lib.compare_runs import (
     BEST,
@@ -121,23 +123,31 @@ def size_figure(curves: pd.DataFrame) -> Figure:
     panels = in_order(curves["what"], (*(f"recall@1, {part}" for part in TEST_PARTS), *AXES))
     figure, axes = new_figure(-(-len(panels) // 2), 2, height=2.4 * -(-len(panels) // 2) + 0.6)
     for axis, what in zip(axes, panels, strict=False):
-        mine = curves[curves["what"] == what].sort_values("documents")
-        for system in in_order(mine["system"], COMPARED):
-            line, colour = mine[mine["system"] == system], COLOURS.get(system, "#000000")
-            axis.plot(line["documents"], line["value"], color=colour, marker="o", markersize=3, label=system)
-            if what not in AXES:
-                axis.fill_between(line["documents"], line["ci_low"], line["ci_high"], color=colour, alpha=0.1, lw=0)
-        axis.set_xscale("log")
-        sizes = sorted(set(mine["documents"]))
-        axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        axis.minorticks_off()
-        axis.set(xlabel="documents", ylabel=AXES.get(what, what))
-        axis.set_yscale("log") if what in AXES else axis.set_ylim(0, 1.03)
+        _size_panel(axis, curves[curves["what"] == what].sort_values("documents"), what)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     entries = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     return figure
+
+
+def _size_panel(axis: Axes, curves: pd.DataFrame, what: str) -> None:
+    for system in in_order(curves["system"], COMPARED):
+        line, colour = curves[curves["system"] == system], COLOURS.get(system, "#000000")
+        axis.plot(line["documents"], line["value"], color=colour, marker="o", markersize=3, label=system)
+        if what not in AXES:
+            axis.fill_between(line["documents"], line["ci_low"], line["ci_high"], color=colour, alpha=0.1, lw=0)
+    sizes = sorted(set(curves["documents"]))
+    axis.set_xscale("log")
+    axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axis.set(xlabel="documents", ylabel=AXES.get(what, what))
+    if what in AXES:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+    else:
+        axis.set_ylim(0, 1.03)
+    axis.minorticks_off()
 
 
 def size_table(curves: pd.DataFrame, what: str, name: str) -> str:
