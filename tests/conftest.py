@@ -27,7 +27,7 @@ from zmem_lib.params import notebook_params, params_hash
 params = notebook_params(globals())
 folder = Path(runs) / params.run
 (folder / "out_{number}.txt").write_text(f"{{sys.executable}} {{os.getpid()}}")"""
-FINISH = """manifest = {{"params_hash": params_hash(params), "inputs": {{}}, "outputs": {{}}}}
+FINISH = """manifest = {{"params_hash": params_hash(params, {number}), "inputs": {{}}, "outputs": {{}}}}
 (folder / "manifest_{number:02d}.json").write_text(json.dumps(manifest))"""
 
 

@@ -17,7 +17,7 @@ from conftest import ROOT
 from zmem_lib.artifacts import finish_step, start_step
 from zmem_lib.errors import BadInput, ChapterFailed
 from zmem_lib.params import params_hash, read_params
-from zmem_lib.pipeline import as_counted, read_template, run_chapters, start_over, write_params
+from zmem_lib.pipeline import as_counted, is_done, read_template, run_chapters, start_over, write_params
 from zmem_lib.plan import CHAPTERS
 
 
@@ -46,6 +46,23 @@ def test_a_run_resumes_and_executes_again(stand_ins, smoke_params, tmp_path):
 
     run_chapters(smoke_params, runs, first=1, last=1, notebooks=notebooks, say=said.append)
     assert (folder / "out_1.txt").read_text().rsplit(" ", 1)[1] != first_kernel
+
+
+def test_what_only_later_chapters_look_at_leaves_the_earlier_ones_finished(stand_ins, smoke_params, tmp_path):
+    runs, notebooks = tmp_path / "runs", stand_ins()
+    for number in CHAPTERS:
+        finish_step(start_step(number, smoke_params, runs), [], [])
+        (runs / f"smoke/{CHAPTERS[number]}.ipynb").touch()
+    write_params(smoke_params, runs / "smoke")
+    judged = replace(smoke_params, judge="nli", judge_model=str(tmp_path))
+    assert [is_done(runs / "smoke", number, judged) for number in CHAPTERS] == [True] * 5 + [False] * 2
+    said = []
+    run_chapters(judged, runs, notebooks=notebooks, say=said.append)
+    assert [line.split(":")[0] for line in said if "skipped" in line] == [CHAPTERS[number] for number in range(1, 6)]
+    assert not (runs / "smoke/out_5.txt").exists() and (runs / "smoke/out_6.txt").exists()
+    reader = replace(judged, rerank_depth=2, report_language="ko")
+    assert [is_done(runs / "smoke", number, reader) for number in CHAPTERS] == [True] * 4 + [False] * 3
+    assert read_params(runs / "smoke/params.yaml") == judged
 
 
 def test_from_needs_the_chapters_before_it(stand_ins, smoke_params, tmp_path):

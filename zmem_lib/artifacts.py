@@ -63,7 +63,7 @@ def finish_step(
     manifest = {
         "chapter": step.number,
         "params": asdict(step.params),
-        "params_hash": params_hash(step.params),
+        "params_hash": params_hash(step.params, step.number),
         "inputs": {name: hash_path(step.folder / name) for name in inputs},
         "outputs": {name: hash_path(step.folder / name) for name in outputs},
         "packages": {name: version(name) for name in PACKAGES},
@@ -86,7 +86,7 @@ def is_finished(folder: Path, number: int, params: Params) -> bool:
         files, made_with = manifest["inputs"] | manifest["outputs"], manifest["params_hash"]
     except (ValueError, KeyError, TypeError):  # damaged, or of another version: the chapter is executed again
         return False
-    return made_with == params_hash(params) and all(
+    return made_with == params_hash(params, number) and all(
         (folder / name).exists() and hash_path(folder / name) == digest for name, digest in files.items()
     )
 

@@ -26,7 +26,7 @@ class Keep:
 
 def start_keep(step: Step, inputs: Iterable[str]) -> Keep:
     """The place for a chapter's pieces, which are valid for its parameters and the present content of its inputs."""
-    digest = hashlib.sha256(params_hash(step.params).encode())
+    digest = hashlib.sha256(params_hash(step.params, step.number).encode())
     for name in inputs:
         digest.update(hash_path(step.folder / name).encode())
     return Keep(step.folder / f"under_way_{step.number:02d}", digest.hexdigest()[:16])

@@ -20,13 +20,18 @@ from zmem_lib.errors import BadInput
 
 MEMORY_ONLY = {  # change what a run takes, not what it finds: may be changed while a run is under way
     "micro_batch", "activation_checkpointing", "z_store", "checkpoint_minutes", "write_batch", "batch_scan",
-    "batch_answers", "api_parallel", "api_budget", "report_language",
+    "batch_answers", "api_parallel", "api_budget",
 }  # fmt: skip
 LATER = {  # what runs made before these parameters had, as it were: left out of the hash, so that theirs holds
     "publish_text": True, "rerank_model": "", "rerank_depth": 0, "long_context_tokens": 0, "noise_questions": 0,
     "reader": "local", "api_url": "", "api_model": "", "api_input_price": 0.0, "api_output_price": 0.0,
     "judge": "none", "judge_model": "", "judge_questions": 0, "judge_input_price": 0.0, "judge_output_price": 0.0,
-    "human_labels": "",
+    "human_labels": "", "report_language": "en",
+}  # fmt: skip
+FROM_CHAPTER = {  # no chapter before this one looks at them: where they change, a run is executed again from there on
+    "rerank_model": 5, "rerank_depth": 5, "long_context_tokens": 5, "noise_questions": 5, "reader": 5, "api_url": 5,
+    "api_model": 5, "api_input_price": 5, "api_output_price": 5, "judge": 6, "judge_model": 6, "judge_questions": 6,
+    "judge_input_price": 6, "judge_output_price": 6, "human_labels": 6, "report_language": 7,
 }  # fmt: skip
 
 
@@ -234,8 +239,12 @@ def check_params(values: Mapping[str, Any], where: str) -> Params:
     return params
 
 
-def params_hash(params: Params) -> str:
-    """A short hash of what decides what a run finds: not MEMORY_ONLY, nor those of LATER that change nothing."""
+def params_hash(params: Params, chapter: int = 7) -> str:
+    """A short hash of what decides what a run finds up to a chapter.
+
+    Not in it: MEMORY_ONLY, what only later chapters look at, and those of LATER that change nothing.
+    """
     left_out = MEMORY_ONLY | {key for key, neutral in LATER.items() if getattr(params, key) == neutral}
+    left_out |= {key for key, first in FROM_CHAPTER.items() if first > chapter}
     values = {key: value for key, value in asdict(params).items() if key not in left_out}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -23,7 +23,7 @@ from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal, writing
 from zmem_lib.hub import find_judge, find_lm, find_reranker
 from zmem_lib.lock import LOCK
 from zmem_lib.machine import this_machine
-from zmem_lib.params import MEMORY_ONLY, Params, read_params
+from zmem_lib.params import FROM_CHAPTER, MEMORY_ONLY, Params, read_params
 from zmem_lib.plan import CHAPTERS, about, chapters_of, earlier_seconds, estimate_seconds
 from zmem_lib.previous import FOLDER as PREVIOUS
 from zmem_lib.previous import keep_previous
@@ -119,7 +119,10 @@ def is_done(folder: Path, number: int, params: Params) -> bool:
 
 
 def write_params(params: Params, folder: Path) -> None:
-    """Write params.yaml into the run's folder; refuse a folder of other parameters, naming what differs."""
+    """Write params.yaml into the run's folder; refuse a folder of other parameters, naming what differs.
+
+    Those that only later chapters look at may differ: the chapters from theirs on are then executed again.
+    """
     path = folder / "params.yaml"
     if path.is_file():
         try:
@@ -129,8 +132,9 @@ def write_params(params: Params, folder: Path) -> None:
                 f"{folder} holds a run whose parameters cannot be read ({error}): "
                 "give this one another name (--set run=NAME) or throw that one away (--start-over)"
             ) from error
+        may = MEMORY_ONLY | FROM_CHAPTER.keys()
         differ = [key for key in here if here[key] != there[key]]
-        other = [f"{key} ({there[key]!r} there, {here[key]!r} now)" for key in differ if key not in MEMORY_ONLY]
+        other = [f"{key} ({there[key]!r} there, {here[key]!r} now)" for key in differ if key not in may]
         if other:
             raise BadInput(
                 f"{folder} holds a run of other parameters: {', '.join(other)}: "

@@ -185,7 +185,7 @@ def kept_questions(
     if not (n and len(docs)):
         return pseudo_questions(memory_lm, docs, 0, params=params, questions=docs)
     paths = [folder / f"{name}.parquet" for name in ("docs", "questions", "absent", "tuples")]
-    made_with = [params_hash(params), *(hash_path(path) for path in (*paths, *(folder / name for name in inputs)))]
+    made_with = [params_hash(params, 4), *(hash_path(path) for path in (*paths, *(folder / name for name in inputs)))]
     table, note = (folder / f"pseudo_{docs.part.iloc[0]}.{kind}" for kind in ("parquet", "json"))
     if not (note.is_file() and read_json(note)["made_with"] == made_with):
         train = read_table(folder / "tuples.parquet", "tuples").query("split == 'train'")

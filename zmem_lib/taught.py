@@ -195,7 +195,7 @@ def make_tuned(folder: Path, docs: pd.DataFrame, questions: pd.DataFrame, *, par
 
     With dense_steps 0 nothing is made. A chapter that was killed finds the tuned encoder and its log there again.
     """
-    note, made_with = folder / "dense_tuned.json", params_hash(params)
+    note, made_with = folder / "dense_tuned.json", params_hash(params, 4)
     if not params.dense_steps:
         return pd.DataFrame(columns=["step", "loss", "dev_recall"])
     if note.is_file() and (kept := read_json(note))["made_with"] == made_with:

@@ -43,7 +43,7 @@ def train(
     until = params.train_steps if until is None else until
     optimisers, scaler = make_optimisers(memory_lm, params), make_scaler(memory_lm)
     parts = ([memory_lm.lm, memory_lm.heads], optimisers, table_tensors(z_table))
-    made_with = params_hash(params)
+    made_with = params_hash(params, 3)
     start = {"step": 0, "seconds": 0.0, "log": [], "since": [], "scaler": scaler.state_dict()}
     state = load_checkpoint(checkpoint, *parts, made_with=made_with) or start
     scaler.load_state_dict(state["scaler"])
