@@ -140,7 +140,7 @@ def test_the_cross_encoder_orders_by_its_score_of_question_and_passage(made, que
 
 def test_a_cross_encoder_that_is_none_is_refused_in_one_sentence(tmp_path):
     for name, sentence_said in [
-        (str(tmp_path / "nowhere"), "is not a folder: give a cross-encoder's folder"),
+        (str(tmp_path / "nowhere"), "is not a folder: give the folder of a cross-encoder"),
         ("some/reranker", "rerank_model"),
         (save_cross_encoder(tmp_path / "two", labels=2), "gives 2 scores"),
         (str(tmp_path), "cannot be loaded"),

@@ -23,7 +23,7 @@ def small_params(**changes: object) -> Params:
     plain = {"device": "cpu", "precision": "float32", "document_tokens": 40, "evidence_tokens": 20}
     off = dict.fromkeys(("z_width", "key_width", "key_negatives", "pseudo_questions", "write_questions"), 0)
     off |= dict.fromkeys(("encode_share", "text_weight", "key_weight"), 0.0)
-    off |= {"lm_optimiser": "adamw"}
+    off |= {"lm_optimiser": "adamw", "long_context_tokens": 40}
     off |= {"select": "query_likelihood", "question_weight": 0.5, "lm_lr": 1e-3, "z_lr": 1e-2, "write_lr": 1e-2}
     return replace(tiny, **(plain | small | training | off | changes))
 
