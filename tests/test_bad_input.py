@@ -250,7 +250,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "no answer in any passage": (no_answers, "no training question has an answer that stands in its document"),
     # models and machines
     "no model folder": (call(lambda: find_lm("./none", "")), "language model folder ./none does not exist"),
-    "no reranker": (call(lambda: find_reranker("./none")), "rerank_model ./none is not a folder"),
+    "no reranker": (call(lambda: find_reranker("./none")), "rerank_model './none' is not a folder"),
     "an empty model folder": (call(lambda: find_lm(str(ROOT / "params"), "")), "holds no config.json"),
     "no dense model": (call(lambda: retrieve.load_encoder("./none", "cpu")), "dense_model ./none is not a folder"),
     "model, offline": (
