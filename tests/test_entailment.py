@@ -77,7 +77,7 @@ def test_what_is_no_model_of_entailment_is_refused(tmp_path):
         load_entailer(str(save_nli(tmp_path / "other", ("LABEL_0", "LABEL_1"))), "cpu")
     with pytest.raises(BadInput, match="cannot be loaded"):
         load_entailer(str(save_nli(tmp_path / "unsafe", safe=False)), "cpu")
-    with pytest.raises(BadInput, match="does not exist"):
+    with pytest.raises(BadInput, match="is not a folder"):
         load_entailer(str(tmp_path / "nowhere"), "cpu")
 
 
@@ -85,6 +85,6 @@ def test_a_missing_model_is_said_before_chapter_1_and_before_6(tmp_path):
     values = [f"judge_model={tmp_path / 'nowhere'}", "judge=nli"]
     params = read_params("params/smoke.yaml", values)
     for number in (1, 6):
-        with pytest.raises(BadInput, match="does not exist: give the folder of a model of entailment"):
+        with pytest.raises(BadInput, match="is not a folder: give the folder of a model of entailment"):
             fetch(params, number)
     fetch(params, 2)
