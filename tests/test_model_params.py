@@ -84,7 +84,7 @@ def test_a_small_model_of_the_class_goes_through_all_chapters(name, tmp_path, mo
     assert set(summary["system"]) == {*SYSTEMS, *CHANCES} - {"dense-tuned", "text-twin"}
     assert {"unasked-document", "new"} <= set(summary["part"])
     assert {path.suffix for path in folder.rglob("*") if path.is_file()} <= {
-        ".parquet", ".json", ".safetensors", ".faiss", ".jinja", ".md", ".png",
+        ".parquet", ".json", ".safetensors", ".faiss", ".jinja", ".md", ".png", ".html", ".pptx",
     }  # fmt: skip
     assert not list(folder.glob("under_way_*")), "pieces of a finished chapter were left"
 
