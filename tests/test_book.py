@@ -83,6 +83,17 @@ def test_findings_of_the_first_run_are_the_front_page(executed):
     assert not (source / "two/07_report.ipynb").exists() and (source / "index.ipynb").exists()
 
 
+def test_a_run_of_an_older_version_is_shown_too(executed):
+    for run, lm in (("one", "scratch"), ("two", "none")):
+        (executed / run / "params.yaml").write_text(f"run: {run}\nlm: {lm}\nforgotten: 1\n")
+    for name in ("03_train_joint", "04_write_znew"):
+        (executed / "two" / f"{name}.ipynb").unlink()
+    assert sorted(finished_runs(executed)) == ["one", "two"]
+    assemble(executed, ["one", "two"], pages=BOOK, source=executed / "source")
+    (executed / "one/03_train_joint.ipynb").unlink()
+    assert finished_runs(executed) == ["two"]
+
+
 @pytest.mark.parametrize("fault", ["error output", "error tag", "not executed", "missing"])
 def test_a_failed_notebook_never_gets_into_the_book(fault, executed):
     path = executed / "one/03_train_joint.ipynb"

@@ -18,10 +18,10 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from zmem_lib.combinations import NO_LM
 from zmem_lib.compare_runs import read_runs
 from zmem_lib.errors import BadInput
-from zmem_lib.params import read_params
-from zmem_lib.plan import CHAPTERS, chapters_of
+from zmem_lib.plan import CHAPTERS, MEMORY_CHAPTERS
 from zmem_lib.report_runs import write_page
 
 BOOK = Path(__file__).parents[1] / "book"
@@ -44,9 +44,11 @@ def finished_runs(runs: Path) -> list[str]:
 
 
 def chapters_in(folder: Path) -> list[str]:
-    """Names of the chapters that the run in a folder executes; raises BadInput for parameters that cannot be read."""
+    """Names of the chapters that the run in a folder executes, by its parameter `lm` alone: older runs lack others."""
     path = folder / "params.yaml"
-    return list((chapters_of(read_params(path)) if path.is_file() else CHAPTERS).values())
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    without = f"lm: {NO_LM}" in lines
+    return [name for number, name in CHAPTERS.items() if not (without and number in MEMORY_CHAPTERS)]
 
 
 def build_book(runs: Path, names: list[str], *, pages: Path = BOOK, out: Path = BOOK) -> Path:
