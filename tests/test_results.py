@@ -2,7 +2,7 @@
 
 import json
 import socket
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -155,6 +155,7 @@ def test_a_real_run_is_kept_without_its_texts(smoke_runs, tmp_path):
     docs = read_table(folder / "docs.parquet", "docs")
     private = [*docs["doc_id"], *docs["title"], *questions["question_id"], *questions["question"]]
     private += [answer for answers in questions["answers"] for answer in answers if len(answer) > 4]
+    private = set(private) - set(asdict(read_params(folder / "params.yaml")))  # somebody is a judge
     for where in (kept, tmp_path / "row"):
         there = texts(where)
         assert [text for text in private if text and text in there] == []
