@@ -242,8 +242,11 @@ def test_a_try_that_may_have_been_paid_for_counts(cache):
 
 
 def test_ctrl_c_keeps_what_came_and_what_is_under_way(cache):
+    struck = []
+
     def answer(number, request):
-        if number == 20:
+        if number and number % 40 == 20:  # pressed again where an interrupt was lost, as it is in a finaliser
+            struck.append(number)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         time.sleep(0.1)
         return echo(number, request)
@@ -253,14 +256,15 @@ def test_ctrl_c_keeps_what_came_and_what_is_under_way(cache):
         with pytest.raises(KeyboardInterrupt):
             ask_all(there, prompts(400), max_tokens=7)
         asked = len(fake.requests)
-        assert 20 < asked < 30
+        assert struck[-1] < asked < struck[-1] + 10
         time.sleep(0.2)
         assert len(fake.requests) == asked, "nothing is sent after Ctrl-C"
         with api_cache.opened(cache) as opened:
             kept = opened.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
         assert kept == asked
+        before = len(fake.requests)
         ask_all(there, prompts(asked), max_tokens=7)
-        assert len(fake.requests) == asked
+        assert len(fake.requests) == before
 
 
 ANOTHER = """import sys

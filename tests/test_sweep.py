@@ -189,7 +189,7 @@ def test_a_batch_on_ray_goes_on_after_a_failure_and_a_crash_and_ends_by_ctrl_c(s
         heard += line
     kernel, family = pid_in(fourth / "out_1.txt", batch), psutil.Process(batch.pid).children(recursive=True)
     batch.send_signal(signal.SIGINT)
-    _, errors = batch.communicate(timeout=120)
+    _, errors = batch.communicate(timeout=300)
     assert batch.returncode == 130 and errors.count("zmem: ") == 1 and "Traceback" not in errors, errors
     assert gone(kernel) and not psutil.wait_procs(family, timeout=30)[1]
 
