@@ -47,6 +47,15 @@ def test_costs_say_what_was_measured_and_nothing_else(kept):
     assert at.at["zmem", "write_seconds"] == curve.loc[curve["step"].idxmax(), "seconds_per_document"]
     assert pd.isna(at.at["bm25", "train_seconds"]) and pd.isna(at.at["bm25", "write_seconds"])
     assert at.at["bm25", "index_seconds"] == pytest.approx(0.299629)
+    ordered = kept["costs"].assign(system=kept["costs"]["system"].replace("hybrid", "lm-rerank"))
+    ordered.loc[ordered["system"] == "lm-rerank", "build_seconds"] = 107.0
+    taught, untaught = (
+        costs_by_step(ordered, kept["summary"], kept["write_curve"], train_seconds=seconds, start="mean")
+        .set_index("system")
+        .loc["lm-rerank", ["train_seconds", "index_seconds"]]
+        for seconds in (100.0, 200.0)
+    )
+    assert list(taught) == [100, 7] and untaught["index_seconds"] == 107 and pd.isna(untaught["train_seconds"])
     assert pd.isna(at.at["closed-book", "index_seconds"]) and at.at["closed-book", "bytes_stored"] == 0
     assert at["money"].eq(0).all() and at["input_tokens"].gt(0).all()
     unwritten = costs_by_step(
