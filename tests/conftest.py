@@ -16,6 +16,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # with two, sums differ in their last digit
 from zmem_lib.params import Params, read_params
 
 ROOT = Path(__file__).parents[1]
+CORPORA = ROOT.parent / "shared/data"  # real ones, beside the repository; tests skip where they are absent
 SECRETS = {
     "HF_TOKEN": "hf_kept-from-every-file",
     "OPENAI_API_KEY": "sk-kept-from-every-file",

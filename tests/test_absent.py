@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import CORPORA
 
 from zmem_lib.corpora import load_corpus
 from zmem_lib.corpora.absent import PREFIX, absent_questions
@@ -12,7 +13,7 @@ from zmem_lib.errors import BadInput
 from zmem_lib.params import read_params
 
 ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared/data/squad11-dev"
+SHARED = CORPORA / "squad11-dev"
 PHRASINGS = {phrasing for about in ATTRIBUTES.values() for phrasing in about.train}
 
 

@@ -1,15 +1,15 @@
 """bm25s in the place of rank_bm25: the same rankings of made-up and of real texts, ties and common terms included."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import CORPORA
 
 from zmem_lib import bm25
 from zmem_lib.bm25 import best_rows, build_bm25, load_bm25, rank_bm25, save_bm25
 
-REAL = Path("/work/shared/data/squad11-dev")
+REAL = CORPORA / "squad11-dev"
 WORDS = [f"w{i}" for i in range(40)]
 
 

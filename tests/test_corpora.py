@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import CORPORA
 
 from zmem_lib.corpora import load_corpus
 from zmem_lib.corpora.markup import IN_TEXT, IN_TITLE, with_markup
@@ -17,7 +18,6 @@ from zmem_lib.errors import BadInput
 from zmem_lib.params import read_params
 
 ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared/data"
 
 
 def params_of(**values):
@@ -404,9 +404,9 @@ def test_bad_parameters_of_a_corpus_are_named(tmp_path, values, sentence):
 
 @pytest.mark.parametrize("name", ["squad11-dev", "korquad"])
 def test_real_corpora_load(name):
-    if not (SHARED / name).is_dir():
-        pytest.skip(f"{SHARED / name} is not there")
-    docs, questions = load(SHARED / name, n_documents=50, n_new_documents=10)
+    if not (CORPORA / name).is_dir():
+        pytest.skip(f"{CORPORA / name} is not there")
+    docs, questions = load(CORPORA / name, n_documents=50, n_new_documents=10)
     texts = dict(zip(docs["doc_id"], docs["text"], strict=True))
     assert len(docs) == 60 and {"train", "dev", "test", "new-dev", "new-test"} == set(questions["split"])
     for row in questions.itertuples():

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import CORPORA, ROOT
 
 from zmem_lib import retrieve
 from zmem_lib.artifacts import read_table
@@ -17,7 +17,6 @@ from zmem_lib.params import read_params
 from zmem_lib.schema import TEST_PARTS
 from zmem_lib.text import passages
 
-CORPORA = ROOT.parent / "shared" / "data"
 FOLDERS = {"squad": "squad11-dev", "sleepqa": "sleepqa", "korquad": "korquad"}
 BM25 = {"squad": 0.76, "sleepqa": 0.61, "korquad": 0.90}  # recall@1, at least
 OTHERS = {"retrieval-squad": {"bm25": 0.76, "dense": 0.62, "hybrid": 0.79}}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import CORPORA
 
 from zmem_lib.corpora import load_corpus
 from zmem_lib.corpora.synthetic import generate
@@ -11,7 +12,6 @@ from zmem_lib.params import read_params
 from zmem_lib.tuples import count_pairs, find_answer, make_tuples, own_evidence
 
 ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared/data"
 TEXT = "Ten men came. In 2010 he saw 10 men. He left. The 10 stayed."
 DOCS = pd.DataFrame(
     {"doc_id": ["a", "b", "c"], "title": "", "text": [TEXT, "It was 10 then. Or not.", "None."], "part": "seen"}
@@ -85,9 +85,9 @@ def test_synthetic_tuples_are_their_own_sentences():
 
 @pytest.mark.parametrize("name", ["squad11-dev", "korquad"])
 def test_real_tuples_hold_their_answer(name):
-    if not (SHARED / name).is_dir():
-        pytest.skip(f"{SHARED / name} is not there")
-    values = ["corpus=folder", f"corpus_path={SHARED / name}", "n_documents=50", "n_new_documents=10"]
+    if not (CORPORA / name).is_dir():
+        pytest.skip(f"{CORPORA / name} is not there")
+    values = ["corpus=folder", f"corpus_path={CORPORA / name}", "n_documents=50", "n_new_documents=10"]
     corpus = load_corpus(read_params(ROOT / "params/tiny.yaml", values))
     tuples = make_tuples(corpus.docs, corpus.questions, 0)
     assert len(tuples) == len(corpus.questions)
