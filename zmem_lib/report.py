@@ -98,7 +98,7 @@ def summary_table(
     marks = [["font-weight: bold" if (system, name) in best else "" for name in table] for system in names]
     styles = pd.DataFrame(marks, index=table.index, columns=table.columns)
     caption += f" Bold: best of {', '.join(rivals)}." if best else ""
-    styled = _styled(table.fillna("–"), caption, f"summary-{part}-{metrics[0]}-{len(systems)}")
+    styled = styled_table(table.fillna("–"), caption, f"summary-{part}-{metrics[0]}-{len(systems)}")
     return styled.apply(lambda _: styles, axis=None)
 
 
@@ -121,7 +121,8 @@ def failure_table(failures: pd.DataFrame) -> Styler:
     ]
     table = counts.reindex(order).reindex(columns=list(FAILURES), fill_value=0)
     table["n"] = table.sum(axis=1)
-    return _styled(table.astype(str).rename_axis(columns=None), "Number of questions by kind of failure.", "failures")
+    table = table.astype(str).rename_axis(columns=None)
+    return styled_table(table, "Number of questions by kind of failure.", "failures")
 
 
 def failure_examples(
@@ -147,7 +148,7 @@ def failure_examples(
             "gold": kept["answers"].map(lambda golds: _shorten(" / ".join(golds))),
         }
     )
-    styled = _styled(table, f"Examples of {system}.", f"examples-{system}", escape="html")
+    styled = styled_table(table, f"Examples of {system}.", f"examples-{system}", escape="html")
     left = [{"selector": "th, td", "props": "text-align: left"}]
     return styled.set_table_styles(left, overwrite=False).hide(axis="index")
 
@@ -194,6 +195,15 @@ def summary_text(summary: pd.DataFrame) -> str:
     return "\n\n".join(blocks)
 
 
+def styled_table(table: pd.DataFrame, caption: str, name: str, escape: str | None = None) -> Styler:
+    """The table in the look of all tables of the book: kept from MathJax, and of the page's colours by day and night.
+
+    `name` makes the ids within the HTML, and `escape` is "html" where cells hold texts of a corpus.
+    """
+    styled = table.style.set_uuid(name).set_caption(caption).set_table_styles(TABLE_CSS).format(escape=escape)
+    return styled.set_table_attributes('class="dataframe tex2jax_ignore mathjax_ignore"')
+
+
 def _cell(row: tuple) -> str:
     if row.n == 0:
         return "none"
@@ -207,11 +217,6 @@ def _best(rows: pd.DataFrame) -> list[tuple[str, str]]:
     top = scored.groupby("metric")["value"].transform("max")
     best = scored[(scored["value"] == top) & (scored["value"] > 0)]
     return list(zip(best["system"], best["metric"], strict=True))
-
-
-def _styled(table: pd.DataFrame, caption: str, name: str, escape: str | None = None) -> Styler:
-    styled = table.style.set_uuid(name).set_caption(caption).set_table_styles(TABLE_CSS).format(escape=escape)
-    return styled.set_table_attributes('class="tex2jax_ignore mathjax_ignore"')
 
 
 def _shorten(text: str, most: int = 160) -> str:

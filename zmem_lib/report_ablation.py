@@ -19,7 +19,7 @@ from zmem_lib.combinations import NO_LM
 from zmem_lib.compare_rows import MEASURES, compared, differing, measured, missing_rows, other_parameters
 from zmem_lib.figures import CYCLE, in_order, new_figure
 from zmem_lib.plan import about
-from zmem_lib.report import TABLE_CSS
+from zmem_lib.report import styled_table
 from zmem_lib.report_controls import selector_overview
 from zmem_lib.results import RESULTS, kept_in, read_kept
 from zmem_lib.schema import TEST_PARTS
@@ -112,7 +112,7 @@ def ablation_table(there: pd.DataFrame, kept: Mapping[str, Mapping[str, Any]]) -
         "several; n questions a seed. Evidence: the gold answer stands in what the right z writes. Same documents, "
         f"steps and batches in every row. Revisions of the code: {', '.join(sorted(revisions)) or 'unknown'}."
     )
-    return _styled(table.fillna("–").rename_axis(index=None), caption, "ablation")
+    return styled_table(table.fillna("–").rename_axis(index=None), caption, "ablation")
 
 
 def ablation_bars(there: pd.DataFrame, values: pd.DataFrame) -> Figure:
@@ -161,7 +161,7 @@ def kept_runs(results: Path = RESULTS) -> list[Markdown | Styler]:
         "in what the right z, or another document's, writes; passage: the reader gets the gold passage."
     )
     said = Markdown("\n".join(f"- {run_sentence(name, manifest)}" for name, manifest in kept.items()))
-    return [said, _styled(table.fillna("–").rename_axis(index=None, columns=None), caption, "kept-runs")]
+    return [said, styled_table(table.fillna("–").rename_axis(index=None, columns=None), caption, "kept-runs")]
 
 
 def run_sentence(name: str, manifest: Mapping[str, Any]) -> str:
@@ -193,8 +193,3 @@ def _points(difference: float) -> str:
 
 def _count(n: int, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
-
-
-def _styled(table: pd.DataFrame, caption: str, name: str) -> Styler:
-    styled = table.style.set_uuid(name).set_caption(caption).set_table_styles(TABLE_CSS)
-    return styled.set_table_attributes('class="tex2jax_ignore mathjax_ignore"')

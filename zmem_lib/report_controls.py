@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from zmem_lib.figures import LABELS, in_order, recall_curves
-from zmem_lib.report import TABLE_CSS
+from zmem_lib.report import styled_table
 from zmem_lib.schema import COMPARED, CONTEXTS, PARTS
 from zmem_lib.stats import LEVEL
 
@@ -37,7 +37,7 @@ def pair_table(pairs: pd.DataFrame) -> Styler:
     )
     bold = (p < 1 - LEVEL).replace({True: "font-weight: bold", False: ""})
     table = cells.fillna("").rename_axis(index=None, columns=None)
-    return _styled(table, caption, f"pairs-{part}-{metric.replace('@', '-')}").apply(lambda _: bold, axis=None)
+    return styled_table(table, caption, f"pairs-{part}-{metric.replace('@', '-')}").apply(lambda _: bold, axis=None)
 
 
 def context_overview(contexts: pd.DataFrame) -> Styler:
@@ -54,7 +54,7 @@ def context_overview(contexts: pd.DataFrame) -> Styler:
     table = table.reindex(order)[[name for name in CONTEXTS if name in table]].rename_axis(columns=None)
     table["n"] = [str(n) for n in contexts.groupby(["part", "system", "right"])["n"].max().reindex(order)]
     caption = "Shares of the questions, 95 % interval; of each row they add up to 1. Right: the context of the oracle."
-    return _styled(table, caption, "contexts")
+    return styled_table(table, caption, "contexts")
 
 
 def retention_overview(retention: pd.DataFrame) -> Styler:
@@ -72,7 +72,7 @@ def retention_overview(retention: pd.DataFrame) -> Styler:
         "Retention: (F1 with the right z − closed book) / (F1 with the gold passage − closed book), same questions and "
         "reader; 95 % interval. Not defined where the text brings less than 0.1."
     )
-    return _styled(table, caption, "retention")
+    return styled_table(table, caption, "retention")
 
 
 def selector_overview(selectors: pd.DataFrame, name: str = "selectors") -> Styler:
@@ -91,7 +91,7 @@ def selector_overview(selectors: pd.DataFrame, name: str = "selectors") -> Style
     table["ms per question"] = [f"{1000 * by_place.at[place, 'value']:.1f}" for place in order]
     table["n"] = [str(by_place.at[place, "n"]) for place in order]
     caption = "Documents found by each way of choosing, among all of the corpus; mean and 95 % interval."
-    return _styled(table.rename_axis(columns=None), caption, name)
+    return styled_table(table.rename_axis(columns=None), caption, name)
 
 
 def selector_curves(selectors: pd.DataFrame) -> Figure:
@@ -112,7 +112,7 @@ def apart_overview(summary: pd.DataFrame) -> Styler:
     table.columns = [f"{LABELS[metric]}<br>{said[part]}" for metric, part in columns]
     sizes = [f"{said[part]} {rows.loc[rows['part'] == part, 'n'].max()}" for part in parts]
     caption = f"Seen documents with and without training questions (n: {', '.join(sizes)}); mean and 95 % interval."
-    return _styled(table.rename_axis(index=None), caption, "apart")
+    return styled_table(table.rename_axis(index=None), caption, "apart")
 
 
 def _points(difference: float) -> str:
@@ -122,7 +122,3 @@ def _points(difference: float) -> str:
 
 def _cell(row: tuple) -> str:
     return f"{row.value:.2f}<br><small>[{row.ci_low:.2f}, {row.ci_high:.2f}]</small>"
-
-
-def _styled(table: pd.DataFrame, caption: str, name: str) -> Styler:
-    return table.style.set_uuid(name).set_caption(caption).set_table_styles(TABLE_CSS)

@@ -11,7 +11,7 @@ from zmem_lib.figures import PARTS_SAID, in_order
 from zmem_lib.judges import CHECKER_METRICS, RAGAS_METRICS, TRACE_METRICS
 from zmem_lib.params import Params
 from zmem_lib.ppi import BOTH, JUDGE, LEAST_LABELS, PEOPLE
-from zmem_lib.report import TABLE_CSS
+from zmem_lib.report import styled_table
 from zmem_lib.schema import SYSTEMS, TEST_PARTS
 
 GROUPS = {
@@ -73,9 +73,7 @@ def _table(judged: pd.DataFrame, part: str, group: str) -> Styler | None:
         f"{group}, {PARTS_SAID[part]}: mean, 95 % interval, and of how many answers there is a verdict (coverage)."
     )
     name = f"judged-{part}-{table.shape[1]}-{table.columns[0].replace(' ', '-')}"
-    styled = table.rename_axis(index=None).style.set_uuid(name).set_caption(caption)
-    styled = styled.set_table_styles(TABLE_CSS).set_table_attributes('class="tex2jax_ignore mathjax_ignore"')
-    return styled
+    return styled_table(table.rename_axis(index=None), caption, name)
 
 
 def _cell(row: tuple) -> str:

@@ -27,7 +27,7 @@ from zmem_lib.compare_runs import (
     spoken_count,
 )
 from zmem_lib.figures import COLOURS, PARTS_SAID, in_order, new_figure
-from zmem_lib.report import TABLE_CSS, save_figure
+from zmem_lib.report import save_figure, styled_table
 from zmem_lib.schema import COMPARED, TEST_PARTS
 from zmem_lib.stats import LEVEL
 
@@ -189,13 +189,7 @@ def parameter_table(runs: Sequence[Run]) -> str:
 
 def html_table(table: pd.DataFrame, caption: str, name: str) -> str:
     """A table of cells that are HTML already, in the box that scrolls, without the blank lines that end HTML here."""
-    styled = (
-        table.rename_axis(index=None, columns=None)
-        .style.set_uuid(f"compared-{name}")
-        .set_caption(caption)
-        .set_table_styles(TABLE_CSS)
-    )
-    html = styled.set_table_attributes('class="tex2jax_ignore mathjax_ignore"').to_html()
+    html = styled_table(table.rename_axis(index=None, columns=None), caption, f"compared-{name}").to_html()
     lines = [line for line in html.splitlines() if line.strip()]
     return "\n".join(['<div class="cell_output">', *lines, "</div>", ""])
 

@@ -28,7 +28,6 @@ MEANT = {
     "em": "whether the answer equals a gold answer (exact match)",
     "recall@1": "whether a gold document comes first, as hardly any answer is exact, or there is no reader",
 }
-COLOURS = {True: "#007a5a", False: "#a63d00"}  # of right and wrong, which are said in words too
 
 
 def side_by_side(
@@ -149,7 +148,8 @@ def _block(number: int, asked: pd.Series, rows: dict, part: str) -> str:
 def _verdict(right: bool | None) -> str:
     if right is None or pd.isna(right):
         return ""
-    return f'<small style="color: {COLOURS[right]}">{"right" if right else "wrong"}</small>'
+    said = "right" if right else "wrong"
+    return f'<small class="{said}">{said}</small>'
 
 
 def _cut(text: str, most: int) -> str:
