@@ -43,7 +43,7 @@ def stand_ins(tmp_path: Path, smoke_params: Params) -> Callable[..., Path]:
     """Make a folder of seven notebooks that do nothing but write one file; `cells` puts code into a chapter."""
 
     def make(cells: dict[int, str] | None = None) -> Path:
-        from zmem_lib.plan import CHAPTERS
+        from zmem_lib.chapters import CHAPTERS
 
         folder = tmp_path / "notebooks"
         folder.mkdir(exist_ok=True)

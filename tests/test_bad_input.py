@@ -25,21 +25,21 @@ from conftest import ROOT, zmem
 from test_pipeline import gone, wait_for_pid
 from tiny_models import small_lm
 
-from zmem_lib import retrieve
 from zmem_lib.artifacts import is_finished, write_json, write_table, write_tensors
-from zmem_lib.base_lm import pick_device
 from zmem_lib.corpora import load_corpus
 from zmem_lib.errors import BadInput
 from zmem_lib.hub import fetch, find_lm, find_reranker
 from zmem_lib.index import build_flat
-from zmem_lib.lessons import make_lessons
 from zmem_lib.lock import LOCK, held
+from zmem_lib.memory.base_lm import pick_device
+from zmem_lib.memory.lessons import make_lessons
+from zmem_lib.memory.ztable import load_z, save_z
 from zmem_lib.meter import memory_explained
 from zmem_lib.params import read_params
 from zmem_lib.pipeline import write_params
+from zmem_lib.retrieval import retrieve
 from zmem_lib.run import main, reported
 from zmem_lib.tuples import make_tuples
-from zmem_lib.ztable import load_z, save_z
 
 QWEN = str(ROOT / "params/qwen2.5-0.5b.yaml")
 SMOKE = str(ROOT / "params/smoke.yaml")
@@ -361,7 +361,7 @@ def test_a_long_line_is_not_read_whole(here: Path, capsys: pytest.CaptureFixture
 def test_out_of_memory_keeps_the_checkpoint(here: Path, monkeypatch, capsys) -> None:
     import test_train
 
-    import zmem_lib.train as training
+    import zmem_lib.memory.train as training
 
     step = training.train_step
 

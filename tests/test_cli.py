@@ -6,8 +6,9 @@ from dataclasses import asdict, replace
 import pytest
 from conftest import ROOT, zmem
 
-from zmem_lib.machine import measure_flops_per_second
-from zmem_lib.plan import CHAPTERS, about, earlier_seconds, estimate_seconds
+from zmem_lib.chapters import CHAPTERS
+from zmem_lib.planning.machine import measure_flops_per_second
+from zmem_lib.planning.plan import about, earlier_seconds, estimate_seconds
 from zmem_lib.run import main
 
 SMOKE = str(ROOT / "params/smoke.yaml")

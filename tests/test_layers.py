@@ -1,56 +1,28 @@
 """Modules import strictly downwards; the core needs little; heavy packages are imported in one module each."""
 
 import ast
+import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 LIBRARY = Path(__file__).parents[1] / "zmem_lib"
-LAYERS = [  # a module imports from earlier lines only
-    {"errors"},
-    {"combinations"},
-    {"allowed"},
-    {"params", "schema", "text", "meter", "hub", "rates", "phrases_en", "phrases_ko", "slides_phrases"},
-    {"numbers_in", "ragchecker", "trace", "judge_prompts", "by_ragas"},
-    {"artifacts", "lock", "machine", "needs", "canvas", "api_cache", "api_request"},
-    {"ztable", "api_queue"},
-    {"api"},
-    {"judging"},
-    {"checkpoint", "heads", "keep", "prompts", "metrics", "risk", "stats", "index", "doc_ids", "plan"},
-    {"corpora", "tuples", "base_lm", "model_card", "bm25"},
-    {"dense"},
-    {"retrieve"},
-    {"memory_lm", "added", "entailment"},
-    {"encode"},
-    {"select", "reader", "lessons", "id_head", "taught", "fusion", "asking"},
-    {"generated_id", "pseudo", "rerank"},
-    {"run_ids", "losses"},
-    {"train", "write", "damage"},
-    {"bench"},
-    {"answering"},
-    {"upkeep"},
-    {"systems"},
-    {"controls"},
-    {"cost", "measure", "budget", "scaling"},
-    {"abstain", "evaluate", "ask", "figures", "published", "results"},
-    {"judges"},
-    {"chance", "grounding", "ppi", "score", "selectors", "curves", "wording", "pairs", "contexts"},
-    {"findings_controls", "noise_items", "report_abstain", "report_corpus", "report_memory", "report_noise"},
-    {"compare_runs"},
-    {"noise"},
-    {"headline"},
-    {"verdict", "previous", "page_plots", "slides_scheme", "templates"},
-    {"findings", "report_side"},
-    {"report", "pipeline"},
-    {"ablate", "sweep", "report_controls", "report_page", "report_judges", "report_runs", "slides"},
-    {"slides_html", "slides_pptx", "cluster", "book"},
-    {"compare_rows"},
-    {"report_ablation", "commands"},
-    {"run"},
-]
+ROOMS = {  # the rooms that each room may call; modules without a room stand below or above them
+    "api": set(),
+    "corpora": set(),
+    "memory": {"planning"},
+    "planning": {"corpora", "memory"},
+    "ids": {"memory"},
+    "retrieval": {"memory"},
+    "evaluation": {"memory", "judges"},
+    "judges": {"api", "evaluation", "memory", "retrieval"},
+    "pages": {"corpora", "evaluation", "judges", "memory", "planning", "retrieval"},
+}
 CORE = {
-    "ztable", "heads", "base_lm", "memory_lm", "encode", "prompts", "lessons", "losses", "train", "write", "select",
-    "checkpoint", "keep",
+    "keep", "memory.base_lm", "memory.checkpoint", "memory.encode", "memory.heads", "memory.lessons",
+    "memory.losses", "memory.memory_lm", "memory.prompts", "memory.rates", "memory.select", "memory.train",
+    "memory.write", "memory.ztable",
 }  # fmt: skip
 CORE_MAY = {"torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm"}
 ALONE = {
@@ -60,45 +32,54 @@ ALONE = {
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 
-def module_of(path: Path) -> str:
-    return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(LIBRARY).with_suffix("").parts)
+
+
+MODULES = {dotted(path): path for path in FILES if path.name != "__init__.py"}
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names that a file imports, inside functions too."""
+    """Dotted names that a file imports, inside functions too; of this library, its modules."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module == "zmem_lib":
-            names |= {f"zmem_lib.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
+            within = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name for name in within if name.removeprefix("zmem_lib.") in MODULES} or {node.module}
     return names
 
 
-def layer(module: str) -> int:
-    (level,) = (i for i, names in enumerate(LAYERS) if module in names)
-    return level
+def own(path: Path) -> set[str]:
+    """The modules of this library that a file imports."""
+    return {name.removeprefix("zmem_lib.") for name in imports(path)} & set(MODULES)
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.name != "__init__.py"], ids=lambda path: path.stem)
-def test_imports_go_downwards(path):
-    module = module_of(path)
-    for name in imports(path):
-        if name.startswith("zmem_lib."):
-            other = name.split(".")[1]
-            allowed = layer(other) < layer(module) or other == module
-            assert allowed, f"{module} imports {other}, which does not stand below it"
+def room(module: str) -> str:
+    return module.rpartition(".")[0]
+
+
+def test_imports_go_downwards():
+    below = {module: own(path) for module, path in MODULES.items()}
+    TopologicalSorter(below).prepare()  # raises where there is a cycle
+    assert not [module for module in below if "run" in below[module]], "something imports the command line"
+
+
+def test_rooms_are_called_by_those_who_may():
+    assert {room(module) for module in MODULES} == {"", *ROOMS}
+    for module, path in MODULES.items():
+        called = {room(other) for other in own(path)} - {"", room(module)}
+        if room(module):
+            assert called <= ROOMS[room(module)], module
+        elif "pages" in called:
+            assert module in ("run", "commands", "pipeline"), f"{module} makes pages"
 
 
 def test_the_core_runs_on_a_bare_machine():
-    import sys
-
-    for path in FILES:
-        if module_of(path) in CORE:
-            roots = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - {"zmem_lib"}
-            assert roots <= CORE_MAY, f"{path.name} imports {roots - CORE_MAY}"
+    for module in CORE:
+        roots = {name.split(".")[0] for name in imports(MODULES[module])} - set(sys.stdlib_module_names) - {"zmem_lib"}
+        assert roots <= CORE_MAY, f"{module} imports {roots - CORE_MAY}"
 
 
 @pytest.mark.parametrize("package", sorted(ALONE))

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from conftest import CORPORA, ROOT
 
-from zmem_lib import retrieve
 from zmem_lib.artifacts import read_table
 from zmem_lib.corpora import load_corpus
 from zmem_lib.params import read_params
+from zmem_lib.retrieval import retrieve
 from zmem_lib.schema import TEST_PARTS
 from zmem_lib.text import passages
 

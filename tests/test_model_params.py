@@ -17,8 +17,8 @@ from families import save_family
 from tiny_models import WORDS, save_cross_encoder, sentence
 
 from zmem_lib.artifacts import is_finished, read_table
+from zmem_lib.chapters import CHAPTERS
 from zmem_lib.params import Params, read_params
-from zmem_lib.plan import CHAPTERS
 from zmem_lib.schema import CHANCES, SYSTEMS
 
 FILES = {path.stem: read_params(path) for path in sorted((ROOT / "params").glob("*.yaml"))}

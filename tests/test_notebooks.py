@@ -8,7 +8,7 @@ import nbformat
 import pytest
 import yaml
 
-from zmem_lib.plan import CHAPTERS
+from zmem_lib.chapters import CHAPTERS
 
 ROOT = Path(__file__).parents[1]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))

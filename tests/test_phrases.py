@@ -7,10 +7,10 @@ from string import Formatter
 import nbformat
 import pytest
 
-from zmem_lib import phrases_en, phrases_ko
+from zmem_lib.pages import phrases_en, phrases_ko
+from zmem_lib.pages.templates import read_template, translate
+from zmem_lib.pages.wording import NAMES, phrases
 from zmem_lib.schema import COMPARED, MEASURES, SYSTEMS, TEST_PARTS
-from zmem_lib.templates import read_template, translate
-from zmem_lib.wording import NAMES, phrases
 
 REPORT = Path(__file__).parents[1] / "notebooks/07_report.ipynb"
 HANGUL = re.compile("[가-힣]")

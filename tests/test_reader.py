@@ -10,13 +10,14 @@ from conftest import SECRETS
 from fake_api import said, serving
 from tiny_models import small_lm, small_params
 
-from zmem_lib import answering, cost, report, report_memory, report_page
+from zmem_lib import answering, cost
 from zmem_lib.artifacts import read_json, write_json
 from zmem_lib.bench import Bench
-from zmem_lib.budget import plan_lines
-from zmem_lib.headline import costs_by_step
+from zmem_lib.memory.prompts import CHAT_TASK, CHAT_TASK_ALONE
+from zmem_lib.pages import report, report_memory, report_page
+from zmem_lib.pages.headline import costs_by_step
 from zmem_lib.params import params_hash, read_params
-from zmem_lib.prompts import CHAT_TASK, CHAT_TASK_ALONE
+from zmem_lib.planning.budget import plan_lines
 from zmem_lib.reader import read
 from zmem_lib.run import main
 from zmem_lib.schema import SYSTEMS, TABLES

@@ -14,9 +14,9 @@ import psutil
 from conftest import ROOT
 
 from zmem_lib.artifacts import finish_step, read_tensors, start_step
+from zmem_lib.chapters import CHAPTERS
 from zmem_lib.lock import LOCK
 from zmem_lib.params import read_params
-from zmem_lib.plan import CHAPTERS
 
 SEED = int(os.environ.get("ZMEM_KILL_SEED", "1"))  # other seeds, other moments
 KILLED = [1, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7]  # the chapter in which the run is killed, one time after the other

@@ -9,20 +9,21 @@ from conftest import ROOT, zmem
 
 from zmem_lib.answering import pick_questions
 from zmem_lib.artifacts import is_finished, read_table
-from zmem_lib.book import BOOK, assemble, finished_runs, run_notebooks
-from zmem_lib.budget import plan_lines, summary_lines
+from zmem_lib.chapters import chapters_of
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.errors import BadInput
-from zmem_lib.evaluate import OF_ANSWERS
+from zmem_lib.evaluation.evaluate import OF_ANSWERS
+from zmem_lib.pages.book import BOOK, assemble, finished_runs, run_notebooks
+from zmem_lib.pages.templates import NEEDS_LM, cells_of
+from zmem_lib.pages.verdict import fused
 from zmem_lib.params import check_params, read_params
-from zmem_lib.plan import chapters_of, estimate_seconds
+from zmem_lib.planning.budget import plan_lines, summary_lines
+from zmem_lib.planning.plan import estimate_seconds
 from zmem_lib.reader import unread
 from zmem_lib.results import keep_run, read_kept
 from zmem_lib.schema import OF_MEMORY, UNREAD
 from zmem_lib.systems import possible
-from zmem_lib.templates import NEEDS_LM, cells_of
 from zmem_lib.upkeep import finished_params
-from zmem_lib.verdict import fused
 
 ALONE = {
     "lm": "none", "vocab_size": 0, "hidden_size": 0, "layers": 0, "heads": 0, "absent_questions": 0,
@@ -115,7 +116,7 @@ def test_it_is_kept(runs, tmp_path):
     keep_run(runs / "alone", tmp_path / "kept")
     assert set(read_kept(tmp_path / "kept", "summary")["system"]) == SYSTEMS
     assert read_kept(tmp_path / "kept", "retention").empty and read_kept(tmp_path / "kept", "train_log").empty
-    from zmem_lib.report_ablation import kept_runs  # draws
+    from zmem_lib.pages.report_ablation import kept_runs  # draws
 
     (tmp_path / "results/runs").mkdir(parents=True)
     (tmp_path / "kept").rename(tmp_path / "results/runs/alone")

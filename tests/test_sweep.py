@@ -14,11 +14,11 @@ import pytest
 from conftest import ROOT
 
 from zmem_lib.artifacts import finish_step, start_step
+from zmem_lib.chapters import CHAPTERS
 from zmem_lib.cluster import last_sentence, share_of
 from zmem_lib.errors import BadInput, ChapterFailed
 from zmem_lib.lock import held
 from zmem_lib.pipeline import run_chapters
-from zmem_lib.plan import CHAPTERS
 from zmem_lib.run import main
 from zmem_lib.sweep import Batch, batch_jobs, is_whole, plan_lines, read_grid, refuse_failures, run_name, sweep_here
 

@@ -8,13 +8,15 @@ import pytest
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib import answering, controls, cost, report_memory, retrieve, systems
+from zmem_lib import answering, controls, cost, systems
 from zmem_lib.answering import pick_questions
 from zmem_lib.bench import Bench, by_key, by_text, texts_of
-from zmem_lib.encode import TEMPERATURE
 from zmem_lib.index import build_flat, vectors_of
+from zmem_lib.memory.encode import TEMPERATURE
+from zmem_lib.memory.ztable import save_z, shuffle_index, unit
+from zmem_lib.pages import report_memory
+from zmem_lib.retrieval import retrieve
 from zmem_lib.schema import SYSTEMS
-from zmem_lib.ztable import save_z, shuffle_index, unit
 
 PARAMS = small_params(evidence_tokens=6, answer_tokens=3, top_k=2, key_width=8, shortlist=4)
 N = 6

@@ -12,21 +12,23 @@ import torch
 from conftest import zmem
 from tiny_models import sentence, small_lm, small_params
 
-from zmem_lib import ask, bench, doc_ids, retrieve, run_ids, systems
+from zmem_lib import ask, bench, systems
 from zmem_lib.added import ADDED, current_dense, current_memory
 from zmem_lib.artifacts import finish_step, hash_path, is_finished, start_step, write_json, write_table
 from zmem_lib.corpora.folder import read_docs
-from zmem_lib.encode import start_memory
 from zmem_lib.errors import BadInput
-from zmem_lib.lessons import recitations
+from zmem_lib.ids import doc_ids, run_ids
 from zmem_lib.lock import LOCK, held
-from zmem_lib.memory_lm import load_memory_lm, save_memory_lm
+from zmem_lib.memory.encode import start_memory
+from zmem_lib.memory.lessons import recitations
+from zmem_lib.memory.memory_lm import load_memory_lm, save_memory_lm
+from zmem_lib.memory.write import write_z
+from zmem_lib.memory.ztable import save_z
 from zmem_lib.pipeline import write_params
+from zmem_lib.retrieval import retrieve
 from zmem_lib.run import main
 from zmem_lib.text import passages
 from zmem_lib.upkeep import add_documents, current_tree, delete_documents
-from zmem_lib.write import write_z
-from zmem_lib.ztable import save_z
 
 PARAMS = small_params(
     run="small", z_width=8, key_width=6, encode_share=0.5, write_start="encode", write_steps=2, write_lr=0.05,

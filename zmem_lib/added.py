@@ -17,11 +17,11 @@ from torch import Tensor
 from zmem_lib.artifacts import read_json, read_table, write_atomic
 from zmem_lib.errors import BadInput
 from zmem_lib.index import build_index, vectors_of
+from zmem_lib.memory.ztable import load_z
 from zmem_lib.params import Params
-from zmem_lib.retrieve import DenseIndex, build_dense
+from zmem_lib.retrieval.retrieve import DenseIndex, build_dense
 from zmem_lib.schema import check
 from zmem_lib.text import passages
-from zmem_lib.ztable import load_z
 
 ADDED = "added"
 Memory = tuple[pd.DataFrame, Tensor, Tensor]  # docs; row i of z (N,K,W) and keys (N,E) belongs to the i-th of them

@@ -10,12 +10,12 @@ import pandas as pd
 from torch import Tensor
 
 from zmem_lib.bench import Bench, rows_of, texts_of
-from zmem_lib.memory_lm import MemoryLM, generate_all
+from zmem_lib.memory.memory_lm import MemoryLM, generate_all
+from zmem_lib.memory.prompts import Prompts
+from zmem_lib.memory.select import Ranking
 from zmem_lib.params import Params
-from zmem_lib.prompts import Prompts
 from zmem_lib.reader import read, unread
 from zmem_lib.schema import check
-from zmem_lib.select import Ranking
 from zmem_lib.tuples import parts_of
 
 NO_RANKING: Ranking = ([], [])

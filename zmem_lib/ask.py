@@ -12,7 +12,7 @@ from zmem_lib.answering import chosen_passages, recall
 from zmem_lib.artifacts import read_table
 from zmem_lib.bench import Bench, load_bench
 from zmem_lib.params import Params
-from zmem_lib.retrieve import build_bm25
+from zmem_lib.retrieval.retrieve import build_bm25
 from zmem_lib.systems import bm25, dense, zmem
 from zmem_lib.text import passages
 from zmem_lib.upkeep import current_tree, finished_params

@@ -12,18 +12,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zmem_lib import fusion, retrieve
 from zmem_lib.artifacts import read_json
-from zmem_lib.doc_ids import IdTree
-from zmem_lib.fusion import rank_both
+from zmem_lib.ids.doc_ids import IdTree
+from zmem_lib.ids.run_ids import rank_by_id
 from zmem_lib.keep import Keep
-from zmem_lib.memory_lm import MemoryLM, load_memory_lm
+from zmem_lib.memory.memory_lm import MemoryLM, load_memory_lm
+from zmem_lib.memory.select import Ranking, question_log_p, rank, rank_by_key, rerank, score_questions
+from zmem_lib.memory.ztable import load_z
 from zmem_lib.params import Params
-from zmem_lib.rerank import cross_scores, log_p_given_text, reordered
-from zmem_lib.run_ids import rank_by_id
-from zmem_lib.select import Ranking, question_log_p, rank, rank_by_key, rerank, score_questions
+from zmem_lib.retrieval import fusion, retrieve
+from zmem_lib.retrieval.fusion import rank_both
+from zmem_lib.retrieval.rerank import cross_scores, log_p_given_text, reordered
 from zmem_lib.text import passages
-from zmem_lib.ztable import load_z
 
 DEPTH = 20  # documents in a ranking
 Z_WEIGHT_FILE = "zmem_bm25.json"  # of BM25's scores beside z-memory's

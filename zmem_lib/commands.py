@@ -137,7 +137,7 @@ def command_scale(options: argparse.Namespace) -> None:
     from zmem_lib.pipeline import kernel_environment
 
     with kernel_environment():
-        from zmem_lib.scaling import scale_lines
+        from zmem_lib.planning.scaling import scale_lines
 
         print("\n".join(scale_lines(params, options.documents, steps=options.steps)))
 
@@ -149,7 +149,7 @@ def command_score(options: argparse.Namespace) -> None:
     from zmem_lib.pipeline import kernel_environment
 
     with kernel_environment():
-        from zmem_lib.score import score_lines
+        from zmem_lib.evaluation.score import score_lines
 
         for line in score_lines(options.runs / options.run, options.systems, options.questions):
             print(line)
@@ -189,7 +189,7 @@ def command_sweep(options: argparse.Namespace, *, unwound: Unwound) -> None:
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     failures = sweep_on_ray(batch) if options.on == "ray" else sweep_here(batch, unwound=unwound)
     if options.book and (done := [job.params.run for job in jobs if job.params.run not in failures]):
-        from zmem_lib.book import BOOK, build_book
+        from zmem_lib.pages.book import BOOK, build_book
 
         print(f"book: open {build_book(options.runs, done, out=options.out or BOOK)}")
     refuse_failures(failures, batch)

@@ -13,7 +13,7 @@ import torch
 from zmem_lib.answering import answer, chosen_passages, from_blocks, recall
 from zmem_lib.bench import Bench
 from zmem_lib.index import search, vectors_of
-from zmem_lib.ztable import shuffle_index
+from zmem_lib.memory.ztable import shuffle_index
 
 
 def zmem_oracle(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:

@@ -12,11 +12,11 @@ import pandas as pd
 
 from zmem_lib.artifacts import read_json, read_table, write_json, write_table
 from zmem_lib.bench import Bench
+from zmem_lib.memory.ztable import load_z
 from zmem_lib.meter import Cost, memory_explained, metered
 from zmem_lib.params import Params
 from zmem_lib.schema import SYSTEMS
 from zmem_lib.text import passages
-from zmem_lib.ztable import load_z
 
 System = Callable[[pd.DataFrame, Bench], pd.DataFrame]
 Z_FILES = ("z_seen.safetensors", "z_new.safetensors")  # blocks and keys

@@ -26,9 +26,9 @@ It is of use only with the blocks it was trained with. Without them it is {witho
 
 ```python
 from pathlib import Path
-from zmem_lib.memory_lm import load_memory_lm
+from zmem_lib.memory.memory_lm import load_memory_lm
 from zmem_lib.params import read_params
-from zmem_lib.ztable import load_z
+from zmem_lib.memory.ztable import load_z
 
 run = Path("runs/{run}")
 memory_lm = load_memory_lm(run / "lm", read_params(run / "params.yaml"))

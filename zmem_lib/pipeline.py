@@ -19,15 +19,16 @@ import yaml
 from traitlets.config import Config
 
 from zmem_lib.artifacts import PROGRESS_ENV, drop_temporaries, is_finished, write_atomic
+from zmem_lib.chapters import CHAPTERS, chapters_of
 from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal, writing
 from zmem_lib.hub import find_judge, find_lm, find_reranker
 from zmem_lib.lock import LOCK
-from zmem_lib.machine import this_machine
+from zmem_lib.pages.previous import FOLDER as PREVIOUS
+from zmem_lib.pages.previous import keep_previous
+from zmem_lib.pages.templates import cells_of, read_template, tidy_copy, translate
 from zmem_lib.params import FROM_CHAPTER, MEMORY_ONLY, Params, read_params
-from zmem_lib.plan import CHAPTERS, about, chapters_of, earlier_seconds, estimate_seconds
-from zmem_lib.previous import FOLDER as PREVIOUS
-from zmem_lib.previous import keep_previous
-from zmem_lib.templates import cells_of, read_template, tidy_copy, translate
+from zmem_lib.planning.machine import this_machine
+from zmem_lib.planning.plan import about, earlier_seconds, estimate_seconds
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PAPERMILL = {
@@ -108,7 +109,7 @@ def fetch(params: Params, number: int) -> None:
     if params.rerank_model and params.rerank_depth and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
         find_reranker(params.rerank_model)
     if params.device == "cuda":  # no other can be missing
-        from zmem_lib.base_lm import pick_device  # imports transformers, which takes seconds
+        from zmem_lib.memory.base_lm import pick_device  # imports transformers, which takes seconds
 
         pick_device(params.device)
 

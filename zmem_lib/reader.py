@@ -11,8 +11,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from zmem_lib.api import ask_all, reader_address
-from zmem_lib.memory_lm import MemoryLM, generate_all
+from zmem_lib.api.client import ask_all, reader_address
+from zmem_lib.memory.memory_lm import MemoryLM, generate_all
 from zmem_lib.params import Params
 from zmem_lib.text import first_words
 

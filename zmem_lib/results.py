@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from zmem_lib.artifacts import is_finished, new_folder, read_json, read_table, write_json
+from zmem_lib.chapters import CHAPTERS, chapters_of
 from zmem_lib.errors import BadInput
 from zmem_lib.params import Params, params_hash, read_params
-from zmem_lib.plan import CHAPTERS, chapters_of
 from zmem_lib.schema import TABLES, check
 
 RESULTS = Path(__file__).parents[1] / "results"

@@ -140,11 +140,11 @@ def command_run(options: argparse.Namespace) -> None:
         folder = run_chapters(params, options.runs, first=options.first, last=options.last, notebooks=notebooks)
     if options.last < 7:
         return
-    from zmem_lib.report import printed_summary
+    from zmem_lib.pages.report import printed_summary
 
     print(printed_summary(folder))
     if options.book:
-        from zmem_lib.book import finished_runs
+        from zmem_lib.pages.book import finished_runs
 
         others = [name for name in finished_runs(options.runs) if name != params.run]
         _build([params.run, *others], options)
@@ -161,12 +161,12 @@ def command_plan(options: argparse.Namespace) -> None:
     from zmem_lib.pipeline import kernel_environment
 
     with kernel_environment():
-        from zmem_lib.budget import plan_lines, summary_lines
+        from zmem_lib.planning.budget import plan_lines, summary_lines
 
         lines = plan_lines(runs[0], options.price) if len(runs) == 1 else summary_lines(runs, options.price)
         print("\n".join(lines), flush=True)
         if options.measure:
-            from zmem_lib.measure import measure_lines
+            from zmem_lib.planning.measure import measure_lines
 
             print("", *measure_lines(runs[0]), sep="\n")
 
@@ -191,7 +191,7 @@ def command_ask(options: argparse.Namespace) -> None:
 
 def command_book(options: argparse.Namespace) -> None:
     """`zmem book`: build the book from the named runs, or from all that are finished."""
-    from zmem_lib.book import finished_runs
+    from zmem_lib.pages.book import finished_runs
 
     names = options.run or finished_runs(options.runs)
     if not names:
@@ -200,7 +200,7 @@ def command_book(options: argparse.Namespace) -> None:
 
 
 def _build(names: list[str], options: argparse.Namespace) -> None:
-    from zmem_lib.book import BOOK, build_book
+    from zmem_lib.pages.book import BOOK, build_book
 
     print(f"book: building from {', '.join(names)} ...")
     print(f"book: open {build_book(options.runs, names, out=options.out or BOOK)}")

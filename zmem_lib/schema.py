@@ -150,3 +150,9 @@ def _check_column(column: pd.Series, kind: str, where: str) -> None:
             raise BadInput(f"{where}, row {row}: must be text, not {value!r}")
         if kind in ("strs", "floats") and (isinstance(value, str) or not hasattr(value, "__len__")):
             raise BadInput(f"{where}, row {row}: must be a list, not {value!r}")
+
+
+def in_order(names: pd.Series, order: tuple[str, ...]) -> list[str]:
+    """The distinct names, those of `order` first and in its order, any other after them."""
+    found = dict.fromkeys(names)
+    return [name for name in order if name in found] + [name for name in found if name not in order]

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from zmem_lib.chapters import chapters_of
 from zmem_lib.errors import BadInput, ChapterFailed
 from zmem_lib.lock import held
-from zmem_lib.machine import Machine, this_machine
 from zmem_lib.params import Params, read_params
 from zmem_lib.pipeline import NOTEBOOKS, as_counted, is_done, run_chapters, say_now
-from zmem_lib.plan import about, chapters_of, earlier_seconds, estimate_seconds
+from zmem_lib.planning.machine import Machine, this_machine
+from zmem_lib.planning.plan import about, earlier_seconds, estimate_seconds
 
 NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 AGAIN = "the same command skips what is done and goes on with the others"

@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from zmem_lib import fusion, retrieve
 from zmem_lib.answering import answer, chosen_passages, packed, recall, wide
 from zmem_lib.artifacts import read_json
 from zmem_lib.bench import (
@@ -32,10 +31,11 @@ from zmem_lib.bench import (
     has_text_twin,
     z_and_bm25,
 )
+from zmem_lib.memory.select import Ranking
 from zmem_lib.params import Params
-from zmem_lib.rerank import can_ask
+from zmem_lib.retrieval import fusion, retrieve
+from zmem_lib.retrieval.rerank import can_ask
 from zmem_lib.schema import UNREAD
-from zmem_lib.select import Ranking
 
 
 def possible(system: str, params: Params) -> bool:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
-from zmem_lib import doc_ids as ids
 from zmem_lib.added import (
     ADDED,
     Memory,
@@ -29,20 +28,21 @@ from zmem_lib.added import (
 from zmem_lib.artifacts import drop_temporaries, hash_path, is_finished, write_json
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.corpora.folder import read_docs
-from zmem_lib.encode import start_memory
 from zmem_lib.errors import BadInput
+from zmem_lib.ids import doc_ids as ids
+from zmem_lib.ids.run_ids import NEW
 from zmem_lib.keep import Keep, drop_keep
-from zmem_lib.lessons import asked_rows, recitations
 from zmem_lib.lock import held
-from zmem_lib.memory_lm import MemoryLM, load_memory_lm
+from zmem_lib.memory.encode import start_memory
+from zmem_lib.memory.lessons import asked_rows, recitations
+from zmem_lib.memory.memory_lm import MemoryLM, load_memory_lm
+from zmem_lib.memory.prompts import Row
+from zmem_lib.memory.pseudo import given_questions, pseudo_questions
+from zmem_lib.memory.write import write_z
+from zmem_lib.memory.ztable import load_z
 from zmem_lib.params import Params, read_params
-from zmem_lib.prompts import Row
-from zmem_lib.pseudo import given_questions, pseudo_questions
-from zmem_lib.run_ids import NEW
 from zmem_lib.schema import check
 from zmem_lib.text import passages
-from zmem_lib.write import write_z
-from zmem_lib.ztable import load_z
 
 
 def add_documents(folder: Path, file: Path, *, replacing: bool = False) -> list[str]:

@@ -1,0 +1,97 @@
+"""The write curve: every measure of every snapshot, of a model with random weights and of one that is known."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+import torch
+from tiny_models import random_blocks, sentence, small_lm, small_params
+
+from zmem_lib.artifacts import write_table
+from zmem_lib.errors import BadInput
+from zmem_lib.evaluation import curves
+from zmem_lib.memory.encode import TEMPERATURE, question_vectors
+from zmem_lib.memory.ztable import save_z, unit
+
+PARAMS = small_params(evidence_tokens=6, answer_tokens=3, bootstrap_samples=50, shortlist=3, key_width=4)
+SEEN, NEW = ["s0", "s1"], ["n1", "n2"]
+QUESTIONS = [("s", "test", "s0", "x"), ("v1", "new-dev", "n2", "amber"), ("v2", "new-dev", "n1", "bird")]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    questions = pd.DataFrame(
+        [
+            {
+                "question_id": name,
+                "question": sentence(i, 4),
+                "answers": [answer],
+                "gold_doc_ids": [gold],
+                "split": split,
+            }
+            for i, (name, split, gold, answer) in enumerate(QUESTIONS)
+        ]
+    )
+    write_table(questions.assign(kind="", answer_start=-1, evidence=""), tmp_path / "questions.parquet", "questions")
+    docs = [(doc_id, "t", sentence(i, 8), "seen" if doc_id in SEEN else "new") for i, doc_id in enumerate(SEEN + NEW)]
+    docs = pd.DataFrame(docs, columns=["doc_id", "title", "text", "part"])
+    write_table(docs, tmp_path / "docs.parquet", "docs")
+    log = [(start, step, 5.0 - step, 0.1, 1.0, 0.1 * step, 2) for start in ("encode", "mean") for step in (0, 1, 2)]
+    columns = ["start", "step", "nll", "recited", "writing", "seconds_per_document", "n"]
+    write_table(pd.DataFrame(log, columns=columns), tmp_path / "write_log.parquet", "write_log")
+    keys = unit(torch.randn(4, 4, generator=torch.Generator().manual_seed(3)))
+    save_z(SEEN, random_blocks(2, PARAMS, seed=1), tmp_path / "z_seen.safetensors", keys[:2])
+    for path in ("z_new", "z_new_steps/encode_00000", "z_new_steps/encode_00002", "z_new_steps/mean_00002"):
+        save_z(NEW, random_blocks(2, PARAMS, seed=len(path)), tmp_path / f"{path}.safetensors", keys[2:])
+    return tmp_path
+
+
+def test_every_snapshot_has_every_measure(folder):
+    curve = curves.write_curve(folder, PARAMS, small_lm(PARAMS))
+    assert len(curve) == 3 * len(curves.CURVE_METRICS) and set(curve["metric"]) == set(curves.CURVE_METRICS)
+    places = list(dict.fromkeys(zip(curve["start"], curve["step"], strict=True)))
+    assert places == [("encode", 0), ("encode", 2), ("mean", 2)]
+    one = curve[curve["metric"] == "em"]
+    assert one["recite_nll"].tolist() == [5, 3, 3] and one["seconds_per_document"].tolist() == [0, 0.2, 0.2]
+    assert (curve["n"] == 2).all() and curve["value"].between(0, 1).all()
+    assert (curve["ci_low"] <= curve["value"]).all() and (curve["value"] <= curve["ci_high"]).all()
+
+
+def test_what_is_measured_is_the_gold_documents_block(folder, monkeypatch):
+    memory_lm, written = small_lm(PARAMS), []
+
+    def from_z(memory_lm, z, questions, *, evidence_tokens, batch):
+        written.append(z)
+        return ["moss amber", "moss fern"]
+
+    monkeypatch.setattr(curves, "generate_evidence", from_z)
+    curve = curves.write_curve(folder, PARAMS, memory_lm).set_index(["start", "step", "metric"])["value"]
+    assert (curve[:, :, "answer_in_evidence"] == 0.5).all()
+    first = random_blocks(2, PARAMS, seed=len("z_new_steps/encode_00000"))
+    torch.testing.assert_close(written[0], first[[1, 0]])  # n2, then n1
+
+
+@pytest.mark.parametrize("key_width", [0, 4])
+def test_documents_are_found_among_seen_and_new_ones(folder, key_width):
+    """With keys by a shortlist of all, in the order of likelihood and key together."""
+    params = dataclasses.replace(PARAMS, key_width=key_width, shortlist=4)
+    memory_lm = small_lm(PARAMS)
+    questions = pd.DataFrame({"question": [sentence(i, 4) for i in range(3)]})
+    z, keys = random_blocks(2, PARAMS, seed=5), torch.ones(2, 4)
+    found = curves.what_is_asked(folder, questions, params, memory_lm).find(z, keys)
+    _, seen, seen_keys = curves.load_z(folder / "z_seen.safetensors")
+    scores = curves.score_questions(memory_lm, torch.cat([seen, z]), list(questions["question"]), batch=8)
+    if key_width:
+        vectors = question_vectors(memory_lm, list(questions["question"]))
+        scores = scores + vectors @ unit(torch.cat([seen_keys, keys])).T / TEMPERATURE
+    assert found == [(SEEN + NEW)[place] for place in scores.argmax(1)]
+
+
+def test_a_curve_without_new_documents_is_empty_and_without_a_log_refused(folder):
+    log = pd.read_parquet(folder / "write_log.parquet")
+    write_table(log[log["start"] == "mean"], folder / "write_log.parquet", "write_log")
+    with pytest.raises(BadInput, match="'encode' up to step 0"):
+        curves.write_curve(folder, PARAMS, small_lm(PARAMS))
+    questions = pd.read_parquet(folder / "questions.parquet").query("split == 'test'")
+    write_table(questions, folder / "questions.parquet", "questions")
+    assert curves.write_curve(folder, PARAMS, None).empty

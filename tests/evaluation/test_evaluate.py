@@ -1,0 +1,146 @@
+"""Answers to scores, summary, failures and retention, on tables small enough to count by hand."""
+
+import pandas as pd
+import pytest
+
+from zmem_lib.errors import BadInput
+from zmem_lib.evaluation import evaluate
+from zmem_lib.schema import PARTS
+
+
+def make_questions():
+    rows = [
+        ("s1", ["Velmoor"], ["d1"], "test", "rephrased"),
+        ("s2", ["smith"], ["d2", "d3"], "test", "unasked"),
+        ("n1", ["1901"], ["n1"], "new-test", ""),
+    ]
+    questions = pd.DataFrame(rows, columns=["question_id", "answers", "gold_doc_ids", "split", "kind"])
+    return questions.assign(question="Where?", answer_start=-1, evidence="")
+
+
+def make_answers(evidence, answers, ranked):
+    return pd.DataFrame(
+        {
+            "question_id": ["s1", "s2", "n1"], "part": ["seen", "seen", "new"], "ranked_doc_ids": ranked,
+            "ranked_scores": [[0.0] * len(ids) for ids in ranked], "evidence": evidence, "evidence_tokens": [4, 6, 8],
+            "answer": answers, "seconds": [0.5, 0.5, 0.5], "input_tokens": 10, "output_tokens": 2, "money": 0.0,
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def systems():
+    found = ["She lived in Velmoor.", "He was a smith.", "Nothing."]
+    return {
+        "bm25": make_answers(found, ["velmoor", "baker", "1901"], [["d1", "x"], ["x", "d3"], ["x", "y"]]),
+        "zmem-oracle": make_answers(found, ["the Velmoor", "baker", "1902"], [[], [], []]),
+        "closed-book": make_answers(["", "", ""], ["Velmoor", "baker", ""], [[], [], []]),
+    }
+
+
+@pytest.fixture(scope="module")
+def scores(systems):
+    tuples = pd.DataFrame({"question_id": ["s1", "s2", "s2"], "evidence": ["She lived in Velmoor.", "A. B.", "B. C."]})
+    questions = evaluate.with_references(make_questions(), tuples)
+    assert questions["reference_contexts"].tolist() == [["She lived in Velmoor."], ["A.", "B.", "C."], []]
+    return evaluate.score_answers(questions, systems, rule="squad")
+
+
+def mean(scores, system, part, metric):
+    kept = scores.query("system == @system and part == @part and metric == @metric")
+    return kept["value"].mean() if len(kept) else None
+
+
+def test_scores_by_hand(scores):
+    assert set(scores["part"]) == {"seen", "rephrased", "unasked", "new"} <= set(PARTS)
+    assert mean(scores, "bm25", "seen", "em") == 0.5
+    assert mean(scores, "bm25", "rephrased", "em") == 1 and mean(scores, "bm25", "unasked", "em") == 0
+    assert mean(scores, "bm25", "seen", "answer_in_evidence") == 1
+    assert mean(scores, "bm25", "seen", "recall@1") == 0.5 and mean(scores, "bm25", "seen", "recall@5") == 1
+    assert mean(scores, "bm25", "new", "recall@20") == 0
+    assert mean(scores, "bm25", "seen", "evidence_tokens") == 5
+    assert mean(scores, "closed-book", "new", "answer_in_evidence") == 0
+    assert mean(scores, "bm25", "rephrased", "ragas_context_recall") == 1
+
+
+def test_systems_that_rank_nothing_have_no_retrieval_scores(scores):
+    assert mean(scores, "zmem-oracle", "seen", "recall@1") is None
+    assert mean(scores, "closed-book", "seen", "em") == 0.5
+
+
+def test_summary_counts_nan_and_leaves_nothing_out(scores):
+    summary = evaluate.summarise(scores, 200, seed=1).set_index(["system", "part", "metric"])
+    assert not summary.index.duplicated().any()
+    assert tuple(summary.loc[("bm25", "seen", "em"), ["value", "ci_low", "ci_high", "n"]]) == (0.5, 0, 1, 2)
+    assert summary.loc[("bm25", "new", "ragas_context_recall"), "n"] == 0  # new questions have no reference here
+    assert summary.loc[("bm25", "new", "ragas_context_recall_nan"), "value"] == 1
+    assert ("bm25", "seen", "ragas_context_recall_nan") not in summary.index
+
+
+def test_failures_in_order_of_precedence(systems):
+    index = ["system", "part", "question_id"]
+    table = evaluate.failures(make_questions(), systems, top_k=1, rule="squad").set_index(index)["failure"]
+    assert table["bm25"]["seen"].tolist() == ["right", "wrong z"]  # s2: d3 comes second
+    assert table["bm25"]["new"].tolist() == ["right"]  # by luck: an exact match counts whatever was retrieved
+    assert table["zmem-oracle"]["new"].tolist() == ["wrong evidence"]
+    assert table["zmem-oracle"]["unasked"].tolist() == ["wrong reading"]
+    assert table["closed-book"]["seen"].tolist() == ["right", "wrong reading"]
+    long = {"long-context": systems["bm25"]}
+    table_long = evaluate.failures(make_questions(), long, top_k=1, rule="squad").set_index(index)["failure"]
+    assert table_long["long-context"]["seen"].tolist() == ["right", "wrong reading"], "all of its ranking was read"
+    wider = evaluate.failures(make_questions(), systems, top_k=2, rule="squad").set_index(index)["failure"]
+    assert wider["bm25"]["seen"].tolist() == ["right", "wrong reading"]
+
+
+def test_the_rule_of_comparison_is_passed_down(systems):
+    systems = {"bm25": systems["bm25"].assign(answer=["vel moor", "smith", "x"], evidence=["Velmoors", "y", "z"])}
+    exact = {rule: evaluate.score_answers(make_questions(), systems, rule=rule) for rule in ("squad", "korquad")}
+    assert (
+        mean(exact["squad"], "bm25", "rephrased", "f1") == 0 and mean(exact["korquad"], "bm25", "rephrased", "f1") == 1
+    )
+    found = {rule: mean(scores, "bm25", "rephrased", "answer_in_evidence") for rule, scores in exact.items()}
+    assert found == {"squad": 0, "korquad": 1}
+    kinds = {
+        rule: evaluate.failures(make_questions(), systems, top_k=1, rule=rule)
+        .query("part == 'rephrased'")["failure"]
+        .item()
+        for rule in exact
+    }
+    assert kinds == {"squad": "wrong evidence", "korquad": "wrong reading"}
+
+
+def test_unasked_documents_are_scored_apart_from_seen_ones(systems):
+    apart = {"bm25": systems["bm25"].assign(part=["unasked-document", "unasked-document", "new"])}
+    scores = evaluate.score_answers(make_questions(), apart, rule="squad")
+    assert set(scores["part"]) == {"unasked-document", "new"}
+    assert set(evaluate.failures(make_questions(), apart, top_k=1, rule="squad")["part"]) == {"unasked-document", "new"}
+
+
+def test_answers_of_another_corpus_are_refused(systems):
+    with pytest.raises(BadInput, match="'s1'"):
+        evaluate.failures(make_questions().query("question_id != 's1'"), systems, top_k=1, rule="squad")
+
+
+def f1_scores(rows):
+    long = [(f"q{i}", name, "seen", "f1", value) for name, values in rows.items() for i, value in enumerate(values)]
+    return pd.DataFrame(long, columns=["question_id", "system", "part", "metric", "value"])
+
+
+def test_retention_by_hand():
+    values = {"zmem-oracle": [1.0, 0.5, 0.0, 1.0], "closed-book": [0.0, 0.0, 0.0, 0.5], "gold-passage": [1.0] * 4}
+    table = evaluate.retention_table(f1_scores(values), 200, seed=1)
+    (row,) = table.itertuples()
+    assert row.part == "seen" and row.n == 4 and row.text_gain == pytest.approx(0.875)
+    assert row.value == pytest.approx((0.625 - 0.125) / 0.875) and row.ci_low <= row.value <= row.ci_high
+    assert row.ci_low < row.ci_high
+    swapped = f1_scores(values | {"zmem-oracle": values["gold-passage"]})
+    assert evaluate.retention_table(swapped, 200, seed=1).loc[0, ["value", "ci_low", "ci_high"]].tolist() == [1, 1, 1]
+
+
+def test_retention_is_not_defined_where_the_text_brings_little_and_absent_without_the_three_systems():
+    values = {"zmem-oracle": [1.0, 0.0], "closed-book": [0.5, 0.4], "gold-passage": [0.5, 0.58]}
+    table = evaluate.retention_table(f1_scores(values), 50, seed=1)
+    assert table["value"].isna().all() and table["n"].tolist() == [2]
+    assert table["text_gain"].tolist() == pytest.approx([0.09])
+    del values["gold-passage"]
+    assert evaluate.retention_table(f1_scores(values), 50, seed=1).empty

@@ -1,0 +1,83 @@
+"""The ways of choosing: which there are, that they rank the same questions, and what they are worth by hand."""
+
+import pandas as pd
+import pytest
+import torch
+from tiny_models import random_blocks, sentence, small_lm, small_params
+
+from zmem_lib import bench as benches
+from zmem_lib.evaluation import selectors
+from zmem_lib.memory.ztable import unit
+
+PARAMS = small_params(key_width=4, shortlist=3, text_weight=0.5, id_steps=0)
+N = 5
+
+
+@pytest.fixture(scope="module")
+def bench():
+    docs = pd.DataFrame({"doc_id": [f"d{i}" for i in range(N)], "title": "t", "text": [sentence(i) for i in range(N)]})
+    keys = unit(torch.randn(N, 4, generator=torch.Generator().manual_seed(1)))
+    z = random_blocks(N, PARAMS)
+    return benches.Bench(PARAMS, small_lm(PARAMS), docs, z, keys, bm25=None, dense=None, encoder=None, folder=None)
+
+
+@pytest.fixture(scope="module")
+def asked():
+    names = [f"q{i}" for i in range(4)]
+    return pd.DataFrame({"question_id": names, "part": "seen", "question": [sentence(i, 4) for i in range(4)]})
+
+
+def test_parameters_say_which_ways_there_are():
+    assert list(selectors.selectors_of(small_params(id_steps=0))) == ["query_likelihood"]
+    all_but_ids = ["query_likelihood", "key", "key_then_likelihood", "text-twin"]
+    assert [name for name in selectors.selectors_of(PARAMS) if name != "generated_id"] == all_but_ids
+    assert not selectors.has_text_twin(small_params(text_weight=0.5))
+
+
+def test_every_way_ranks_every_question(bench, asked):
+    table = selectors.rank_all(asked, bench, {})
+    assert table.groupby("selector")["question_id"].agg(list).map(lambda ids: ids == list(asked["question_id"])).all()
+    assert (table["seconds"] > 0).all()
+    by_name = table.set_index(["selector", "question_id"])["ranked_doc_ids"]
+    shortlists = [ids[: PARAMS.shortlist] for ids in benches.by_key(list(asked["question"]), bench)[0]]
+    for place, name in enumerate(asked["question_id"]):
+        assert sorted(by_name["key_then_likelihood", name]) == sorted(by_name["text-twin", name])
+        assert sorted(by_name["text-twin", name]) == sorted(shortlists[place])
+        assert list(by_name["key", name])[:3] == shortlists[place]
+
+
+def test_a_ranking_that_was_made_is_taken_over_and_timed(bench, asked):
+    made = asked[["question_id", "part"]].assign(ranked_doc_ids=[["d9"]] * 4, ranked_scores=[[1.0]] * 4)
+    table = selectors.rank_all(asked, bench, {"text-twin": made, "zmem": made}).set_index("selector")
+    assert bench.params.select == "query_likelihood"
+    for name in ("text-twin", "query_likelihood"):
+        assert table.loc[name, "ranked_doc_ids"].map(list).tolist() == [["d9"]] * 4
+        assert (table.loc[name, "seconds"] > 0).all()
+    assert (table.loc["key", "ranked_doc_ids"].map(len) > 1).all()
+
+
+def test_measures_by_hand():
+    questions = pd.DataFrame(
+        {
+            "question_id": ["a", "b", "c"],
+            "answers": [["x"]] * 3,
+            "gold_doc_ids": [["d1"], ["d2"], ["d3"]],
+            "kind": ["rephrased", "unasked", ""],
+        }
+    )
+    rankings = pd.DataFrame(
+        {
+            "question_id": ["a", "b", "c"],
+            "part": ["seen", "seen", "new"],
+            "selector": "key",
+            "ranked_doc_ids": [["d1", "d2"], ["d1", "d2"], ["d1"]],
+            "ranked_scores": [[1.0, 0.5]] * 3,
+            "seconds": 0.25,
+        }
+    )
+    table = selectors.selector_table(questions, rankings, 100, seed=1).set_index(["part", "metric"])
+    assert set(table.index.get_level_values("part")) == {"seen", "rephrased", "unasked", "new"}
+    value = table["value"]
+    assert value["seen", "recall@1"] == 0.5 and value["seen", "recall@5"] == 1 and value["seen", "mrr@10"] == 0.75
+    assert value["unasked", "recall@1"] == 0 and value["new", "recall@20"] == 0 and value["seen", "seconds"] == 0.25
+    assert table.loc[("seen", "recall@1"), "n"] == 2

@@ -1,0 +1,149 @@
+"""Equivalences of the memory LM: soft prompts, batches, padding, saving."""
+
+import dataclasses
+
+import pytest
+import torch
+from tiny_models import random_blocks, sentence, small_lm, small_params
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from zmem_lib.errors import BadInput
+from zmem_lib.memory.base_lm import pick_device
+from zmem_lib.memory.memory_lm import (
+    generate,
+    generate_all,
+    left_padded,
+    load_memory_lm,
+    make_memory_lm,
+    save_memory_lm,
+    token_nll,
+    trim,
+)  # fmt: skip
+from zmem_lib.memory.prompts import TERMS, Row
+
+PARAMS = small_params()
+
+
+@pytest.fixture(scope="module")
+def memory_lm():
+    return small_lm()
+
+
+def rows_of(memory_lm, *lengths):
+    return [memory_lm.prompts.evidence(sentence(i, n), sentence(i + 50, n), 64) for i, n in enumerate(lengths)]
+
+
+def test_soft_prompt_of_real_tokens_equals_those_tokens(memory_lm):
+    tokens = memory_lm.prompts.encode(sentence(1))[:3]
+    row = rows_of(memory_lm, 6)[0]
+    z = memory_lm.embeddings[tokens][None]  # (1,K,D)
+    soft, _ = token_nll(memory_lm, z, [row])
+    plain, _ = token_nll(memory_lm, None, [Row(tokens + row.ids, [0] * len(tokens) + row.terms)])
+    torch.testing.assert_close(soft[0], plain[0, 3:], atol=1e-5, rtol=1e-5)
+
+
+def test_nll_is_cross_entropy_of_the_whole_sequence(memory_lm):
+    row = rows_of(memory_lm, 6)[0]
+    ids = torch.tensor([row.ids])
+    nll, terms = token_nll(memory_lm, None, [row])
+    logits = memory_lm.lm(input_ids=ids).logits
+    counted = torch.tensor(row.terms) > 0
+    expected = cross_entropy(logits[0, :-1], ids[0, 1:], reduction="none")
+    torch.testing.assert_close(nll[0, 1:][counted[1:]], expected[counted[1:]])
+    assert (nll[0][~counted] == 0).all() and terms[0].tolist() == row.terms
+
+
+def test_batched_equals_one_by_one(memory_lm):
+    rows, z = rows_of(memory_lm, 3, 9, 6), random_blocks(3, PARAMS)
+    together, terms = token_nll(memory_lm, z, rows)
+    for i, row in enumerate(rows):
+        alone, _ = token_nll(memory_lm, z[i : i + 1], [row])
+        torch.testing.assert_close(together[i, : len(row.ids)], alone[0], atol=1e-5, rtol=1e-5)
+        assert together[i, len(row.ids) :].abs().sum() == 0 and terms[i, len(row.ids) :].sum() == 0
+
+
+def test_z_matters_to_every_token(memory_lm):
+    row = rows_of(memory_lm, 6)
+    one, _ = token_nll(memory_lm, random_blocks(1, PARAMS, seed=1), row)
+    other, _ = token_nll(memory_lm, random_blocks(1, PARAMS, seed=2), row)
+    assert ((one - other).abs()[0, torch.tensor(row[0].terms) > 0] > 1e-4).all()
+
+
+def test_left_padded_equals_unpadded(memory_lm):
+    prompts = [memory_lm.prompts.asked(sentence(i, n)) for i, n in enumerate((2, 9, 5))]
+    z = random_blocks(3, PARAMS)
+    embedded, mask = left_padded(memory_lm, z, prompts)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    logits = memory_lm.lm(inputs_embeds=embedded, attention_mask=mask, position_ids=positions).logits[:, -1]
+    for i, prompt in enumerate(prompts):
+        alone, _ = left_padded(memory_lm, z[i : i + 1], [prompt])
+        assert alone.shape[1] == PARAMS.z_tokens + len(prompt)
+        torch.testing.assert_close(logits[i], memory_lm.lm(inputs_embeds=alone).logits[0, -1], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("with_z", [True, False])
+def test_generating_in_batches_equals_a_plain_greedy_loop(memory_lm, with_z):
+    prompts = [memory_lm.prompts.asked(sentence(i, n)) for i, n in enumerate((2, 9, 5, 7))]
+    z = random_blocks(4, PARAMS) if with_z else None
+    batched = generate_all(memory_lm, z, prompts, max_tokens=6, batch=3)
+    for i, prompt in enumerate(prompts):
+        block = z[i : i + 1] if with_z else None
+        ids = list(prompt)
+        for _ in range(6):
+            embedded, _ = left_padded(memory_lm, block, [ids])
+            ids.append(memory_lm.lm(inputs_embeds=embedded).logits[0, -1].argmax().item())
+        expected = trim(ids[len(prompt) :], memory_lm.ends)
+        assert batched[i] == expected
+        assert generate(memory_lm, block, [prompt], 6)[0] == expected
+
+
+def test_terms_mark_question_evidence_and_end(memory_lm):
+    row = memory_lm.prompts.evidence("amber bird", "cloud dust", 64)
+    marked = {TERMS[t]: [i for i, u in zip(row.ids, row.terms, strict=True) if u == t] for t in set(row.terms)}
+    decode = memory_lm.prompts.tokenizer.decode
+    assert decode(marked["question"]).strip() == "amber bird"
+    assert decode(marked["evidence"][:-1]).strip() == "cloud dust"
+    assert marked["evidence"][-1] == memory_lm.prompts.end
+    assert row.ids[: len(memory_lm.prompts.question("amber bird").ids)] == memory_lm.prompts.question("amber bird").ids
+
+
+def test_saved_scratch_model_gives_bit_equal_losses(memory_lm, tmp_path):
+    row, z = rows_of(memory_lm, 6), random_blocks(1, PARAMS)
+    save_memory_lm(memory_lm, tmp_path, small_params())
+    loaded = load_memory_lm(tmp_path, PARAMS)
+    assert torch.equal(token_nll(memory_lm, z, row)[0], token_nll(loaded, z, row)[0])
+    assert not any(weight.requires_grad for weight in loaded.lm.parameters())
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".safetensors", ".jinja", ".md"}
+
+
+def test_a_local_model_gets_an_adapter_that_survives_saving(memory_lm, tmp_path):
+    config = LlamaConfig(
+        vocab_size=len(memory_lm.prompts.tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=128,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
+    memory_lm.prompts.tokenizer.save_pretrained(tmp_path / "base")
+    params = dataclasses.replace(PARAMS, lm=str(tmp_path / "base"))
+    adapted = make_memory_lm(params, [])
+    learning = [name for name, weight in adapted.lm.named_parameters() if weight.requires_grad]
+    assert learning and all("lora" in name for name in learning)
+    with torch.no_grad():
+        for name, weight in adapted.lm.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.3)
+    row, z = rows_of(adapted, 6), random_blocks(1, PARAMS)
+    save_memory_lm(adapted, tmp_path / "adapter", params)
+    loaded = load_memory_lm(tmp_path / "adapter", params)
+    before, after = token_nll(adapted, z, row)[0], token_nll(loaded, z, row)[0]
+    assert torch.equal(before, after)
+    with loaded.lm.disable_adapter():
+        assert not torch.allclose(token_nll(loaded, z, row)[0], after)
+
+
+def test_missing_model_and_missing_gpu_are_named(tmp_path):
+    with pytest.raises(BadInput, match="no/such/model"):
+        make_memory_lm(dataclasses.replace(PARAMS, lm="./no/such/model"), [])
+    if not torch.cuda.is_available():
+        with pytest.raises(BadInput, match="cuda"):
+            pick_device("cuda")

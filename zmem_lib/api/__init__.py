@@ -1,0 +1,1 @@
+"""Models at an address: what is asked, stored, tried again and paid."""

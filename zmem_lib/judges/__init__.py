@@ -1,0 +1,1 @@
+"""Judges of answers and evidence: language models, entailment, and people."""

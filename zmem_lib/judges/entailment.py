@@ -1,0 +1,90 @@
+"""A local model of entailment (natural language inference) as judge: which claims does a text entail?
+
+Takes a sequence classifier with a label `entailment`, and checks (claims, a text, the question that the text answers or
+nothing); returns 1 or 0 by claim. Claims are the sentences of an answer, each behind its question, so that an answer of
+a few words says something. A text that is longer than the model reads is cut at its end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from zmem_lib.artifacts import progress
+from zmem_lib.errors import BadInput
+from zmem_lib.hub import find_judge
+from zmem_lib.memory.base_lm import pick_device
+from zmem_lib.text import sentence_spans
+
+BATCH = 32
+LABEL = "entailment"
+MOST_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class Entailer:
+    """The classifier, its tokenizer, the place of its label `entailment`, and how many tokens it reads."""
+
+    model: Any
+    tokenizer: Any
+    label: int
+    most_tokens: int
+
+
+def load_entailer(name: str, device: str) -> Entailer:
+    """The model in a folder or on the hub, from safetensors only; raises BadInput."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # it would end up in the executed chapter
+    path = find_judge(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            path, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise BadInput(f"judge_model {name} cannot be loaded ({said}): give a classifier in safetensors") from error
+    labels = {str(label).lower(): place for place, label in model.config.id2label.items()}
+    if LABEL not in labels:
+        raise BadInput(
+            f"judge_model {name} has the labels {', '.join(labels)} and no {LABEL!r}: give a model of entailment"
+        )
+    reads = getattr(model.config, "max_position_embeddings", 0) or MOST_TOKENS
+    most = min(tokenizer.model_max_length, reads, MOST_TOKENS)
+    return Entailer(model.to(pick_device(device)).eval(), tokenizer, int(labels[LABEL]), most)
+
+
+def sentence_claims(pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """The sentences of each answer, each behind its question."""
+    return [[f"{question} {text[start:end]}" for start, end in sentence_spans(text)] for question, text in pairs]
+
+
+def entailed(entailer: Entailer, checks: Sequence[tuple[Sequence[str], str, str]]) -> list[np.ndarray]:
+    """For each check which claims the text entails, 1 or 0 by claim; an empty text entails none."""
+    pairs = {
+        (f"{question} {text}" if question else text, claim): 0.0
+        for claims, text, question in checks
+        for claim in claims
+        if text.strip()
+    }
+    asked = sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
+    for begin in progress(range(0, len(asked), BATCH), "judging entailment"):
+        batch = asked[begin : begin + BATCH]
+        pairs.update(zip(batch, _entails(entailer, batch), strict=True))
+    return [
+        np.array([pairs.get((f"{question} {text}" if question else text, claim), 0.0) for claim in claims])
+        for claims, text, question in checks
+    ]
+
+
+@torch.no_grad()
+def _entails(entailer: Entailer, batch: list[tuple[str, str]]) -> list[float]:
+    texts, claims = map(list, zip(*batch, strict=True))
+    options = {"padding": True, "truncation": "longest_first", "max_length": entailer.most_tokens}
+    inputs = entailer.tokenizer(texts, claims, return_tensors="pt", **options).to(entailer.model.device)
+    best = entailer.model(**inputs).logits.argmax(-1)  # (B,)
+    return (best == entailer.label).float().tolist()

@@ -1,0 +1,228 @@
+"""What joint training learns from, as token rows, and which of them are due at a step.
+
+Takes the training tuples and documents. The batch of a step depends on the seed and the step alone, so a run that was
+killed goes on exactly as if it had not been.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zmem_lib.errors import BadInput
+from zmem_lib.memory.memory_lm import MemoryLM
+from zmem_lib.memory.prompts import Prompts, Row
+from zmem_lib.params import Params
+from zmem_lib.text import passage, passages, sentence_spans
+from zmem_lib.tuples import PSEUDO
+
+INSIDE_GIVEN = 4  # tokens of the sentence in which a recitation begins that are given, not asked
+READ_NOTHING = 0.1  # of the steps: their reader's lessons have no evidence, the closed-book control
+READ_SENTENCE = 0.25  # single sentences, as z-memory writes; those of the rest have whole passages, as the others bring
+TEXT_EVERY = 4  # so many steps to one whose text lessons have whole documents
+MOST_DISTRACTORS = 3
+HARD_POOL = 512  # documents, drawn anew at each step, among which hard negatives are looked for
+DEV_TUPLES = 96
+
+
+@dataclass(frozen=True)
+class Made(Sequence):
+    """A sequence whose items are made when they are asked for: of many documents only those of a step are tokenised."""
+
+    make: Callable[[int], Any]
+    n: int
+
+    def __getitem__(self, i: int) -> Any:
+        """The i-th item; i from 0 to n - 1."""
+        if not 0 <= i < self.n:
+            raise IndexError(i)
+        return self.make(i)
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        return self.n
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """All that is trained on, as token rows: training and dev tuples with their document's row of z, documents."""
+
+    params: Params
+    tuple_rows: Sequence[Row]
+    tuple_index: np.ndarray
+    questions: Sequence[list[int]]  # of the training tuples, to be turned into vectors
+    of_document: dict[int, np.ndarray]  # numbers of its training tuples
+    gold: list[frozenset[int]]  # rows of z of all gold documents of a tuple's question: never its negatives
+    dev_rows: Sequence[Row]
+    dev_index: np.ndarray
+    recite_rows: Sequence[list[Row]]  # per document: the whole, then each sentence from inside it on
+    texts: Sequence[list[int]]  # documents, to be encoded or read
+    tuples: pd.DataFrame
+    answered: np.ndarray  # numbers of the tuples whose answer is known
+    own: np.ndarray  # numbers of the others: of the questions that the model asked itself
+    titles: list[str]
+    passages: list[str]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is due at a step: rows of z are numbers of documents, `encoded` says where those blocks come from."""
+
+    encoded: bool  # the blocks are made by the encoder, not taken from the table
+    tuples: np.ndarray  # (B,) numbers of training tuples
+    beside: np.ndarray  # (B,M) documents whose blocks stand beside the right one
+    place: int  # of the right one among them
+    recited: np.ndarray  # (R,) documents
+    recite_rows: list[Row]
+    read_rows: list[Row]
+    text_rows: list[Row]
+    pool: np.ndarray  # (H,) documents among which hard negatives are looked for
+
+
+def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, params: Params) -> Lessons:
+    """Tokenise seen documents and their train and dev tuples; row i of z belongs to the i-th of `docs`."""
+    prompts, row_of = memory_lm.prompts, {doc_id: i for i, doc_id in enumerate(docs.doc_id)}
+    tuples = tuples[tuples.doc_id.isin(row_of)]
+    train = tuples[tuples.split == "train"].reset_index(drop=True)
+    if train.empty:
+        raise BadInput("no training question has an answer that stands in its document: look at `answers` and `doc_id`")
+    dev = tuples[tuples.split == "dev"].head(DEV_TUPLES)
+    texts, index, asked = passages(docs), train.doc_id.map(row_of), train.tuple_id.str.startswith(PSEUDO)
+    golds = index.groupby(train.question_id).agg(frozenset)
+    return Lessons(
+        params=params,
+        tuple_rows=evidence_rows(prompts, train, params.evidence_tokens),
+        tuple_index=index.to_numpy(copy=True),
+        questions=made_of(prompts.find, list(train.question)),
+        of_document={i: np.array(places) for i, places in index.groupby(index.to_numpy()).indices.items()},
+        gold=[golds[question_id] for question_id in train.question_id],
+        dev_rows=evidence_rows(prompts, dev, params.evidence_tokens),
+        dev_index=dev.doc_id.map(row_of).to_numpy(copy=True),
+        recite_rows=made_of(partial(recitations, prompts, limit=params.document_tokens), texts),
+        texts=made_of(partial(prompts.text, limit=params.document_tokens), texts),
+        tuples=train,
+        answered=np.flatnonzero(~asked),
+        own=np.flatnonzero(asked),
+        titles=list(docs.title),
+        passages=texts,
+    )
+
+
+def made_of(make: Callable[[str], Any], texts: list[str]) -> Made:
+    """What `make` makes of each text."""
+    return Made(lambda i: make(texts[i]), len(texts))
+
+
+def evidence_rows(prompts: Prompts, tuples: pd.DataFrame, limit: int) -> Made:
+    """The rows of tuples, without their z; evidence of at most `limit` tokens."""
+    questions, evidence = list(tuples.question), list(tuples.evidence)
+    return Made(lambda i: prompts.evidence(questions[i], evidence[i], limit), len(tuples))
+
+
+def asked_rows(prompts: Prompts, asked: pd.DataFrame, doc_ids: Sequence[str], limit: int) -> list[list[Row]]:
+    """Of each document the evidence rows of the tuples `asked` about it; evidence of at most `limit` tokens."""
+    places = asked.groupby("doc_id").indices
+    rows = evidence_rows(prompts, asked, limit)
+    return [[rows[int(i)] for i in places.get(doc_id, ())] for doc_id in doc_ids]
+
+
+def batch_at(memory_lm: MemoryLM, lessons: Lessons, step: int) -> Batch:
+    """What is due at a step."""
+    params, n = lessons.params, len(lessons.recite_rows)
+    rng = np.random.default_rng((params.seed, step, 1))
+    encoded = bool(rng.random() < params.encode_share)
+    tuples = tuples_at(lessons, step)
+    m = int(rng.integers(1, MOST_DISTRACTORS + 1)) * bool(not encoded and rng.random() < params.distractor_share)
+    recited = batch_indices(n, params.batch_recite, step=step, seed=params.seed + 1)
+    if encoded:  # few documents with several questions each, and these recited too: encoding costs most
+        recited = rng.permutation(np.unique(lessons.tuple_index[tuples]))[: params.batch_recite]
+        each = -(-params.batch_tuples // len(recited))
+        tuples = np.concatenate([rng.permutation(lessons.of_document[i])[:each] for i in recited])
+    recited = recited if params.recite_weight else recited[:0]
+    return Batch(
+        encoded=encoded,
+        tuples=tuples,
+        beside=rng.integers(n, size=(len(tuples), m)),
+        place=int(rng.integers(m + 1)),
+        recited=recited,
+        recite_rows=recitations_at([lessons.recite_rows[i] for i in recited], params.recite_inside, rng),
+        read_rows=reading_rows(memory_lm, lessons, step) if params.learns_reading else [],
+        text_rows=text_rows(memory_lm, lessons, tuples[: params.batch_text], step) if params.text_weight else [],
+        pool=rng.integers(n, size=HARD_POOL * bool(params.key_negatives)),
+    )
+
+
+def tuples_at(lessons: Lessons, step: int) -> np.ndarray:
+    """Numbers (B,) of the training tuples that are due at a step; where there are any, a third are the model's own.
+
+    Its own questions come late and ask for what no other question does: they have to catch up.
+    """
+    size, seed, given, own = lessons.params.batch_tuples, lessons.params.seed, lessons.answered, lessons.own
+    n_own = size // 3 if len(own) else 0
+    chosen = given[batch_indices(len(given), size - n_own, step=step, seed=seed)]
+    return np.concatenate([chosen, own[batch_indices(len(own), n_own, step=step, seed=seed + 3)]])
+
+
+def recitations(prompts: Prompts, text: str, limit: int) -> list[Row]:
+    """A document recited from its start to its end, and each of its sentences from its first words on."""
+    inside = [prompts.recite(text[start:end], limit, given=INSIDE_GIVEN) for start, end in sentence_spans(text)]
+    return [prompts.recite(text, limit), *inside]
+
+
+def recitations_at(documents: Sequence[list[Row]], inside: float, rng: np.random.Generator) -> list[Row]:
+    """All documents whole, or, in a share `inside` of the cases, of each one sentence behind its first words.
+
+    What can be entered anywhere is what questions reach: each fact without what precedes it. All are of one kind, so
+    that short rows need not be padded to the length of long ones.
+    """
+    alone = rng.random() < inside
+    return [rows[rng.integers(1, len(rows))] if alone and len(rows) > 1 else rows[0] for rows in documents]
+
+
+def reading_rows(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[Row]:
+    """The reader's lessons of a step: gold evidence among distractors, all as sentences or all as whole passages."""
+    params, rows = lessons.params, []
+    rng = np.random.default_rng((params.seed, step))
+    kind = rng.random()
+    for place in batch_indices(len(lessons.answered), params.batch_read, step=step, seed=params.seed + 2):
+        i = lessons.answered[place]
+        others = rng.integers(len(lessons.tuples), size=rng.integers(max(params.top_k, 2)))
+        picked = rng.permutation([i, *others])
+        if kind < READ_NOTHING:
+            items = []
+        elif kind < READ_NOTHING + READ_SENTENCE:
+            items = [lessons.tuples.evidence[j] for j in picked]
+        else:
+            items = [lessons.passages[lessons.tuple_index[j]] for j in picked]
+        question, answers = lessons.tuples.question[i], lessons.tuples.answers[i]
+        reading = memory_lm.prompts.reading(question, items, params.evidence_tokens)
+        rows.append(memory_lm.prompts.read(reading, answers[0]))
+    return rows
+
+
+def text_rows(memory_lm: MemoryLM, lessons: Lessons, chosen: np.ndarray, step: int) -> list[Row]:
+    """The text twin's lessons: at one step in TEXT_EVERY behind the document, at others behind the evidence alone."""
+    prompts, params, rows = memory_lm.prompts, lessons.params, []
+    for i in chosen:
+        document = lessons.tuple_index[i]
+        if step % TEXT_EVERY:
+            alone = passage(lessons.titles[document], lessons.tuples.evidence[i])
+            text = prompts.text(alone, params.document_tokens)
+        else:
+            text = lessons.texts[document]  # tokenised when it is asked for
+        rows.append(prompts.twin(text, lessons.tuple_rows[i]))
+    return rows
+
+
+def batch_indices(n: int, size: int, *, step: int, seed: int) -> np.ndarray:
+    """The `size` of n items that are due at a step, in a new random order each epoch."""
+    places = np.arange(step * size, (step + 1) * size)
+    return np.array([_epoch(n, int(place) // n, seed)[place % n] for place in places], dtype=int)
+
+
+@lru_cache(maxsize=8)
+def _epoch(n: int, epoch: int, seed: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(n)

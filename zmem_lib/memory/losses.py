@@ -1,0 +1,199 @@
+"""The loss terms of one training step: each adds its gradients, and returns its mean in nats.
+
+Takes the step's work: its batch, and the rows (block and key) of the documents that the batch names, which learn.
+Batches pass through the model `micro_batch` rows at a time.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zmem_lib.memory.encode import TEMPERATURE, encode_rows, question_rows
+from zmem_lib.memory.lessons import Batch, Lessons
+from zmem_lib.memory.memory_lm import MemoryLM, token_logits, token_nll
+from zmem_lib.memory.prompts import TERMS, Row, collate
+from zmem_lib.memory.ztable import blocks_of, unit
+from zmem_lib.params import Params
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step has to do: the rows (U,K*W+E) belong to `documents` (U,), in rising order."""
+
+    memory_lm: MemoryLM
+    lessons: Lessons
+    batch: Batch
+    documents: np.ndarray
+    rows: Tensor
+    table_z: Tensor  # (U,K,W) of the documents, as the table has them; they do not learn here
+    pool_keys: Tensor  # (H,E) of the documents batch.pool; they do not learn
+    scaler: torch.amp.GradScaler
+
+    def blocks(self, documents: np.ndarray) -> Tensor:
+        """The blocks of documents (B,M), side by side: (B,M*K,W)."""
+        params, place = self.lessons.params, np.searchsorted(self.documents, documents)  # (B,M)
+        z = blocks_of(self.rows, params.z_tokens, self.memory_lm.heads.width)  # (U,K,W)
+        return z[torch.as_tensor(place, device=z.device)].flatten(1, 2)  # (B,M*K,W)
+
+    def chunks(self, n: int) -> Iterator[slice]:
+        """Slices of n rows that pass through the model at once."""
+        size = self.lessons.params.micro_batch or max(n, 1)
+        return (slice(begin, begin + size) for begin in range(0, n, size))
+
+
+def encoded_rows(memory_lm: MemoryLM, texts: Sequence[list[int]], size: int) -> tuple[Tensor, Callable[[Tensor], None]]:
+    """Rows (U,K*W+E) that the encoder makes of documents, as if they were of the table, and what leads gradients back.
+
+    Where more than `size` documents are encoded, they are encoded twice, `size` at a time, instead of being kept.
+    """
+    whole = len(texts) <= size
+
+    def made(chunk: Sequence[list[int]]) -> Tensor:
+        z, keys = encode_rows(memory_lm, chunk)
+        return torch.cat([z.flatten(1), keys], 1)  # (B,K*W+E)
+
+    with torch.set_grad_enabled(whole):
+        rows = torch.cat([made(texts[begin : begin + size]) for begin in range(0, len(texts), size)])  # (U,K*W+E)
+
+    def backward(gradient: Tensor) -> None:
+        if whole:
+            return rows.backward(gradient)
+        for begin in range(0, len(texts), size):
+            made(texts[begin : begin + size]).backward(gradient[begin : begin + size])
+
+    return rows.detach().requires_grad_(True), backward
+
+
+def all_losses(work: Work) -> dict[str, float]:
+    """Add the gradients of every term that the parameters ask for; returns their means."""
+    params, batch = work.lessons.params, work.batch
+    losses = row_losses(work, tuple_rows(work), right_and_beside(work))
+    if len(batch.recited):
+        losses |= row_losses(work, batch.recite_rows, batch.recited[:, None])
+    if rows := batch.read_rows + batch.text_rows:
+        losses |= row_losses(work, rows)
+    if params.distill_weight:
+        losses["distill"] = distill_loss(work)
+    if params.key_weight:
+        losses["key"] = key_loss(work)
+    if params.encode_weight and batch.encoded:
+        losses["encode"] = encode_loss(work)
+    return losses
+
+
+def tuple_rows(work: Work) -> list[Row]:
+    """The rows of the step's tuples; among distractors the question does not count: it says nothing of its own z."""
+    rows = [work.lessons.tuple_rows[i] for i in work.batch.tuples]
+    if not work.batch.beside.shape[1]:
+        return rows
+    question = TERMS.index("question")
+    return [Row(row.ids, [0 if term == question else term for term in row.terms]) for row in rows]
+
+
+def right_and_beside(work: Work) -> np.ndarray:
+    """The documents (B,1+M) whose blocks stand before each tuple, the right one at the step's place."""
+    right = work.lessons.tuple_index[work.batch.tuples]
+    return np.insert(work.batch.beside, work.batch.place, right, axis=1)  # (B,1+M)
+
+
+def row_losses(work: Work, rows: Sequence[Row], documents: np.ndarray | None = None) -> dict[str, float]:
+    """Add the gradients of rows, each behind the blocks of its documents (B,M); the mean nll per token of each term."""
+    params = work.lessons.params
+    count = Counter(TERMS[term] for row in rows for term in row.terms)
+    losses: dict[str, float] = {}
+    for chunk in work.chunks(len(rows)):
+        z = None if documents is None else work.blocks(documents[chunk])  # (B,M*K,W)
+        here = Counter(TERMS[term] for row in rows[chunk] for term in row.terms)
+        by_term = mean_by_term(*token_nll(work.memory_lm, z, rows[chunk]))
+        parts = {term: nll * (here[term] / count[term]) for term, nll in by_term.items()}
+        work.scaler.scale(sum(weight(params, term) * nll for term, nll in parts.items())).backward()
+        losses |= {term: losses.get(term, 0.0) + nll.item() for term, nll in parts.items()}
+    return losses
+
+
+def key_loss(work: Work) -> float:
+    """InfoNCE (van den Oord et al., 1807.03748): the question's vector against the keys of the batch and of a pool.
+
+    Of the pool only the `key_negatives` nearest to each question count. A gold document is never a negative.
+    """
+    lessons, tuples, total = work.lessons, work.batch.tuples, 0.0
+    documents = np.unique(lessons.tuple_index[tuples])
+    at = torch.as_tensor(np.searchsorted(work.documents, documents), device=work.rows.device)
+    first = work.rows.shape[1] - lessons.params.key_width  # of a row's numbers that belong to the key
+    right = np.searchsorted(documents, lessons.tuple_index[tuples])
+    for chunk in work.chunks(len(tuples)):
+        vectors = question_rows(work.memory_lm, [lessons.questions[i] for i in tuples[chunk]])  # (B,E)
+        logits = vectors @ unit(work.rows[at, first:]).T / TEMPERATURE  # (B,U')
+        barred = np.array([[d in lessons.gold[i] for d in documents] for i in tuples[chunk]])  # (B,U')
+        barred[np.arange(len(barred)), right[chunk]] = False
+        logits = logits.masked_fill(torch.as_tensor(barred, device=logits.device), -torch.inf)
+        logits = torch.cat([logits, hard_logits(work, vectors, tuples[chunk])], 1)  # (B,U'+H')
+        target = torch.as_tensor(right[chunk], device=logits.device)
+        loss = nn.functional.cross_entropy(logits, target, reduction="sum") / len(tuples)
+        work.scaler.scale(lessons.params.key_weight * loss).backward()
+        total += loss.item()
+    return total
+
+
+def hard_logits(work: Work, vectors: Tensor, tuples: np.ndarray) -> Tensor:
+    """Logits (B,H') of the keys in the pool that are nearest to the vectors (B,E) and belong to no gold document."""
+    present = set(work.documents.tolist())
+    pool = [[d in work.lessons.gold[i] or d in present for d in work.batch.pool.tolist()] for i in tuples]
+    logits = vectors @ unit(work.pool_keys).T / TEMPERATURE  # (B,H)
+    barred = torch.tensor(pool, device=logits.device, dtype=torch.bool).view(logits.shape)
+    logits = logits.masked_fill(barred, -torch.inf)
+    return logits.topk(min(work.lessons.params.key_negatives, logits.shape[1])).values  # (B,H')
+
+
+def encode_loss(work: Work) -> float:
+    """Squared distance of the encoder's blocks from the table's, as a share of the latter's mean square."""
+    params = work.lessons.params
+    made = blocks_of(work.rows, params.z_tokens, work.memory_lm.heads.width)  # (U,K,W)
+    loss = nn.functional.mse_loss(made, work.table_z) / work.table_z.square().mean()
+    work.scaler.scale(params.encode_weight * loss).backward()
+    return loss.item()
+
+
+def distill_loss(work: Work) -> float:
+    """KL (nats per evidence token) from what the model says with the document's text in context to what it says with z.
+
+    The teacher is the model as it is now; where the text is not trained on, without its adapter.
+    """
+    lessons, params, memory_lm = work.lessons, work.lessons.params, work.memory_lm
+    tuples, total = work.batch.tuples[: params.batch_text], 0.0
+    adapted = not params.learns_whole and not params.text_weight
+    for chunk in work.chunks(len(tuples)):
+        chosen = tuples[chunk]
+        rows = [lessons.tuple_rows[i] for i in chosen]
+        texts = [lessons.texts[lessons.tuple_index[i]] for i in chosen]
+        with torch.no_grad(), memory_lm.lm.disable_adapter() if adapted else nullcontext():
+            behind = [Row(text + row.ids, [0] * len(text) + row.terms) for text, row in zip(texts, rows, strict=True)]
+            teacher = evidence_logits(memory_lm, None, behind)  # (counted,V)
+        student = evidence_logits(memory_lm, work.blocks(lessons.tuple_index[chosen][:, None]), rows)  # (counted,V)
+        kl = nn.functional.kl_div(student, teacher, log_target=True, reduction="batchmean")
+        loss = kl * (len(chosen) / len(tuples))
+        work.scaler.scale(params.distill_weight * loss).backward()
+        total += loss.item()
+    return total
+
+
+def evidence_logits(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> Tensor:
+    """Log-probabilities (counted,V) of the evidence tokens in rows behind z (B,K,W)."""
+    ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, memory_lm.pad))  # (B,T)
+    counted = terms == TERMS.index("evidence")
+    return token_logits(memory_lm, z, (ids, mask, counted)).float().log_softmax(-1)  # (counted,V)
+
+
+def mean_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
+    """Mean nll per token of each term that occurs, from nll and terms of one shape."""
+    return {TERMS[t]: nll[terms == t].mean() for t in terms.unique().tolist() if t}
+
+
+def weight(params: Params, term: str) -> float:
+    """The weight of a loss term; that of the evidence is one."""
+    return 1.0 if term == "evidence" else getattr(params, f"{term}_weight")

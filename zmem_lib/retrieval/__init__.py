@@ -1,0 +1,1 @@
+"""Opponents that search: BM25, dense vectors, both together, reranked, and taught."""
