@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_training
 import torch
 from conftest import ROOT, zmem
 from test_pipeline import gone, wait_for_pid
@@ -359,14 +360,12 @@ def test_a_long_line_is_not_read_whole(here: Path, capsys: pytest.CaptureFixture
 
 
 def test_out_of_memory_keeps_the_checkpoint(here: Path, monkeypatch, capsys) -> None:
-    import test_train
-
     import zmem_lib.memory.train as training
 
     step = training.train_step
 
     def train(fails_at: int) -> pd.DataFrame:
-        memory_lm, z_table, lessons = test_train.setting()
+        memory_lm, z_table, lessons = tiny_training.setting()
 
         def limited(*arguments, **options):
             if options["step"] == fails_at:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from conftest import ROOT
 from families import NAMED, save_family
-from test_train import DOCS, TUPLES
 from tiny_models import random_blocks, sentence, small_params
+from tiny_training import DOCS, TUPLES
 
 from zmem_lib.errors import BadInput
 from zmem_lib.memory.base_lm import pick_dtype

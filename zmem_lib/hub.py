@@ -5,6 +5,8 @@ is taken from the environment (HF_TOKEN) or from `hf auth login` by the hub's ow
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from zmem_lib.errors import BadInput
@@ -99,3 +101,16 @@ def explained(error: Exception, repo: str, revision: str, kind: str) -> str:
 def revision_of(folder: Path) -> str:
     """The commit that a snapshot folder of the hub's cache was resolved to; empty for any other folder."""
     return folder.name if folder.parent.name == "snapshots" else ""
+
+
+@contextmanager
+def loading(key: str, name: str, *, give: str) -> Iterator[None]:
+    """While a model is loaded: no progress bar, which would end up in the executed chapter, and BadInput on failure."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise BadInput(f"{key} {name} cannot be loaded ({said}): give {give}") from error

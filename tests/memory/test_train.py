@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_models import sentence, small_lm, small_params
+from tiny_models import small_lm, small_params
+from tiny_training import DOCS, TUPLES, N, setting
 
 import zmem_lib.memory.train as training
-from zmem_lib.memory.encode import start_memory
 from zmem_lib.memory.lessons import batch_at, batch_indices, make_lessons, reading_rows, recitations_at, text_rows
 from zmem_lib.memory.losses import Work, all_losses, key_loss
 from zmem_lib.memory.memory_lm import learning_weights, make_scaler, token_nll
@@ -18,23 +18,6 @@ from zmem_lib.memory.rates import cosine, linear
 from zmem_lib.memory.train import make_optimisers, step_rows, train, train_step
 from zmem_lib.memory.ztable import make_ztable, table_tensors, take_rows
 from zmem_lib.tuples import PSEUDO
-
-N = 10
-DOCS = pd.DataFrame([{"doc_id": f"d{i}", "title": f"t{i}", "text": sentence(i, 12), "part": "seen"} for i in range(N)])
-TUPLES = pd.DataFrame(
-    [
-        {"tuple_id": f"{i}-{j}", "question_id": f"{i}-{j}", "doc_id": f"d{i}", "question": sentence(100 + i * 3 + j, 5),
-         "evidence": sentence(i, 5), "evidence_start": 0, "answers": [sentence(i, 1)], "split": split}
-        for i in range(N) for j, split in enumerate(("train", "train", "dev"))
-    ]
-)  # fmt: skip
-
-
-def setting(**changes):
-    params = small_params(**changes)
-    memory_lm = small_lm(params)
-    z_table = make_ztable(*start_memory(params.z_start, list(DOCS.text), memory_lm, params=params))
-    return memory_lm, z_table, make_lessons(memory_lm, DOCS, TUPLES, params)
 
 
 def test_a_step_changes_no_row_whose_document_is_not_in_the_batch():

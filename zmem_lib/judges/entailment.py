@@ -14,7 +14,7 @@ import torch
 
 from zmem_lib.artifacts import progress
 from zmem_lib.errors import BadInput
-from zmem_lib.hub import find_judge
+from zmem_lib.hub import find_judge, loading
 from zmem_lib.memory.base_lm import pick_device
 from zmem_lib.text import sentence_spans
 
@@ -36,18 +36,13 @@ class Entailer:
 def load_entailer(name: str, device: str) -> Entailer:
     """The model in a folder or on the hub, from safetensors only; raises BadInput."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # it would end up in the executed chapter
     path = find_judge(name)
-    try:
+    with loading("judge_model", name, give="a classifier in safetensors"):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         model = AutoModelForSequenceClassification.from_pretrained(
             path, use_safetensors=True, trust_remote_code=False, local_files_only=True
         )
-    except (OSError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise BadInput(f"judge_model {name} cannot be loaded ({said}): give a classifier in safetensors") from error
     labels = {str(label).lower(): place for place, label in model.config.id2label.items()}
     if LABEL not in labels:
         raise BadInput(

@@ -30,7 +30,7 @@ from zmem_lib.artifacts import (
     write_tensors,
 )
 from zmem_lib.errors import BadInput
-from zmem_lib.hub import fetch, find_reranker
+from zmem_lib.hub import fetch, find_reranker, loading
 from zmem_lib.index import build_index, read_index, search, write_index
 from zmem_lib.keep import Keep, drop_keep, kept
 from zmem_lib.retrieval.bm25 import Ranking
@@ -67,11 +67,9 @@ def load_encoder(dense_model: str, device: str) -> "SentenceTransformer":
     Its `prompts` are set to what is put in front of a question (QUERY) and of a passage (DOCUMENT).
     """
     from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging
 
     path = encoder_folder(dense_model)
-    logging.disable_progress_bar()  # a bar over the loaded weights would end up in the executed chapter
-    try:
+    with loading("dense_model", dense_model, give=f"{PACKAGED!r} or a folder"):
         encoder = SentenceTransformer(
             str(path),
             device=None if device == "auto" else str(device),
@@ -79,9 +77,6 @@ def load_encoder(dense_model: str, device: str) -> "SentenceTransformer":
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True},
         )
-    except (OSError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise BadInput(f"dense_model {dense_model} cannot be loaded ({said}): use {PACKAGED!r} or a folder") from error
     if encoder.similarity_fn_name not in COMPARED_BY:
         raise BadInput(
             f"dense_model {dense_model} compares by {encoder.similarity_fn_name}: give one that compares by cosine or "
@@ -95,10 +90,8 @@ def load_cross_encoder(rerank_model: str, device: str) -> "CrossEncoder":
     """The cross-encoder that gives question and passage together one score: a local path, or a hub id."""
     path = find_reranker(rerank_model)
     from sentence_transformers import CrossEncoder
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    try:
+    with loading("rerank_model", rerank_model, give="a cross-encoder"):
         model = CrossEncoder(
             str(path),
             device=str(device),
@@ -106,9 +99,6 @@ def load_cross_encoder(rerank_model: str, device: str) -> "CrossEncoder":
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True},
         )
-    except (OSError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise BadInput(f"rerank_model {rerank_model} cannot be loaded ({said}): give a cross-encoder") from error
     if model.num_labels != 1:
         raise BadInput(
             f"rerank_model {rerank_model} gives {model.num_labels} scores for a passage: give a cross-encoder with one"

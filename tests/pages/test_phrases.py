@@ -12,7 +12,7 @@ from zmem_lib.pages.templates import read_template, translate
 from zmem_lib.pages.wording import NAMES, phrases
 from zmem_lib.schema import COMPARED, MEASURES, SYSTEMS, TEST_PARTS
 
-REPORT = Path(__file__).parents[1] / "notebooks/07_report.ipynb"
+REPORT = Path(__file__).parents[2] / "notebooks/07_report.ipynb"
 HANGUL = re.compile("[가-힣]")
 AS_THEY_ARE = {
     "verdict.join",

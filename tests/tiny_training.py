@@ -1,0 +1,26 @@
+"""Ten documents, their tuples, and a small memory that can be trained on them, for tests."""
+
+import pandas as pd
+from tiny_models import sentence, small_lm, small_params
+
+from zmem_lib.memory.encode import start_memory
+from zmem_lib.memory.lessons import make_lessons
+from zmem_lib.memory.ztable import make_ztable
+
+N = 10
+DOCS = pd.DataFrame([{"doc_id": f"d{i}", "title": f"t{i}", "text": sentence(i, 12), "part": "seen"} for i in range(N)])
+TUPLES = pd.DataFrame(
+    [
+        {"tuple_id": f"{i}-{j}", "question_id": f"{i}-{j}", "doc_id": f"d{i}", "question": sentence(100 + i * 3 + j, 5),
+         "evidence": sentence(i, 5), "evidence_start": 0, "answers": [sentence(i, 1)], "split": split}
+        for i in range(N) for j, split in enumerate(("train", "train", "dev"))
+    ]
+)  # fmt: skip
+
+
+def setting(**changes):
+    """A small memory before its first step: model, table, lessons."""
+    params = small_params(**changes)
+    memory_lm = small_lm(params)
+    z_table = make_ztable(*start_memory(params.z_start, list(DOCS.text), memory_lm, params=params))
+    return memory_lm, z_table, make_lessons(memory_lm, DOCS, TUPLES, params)
