@@ -85,3 +85,13 @@ def test_the_detectable_difference_is_found_as_often_as_it_says():
     found = np.abs(studies.mean(0)) / (studies.std(0, ddof=1) / np.sqrt(n)) > 1.96
     assert 0.65 <= found.mean() <= 0.92  # about 0.8; the spread is itself estimated from one sample
     assert np.isnan(detectable(np.zeros(9))) and np.isnan(detectable(np.ones(1)))
+
+
+def test_a_corrected_test_needs_a_larger_difference_and_more_questions():
+    gap = np.array([1.0, 0.0] * 10)  # of 20 questions, by hand: (2.807 + 0.842) * 0.513 / 4.472 for ten tests
+    assert detectable(gap, 10) == pytest.approx(0.4186, abs=1e-3)
+    assert detectable(gap) < detectable(gap, 10) < detectable(gap, 45)
+    assert detectable(gap[:6], 1) < np.inf and detectable(gap[:6], 2) == np.inf  # 2 of 64 signs: p = .031
+    assert detectable(gap, 501) == np.inf, "the test draws 9,999 permutations"
+    one = np.ones((6, 1))  # the strongest result that six questions can have
+    assert paired_p(one, seed=1)[0] == pytest.approx(2 / 64, abs=0.006)

@@ -104,7 +104,7 @@ TABLES: dict[str, dict[str, str]] = {
     "pairs": {  # of compared systems: first minus second
         "part": "str", "metric": "str", "first": "str", "second": "str", "value": "float", "ci_low": "float",
         "ci_high": "float", "n": "int", "p": "float", "p_holm": "float",
-        "detectable": "float",  # the least difference that n questions would have shown
+        "detectable": "float",  # the least difference that n questions would have shown, corrected; or infinite
     },
     "selectors": {
         "selector": "str", "part": "str", "metric": "str", "value": "float", "ci_low": "float", "ci_high": "float",

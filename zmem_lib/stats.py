@@ -86,14 +86,18 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def detectable(differences: np.ndarray) -> float:
-    """The least mean difference that as many questions show in POWER of all studies, at the level 1 - LEVEL.
+def detectable(differences: np.ndarray, tests: int = 1) -> float:
+    """The least mean difference that as many questions show in POWER of all studies, as one of a family of `tests`.
 
-    From the normal approximation and the spread of the differences (n,); NaN where they have none to judge by.
+    At the level of Holm's first step, (1 - LEVEL) / tests, from the normal approximation and the spread of the
+    differences (n,). NaN where they have none to judge by; infinite where no permutation of n signs is so rare.
     """
-    spread = differences.std(ddof=1) if len(differences) > 1 else 0.0
-    quantiles = NormalDist().inv_cdf((1 + LEVEL) / 2) + NormalDist().inv_cdf(POWER)
-    return float(quantiles * spread / np.sqrt(len(differences))) if spread else np.nan
+    n, level = len(differences), (1 - LEVEL) / tests
+    spread = differences.std(ddof=1) if n > 1 else 0.0
+    if spread and max(2.0 ** (1 - n), 1 / (1 + FLIPS)) > level:
+        return np.inf
+    quantiles = NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(POWER)
+    return float(quantiles * spread / np.sqrt(n)) if spread else np.nan
 
 
 def _resampled_means(array: np.ndarray, samples: int, seed: int) -> np.ndarray:

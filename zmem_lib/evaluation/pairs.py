@@ -27,6 +27,6 @@ def pair_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
         p_values = paired_p(gaps, seed)  # (P,)
         for (first, second), gap, p, corrected in zip(pairs, gaps.T, p_values, holm(p_values), strict=True):
             place = {"part": part, "metric": metric, "first": first, "second": second}
-            test = {"p": p, "p_holm": corrected, "detectable": detectable(gap)}
+            test = {"p": p, "p_holm": corrected, "detectable": detectable(gap, len(pairs))}
             rows.append(place | vars(bootstrap_mean(gap, samples, seed)) | test)
     return check(pd.DataFrame(rows, columns=list(TABLES["pairs"])), "pairs")

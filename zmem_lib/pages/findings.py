@@ -90,9 +90,9 @@ def compare(summary: pd.DataFrame, pairs: pd.DataFrame, part: str) -> str:
         sides.setdefault(verdict(gap), []).append(f"{NAMES[rival]} ({spoken(gap, sign=True)})")
     said = [f"{side} {', '.join(rivals)}" for side, rivals in sides.items()]
     tests = ((pairs["part"] == part) & (pairs["metric"] == "em")).sum()
-    least = [gap.detectable for gap in gaps.values() if not pd.isna(gap.detectable)]
-    seen = " to ".join(dict.fromkeys(f"{size:.2f}" for size in (min(least), max(least)))) if least else ""
-    power = f" So many questions show a difference of {seen} in {100 * POWER:.0f} % of all studies." if seen else ""
+    least = [gap.detectable for gap in gaps.values() if gap.detectable <= 1]
+    seen = " to ".join(dict.fromkeys(f"{size:.2f}" for size in (min(least), max(least)))) if least else "more than 1"
+    power = f" So many questions show a difference of {seen} in {100 * POWER:.0f} % of all studies."
     return (
         f"**Answers, {PARTS_SAID[part]}** (n = {found['zmem'].n}; permutation tests, Holm over {tests} pairs). "
         f"z-memory answers {spoken(found['zmem'])} exactly: {'; '.join(said)}.{power}"

@@ -55,10 +55,10 @@ PHRASES = {
     # limits
     "limit.run": "One run with seed {seed}. The intervals are over questions; what another seed would give is not "
     "in them.",
-    "limit.power": "So many questions show these differences in {power} % of all studies (the least and the largest "
-    "over the pairs with z-memory, or with BM25 where there is none): {parts}. A smaller one may be missed: not "
-    "told apart does not mean the same.",
-    "limit.shown": "{part} (n = {n}) {least}", "limit.least": "{size} ({metric})",
+    "limit.power": "So many questions show these differences in {power} % of all studies, after the correction (the "
+    "least and the largest over the pairs with z-memory, or with BM25 where there is none): {parts}. A smaller one may "
+    "be missed: not told apart does not mean the same.",
+    "limit.shown": "{part} (n = {n}) {least}", "limit.least": "{size} ({metric})", "limit.over": "more than 1",
     "limit.sample": "A fixed sample of the test questions was answered: {parts}.",
     "limit.of": "{n} of {all} about {part}",
     "limit.synthetic": "The corpus is made by a program. What holds on it need not hold on natural text.",

@@ -57,10 +57,10 @@ PHRASES = {
     # limits
     "limit.run": "시드 {seed}의 단일 실행 결과입니다. 신뢰구간은 질문에 대한 것이며, 시드에 따른 변동은 포함하지 "
     "않습니다.",
-    "limit.power": "이 질문 수로는 검정력 {power} %에서 다음 크기 이상의 차이를 검출할 수 있습니다(z-메모리, "
+    "limit.power": "이 질문 수로는 보정 후 검정력 {power} %에서 다음 크기 이상의 차이를 검출할 수 있습니다(z-메모리, "
     "메모리가 없으면 BM25와 짝지은 모든 쌍의 최솟값과 최댓값): {parts}. 더 작은 차이는 놓칠 수 있으므로, 차이가 "
     "확인되지 않았다고 해서 성능이 같다는 뜻은 아닙니다.",
-    "limit.shown": "{part}(n = {n}) {least}", "limit.least": "{metric} {size}",
+    "limit.shown": "{part}(n = {n}) {least}", "limit.least": "{metric} {size}", "limit.over": "1 초과",
     "limit.sample": "테스트 질문 중 고정된 표본에만 답하였습니다: {parts}.", "limit.of": "{part} {all}개 중 {n}개",
     "limit.synthetic": "말뭉치는 프로그램으로 생성한 것입니다. 여기서 얻은 결과가 자연 텍스트에서도 성립한다고 볼 "
     "수는 없습니다.",

@@ -180,6 +180,7 @@ def detectable(tables: Mapping[str, pd.DataFrame], part: str, words: Mapping[str
     for metric in ("recall@1", "em"):
         sizes = mine.loc[mine["metric"] == metric, "detectable"].dropna()
         if len(sizes):
-            size = "–".join(dict.fromkeys(f"{one:.2f}" for one in (sizes.min(), sizes.max())))  # of all the pairs
+            ends = dict.fromkeys(f"{min(one, 1.0):.2f}" for one in (sizes.min(), sizes.max()))  # of all the pairs
+            size = "–".join(ends) if sizes.min() <= 1 else words["limit.over"]
             said.append(words["limit.least"].format(size=size, metric=words[f"metric.{metric}"]))
     return ", ".join(said)
