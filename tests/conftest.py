@@ -1,6 +1,7 @@
 """What several tests share: paths, stand-in notebooks, and one smoke run with its book for the whole session."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported, so
 os.environ["OMP_NUM_THREADS"] = "1"  # with two, sums differ in their last digit from run to run: no two runs are equal
 
 from zmem_lib.params import Params, read_params
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would all below
 
 ROOT = Path(__file__).parents[1]
 CORPORA = ROOT.parent / "shared/data"  # real ones, beside the repository; tests skip where they are absent
