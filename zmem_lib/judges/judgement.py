@@ -42,7 +42,7 @@ def judge_answers(
     params: Params,
     folder: Path,
 ) -> tuple[pd.DataFrame, dict[str, object]]:
-    """The table verdicts, and what is to be known of the judge: his name, prompts, failures and cost."""
+    """The table verdicts, and what is to be known of the judge: name, prompts, failures and cost."""
     if params.judge == "none":
         empty = pd.DataFrame(columns=list(TABLES["verdicts"])).astype({"value": float})
         return check(empty, "verdicts"), {"judge": "none"}
@@ -124,7 +124,7 @@ def by_ragchecker(
 
 
 def _figures(vectors: list[np.ndarray], mine: list[str] | None, right: list[str] | None) -> dict[str, float]:
-    """The figures from an answer's entailment; claims that the judge failed to make count as one that he left out."""
+    """The figures from an answer's entailment; claims that the judge failed to make count as one left out."""
     half = (len(vectors) - 2) // 2
     by_gold, by_answer, *by_chunks = vectors
     lengths = [1 if claims is None else len(claims) for claims in (mine, right)]
@@ -140,7 +140,7 @@ def _figures(vectors: list[np.ndarray], mine: list[str] | None, right: list[str]
 
 
 def by_ragbench(items: pd.DataFrame, judge: Judge) -> Found:
-    """RAGBench's four, from the sentences that the judge names; NaN where he failed."""
+    """RAGBench's four, from the sentences that the judge names; NaN where it failed."""
     prompts, reads, sentences = [], [], []
     for row in items.itertuples():
         context, answer = keyed(row.chunks, "."), keyed([row.answer], "r")

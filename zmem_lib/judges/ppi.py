@@ -4,7 +4,7 @@ Takes the table verdicts, and the file of people's verdicts that `human_labels` 
 people's values Y and the judge's f of n answers, and f of N others that nobody else judged, the mean is
 l mean(f of N) + mean(Y - l f of n), with the l of least variance in [0, 1]: prediction-powered inference (2301.09633),
 with PPI++'s l (2311.01453), as ARES judges RAG (2311.09476) with l = 1. Else the judge is believed, and the interval is
-the bootstrap's, which knows nothing of his mistakes.
+the bootstrap's, which knows nothing of its mistakes.
 """
 
 import csv
