@@ -67,6 +67,8 @@ def test_the_sentence_says_who_is_better_who_worse_and_what_n_could_show(scores)
     assert "exactly: worse than BM25 (−0.40 [" in said and "; not told apart from dense retrieval (−0.02 [" in said
     assert said.endswith("So many questions show a difference of 0.05 to 0.16 in 80 % of all studies.")
     assert compare(summary, pairs, "new") == ""
+    assert "So many questions" not in compare(summary, pairs.assign(detectable=float("nan")), "seen")
+    assert "a difference of more than 1 in" in compare(summary, pairs.assign(detectable=float("inf")), "seen")
     turned = scores.replace({"system": {"zmem": "bm25", "bm25": "zmem"}})
     said = compare(summarise(turned, 50, seed=1), pair_table(turned, 50, seed=1), "seen")
     assert "better than BM25 (+0.40 [" in said and "Most right" not in said

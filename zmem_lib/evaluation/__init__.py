@@ -1,1 +1,1 @@
-"""What chapter 06 measures: metrics, statistics, and experiments beside the scores."""
+"""What chapter 06 measures: scores, comparisons, and experiments beside them."""

@@ -23,7 +23,7 @@ from zmem_lib.pages.findings_controls import (
 )
 from zmem_lib.pages.headline import headline
 from zmem_lib.pages.report_abstain import abstaining
-from zmem_lib.pages.wording import NAMES, RIVALS, gaps_of, sentence, spoken, values_of, verdict
+from zmem_lib.pages.wording import NAMES, RIVALS, gaps_of, range_said, sentence, spoken, values_of, verdict
 from zmem_lib.params import Params
 from zmem_lib.schema import PARTS
 from zmem_lib.stats import POWER
@@ -90,9 +90,8 @@ def compare(summary: pd.DataFrame, pairs: pd.DataFrame, part: str) -> str:
         sides.setdefault(verdict(gap), []).append(f"{NAMES[rival]} ({spoken(gap, sign=True)})")
     said = [f"{side} {', '.join(rivals)}" for side, rivals in sides.items()]
     tests = ((pairs["part"] == part) & (pairs["metric"] == "em")).sum()
-    least = [gap.detectable for gap in gaps.values() if gap.detectable <= 1]
-    seen = " to ".join(dict.fromkeys(f"{size:.2f}" for size in (min(least), max(least)))) if least else "more than 1"
-    power = f" So many questions show a difference of {seen} in {100 * POWER:.0f} % of all studies."
+    seen = range_said(pd.Series([gap.detectable for gap in gaps.values()]), join=" to ", over="more than 1")
+    power = f" So many questions show a difference of {seen} in {100 * POWER:.0f} % of all studies." if seen else ""
     return (
         f"**Answers, {PARTS_SAID[part]}** (n = {found['zmem'].n}; permutation tests, Holm over {tests} pairs). "
         f"z-memory answers {spoken(found['zmem'])} exactly: {'; '.join(said)}.{power}"

@@ -12,7 +12,18 @@ import pandas as pd
 
 from zmem_lib.pages.findings_controls import WRONG
 from zmem_lib.pages.headline import reference
-from zmem_lib.pages.wording import RIVALS, SIDES, difference, gaps_of, phrases, side, side_of, spoken, values_of
+from zmem_lib.pages.wording import (
+    RIVALS,
+    SIDES,
+    difference,
+    gaps_of,
+    phrases,
+    range_said,
+    side,
+    side_of,
+    spoken,
+    values_of,
+)
 from zmem_lib.params import Params
 from zmem_lib.schema import MEASURES, SYSTEMS, TEST_PARTS
 from zmem_lib.stats import LEVEL, POWER
@@ -178,9 +189,7 @@ def detectable(tables: Mapping[str, pd.DataFrame], part: str, words: Mapping[str
     pairs, name, said = tables["pairs"], reference(tables["summary"]), []
     mine = pairs[(pairs["part"] == part) & ((pairs["first"] == name) | (pairs["second"] == name))]
     for metric in ("recall@1", "em"):
-        sizes = mine.loc[mine["metric"] == metric, "detectable"].dropna()
-        if len(sizes):
-            ends = dict.fromkeys(f"{min(one, 1.0):.2f}" for one in (sizes.min(), sizes.max()))  # of all the pairs
-            size = "–".join(ends) if sizes.min() <= 1 else words["limit.over"]
+        sizes = mine.loc[mine["metric"] == metric, "detectable"]  # of all the pairs
+        if size := range_said(sizes, join="–", over=words["limit.over"]):
             said.append(words["limit.least"].format(size=size, metric=words[f"metric.{metric}"]))
     return ", ".join(said)

@@ -86,3 +86,10 @@ def spoken(one: Estimate | pd.Series, sign: bool = False) -> str:
 def sentence(text: str) -> str:
     """The text with a capital and a full stop."""
     return f"{text[0].upper()}{text[1:]}."
+
+
+def range_said(sizes: pd.Series, *, join: str, over: str) -> str:
+    """The least and the largest of shares, one if they look the same; `over` if none is below 1, empty if none."""
+    sizes = sizes.dropna()
+    ends = dict.fromkeys(f"{min(one, 1.0):.2f}" for one in (sizes.min(), sizes.max()))
+    return "" if sizes.empty else join.join(ends) if sizes.min() <= 1 else over
