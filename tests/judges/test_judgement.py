@@ -3,18 +3,23 @@
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from fake_api import error, said, serving
+from test_by_ragas import play
 from test_entailment import save_nli
 
 from zmem_lib.api import client
 from zmem_lib.judges import judgement
-from zmem_lib.judges.judging import Judge
+from zmem_lib.judges.by_ragas import judged_by_ragas
+from zmem_lib.judges.judging import Judge, ask_claims, ask_entailed
 from zmem_lib.params import read_params
+from zmem_lib.planning.budget import plan_lines
+from zmem_lib.planning.plan import judge_requests
 from zmem_lib.schema import COMPARED
 
 N = 6
@@ -42,6 +47,31 @@ def tables(n=N):
 
 def judge_saying(answer):
     return Judge(lambda prompts: [client.Reply(answer(messages[-1]["content"]), 1, 1, 0.25) for messages in prompts])
+
+
+def test_the_plan_counts_what_a_judge_is_asked(params):
+    """An answer with two pieces of evidence, of a claim each, by hand: ragas 4 + 2, RAGChecker 4 + 4, RAGBench 1."""
+    asked = []
+
+    def ask(prompts, reads):
+        asked.extend(prompts)
+        return [read(json.dumps(play(prompt))) for prompt, read in zip(prompts, reads, strict=True)]
+
+    def answer(text):
+        asked.append(text)
+        claim = f"claim {len(asked)}"
+        return json.dumps({"claims": [claim], "entailed": [1], "relevant": [], "used": [], "supported": []})
+
+    judge = judge_saying(answer)
+    judged_by_ragas(rows(), ask, lambda texts: np.ones((len(texts), 2)))
+    judgement.by_ragchecker(rows(), partial(ask_claims, judge), partial(ask_entailed, judge))
+    judgement.by_ragbench(rows(), judge)
+    planned = replace(params, judge_questions=1, top_k=2)
+    requests, read, written = judge_requests(planned)
+    assert len(asked) == 15 and requests == 15 * 3 * len(COMPARED) and written == 60 * requests
+    lines = "\n".join(plan_lines(replace(planned, judge_input_price=1.0, judge_output_price=2.0)))
+    assert "Judge m, planned" in lines and f"${(read + 2 * written) / 1e6:.2f}, at $1 and $2 for a million" in lines
+    assert "no limit (api_budget)" in lines
 
 
 def test_every_compared_system_is_judged_on_the_same_sample(params):

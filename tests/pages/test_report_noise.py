@@ -21,7 +21,7 @@ def table():
     return check(pd.DataFrame(rows, columns=list(TABLES["noise"])), "noise")
 
 
-def test_a_figure_for_each_part_with_bands_units_and_n(table):
+def test_a_figure_for_each_part_with_intervals_units_and_n(table):
     shown = noise_shown(table)
     assert len(shown) == 3, "seen, new and the table"
     figure = noise_curves(table, "seen")
@@ -30,9 +30,11 @@ def test_a_figure_for_each_part_with_bands_units_and_n(table):
     assert axes[0].get_ylabel() == "exact match (mean, 0 to 1)" and axes[2].get_ylabel() == "F1 (mean, 0 to 1)"
     assert figure.get_supxlabel() == "evidence items replaced (%)"
     for axis in axes:
-        assert [line.get_label() for line in axis.lines] == ["zmem", "bm25", "gold-passage"], "one of each sort"
-        assert len(axis.collections) == 3, "a band each"
-        assert list(axis.lines[0].get_xdata()) == [0, 20, 40, 60, 80]
+        drawn, systems = axis.get_legend_handles_labels()
+        assert systems == ["zmem", "bm25", "gold-passage"], "one of each sort"
+        assert len(axis.containers) == 3, "an interval at each of their points"
+        assert list(drawn[1].get_xdata()) == [0, 20, 40, 60, 80] == list(axis.get_xticks())
+        assert drawn[0].get_xdata()[1] < 20 < drawn[2].get_xdata()[1], "beside one another"
     (legend,) = figure.legends
     assert legend.get_title().get_text() == "seen documents (n = 30)"
 

@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from zmem_lib.pages.canvas import new_figure
 from zmem_lib.pages.figures import COLOURS, CYCLE, RECALL_AT, STARTS, legend_above, step_axis, whiskers
 from zmem_lib.pages.headline import main_systems
+from zmem_lib.pages.report_noise import noise_lines
 from zmem_lib.pages.wording import spoken, values_of
 from zmem_lib.schema import TEST_PARTS, in_order
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SHOWN = {"answer_in_evidence": ("plot.in_evidence", "o", CYCLE[0]), "em": ("plot.exact", "s", CYCLE[1])}
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 NOISY = ("zmem", "zmem-oracle", "bm25", "dense", "hybrid", "gold-passage")
-LINE = {"markersize": 4, "linewidth": 1.3}
 Words = Mapping[str, str]
 
 
@@ -91,19 +91,15 @@ def noise_plot(noise: pd.DataFrame, words: Words) -> Figure:
     """F1 of the main systems as evidence items are replaced: a row of panels per part, a column per kind of noise."""
     rows = noise[(noise["metric"] == "f1") & noise["system"].isin(NOISY)]
     parts, kinds = in_order(rows["part"], TEST_PARTS), in_order(rows["kind"], ())
-    systems = in_order(rows["system"], NOISY)
+    names = {system: words[f"row.{system}"] for system in NOISY}
     figure, axes = new_figure(len(parts), len(kinds), height=1.9 * len(parts) + 0.8, sharex=True, sharey=True)
     places, said = [(part, kind) for part in parts for kind in kinds], []
     for axis, (part, kind) in zip(axes, places, strict=True):
         here = rows[(rows["part"] == part) & (rows["kind"] == kind)].sort_values("share")
         place = {"part": words[f"part.{part}"], "kind": words[f"kind.{kind}"]}
-        for system, marker in zip(systems, MARKERS, strict=False):
-            mine, colour = here[here["system"] == system], COLOURS[system]
-            axis.plot(
-                100 * mine["share"], mine["value"], color=colour, marker=marker, label=words[f"row.{system}"], **LINE
-            )
-            axis.fill_between(100 * mine["share"], mine["ci_low"], mine["ci_high"], color=colour, alpha=0.1, lw=0)
-            said += [_fall(mine, {**place, "name": words[f"row.{system}"]}, words)] if len(mine) else []
+        noise_lines(axis, here, names)
+        for system in in_order(here["system"], NOISY):
+            said.append(_fall(here[here["system"] == system], {**place, "name": names[system]}, words))
         axis.set(title=words["plot.noise_panel"].format(**place, n=here["n"].max()), ylim=(-0.02, 1.04))
     figure.supxlabel(words["plot.noise_x"], fontsize=9.5)
     figure.supylabel(words["plot.noise_y"], fontsize=9.5)

@@ -10,7 +10,8 @@ PHRASES = {
     "the place of the vector database in retrieval-augmented generation?\n\nA **z-memory** keeps a short block of "
     "vectors $z$ for every document in the place of its text, trained together with the model that writes evidence "
     "from it. A new document gets its block by a few gradient steps while the model stays as it is. BM25, dense "
-    "retrieval and fusions of them choose a passage of text for the same questions, and one reader answers for all.",
+    "retrieval and fusions of them choose a passage of text for the same questions; where answers are compared, one "
+    "reader writes them all.",
     "cell.page-verdict": "## The verdict", "cell.page-table": "## The numbers", "cell.page-costs": "## What it costs",
     "cell.page-plots": "## Four plots", "cell.page-controls": "## Controls", "cell.page-limits": "## Limits",
     "cell.page-changed": "## What changed since the last run of this name",

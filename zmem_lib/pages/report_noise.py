@@ -1,10 +1,12 @@
 """What noise does to the systems, from the table noise: curves for some systems, a table for all."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zmem_lib.pages.figures import COLOURS, LABELS, PARTS_SAID, new_figure
+from zmem_lib.pages.figures import COLOURS, LABELS, PARTS_SAID, new_figure, whiskers
 from zmem_lib.pages.wording import spoken
 from zmem_lib.schema import SYSTEMS, TEST_PARTS, in_order
 
@@ -13,6 +15,7 @@ MARKERS = {  # the systems that are drawn: one of each sort; a marker each, as c
     "gold-passage": "*",
 }  # fmt: skip
 METRICS = ("em", "f1")
+BESIDE = 1.6  # between the lines of two systems, in percent of the items
 KINDS = {"hard negative": "replaced by similar documents", "changed answer": "replaced by a wrong answer"}
 
 
@@ -28,7 +31,9 @@ def noise_curves(noise: pd.DataFrame, part: str) -> Figure:
     kinds = in_order(rows["kind"], tuple(KINDS))
     figure, axes = new_figure(len(METRICS), len(kinds), height=5.2, sharex=True, sharey=True)
     for axis, (metric, kind) in zip(axes, [(m, k) for m in METRICS for k in kinds], strict=True):
-        _panel(axis, rows[(rows["metric"] == metric) & (rows["kind"] == kind)])
+        here = rows[(rows["metric"] == metric) & (rows["kind"] == kind)]
+        noise_lines(axis, here, {system: system for system in MARKERS})
+        axis.set_ylim(-0.02, 1.02)
         if metric == METRICS[0]:
             axis.set_title(KINDS.get(kind, kind), fontsize=9.5)
         if kind == kinds[0]:
@@ -56,11 +61,16 @@ def noise_overview(noise: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(order)[in_order(cells["replaced"], ())].rename_axis(columns="exact match, items replaced")
 
 
-def _panel(axis: Axes, rows: pd.DataFrame) -> None:
-    for system in in_order(rows["system"], tuple(MARKERS)):
+def noise_lines(axis: Axes, rows: pd.DataFrame, names: Mapping[str, str]) -> None:
+    """A line with its interval for each system that has a name, over the share of items replaced (%).
+
+    Each is drawn a little beside the one before: equal values would else hide one another.
+    """
+    systems = in_order(rows["system"], tuple(names))
+    for place, system in enumerate(systems):
         mine, colour = rows[rows["system"] == system].sort_values("share"), COLOURS[system]
-        at = 100 * mine["share"]
-        axis.plot(at, mine["value"], color=colour, marker=MARKERS[system], markersize=5, linewidth=1.3, label=system)
-        axis.fill_between(at, mine["ci_low"], mine["ci_high"], color=colour, alpha=0.08, linewidth=0)
+        at = 100 * mine["share"] + BESIDE * (place - (len(systems) - 1) / 2)
+        look = {"color": colour, "marker": MARKERS[system], "markersize": 4.5, "linewidth": 1.3}
+        axis.plot(at, mine["value"], label=names[system], **look)
+        whiskers(axis, at, mine, colour)
     axis.set_xticks(sorted({100 * share for share in rows["share"]}))
-    axis.set_ylim(-0.02, 1.02)

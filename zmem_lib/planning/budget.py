@@ -19,7 +19,7 @@ from zmem_lib.planning.needs import (
     published,
     row_bytes,
 )
-from zmem_lib.planning.plan import about, api_requests, estimate_seconds
+from zmem_lib.planning.plan import about, api_requests, estimate_seconds, judge_requests
 
 L4_BYTES = 22.5 * GIB  # of its 24 GB, what the driver leaves
 PRICE = 0.85  # dollars an hour of a g2-standard-8, on demand: look up your region's
@@ -36,7 +36,15 @@ def plan_lines(params: Params, price: float = PRICE) -> list[str]:
         said = f"{params.run}: lm none, the retrieval opponents alone; corpus {params.corpus}, {documents:,} documents"
         return [said, "", *disk_lines(params), "", *time_lines(params, price)]
     parts = [model_lines(params), memory_lines(params), disk_lines(params), time_lines(params, price)]
-    parts += [reader_lines(params)] * (params.reader == "api")
+    if params.reader == "api":
+        prices = (params.api_input_price, params.api_output_price)
+        parts.append(address_lines(f"Reader {params.api_model}", api_requests(params), prices))
+    if params.judge == "api":
+        prices = (params.judge_input_price, params.judge_output_price)
+        parts.append(address_lines(f"Judge {params.judge_model}", judge_requests(params), prices))
+    if "api" in (params.reader, params.judge):
+        limit = f"the run stops before ${params.api_budget:.2f}" if params.api_budget else "no limit (api_budget)"
+        parts.append([f"Spending at addresses: {limit}"])
     return [line for part in parts for line in ["", *part]][1:]
 
 
@@ -135,18 +143,19 @@ def time_lines(params: Params, price: float) -> list[str]:
     return lines
 
 
-def reader_lines(params: Params) -> list[str]:
-    """Requests to the reader's address, their tokens and dollars; the same question twice is asked once."""
-    requests, read, written = api_requests(params)
-    cost = (read * params.api_input_price + written * params.api_output_price) / 1e6
-    limit = f"; the run stops before ${params.api_budget:.2f}" if params.api_budget else "; no limit (api_budget)"
+def address_lines(who: str, planned: tuple[int, int, int], prices: tuple[float, float]) -> list[str]:
+    """Requests to an address, their tokens and dollars; the same question twice is asked once.
+
+    Prices are in dollars for a million tokens, of input and of output.
+    """
+    requests, read, written = planned
+    cost = (read * prices[0] + written * prices[1]) / 1e6
     return [
-        _row(f"Reader {params.api_model}, planned", [""]),
+        _row(f"{who}, planned", [""]),
         _row("  requests, at most about", [f"{requests:,}"]),
         _row("  input tokens", [f"{read:,}"]),
         _row("  output tokens", [f"{written:,}"]),
-        f"  planned cost: ${cost:.2f}, at ${params.api_input_price:g} and ${params.api_output_price:g} for a million"
-        f"{limit}",
+        f"  planned cost: ${cost:.2f}, at ${prices[0]:g} and ${prices[1]:g} for a million",
     ]
 
 

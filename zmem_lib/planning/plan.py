@@ -16,11 +16,14 @@ from typing import Any
 from zmem_lib.params import Params
 from zmem_lib.planning.machine import Machine
 from zmem_lib.planning.needs import NF4_BYTES, model_shape
-from zmem_lib.schema import ALSO_ABSENT, SYSTEMS
+from zmem_lib.schema import ALSO_ABSENT, COMPARED, SYSTEMS
 
 QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the last: a document as a reader sees it
 GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 7, 17, 3, 24
 INSTRUCTION_TOKENS = 40  # of a request to a reader at an address: what to do, and the marks of a chat
+JUDGING, JUDGING_PIECE = 9, 3  # requests to a judge of an answer, and of each piece of its evidence
+JUDGING_TOKENS, JUDGING_PIECE_TOKENS = 4_100, 1_300  # of the same, without the evidence
+EVIDENCE_READ, VERDICT_TOKENS = 6, 60  # times that a judge reads the whole evidence; tokens of its reply
 RETRIEVERS, TUNING = 6, 200  # systems of a run without a language model; a step of tuning, in encoded passages
 MATCHING_SECONDS, SCORING_SECONDS = 4.0e-6, 5.0e-3  # of a question and a document by BM25; of an answer
 ASKED = 2  # of its own questions that a document learns at a step of writing
@@ -177,6 +180,19 @@ def api_requests(params: Params) -> tuple[int, int, int]:
     evidence = params.top_k * min(BLOCK_TEXT_TOKENS, params.evidence_tokens)
     requests = asked + curves
     return requests, requests * (INSTRUCTION_TOKENS + QUESTION_TOKENS + evidence), requests * params.answer_tokens
+
+
+def judge_requests(params: Params) -> tuple[int, int, int]:
+    """Requests to a judge at an address, and their input and output tokens: every compared system's answers.
+
+    Of an answer four of ragas', claims and entailment of RAGChecker's and RAGBench's one; of each piece of evidence one
+    of ragas' and two of RAGChecker's. The token counts are those of their prompts, at four letters a token.
+    """
+    judged = len(COMPARED) * (PARTS * params.judge_questions or _questions(params))
+    evidence = params.top_k * min(BLOCK_TEXT_TOKENS, params.evidence_tokens)
+    requests = judged * (JUDGING + JUDGING_PIECE * params.top_k)
+    read = judged * (JUDGING_TOKENS + JUDGING_PIECE_TOKENS * params.top_k + EVIDENCE_READ * evidence)
+    return requests, read, requests * VERDICT_TOKENS
 
 
 def _report(params: Params, machine: Machine) -> float:
