@@ -11,7 +11,7 @@ LIBRARY = Path(__file__).parents[1] / "zmem_lib"
 ROOMS = {  # the rooms that each room may call; modules without a room stand below or above them
     "api": set(),
     "corpora": set(),
-    "memory": {"planning"},
+    "memory": set(),
     "planning": {"corpora", "memory"},
     "ids": {"memory"},
     "retrieval": {"memory"},
@@ -21,8 +21,8 @@ ROOMS = {  # the rooms that each room may call; modules without a room stand bel
 }
 CORE = {
     "keep", "memory.base_lm", "memory.checkpoint", "memory.encode", "memory.heads", "memory.lessons",
-    "memory.losses", "memory.memory_lm", "memory.prompts", "memory.rates", "memory.select", "memory.train",
-    "memory.write", "memory.ztable",
+    "memory.losses", "memory.memory_lm", "memory.prompts", "memory.rates", "memory.select", "memory.shape",
+    "memory.train", "memory.write", "memory.ztable",
 }  # fmt: skip
 CORE_MAY = {"torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm"}
 ALONE = {

@@ -27,8 +27,8 @@ from transformers import (
 
 from zmem_lib.errors import BadInput
 from zmem_lib.memory.prompts import MARKERS
+from zmem_lib.memory.shape import scratch_config
 from zmem_lib.params import Params
-from zmem_lib.planning.needs import scratch_config
 
 SCRATCH_ATTENTION = "eager"  # at a few dozen tokens on a CPU, a third faster than the fused kernel
 LORA_SCALE = 2  # alpha over rank

@@ -14,9 +14,9 @@ import pandas as pd
 from zmem_lib.artifacts import must_exist, read_json, read_table
 from zmem_lib.chapters import CHAPTERS
 from zmem_lib.errors import BadInput
+from zmem_lib.memory.shape import model_shape
 from zmem_lib.pages.wording import RIVALS
 from zmem_lib.params import MEMORY_ONLY, Params, read_params
-from zmem_lib.planning.needs import model_shape
 from zmem_lib.results import without_places
 from zmem_lib.schema import COMPARED, TEST_PARTS, in_order
 

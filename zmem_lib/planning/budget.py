@@ -6,6 +6,7 @@ Every figure comes from the formulas of needs.py and plan.py: it is planned, bef
 from collections.abc import Iterable
 
 from zmem_lib.chapters import chapters_of
+from zmem_lib.memory.shape import model_shape, published
 from zmem_lib.memory.write import snapshot_steps
 from zmem_lib.params import Params
 from zmem_lib.planning.machine import L4
@@ -14,9 +15,7 @@ from zmem_lib.planning.needs import (
     gpu_total,
     learned_weights,
     memory,
-    model_shape,
     number_bytes,
-    published,
     row_bytes,
 )
 from zmem_lib.planning.plan import about, api_requests, estimate_seconds, judge_requests

@@ -25,11 +25,12 @@ from zmem_lib.memory.base_lm import SCRATCH_ATTENTION, load_base, pick_device, w
 from zmem_lib.memory.lessons import Lessons
 from zmem_lib.memory.memory_lm import MemoryLM, learning_weights, make_scaler, ready
 from zmem_lib.memory.prompts import TERMS, Prompts, Row
+from zmem_lib.memory.shape import model_config, model_shape
 from zmem_lib.memory.train import make_optimisers, train_step
 from zmem_lib.memory.write import write_batch
 from zmem_lib.memory.ztable import ZTable, make_ztable
 from zmem_lib.params import Params
-from zmem_lib.planning.needs import GIB, Pass, memory, model_config, model_shape, number_bytes, passes
+from zmem_lib.planning.needs import GIB, Pass, memory, number_bytes, passes
 
 STEPS = 2  # the second has all moments
 

@@ -1,22 +1,16 @@
-"""What a run needs: shape of its model, GPU memory by chapter, disk and download, by a written formula, nothing loaded.
+"""What a run needs: GPU memory by chapter, by a written formula, nothing loaded.
 
-The shape comes from the model's own configuration: of a local folder, of the hub's cache, or of `model_shapes.json`,
-which holds the published ones of the models that `params/` names. The formula counts the bytes that stay (weights,
-adapter, z and their moments), and of the largest pass the bytes that come and go: activations, logits, keys and values.
+The formula counts the bytes that stay (weights, adapter, z and their moments), and of the largest pass the bytes that
+come and go: activations, logits, keys and values.
 """
 
-import json
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 from zmem_lib.allowed import MOST
 from zmem_lib.combinations import QUESTION_TOKENS
-from zmem_lib.errors import BadInput
+from zmem_lib.memory.shape import model_shape
 from zmem_lib.params import Params
 
-SHAPES = Path(__file__).with_name("model_shapes.json")
 GIB = 2**30
 NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # a weight; a scale for 64 of them, and a scale for 256 scales
 MARK_TOKENS, CHAT_TOKENS = 8, 64  # of the markers around a question and its evidence; of the reader's chat template
@@ -45,23 +39,6 @@ AT_WORK: dict[str, dict[int, Widths]] = {
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Sizes of a causal language model."""
-
-    layers: int
-    hidden: int
-    queries: int  # width of all query heads together
-    keys: int  # width of all key heads together: fewer where queries share them
-    heads: int
-    feed_forward: int
-    vocabulary: int
-    linear: int  # weights of all linear layers but the output head
-    other: int  # embeddings, output head where it is not the embeddings, norms, biases
-    largest: int  # weights of the largest linear layer
-    adapter: int  # weights of an adapter of rank 1
-
-
-@dataclass(frozen=True)
 class Pass:
     """One pass of a batch through the model, at its longest."""
 
@@ -70,82 +47,6 @@ class Pass:
     counted: int  # of those, the tokens whose logits are made
     kind: str  # what learns: adapter, frozen (only z), scratch (all), no gradient
     cached: int = 0  # tokens of a row whose keys and values are kept
-
-
-def scratch_config(params: Params, **more: Any) -> Any:
-    """The configuration of a small Llama with the parameters' shape; `more` goes over it."""
-    from transformers import LlamaConfig
-
-    shape = {
-        "vocab_size": params.vocab_size,
-        "hidden_size": params.hidden_size,
-        "intermediate_size": (params.hidden_size * 8 // 3 + 31) // 32 * 32,
-        "num_hidden_layers": params.layers,
-        "num_attention_heads": params.heads,
-        "max_position_embeddings": params.window_tokens,
-        "tie_word_embeddings": True,
-        "initializer_range": params.hidden_size**-0.5,  # the usual 0.02 is made for models many times as wide
-    }
-    return LlamaConfig(**(shape | more))
-
-
-def model_config(params: Params) -> Any:
-    """The transformers configuration of the run's language model, without a network; raises BadInput for an unknown."""
-    from transformers import AutoConfig
-
-    if params.lm == "scratch":
-        return scratch_config(params)
-    folder = Path(params.lm).expanduser()
-    place, revision = (str(folder), None) if folder.is_dir() else (params.lm, params.lm_revision or None)
-    try:
-        return AutoConfig.from_pretrained(place, revision=revision, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        if not folder.is_dir() and params.lm in published():
-            values = dict(published()[params.lm]["config"])
-            return AutoConfig.for_model(values.pop("model_type"), **values)
-        raise BadInput(
-            f"the shape of lm {params.lm} is not known here: give the folder of a causal language model with its "
-            f"config.json, a model that is in the hub's cache, or one of {', '.join(published())}"
-        ) from error
-
-
-@lru_cache(maxsize=1)
-def published() -> dict[str, dict[str, Any]]:
-    """What `model_shapes.json` says of each model: configuration, number of weights, bytes to download, licence."""
-    return json.loads(SHAPES.read_text(encoding="utf-8"))
-
-
-@lru_cache(maxsize=8)
-def model_shape(params: Params) -> Shape:
-    """The sizes of the run's language model, counted in the model itself, made without memory for its weights."""
-    import torch
-    from transformers import AutoModelForCausalLM
-    from transformers.pytorch_utils import Conv1D
-
-    config = model_config(params)
-    try:
-        with torch.device("meta"):
-            lm = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except ValueError as error:
-        raise BadInput(f"lm {params.lm} is no causal language model that transformers knows: give another") from error
-    head = lm.get_output_embeddings()
-    linear = [part.weight for part in lm.modules() if isinstance(part, torch.nn.Linear | Conv1D) and part is not head]
-    text = config.get_text_config()
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    inner = getattr(text, "intermediate_size", None) or max(max(weight.shape) for weight in linear)
-    return Shape(
-        layers=text.num_hidden_layers,
-        hidden=text.hidden_size,
-        queries=text.num_attention_heads * width,
-        keys=(getattr(text, "num_key_value_heads", None) or text.num_attention_heads) * width,
-        heads=text.num_attention_heads,
-        feed_forward=inner,
-        vocabulary=text.vocab_size,
-        linear=sum(weight.numel() for weight in linear),
-        other=sum(weight.numel() for weight in lm.parameters()) - sum(weight.numel() for weight in linear),
-        largest=max(weight.numel() for weight in linear),
-        adapter=sum(sum(weight.shape) for weight in linear),
-    )
 
 
 def number_bytes(params: Params, on_gpu: bool = True) -> int:

@@ -13,9 +13,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from zmem_lib.memory.shape import model_shape
 from zmem_lib.params import Params
 from zmem_lib.planning.machine import Machine
-from zmem_lib.planning.needs import NF4_BYTES, model_shape
+from zmem_lib.planning.needs import NF4_BYTES
 from zmem_lib.schema import ALSO_ABSENT, COMPARED, SYSTEMS
 
 QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the last: a document as a reader sees it
@@ -26,7 +27,6 @@ JUDGING_TOKENS, JUDGING_PIECE_TOKENS = 4_100, 1_300  # of the same, without the 
 EVIDENCE_READ, VERDICT_TOKENS = 6, 60  # times that a judge reads the whole evidence; tokens of its reply
 RETRIEVERS, TUNING = 6, 200  # systems of a run without a language model; a step of tuning, in encoded passages
 MATCHING_SECONDS, SCORING_SECONDS = 4.0e-6, 5.0e-3  # of a question and a document by BM25; of an answer
-ASKED = 2  # of its own questions that a document learns at a step of writing
 PADDING = {  # rows of unlike length are filled up to the longest of their batch
     "synthetic": 1.0,
     "folder": 2.5,
@@ -97,6 +97,8 @@ def _train(params: Params, machine: Machine) -> float:
 
 
 def _write(params: Params, machine: Machine) -> float:
+    from zmem_lib.memory.write import ASKED  # imports torch, which takes seconds
+
     rows, steps = params.n_new_documents, params.write_steps * 4  # starts, at most
     asked = ASKED * (params.z_tokens + QUESTION_TOKENS + EVIDENCE_TOKENS) * (params.write_questions > 0)
     tokens = (params.z_tokens + params.document_tokens + asked) * rows * steps

@@ -1,0 +1,109 @@
+"""The shape of a language model, nothing loaded: from its own configuration.
+
+That is the one of a local folder, of the hub's cache, or of `model_shapes.json`, which holds the published ones of the
+models that `params/` names. A model made here has the shape that its parameters say.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from zmem_lib.errors import BadInput
+from zmem_lib.params import Params
+
+SHAPES = Path(__file__).with_name("model_shapes.json")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a causal language model."""
+
+    layers: int
+    hidden: int
+    queries: int  # width of all query heads together
+    keys: int  # width of all key heads together: fewer where queries share them
+    heads: int
+    feed_forward: int
+    vocabulary: int
+    linear: int  # weights of all linear layers but the output head
+    other: int  # embeddings, output head where it is not the embeddings, norms, biases
+    largest: int  # weights of the largest linear layer
+    adapter: int  # weights of an adapter of rank 1
+
+
+def scratch_config(params: Params, **more: Any) -> Any:
+    """The configuration of a small Llama with the parameters' shape; `more` goes over it."""
+    from transformers import LlamaConfig
+
+    shape = {
+        "vocab_size": params.vocab_size,
+        "hidden_size": params.hidden_size,
+        "intermediate_size": (params.hidden_size * 8 // 3 + 31) // 32 * 32,
+        "num_hidden_layers": params.layers,
+        "num_attention_heads": params.heads,
+        "max_position_embeddings": params.window_tokens,
+        "tie_word_embeddings": True,
+        "initializer_range": params.hidden_size**-0.5,  # the usual 0.02 is made for models many times as wide
+    }
+    return LlamaConfig(**(shape | more))
+
+
+def model_config(params: Params) -> Any:
+    """The transformers configuration of the run's language model, without a network; raises BadInput for an unknown."""
+    from transformers import AutoConfig
+
+    if params.lm == "scratch":
+        return scratch_config(params)
+    folder = Path(params.lm).expanduser()
+    place, revision = (str(folder), None) if folder.is_dir() else (params.lm, params.lm_revision or None)
+    try:
+        return AutoConfig.from_pretrained(place, revision=revision, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        if not folder.is_dir() and params.lm in published():
+            values = dict(published()[params.lm]["config"])
+            return AutoConfig.for_model(values.pop("model_type"), **values)
+        raise BadInput(
+            f"the shape of lm {params.lm} is not known here: give the folder of a causal language model with its "
+            f"config.json, a model that is in the hub's cache, or one of {', '.join(published())}"
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def published() -> dict[str, dict[str, Any]]:
+    """What `model_shapes.json` says of each model: configuration, number of weights, bytes to download, licence."""
+    return json.loads(SHAPES.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=8)
+def model_shape(params: Params) -> Shape:
+    """The sizes of the run's language model, counted in the model itself, made without memory for its weights."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.pytorch_utils import Conv1D
+
+    config = model_config(params)
+    try:
+        with torch.device("meta"):
+            lm = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except ValueError as error:
+        raise BadInput(f"lm {params.lm} is no causal language model that transformers knows: give another") from error
+    head = lm.get_output_embeddings()
+    linear = [part.weight for part in lm.modules() if isinstance(part, torch.nn.Linear | Conv1D) and part is not head]
+    text = config.get_text_config()
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    inner = getattr(text, "intermediate_size", None) or max(max(weight.shape) for weight in linear)
+    return Shape(
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        queries=text.num_attention_heads * width,
+        keys=(getattr(text, "num_key_value_heads", None) or text.num_attention_heads) * width,
+        heads=text.num_attention_heads,
+        feed_forward=inner,
+        vocabulary=text.vocab_size,
+        linear=sum(weight.numel() for weight in linear),
+        other=sum(weight.numel() for weight in lm.parameters()) - sum(weight.numel() for weight in linear),
+        largest=max(weight.numel() for weight in linear),
+        adapter=sum(sum(weight.shape) for weight in linear),
+    )
