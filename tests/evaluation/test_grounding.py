@@ -45,6 +45,7 @@ def answers(evidence, ranked, said=("1,200", "7")):
 
 def tables():
     docs = pd.DataFrame({"doc_id": ["a", "b"], "title": ["", "B"], "text": ["one two three", "four five"]})
+    docs["part"] = ["seen", "new"]
     questions = pd.DataFrame(
         {"question_id": ["s", "n"], "answers": [["1200"], ["8"]], "gold_doc_ids": [["b"], ["a"]],
          "kind": ["unasked", ""]}
@@ -64,13 +65,18 @@ def wide(params):
 def test_the_document_is_the_chosen_one_or_the_gold_one_and_text_is_not_asked():
     params = read_params("params/tiny.yaml")
     found = wide(params)
-    assert list(found.columns) == ["evidence_overlap", "evidence_substring"]
-    assert set(found.index) == {(s, p) for s in ("zmem", "zmem-oracle") for p in ("seen", "unasked", "new")}
+    assert list(found.columns) == ["evidence_overlap", "evidence_substring", "new_first"]
+    assert set(found.index) == {(s, p) for s in tables()[2] for p in ("seen", "unasked", "new")}
+    first = found["new_first"].unstack()
+    assert first.loc["zmem"].to_dict() == {"seen": 0, "unasked": 0, "new": 1}
+    assert first.loc["bm25"].to_dict() == {"seen": 1, "unasked": 1, "new": 0} and first.loc["zmem-oracle"].isna().all()
+    found = found.drop(columns="new_first")
+    assert found.loc["bm25"].isna().all(axis=None)
     assert found.loc[("zmem", "seen")].tolist() == [0.75, 0.75] == found.loc[("zmem", "unasked")].tolist()
     assert found.loc[("zmem", "new")].tolist() == [1, 1]  # the title counts
     assert found.loc[("zmem-oracle", "seen")].tolist() == [0, 0]  # against b
     assert found.loc[("zmem-oracle", "new")].tolist() == [1, 1]
-    several = wide(replace(params, top_k=2))
+    several = wide(replace(params, top_k=2)).drop(columns="new_first")
     assert several.loc[("zmem", "seen")].tolist() == [1, 1], "the first item alone"
     assert several.loc[("zmem-oracle", "new")].tolist() == [1, 1]
 
@@ -83,5 +89,6 @@ def test_numbers_are_matched_for_their_corpus_only():
 
 def test_without_such_systems_there_is_nothing():
     questions, docs, systems = tables()
-    table = further_scores(questions, docs, {"bm25": systems["bm25"]}, read_params("params/tiny.yaml"))
+    given = {"gold-passage": systems["zmem-oracle"]}
+    table = further_scores(questions, docs, given, read_params("params/tiny.yaml"))
     assert table.empty and table["value"].dtype == float

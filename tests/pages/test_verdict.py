@@ -132,3 +132,21 @@ def test_limits_say_what_n_can_show_and_what_was_sampled(tiny):
         "made by a program" in line
         for line in verdict.limits(tiny | {"questions": questions, "docs": docs}, params("sleepqa"))
     )
+
+
+def test_limits_say_when_new_documents_are_favoured(tiny):
+    questions = pd.DataFrame({"question_id": ["q"], "gold_doc_ids": [["a"]], "split": ["test"]})
+    docs = pd.DataFrame({"doc_id": list("abcdefghij"), "part": ["seen"] * 9 + ["new"]})
+
+    def said(share, language="en"):
+        first = [("zmem", share), ("bm25", 0.02)]
+        rows = [(name, "seen", "new_first", value, value - 0.05, value + 0.05, 300) for name, value in first]
+        summary = pd.concat([tiny["summary"], pd.DataFrame(rows, columns=list(tiny["summary"]))])
+        tables = tiny | {"summary": summary, "questions": questions, "docs": docs}
+        return [line for line in verdict.limits(tables, params("tiny", language)) if "n = 300" in line]
+
+    assert said(0.14) == [], "the interval holds .1, the share of new documents"
+    (line,) = said(0.93)
+    assert "a new document first for the share 0.93 [0.88, 0.98] (BM25: 0.02 [" in line and "; 1 of the 10 doc" in line
+    (korean,) = said(0.93, "ko")
+    assert "0.93 [0.88, 0.98]" in korean and "전체 10개 중 1개" in korean

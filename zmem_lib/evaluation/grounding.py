@@ -1,8 +1,9 @@
-"""Measures that only some answers have: what z-memory writes held against its document, and answers that are numbers.
+"""Measures that need the documents, or that only some answers have: evidence that was written, and numbers.
 
 Takes questions, documents and answers by system; returns rows of the table scores. Evidence that was written from z is
 no quotation: how much of it stands in the document that it was written from is counted in words, as ROUGE counts the
-overlap of two texts (Lin, 2004), over the evidence. For evidence cut from a passage both are 1 by construction.
+overlap of two texts (Lin, 2004), over the evidence. For evidence cut from a passage both are 1 by construction. Whether
+the document that was put first is a new one tells a system that finds the document from one that favours the new.
 """
 
 import re
@@ -46,12 +47,17 @@ def evidence_substring(evidence: str, passage: str) -> float:
 def further_scores(
     questions: pd.DataFrame, docs: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFrame], params: Params
 ) -> pd.DataFrame:
-    """The table scores of WRITTEN systems' evidence and, for NUMBER_CORPUS, of all answers' numbers; may be empty."""
+    """The table scores of all rankings' first documents (new_first: it is a new one), of WRITTEN systems' evidence and,
+    for NUMBER_CORPUS, of all answers' numbers; may be empty.
+    """
+    part_of = dict(zip(docs["doc_id"], docs["part"], strict=True))
     text_of = dict(zip(docs["doc_id"], passages(docs), strict=True))
     tables = [pd.DataFrame(columns=list(TABLES["scores"])).astype({"value": float})]
     for system, answers in answers_by_system.items():
         for part, rows in joined(questions, answers).groupby("part", sort=False):
             values = _grounding(rows, text_of, several=params.top_k > 1) if system in WRITTEN else {}
+            if rows["ranked_doc_ids"].map(len).all():
+                values["new_first"] = [part_of[ranked[0]] == "new" for ranked in rows["ranked_doc_ids"]]
             if params.corpus == NUMBER_CORPUS:
                 values |= _numbers(rows)
             long = pd.DataFrame(values, index=rows["question_id"], dtype=float)

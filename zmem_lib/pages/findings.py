@@ -111,12 +111,15 @@ def evidence(summary: pd.DataFrame, part: str) -> str:
 
 
 def choosing(summary: pd.DataFrame, part: str) -> str:
-    """How often the first document is a gold one."""
+    """How often the first document is a gold one, and, for seen documents, a new one, which is wrong there."""
     found = values_of(summary, part, "recall@1", ("zmem", *RIVALS))
     if "zmem" not in found:
         return ""
     said = ", ".join(f"{NAMES[system]} {spoken(one)}" for system, one in found.items())
-    return f"**Choosing, {PARTS_SAID[part]}.** A gold document comes first (recall@1): {said}."
+    astray = values_of(summary, part, "new_first", ("zmem", *RIVALS)) if part == "seen" else {}
+    wrong = ", ".join(f"{NAMES[system]} {spoken(one)}" for system, one in astray.items())
+    more = f" A new document comes first: {wrong}." if wrong else ""
+    return f"**Choosing, {PARTS_SAID[part]}.** A gold document comes first (recall@1): {said}.{more}"
 
 
 def failing(failures: pd.DataFrame, part: str) -> str:

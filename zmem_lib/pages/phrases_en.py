@@ -64,6 +64,10 @@ PHRASES = {
     "limit.of": "{n} of {all} about {part}",
     "limit.synthetic": "The corpus is made by a program. What holds on it need not hold on natural text.",
     "limit.size": "The documents are {all}. Finding one among many more is harder, for every system in its own way.",
+    "limit.favoured": "Asked about seen documents (n = {n}), z-memory puts a new document first for the share "
+    "{value}{rival}; {new} of the {all} documents are new. It favours them, which lifts what it finds of the new "
+    "documents at the cost of the seen ones.",
+    "limit.favoured_rival": " (BM25: {value})",
     "limit.reader": "One reader answers for all ({reader}). Where it cannot read, recall and evidence tell more "
     "than exact answers.",
     "limit.unread": "Nobody reads in this run: it has no language model. What retrieval finds is measured, and "

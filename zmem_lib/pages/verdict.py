@@ -163,9 +163,19 @@ def limits(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
     said += [words["limit.synthetic"]] if params.corpus == "synthetic" else []
     reader = words["limit.scratch"] if params.lm == "scratch" else f"`{params.lm}`"
     reader = f"`{params.api_model}`" if params.reader == "api" else reader
-    said.append(words["limit.size"].format(all=f"{len(tables['docs']):,}"))
+    said += [words["limit.size"].format(all=f"{len(tables['docs']):,}"), *favoured(tables, words)]
     said += [words["limit.reader"].format(reader=reader)] if params.has_lm else [words["limit.unread"]]
     return [*said, words["limit.budget"].format(top_k=params.top_k, tokens=params.evidence_tokens)]
+
+
+def favoured(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str]) -> list[str]:
+    """That z-memory puts new documents first where seen ones are asked for, if it does so more often than by chance."""
+    new, found = (tables["docs"]["part"] == "new"), values_of(tables["summary"], "seen", "new_first", ("zmem", "bm25"))
+    if "zmem" not in found or found["zmem"].ci_low <= new.mean():
+        return []
+    rival = words["limit.favoured_rival"].format(value=spoken(found["bm25"])) if "bm25" in found else ""
+    place = {"n": found["zmem"].n, "new": f"{new.sum():,}", "all": f"{len(new):,}", "rival": rival}
+    return [words["limit.favoured"].format(**place, value=spoken(found["zmem"]))]
 
 
 def sizes(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str]) -> list[str]:
