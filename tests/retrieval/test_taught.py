@@ -176,3 +176,16 @@ def test_a_tuned_encoder_is_the_same_after_saving(small_encoder, tmp_path: Path)
         ".safetensors",
         ".json",
     }
+
+
+def test_what_a_killed_chapter_had_tuned_is_found_again_with_its_seconds(small_encoder, docs, questions, tmp_path):
+    params = replace(PARAMS, dense_model=small_encoder, dense_steps=2, device="cpu")
+    log, seconds = taught.make_tuned(tmp_path, docs, questions, params=params)
+    made = [(path, path.stat().st_mtime_ns) for path in sorted(tmp_path.rglob("*"))]
+    again, as_before = taught.make_tuned(tmp_path, docs, questions, params=params)
+    assert seconds == as_before > 0 and again.equals(log) and len(log) == 3
+    assert made == [(path, path.stat().st_mtime_ns) for path in sorted(tmp_path.rglob("*"))]
+    other, _ = taught.make_tuned(tmp_path, docs, questions, params=replace(params, dense_steps=3))
+    assert len(other) == 4
+    nothing, none = taught.make_tuned(tmp_path, docs, questions, params=replace(params, dense_steps=0))
+    assert nothing.empty and none == 0

@@ -7,6 +7,7 @@ whole tables and look at training questions only, the encoder's choice of a chec
 """
 
 import math
+import time
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
@@ -190,19 +191,24 @@ def _copy(encoder: "SentenceTransformer") -> dict[str, Tensor]:
     return {name: weight.detach().clone() for name, weight in encoder.state_dict().items()}
 
 
-def make_tuned(folder: Path, docs: pd.DataFrame, questions: pd.DataFrame, *, params: Params) -> pd.DataFrame:
-    """Tune the run's encoder, index all docs with it, write both to a run's folder; returns the log of tuning.
+def make_tuned(
+    folder: Path, docs: pd.DataFrame, questions: pd.DataFrame, *, params: Params
+) -> tuple[pd.DataFrame, float]:
+    """Tune the run's encoder, index all docs with it, write both to a run's folder; the log, and the seconds it took.
 
-    With dense_steps 0 nothing is made. A chapter that was killed finds the tuned encoder and its log there again.
+    With dense_steps 0 nothing is made. A chapter that was killed finds encoder, log and seconds there again.
     """
     note, made_with = folder / "dense_tuned.json", params_hash(params, 4)
     if not params.dense_steps:
-        return pd.DataFrame(columns=["step", "loss", "dev_recall"])
-    if note.is_file() and (kept := read_json(note))["made_with"] == made_with:
-        return pd.DataFrame(kept["log"])
+        return pd.DataFrame(columns=["step", "loss", "dev_recall"]), 0.0
+    kept = read_json(note) if note.is_file() else {}
+    if kept.get("made_with") == made_with and "seconds" in kept:
+        return pd.DataFrame(kept["log"]), kept["seconds"]
+    began = time.perf_counter()
     encoder = load_encoder(params.dense_model, params.device)  # a copy of its own: it is changed in place
     log = tune_encoder(encoder, questions, docs=docs, params=params)
     save_encoder(encoder, folder / "dense_tuned")
     save_dense(build_dense(encoder, list(docs.doc_id), passages(docs)), folder / "dense_tuned.faiss")
-    write_json({"made_with": made_with, "log": log.to_dict("list")}, note)
-    return log
+    seconds = time.perf_counter() - began
+    write_json({"made_with": made_with, "seconds": seconds, "log": log.to_dict("list")}, note)
+    return log, seconds
