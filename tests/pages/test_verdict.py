@@ -93,6 +93,19 @@ def test_without_a_memory_the_verdict_is_among_the_retrievers(tiny):
     ]
 
 
+def test_too_few_questions_to_show_anything_are_said_to_be(tiny):
+    pairs = tiny["pairs"].copy()
+    few = (pairs["part"] == "new") & (pairs["metric"] == "recall@1")
+    pairs.loc[few, "detectable"] = float("inf")
+    pairs.loc[few & (pairs["second"] == "bm25"), "detectable"] = float("nan")  # the two never differ
+    (found, exact), (korean, _) = (
+        verdict.verdict(tiny | {"pairs": pairs}, params("tiny", one)) for one in ("en", "ko")
+    )
+    assert found.endswith("on new documents n = 75 is too few for any difference to show (z-memory has 1.00).")
+    assert "on seen documents (n = 150) z-memory" in found and "too few" not in exact
+    assert "새 문서에서는 질문이 너무 적어(n = 75)" in korean
+
+
 def test_korean_says_the_same_figures(sleepqa):
     found, exact = verdict.verdict(sleepqa, params("sleepqa", "ko"))
     assert (

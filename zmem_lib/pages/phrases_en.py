@@ -28,6 +28,7 @@ PHRASES = {
     "verdict.alone": "on {part} (n = {n}) {name} has {value}, and no other system to be held against",
     "verdict.nothing": "on {part} (n = {n}) the answers decide nothing: no system, the gold passage included, has "
     "more than {most} of them exact",
+    "verdict.few": "on {part} n = {n} is too few for any difference to show ({name} has {value})",
     "verdict.none": "No system that has to find its document was compared in this run.",
     "fused": "**Fusing BM25 and dense retrieval, {part}** (recall@1, n = {n}): by rank {rank}, {rank_side} {strong} "
     "alone with {strong_value}; by the weighted sum of scores {score}, {score_side} it.",

@@ -29,6 +29,7 @@ PHRASES = {
     "verdict.alone": "{part}(n = {n})에서 {name}의 값은 {value}이며, 비교할 다른 시스템이 없습니다",
     "verdict.nothing": "{part}(n = {n})에서는 답변으로 우열을 가릴 수 없습니다. 정답 문단을 받은 경우를 포함하여 "
     "정확 일치 비율이 {most}보다 높은 시스템이 없습니다",
+    "verdict.few": "{part}에서는 질문이 너무 적어(n = {n}) 어떤 차이도 확인할 수 없습니다({name}의 값은 {value})",
     "verdict.none": "이 실행에서는 문서를 스스로 찾아야 하는 시스템을 비교하지 않았습니다.",
     "fused": "**BM25와 밀집 검색의 융합, {part}** (recall@1, n = {n}): 순위로 융합하면 {rank}로, {strong} "
     "단독({strong_value}) 대비 {rank_side}. 점수의 가중합으로 융합하면 {score}로, {strong} 단독 대비 {score_side}.",

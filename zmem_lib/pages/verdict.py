@@ -6,7 +6,7 @@ gold passage included, answers more than a few questions exactly, the answers ar
 """
 
 from collections.abc import Mapping
-from math import ceil
+from math import ceil, inf, isnan
 
 import pandas as pd
 
@@ -60,6 +60,9 @@ def part_verdict(
     place = {"part": said, "n": n, "name": words[f"system.{name}"], "value": f"{found[name].value:.2f}"}
     if not gaps:
         return words["verdict.alone"].format(**place)
+    least = min((gap.detectable for gap in gaps.values() if not isnan(gap.detectable)), default=0.0)
+    if least == inf:  # no outcome of so few questions is rare enough
+        return words["verdict.few"].format(**place)
     sides = [side_of(gap) for gap in gaps.values()]
     counts = {one: sides.count(one) for one in SIDES} | {"others": len(gaps)}
     if name != "zmem":
