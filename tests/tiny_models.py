@@ -28,6 +28,11 @@ def small_params(**changes: object) -> Params:
     return replace(tiny, **(plain | small | training | off | changes))
 
 
+def pretrained(**changes: object) -> Params:
+    """The parameters of the small pretrained run, with changes."""
+    return replace(read_params(ROOT / "params" / "qwen2.5-0.5b.yaml"), **changes)
+
+
 def sentence(seed: int, words: int = 8) -> str:
     """A sentence of random words."""
     rng = random.Random(seed)

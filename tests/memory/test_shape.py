@@ -1,15 +1,15 @@
 """The shape of a language model: published counts, a local folder, and what is not known."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_models import pretrained
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from zmem_lib.errors import BadInput
 from zmem_lib.memory.shape import model_config, model_shape, published
-from zmem_lib.params import Params, read_params
+from zmem_lib.params import read_params
 
 PARAMS = Path(__file__).parents[2] / "params"
 PRETRAINED = [path for path in PARAMS.glob("*.yaml") if "/" in read_params(path).lm]
@@ -21,11 +21,6 @@ PUBLISHED = {  # billions of weights, from the model cards
     "meta-llama/Llama-3.1-8B-Instruct": 8.03,
     "mistralai/Mistral-7B-Instruct-v0.3": 7.25,
 }
-
-
-def pretrained(**changes: object) -> Params:
-    """The parameters of the small pretrained run, with changes."""
-    return replace(read_params(PARAMS / "qwen2.5-0.5b.yaml"), **changes)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

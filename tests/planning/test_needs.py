@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_models import pretrained
 from transformers import AutoConfig
 
 from zmem_lib.allowed import CHOICES
 from zmem_lib.memory.shape import model_shape
-from zmem_lib.params import Params, read_params
+from zmem_lib.params import read_params
 from zmem_lib.planning import needs
 from zmem_lib.planning.budget import L4_BYTES, disk_bytes, plan_lines, summary_lines
 from zmem_lib.planning.machine import L4
@@ -24,11 +25,6 @@ PRETRAINED = [path for path in FILES if "/" in read_params(path).lm]
 
 def stem(path: Path) -> str:
     return path.stem
-
-
-def pretrained(**changes: object) -> Params:
-    """The parameters of the small pretrained run, with changes."""
-    return replace(read_params(PARAMS / "qwen2.5-0.5b.yaml"), **changes)
 
 
 @pytest.fixture

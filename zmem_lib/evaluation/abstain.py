@@ -18,6 +18,7 @@ from torch import Tensor
 from zmem_lib.artifacts import read_table
 from zmem_lib.bench import Bench, rows_of
 from zmem_lib.cost import System, answered
+from zmem_lib.evaluation.evaluate import ranks
 from zmem_lib.evaluation.risk import BOUNDS, aurc, auroc, coverage_at, margin, threshold
 from zmem_lib.keep import Keep
 from zmem_lib.memory.memory_lm import MemoryLM, left_padded
@@ -58,7 +59,7 @@ def with_aside(folder: Path, answers_by_system: Mapping[str, pd.DataFrame]) -> d
     found = {}
     for name, answers in answers_by_system.items():
         path = folder / f"answers_{name}{ASIDE}.parquet"
-        if answers["ranked_doc_ids"].map(len).any():
+        if ranks(answers):
             tables = [answers, read_table(path, "answers")] if path.is_file() else [answers]
             found[name] = pd.concat(tables, ignore_index=True)
     return found

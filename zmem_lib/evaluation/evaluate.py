@@ -133,6 +133,11 @@ def with_kinds(part: str, rows: pd.DataFrame, kinds: pd.Series) -> Iterator[tupl
             yield kind, kept
 
 
+def ranks(answers: pd.DataFrame) -> bool:
+    """Whether the system of these answers ranks documents; one that is given its evidence does not."""
+    return any(len(doc_ids) for doc_ids in answers["ranked_doc_ids"])
+
+
 def _answer_scores(rows: pd.DataFrame, rule: str) -> pd.DataFrame:
     values = {
         "em": [em(row.answer, row.answers, rule) for row in rows.itertuples()],
@@ -145,9 +150,9 @@ def _answer_scores(rows: pd.DataFrame, rule: str) -> pd.DataFrame:
 
 
 def _ranking_scores(rows: pd.DataFrame) -> pd.DataFrame:
-    ranked = dict(zip(rows["question_id"], rows["ranked_doc_ids"], strict=True))
-    if not any(len(doc_ids) for doc_ids in ranked.values()):
+    if not ranks(rows):
         return pd.DataFrame(columns=["question_id", "metric", "value"], dtype=object).astype({"value": float})
+    ranked = dict(zip(rows["question_id"], rows["ranked_doc_ids"], strict=True))
     return retrieval_scores(dict(zip(rows["question_id"], rows["gold_doc_ids"], strict=True)), ranked)
 
 

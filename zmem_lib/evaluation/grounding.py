@@ -14,7 +14,7 @@ from difflib import SequenceMatcher
 import numpy as np
 import pandas as pd
 
-from zmem_lib.evaluation.evaluate import joined, with_kinds
+from zmem_lib.evaluation.evaluate import joined, ranks, with_kinds
 from zmem_lib.evaluation.numbers_in import NUMBERS
 from zmem_lib.params import Params
 from zmem_lib.schema import TABLES, check
@@ -56,8 +56,9 @@ def further_scores(
     for system, answers in answers_by_system.items():
         for part, rows in joined(questions, answers).groupby("part", sort=False):
             values = _grounding(rows, text_of, several=params.top_k > 1) if system in WRITTEN else {}
-            if rows["ranked_doc_ids"].map(len).all():
-                values["new_first"] = [part_of[ranked[0]] == "new" for ranked in rows["ranked_doc_ids"]]
+            if ranks(rows):
+                ids = rows["ranked_doc_ids"]
+                values["new_first"] = [len(ranked) > 0 and part_of[ranked[0]] == "new" for ranked in ids]
             if params.corpus == NUMBER_CORPUS:
                 values |= _numbers(rows)
             long = pd.DataFrame(values, index=rows["question_id"], dtype=float)

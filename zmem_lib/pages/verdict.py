@@ -6,7 +6,7 @@ gold passage included, answers more than a few questions exactly, the answers ar
 """
 
 from collections.abc import Mapping
-from math import ceil, inf, isnan
+from math import ceil, inf
 
 import pandas as pd
 
@@ -60,7 +60,7 @@ def part_verdict(
     place = {"part": said, "n": n, "name": words[f"system.{name}"], "value": f"{found[name].value:.2f}"}
     if not gaps:
         return words["verdict.alone"].format(**place)
-    least = min((gap.detectable for gap in gaps.values() if not isnan(gap.detectable)), default=0.0)
+    least = pd.Series([gap.detectable for gap in gaps.values()]).min()  # of those that differ at all
     if least == inf:  # no outcome of so few questions is rare enough
         return words["verdict.few"].format(**place)
     sides = [side_of(gap) for gap in gaps.values()]

@@ -10,14 +10,7 @@ from zmem_lib.memory.shape import model_shape, published
 from zmem_lib.memory.write import snapshot_steps
 from zmem_lib.params import Params
 from zmem_lib.planning.machine import L4
-from zmem_lib.planning.needs import (
-    GIB,
-    gpu_total,
-    learned_weights,
-    memory,
-    number_bytes,
-    row_bytes,
-)
+from zmem_lib.planning.needs import GIB, gpu_total, learned_weights, memory, number_bytes, row_bytes
 from zmem_lib.planning.plan import about, api_requests, estimate_seconds, judge_requests
 
 L4_BYTES = 22.5 * GIB  # of its 24 GB, what the driver leaves
