@@ -27,7 +27,7 @@ SECRETS = {
 }
 STAND_IN = """import json, os, sys
 from pathlib import Path
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 from zmem_lib.params import notebook_params, params_hash
 params = notebook_params(globals())
 folder = Path(runs) / params.run

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from zmem_lib.artifacts import finish_step, start_step, write_table
+from zmem_lib.chapters import finish_step, start_step
 from zmem_lib.params import Params
-from zmem_lib.pipeline import run_chapters, write_params
-from zmem_lib.schema import CONTEXTS, TABLES
+from zmem_lib.runs.pipeline import run_chapters, write_params
+from zmem_lib.tables import CONTEXTS, TABLES, write_table
 
 SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "dense", "gold-passage", "closed-book")
 SECRET = "Ada Lind lives in Lund"  # stands for the text of a document

@@ -7,13 +7,12 @@ import pytest
 from conftest import ROOT
 from fake_runs import executor, fake_run
 
-from zmem_lib.ablate import PARTS, PLAIN, ROWS, Study, ablate, jobs, known_rows, off_rows, row_lines
-from zmem_lib.errors import BadInput
-from zmem_lib.lock import held
+from zmem_lib.files import BadInput, held
 from zmem_lib.params import check_params, read_params
-from zmem_lib.pipeline import write_params
-from zmem_lib.results import read_manifest
+from zmem_lib.report.results import read_manifest
 from zmem_lib.run import main
+from zmem_lib.runs.ablate import PARTS, PLAIN, ROWS, Study, ablate, jobs, known_rows, off_rows, row_lines
+from zmem_lib.runs.pipeline import write_params
 
 SMOKE = str(ROOT / "params/smoke.yaml")
 ALL_ON = {

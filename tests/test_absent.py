@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from conftest import CORPORA
 
-from zmem_lib.corpora import load_corpus
-from zmem_lib.corpora.absent import PREFIX, absent_questions
-from zmem_lib.corpora.phrasings import ATTRIBUTES
-from zmem_lib.errors import BadInput
+from zmem_lib.data.absent import PREFIX, absent_questions
+from zmem_lib.data.corpus import load_corpus
+from zmem_lib.data.phrasings import ATTRIBUTES
+from zmem_lib.files import BadInput
 from zmem_lib.params import read_params
 
 ROOT = Path(__file__).parents[1]

@@ -26,21 +26,21 @@ from conftest import ROOT, zmem
 from test_pipeline import gone, wait_for_pid
 from tiny_models import small_lm
 
-from zmem_lib.artifacts import is_finished, write_json, write_table, write_tensors
-from zmem_lib.corpora import load_corpus
-from zmem_lib.errors import BadInput
+from zmem_lib.chapters import is_finished
+from zmem_lib.data.corpus import load_corpus
+from zmem_lib.data.tuples import make_tuples
+from zmem_lib.files import LOCK, BadInput, held, write_json, write_tensors
 from zmem_lib.hub import fetch, find_lm, find_reranker
-from zmem_lib.index import build_flat
-from zmem_lib.lock import LOCK, held
 from zmem_lib.memory.base_lm import pick_device
 from zmem_lib.memory.lessons import make_lessons
-from zmem_lib.memory.ztable import load_z, save_z
+from zmem_lib.memory.table import load_z, save_z
 from zmem_lib.meter import memory_explained
+from zmem_lib.opponents import retrieve
+from zmem_lib.opponents.index import build_flat
 from zmem_lib.params import read_params
-from zmem_lib.pipeline import write_params
-from zmem_lib.retrieval import retrieve
 from zmem_lib.run import main, reported
-from zmem_lib.tuples import make_tuples
+from zmem_lib.runs.pipeline import write_params
+from zmem_lib.tables import write_table
 
 QWEN = str(ROOT / "params/qwen2.5-0.5b.yaml")
 SMOKE = str(ROOT / "params/smoke.yaml")
@@ -540,7 +540,7 @@ def test_every_writer_says_that_the_disk_is_full(tmp_path: Path, capsys) -> None
             assert "lies on a disk that is read-only: give another folder" in said and said.count("\n") == 1, name
 
 
-WRITE = "from zmem_lib.artifacts import write_json\nwrite_json('x' * 300_000, folder / 'a.json')"
+WRITE = "from zmem_lib.files import write_json\nwrite_json('x' * 300_000, folder / 'a.json')"
 FILLING = {
     "in the chapter": (WRITE, "a.json"),
     "in its executed copy": ("print('x' * 300_000)", "02_tuples.ipynb"),

@@ -7,9 +7,9 @@ import pytest
 from conftest import ROOT, zmem
 
 from zmem_lib.chapters import CHAPTERS
-from zmem_lib.planning.machine import measure_flops_per_second
-from zmem_lib.planning.plan import about, earlier_seconds, estimate_seconds
 from zmem_lib.run import main
+from zmem_lib.runs.machine import measure_flops_per_second
+from zmem_lib.runs.plan import about, earlier_seconds, estimate_seconds
 
 SMOKE = str(ROOT / "params/smoke.yaml")
 MISTAKES = [

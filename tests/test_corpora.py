@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from conftest import CORPORA
 
-from zmem_lib.corpora import load_corpus
-from zmem_lib.corpora.markup import IN_TEXT, IN_TITLE, with_markup
-from zmem_lib.corpora.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
-from zmem_lib.corpora.subset import ABOUT_TWICE, LEAKED, NOT_CHOSEN, TWICE
-from zmem_lib.corpora.synthetic import generate
-from zmem_lib.errors import BadInput
+from zmem_lib.data.corpus import load_corpus
+from zmem_lib.data.markup import IN_TEXT, IN_TITLE, with_markup
+from zmem_lib.data.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
+from zmem_lib.data.subset import ABOUT_TWICE, LEAKED, NOT_CHOSEN, TWICE
+from zmem_lib.data.synthetic import generate
+from zmem_lib.files import BadInput
 from zmem_lib.params import read_params
 
 ROOT = Path(__file__).parents[1]

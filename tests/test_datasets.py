@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zmem_lib import hub
-from zmem_lib.corpora import load_corpus, mirage, popqa, ragbench, squad, t2ragbench
-from zmem_lib.errors import BadInput
+from zmem_lib.data import mirage, popqa, ragbench, squad, t2ragbench
+from zmem_lib.data.corpus import load_corpus
+from zmem_lib.data.tuples import make_tuples
+from zmem_lib.files import BadInput
 from zmem_lib.params import read_params
-from zmem_lib.tuples import make_tuples
 
 ROOT = Path(__file__).parents[1]
 CONTEXT = "  Oslo is old. It lies by the sea. Rome is older."

@@ -12,16 +12,16 @@ from families import NAMED, save_family
 from tiny_models import random_blocks, sentence, small_params
 from tiny_training import DOCS, TUPLES
 
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 from zmem_lib.memory.base_lm import pick_dtype
+from zmem_lib.memory.choose import score_one_by_one, score_questions
 from zmem_lib.memory.lessons import make_lessons, recitations
-from zmem_lib.memory.memory_lm import generate, load_memory_lm, make_memory_lm, save_memory_lm, token_nll
-from zmem_lib.memory.select import score_one_by_one, score_questions
+from zmem_lib.memory.lm import generate, load_memory_lm, make_memory_lm, save_memory_lm, token_nll
+from zmem_lib.memory.table import load_z, make_ztable, save_z
 from zmem_lib.memory.train import train
 from zmem_lib.memory.write import write_z
-from zmem_lib.memory.ztable import load_z, make_ztable, save_z
 from zmem_lib.params import read_params
-from zmem_lib.reader import read
+from zmem_lib.systems.reader import read
 
 FAMILIES = {
     "qwen2": "Qwen/Qwen2.5-3B-Instruct",  # tied embeddings, no first token
@@ -30,9 +30,9 @@ FAMILIES = {
 }
 LOAD = """import sys, torch
 from pathlib import Path
-from zmem_lib.memory.memory_lm import load_memory_lm, token_nll
+from zmem_lib.memory.lm import load_memory_lm, token_nll
 from zmem_lib.params import read_params
-from zmem_lib.memory.ztable import load_z
+from zmem_lib.memory.table import load_z
 folder = Path(sys.argv[1])
 memory_lm = load_memory_lm(folder / "lm", read_params(folder / "params.yaml"))
 _, z, _ = load_z(folder / "z.safetensors")

@@ -9,8 +9,8 @@ from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zmem_lib.corpora.folder import read_docs, read_questions
-from zmem_lib.errors import BadInput
+from zmem_lib.data.folder import read_docs, read_questions
+from zmem_lib.files import BadInput
 from zmem_lib.params import check_params, read_params
 
 TEXTS = {"a": "Ada lives in Lund.", "b/b": "Bo lives in Ås."}

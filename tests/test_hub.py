@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from conftest import ROOT
 
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 from zmem_lib.hub import fetch, revision_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -25,7 +25,7 @@ ANSWERS = {
     "/moved/": (404, "RevisionNotFound", "Revision not found"),
 }
 FETCH = """import sys
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 from zmem_lib.hub import fetch
 try:
     fetch(sys.argv[1], "main", kind=sys.argv[2])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from zmem_lib import index
-from zmem_lib.index import (
+from zmem_lib.opponents import index
+from zmem_lib.opponents.index import (
     build_flat,
     build_hnsw,
     build_index,

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from conftest import CORPORA, ROOT
 
-from zmem_lib.artifacts import read_table
-from zmem_lib.corpora import load_corpus
+from zmem_lib.data.corpus import load_corpus
+from zmem_lib.opponents import retrieve
 from zmem_lib.params import read_params
-from zmem_lib.retrieval import retrieve
-from zmem_lib.schema import TEST_PARTS
+from zmem_lib.tables import TEST_PARTS, read_table
 from zmem_lib.text import passages
 
 FOLDERS = {"squad": "squad11-dev", "sleepqa": "sleepqa", "korquad": "korquad"}

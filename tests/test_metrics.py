@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from zmem_lib.evaluation.metrics import answer_in_evidence, em, f1, retrieval_scores
 from zmem_lib.judges.by_ragas import ragas_scores
-from zmem_lib.metrics import answer_in_evidence, em, f1, retrieval_scores
 
 
 @pytest.mark.parametrize(

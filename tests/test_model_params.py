@@ -16,10 +16,9 @@ from conftest import ROOT
 from families import save_family
 from tiny_models import WORDS, save_cross_encoder, sentence
 
-from zmem_lib.artifacts import is_finished, read_table
-from zmem_lib.chapters import CHAPTERS
+from zmem_lib.chapters import CHAPTERS, is_finished
 from zmem_lib.params import Params, read_params
-from zmem_lib.schema import CHANCES, SYSTEMS
+from zmem_lib.tables import CHANCES, SYSTEMS, read_table
 
 FILES = {path.stem: read_params(path) for path in sorted((ROOT / "params").glob("*.yaml"))}
 HUB = {name: params for name, params in FILES.items() if "/" in params.lm}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 from zmem_lib.params import Params, check_params, notebook_params, params_hash, read_params
 
 ROOT = Path(__file__).parents[1]

@@ -14,11 +14,10 @@ import psutil
 import pytest
 from conftest import ROOT
 
-from zmem_lib.artifacts import finish_step, start_step
-from zmem_lib.chapters import CHAPTERS
-from zmem_lib.errors import BadInput, ChapterFailed
+from zmem_lib.chapters import CHAPTERS, finish_step, start_step
+from zmem_lib.files import BadInput, ChapterFailed
 from zmem_lib.params import params_hash, read_params
-from zmem_lib.pipeline import as_counted, is_done, read_template, run_chapters, start_over, write_params
+from zmem_lib.runs.pipeline import as_counted, is_done, read_template, run_chapters, start_over, write_params
 
 
 def test_a_run_resumes_and_executes_again(stand_ins, smoke_params, tmp_path):

@@ -10,17 +10,17 @@ from conftest import SECRETS
 from fake_api import said, serving
 from tiny_models import small_lm, small_params
 
-from zmem_lib import answering, cost
-from zmem_lib.artifacts import read_json, write_json
-from zmem_lib.bench import Bench
+from zmem_lib.files import read_json, write_json
 from zmem_lib.memory.prompts import CHAT_TASK, CHAT_TASK_ALONE
-from zmem_lib.pages import report, report_memory, report_page
-from zmem_lib.pages.headline import costs_by_step
 from zmem_lib.params import params_hash, read_params
-from zmem_lib.planning.budget import plan_lines
-from zmem_lib.reader import read
+from zmem_lib.report import memory_tables, page, system_tables
+from zmem_lib.report.headline import costs_by_step
 from zmem_lib.run import main
-from zmem_lib.schema import SYSTEMS, TABLES
+from zmem_lib.runs.budget import plan_lines
+from zmem_lib.systems import cost, evidence
+from zmem_lib.systems.collection import Bench
+from zmem_lib.systems.reader import read
+from zmem_lib.tables import SYSTEMS, TABLES
 
 PARAMS = small_params(evidence_tokens=4, answer_tokens=3)
 KEY = SECRETS["ZMEM_API_KEY"]
@@ -69,19 +69,17 @@ def test_what_answers_cost_stands_in_answers_costs_and_tables(memory_lm, tmp_pat
         params = remote(fake)
         bench = Bench(params, memory_lm, docs, None, None, bm25=None, dense=None, encoder=None, folder=folder)
         items = [["amber bird"], ["cloud"]]
-        answers = answering.answer(questions, bench, items, spent=[(5, 1), (5, 1)], began=0.0)
+        answers = evidence.answer(questions, bench, items, spent=[(5, 1), (5, 1)], began=0.0)
     sent = [len(request["messages"][0]["content"]) for request in fake.requests]
     assert list(answers["input_tokens"]) == [length + 5 for length in sent]
     assert list(answers["money"]) == pytest.approx([(length + 6) / 1e6 for length in sent])
-    assert answering.answer(questions, bench, items, began=0.0)["money"].equals(answers["money"]), (
-        "a rerun shows it too"
-    )
+    assert evidence.answer(questions, bench, items, began=0.0)["money"].equals(answers["money"]), "a rerun shows it too"
     row = cost.cost_row("bm25", cost.Cost(1.0, 10), answers, folder=folder, docs=docs)
     assert row["money_per_question"] == pytest.approx(sum(sent) / 2e6 + 6e-6)
-    overview = report.answers_overview({"bm25": answers, "zmem": answers.assign(money=0.0)})
-    assert overview[report.PAID]["bm25"] == round(1000 * row["money_per_question"], 4) > 0
-    assert overview[report.PAID]["zmem"] == 0
-    assert report.PAID not in report.answers_overview({"zmem": answers.assign(money=0.0)})
+    overview = system_tables.answers_overview({"bm25": answers, "zmem": answers.assign(money=0.0)})
+    assert overview[system_tables.PAID]["bm25"] == round(1000 * row["money_per_question"], 4) > 0
+    assert overview[system_tables.PAID]["zmem"] == 0
+    assert system_tables.PAID not in system_tables.answers_overview({"zmem": answers.assign(money=0.0)})
     summary = pd.DataFrame(
         [("bm25", "seen", name, 7.0, 7.0, 7.0, 2) for name in ("input_tokens", "output_tokens")],
         columns=["system", "part", "metric", "value", "ci_low", "ci_high", "n"],
@@ -90,11 +88,11 @@ def test_what_answers_cost_stands_in_answers_costs_and_tables(memory_lm, tmp_pat
     curve = pd.DataFrame(columns=list(TABLES["write_curve"]))
     spent = costs_by_step(costs, summary, curve, train_seconds=0.0, start="mean")
     assert list(spent["money"]) == [row["money_per_question"]]
-    shown = report_page.costs_table(spent, curve, params).data
+    shown = page.costs_table(spent, curve, params).data
     assert f">{1000 * row['money_per_question']:.4f}<" in shown
-    told = report_memory.answering_finding(60.0, questions, docs, params).data
+    told = memory_tables.answering_finding(60.0, questions, docs, params).data
     assert f"The reader of all was `fake` at `{fake.url}`" in told
-    assert "the run's own model (all of it)" in report_memory.answering_finding(60.0, questions, docs, PARAMS).data
+    assert "the run's own model (all of it)" in memory_tables.answering_finding(60.0, questions, docs, PARAMS).data
 
 
 def test_the_plan_counts_requests_tokens_and_dollars(smoke_params):

@@ -10,10 +10,9 @@ import pytest
 from conftest import ROOT, zmem
 from fake_runs import SECRET, fake_run
 
-from zmem_lib.artifacts import read_table
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 from zmem_lib.params import params_hash, read_params
-from zmem_lib.results import (
+from zmem_lib.report.results import (
     RESULTS,
     WHOLE,
     failure_counts,
@@ -27,6 +26,7 @@ from zmem_lib.results import (
     without_places,
 )
 from zmem_lib.run import main
+from zmem_lib.tables import read_table
 
 RUN_FILES = {f"{name}.csv" for name in (*WHOLE, "failures", "train_log")} | {"manifest.json"}
 

@@ -13,9 +13,8 @@ import pandas as pd
 import psutil
 from conftest import ROOT
 
-from zmem_lib.artifacts import finish_step, read_tensors, start_step
-from zmem_lib.chapters import CHAPTERS
-from zmem_lib.lock import LOCK
+from zmem_lib.chapters import CHAPTERS, finish_step, start_step
+from zmem_lib.files import LOCK, read_tensors
 from zmem_lib.params import read_params
 
 SEED = int(os.environ.get("ZMEM_KILL_SEED", "1"))  # other seeds, other moments

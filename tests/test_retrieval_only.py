@@ -7,23 +7,22 @@ import pandas as pd
 import pytest
 from conftest import ROOT, zmem
 
-from zmem_lib.answering import pick_questions
-from zmem_lib.artifacts import is_finished, read_table
-from zmem_lib.chapters import chapters_of
+from zmem_lib.chapters import chapters_of, is_finished
 from zmem_lib.combinations import refuse_memoryless
-from zmem_lib.errors import BadInput
-from zmem_lib.evaluation.evaluate import OF_ANSWERS
-from zmem_lib.pages.book import BOOK, assemble, finished_runs, run_notebooks
-from zmem_lib.pages.templates import NEEDS_LM, cells_of
-from zmem_lib.pages.verdict import fused
+from zmem_lib.evaluation.scoring import OF_ANSWERS
+from zmem_lib.files import BadInput
 from zmem_lib.params import check_params, read_params
-from zmem_lib.planning.budget import plan_lines, summary_lines
-from zmem_lib.planning.plan import estimate_seconds
-from zmem_lib.reader import unread
-from zmem_lib.results import keep_run, read_kept
-from zmem_lib.schema import OF_MEMORY, UNREAD
-from zmem_lib.systems import possible
-from zmem_lib.upkeep import finished_params
+from zmem_lib.report.book import BOOK, assemble, finished_runs, run_notebooks
+from zmem_lib.report.notebooks import NEEDS_LM, cells_of
+from zmem_lib.report.results import keep_run, read_kept
+from zmem_lib.report.verdict import fused
+from zmem_lib.runs.budget import plan_lines, summary_lines
+from zmem_lib.runs.plan import estimate_seconds
+from zmem_lib.systems.evidence import pick_questions
+from zmem_lib.systems.reader import unread
+from zmem_lib.systems.systems import possible
+from zmem_lib.systems.upkeep import finished_params
+from zmem_lib.tables import OF_MEMORY, UNREAD, read_table
 
 ALONE = {
     "lm": "none", "vocab_size": 0, "hidden_size": 0, "layers": 0, "heads": 0, "absent_questions": 0,
@@ -116,7 +115,7 @@ def test_it_is_kept(runs, tmp_path):
     keep_run(runs / "alone", tmp_path / "kept")
     assert set(read_kept(tmp_path / "kept", "summary")["system"]) == SYSTEMS
     assert read_kept(tmp_path / "kept", "retention").empty and read_kept(tmp_path / "kept", "train_log").empty
-    from zmem_lib.pages.report_ablation import kept_runs  # draws
+    from zmem_lib.report.ablation_tables import kept_runs  # draws
 
     (tmp_path / "results/runs").mkdir(parents=True)
     (tmp_path / "kept").rename(tmp_path / "results/runs/alone")

@@ -7,14 +7,13 @@ import nbformat
 import pandas as pd
 from conftest import ROOT, SECRETS, zmem
 
-from zmem_lib.artifacts import is_finished, read_table
-from zmem_lib.chapters import CHAPTERS
+from zmem_lib.chapters import CHAPTERS, is_finished
 from zmem_lib.commands import SCORED
 from zmem_lib.evaluation.score import SYSTEMS as SCORABLE
-from zmem_lib.lock import LOCK
+from zmem_lib.files import LOCK
 from zmem_lib.params import read_params
 from zmem_lib.run import main
-from zmem_lib.schema import CHANCES, SYSTEMS, TABLES
+from zmem_lib.tables import CHANCES, SYSTEMS, TABLES, read_table
 
 PARAMS = read_params(ROOT / "params/smoke.yaml")
 PLAIN = {".parquet", ".safetensors", ".json", ".ipynb", ".faiss", ".yaml", ".png", ".md", ".jinja", ".html", ".pptx"}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from zmem_lib import stats
-from zmem_lib.stats import bootstrap_mean, detectable, holm, paired_difference, paired_p
+from zmem_lib.evaluation import stats
+from zmem_lib.evaluation.stats import bootstrap_mean, detectable, holm, paired_difference, paired_p
 
 
 def test_interval_of_a_share_is_close_to_the_normal_one():

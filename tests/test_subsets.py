@@ -5,9 +5,9 @@ import json
 import pytest
 from test_corpora import load_whole, second_folder, write
 
-from zmem_lib.corpora.folder import OUTSIDE
-from zmem_lib.corpora.subset import NOT_CHOSEN
-from zmem_lib.errors import BadInput
+from zmem_lib.data.folder import OUTSIDE
+from zmem_lib.data.subset import NOT_CHOSEN
+from zmem_lib.files import BadInput
 
 SUBSETS = {
     "4": {"passages": 4, "titles": ["T1", "T4", "T7", "T10"]},

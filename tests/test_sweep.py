@@ -13,21 +13,28 @@ import psutil
 import pytest
 from conftest import ROOT
 
-from zmem_lib.artifacts import finish_step, start_step
-from zmem_lib.chapters import CHAPTERS
-from zmem_lib.cluster import last_sentence, share_of
-from zmem_lib.errors import BadInput, ChapterFailed
-from zmem_lib.lock import held
-from zmem_lib.pipeline import run_chapters
+from zmem_lib.chapters import CHAPTERS, finish_step, start_step
+from zmem_lib.files import BadInput, ChapterFailed, held
 from zmem_lib.run import main
-from zmem_lib.sweep import Batch, batch_jobs, is_whole, plan_lines, read_grid, refuse_failures, run_name, sweep_here
+from zmem_lib.runs.cluster import last_sentence, share_of
+from zmem_lib.runs.pipeline import run_chapters
+from zmem_lib.runs.sweep import (
+    Batch,
+    batch_jobs,
+    is_whole,
+    plan_lines,
+    read_grid,
+    refuse_failures,
+    run_name,
+    sweep_here,
+)
 
 SMOKE = ROOT / "params/smoke.yaml"
 GRID = {"n_documents": ("24", "30"), "seed": ("1", "2")}
 FAILS = "if seed == 2: raise BadInput('seed 2 is bad')"
 SUMMARY = """import pandas as pd
-from zmem_lib.artifacts import write_table
-from zmem_lib.schema import TABLES
+from zmem_lib.tables import write_table
+from zmem_lib.tables import TABLES
 row = ["bm25", "seen", "recall@1", 0.5, 0.4, 0.6, 10]
 write_table(pd.DataFrame([row], columns=list(TABLES["summary"])), folder / "summary.parquet", "summary")"""
 

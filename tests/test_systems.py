@@ -8,15 +8,15 @@ import pytest
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib import answering, controls, cost, systems
-from zmem_lib.answering import pick_questions
-from zmem_lib.bench import Bench, by_key, by_text, texts_of
-from zmem_lib.index import build_flat, vectors_of
-from zmem_lib.memory.encode import TEMPERATURE
-from zmem_lib.memory.ztable import save_z, shuffle_index, unit
-from zmem_lib.pages import report_memory
-from zmem_lib.retrieval import retrieve
-from zmem_lib.schema import SYSTEMS
+from zmem_lib.memory.encoder import TEMPERATURE
+from zmem_lib.memory.table import save_z, shuffle_index, unit
+from zmem_lib.opponents import retrieve
+from zmem_lib.opponents.index import build_flat, vectors_of
+from zmem_lib.report import memory_tables
+from zmem_lib.systems import controls, cost, evidence, systems
+from zmem_lib.systems.collection import Bench, by_key, by_text, texts_of
+from zmem_lib.systems.evidence import pick_questions
+from zmem_lib.tables import SYSTEMS
 
 PARAMS = small_params(evidence_tokens=6, answer_tokens=3, top_k=2, key_width=8, shortlist=4)
 N = 6
@@ -78,7 +78,7 @@ def test_stored_evidence_is_what_the_reader_saw(bench, questions):
 
 def test_oracle_and_shuffled_write_from_the_right_and_from_a_wrong_block(bench, questions):
     oracle, shuffled = controls.zmem_oracle(questions, bench), controls.zmem_shuffled(questions, bench)
-    direct = answering.generate_evidence(
+    direct = evidence.generate_evidence(
         bench.memory_lm, bench.z, list(questions.question), evidence_tokens=PARAMS.evidence_tokens, batch=4
     )
     assert list(oracle.evidence) == as_read(bench, direct)
@@ -147,7 +147,7 @@ def test_zmem_hands_the_reader_the_evidence_of_its_best_blocks(bench, questions)
     first = answers.iloc[0]
     rows = [list(bench.docs.doc_id).index(doc_id) for doc_id in first.ranked_doc_ids[:2]]
     asked = [questions.question[0]] * 2
-    written = answering.generate_evidence(bench.memory_lm, bench.z[rows], asked, evidence_tokens=6, batch=2)
+    written = evidence.generate_evidence(bench.memory_lm, bench.z[rows], asked, evidence_tokens=6, batch=2)
     assert first.evidence == "\n".join(as_read(bench, written))
     assert list(first.ranked_scores) == sorted(first.ranked_scores, reverse=True) and len(first.ranked_doc_ids) == N
 
@@ -181,5 +181,5 @@ def test_test_questions_about_documents_that_training_never_names_are_a_part_of_
     table = pd.DataFrame(rows, columns=["question_id", "split", "gold_doc_ids"]).assign(kind="", question="?")
     parts = pick_questions(table, small_params(scan_questions=0)).set_index("question_id")["part"].to_dict()
     assert parts == {"n": "new", "s": "seen", "t": "trained", "u": "unasked-document"}
-    counts = report_memory.sample_counts(pick_questions(table, small_params(scan_questions=0)), table)
+    counts = memory_tables.sample_counts(pick_questions(table, small_params(scan_questions=0)), table)
     assert counts["there are"].to_dict() == {"seen": 1, "unasked-document": 1, "new": 1, "trained": 1}

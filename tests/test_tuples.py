@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from conftest import CORPORA
 
-from zmem_lib.corpora import load_corpus
-from zmem_lib.corpora.synthetic import generate
+from zmem_lib.data.corpus import load_corpus
+from zmem_lib.data.synthetic import generate
+from zmem_lib.data.tuples import count_pairs, find_answer, make_tuples, own_evidence
 from zmem_lib.params import read_params
-from zmem_lib.tuples import count_pairs, find_answer, make_tuples, own_evidence
 
 ROOT = Path(__file__).parents[1]
 TEXT = "Ten men came. In 2010 he saw 10 men. He left. The 10 stayed."

@@ -12,23 +12,23 @@ import torch
 from conftest import zmem
 from tiny_models import sentence, small_lm, small_params
 
-from zmem_lib import ask, bench, systems
-from zmem_lib.added import ADDED, current_dense, current_memory
-from zmem_lib.artifacts import finish_step, hash_path, is_finished, start_step, write_json, write_table
-from zmem_lib.corpora.folder import read_docs
-from zmem_lib.errors import BadInput
-from zmem_lib.ids import doc_ids, run_ids
-from zmem_lib.lock import LOCK, held
-from zmem_lib.memory.encode import start_memory
+from zmem_lib.chapters import finish_step, is_finished, start_step
+from zmem_lib.data.folder import read_docs
+from zmem_lib.files import LOCK, BadInput, hash_path, held, write_json
+from zmem_lib.ids import run_ids, tree
+from zmem_lib.memory.encoder import start_memory
 from zmem_lib.memory.lessons import recitations
-from zmem_lib.memory.memory_lm import load_memory_lm, save_memory_lm
+from zmem_lib.memory.lm import load_memory_lm, save_memory_lm
+from zmem_lib.memory.table import save_z
 from zmem_lib.memory.write import write_z
-from zmem_lib.memory.ztable import save_z
-from zmem_lib.pipeline import write_params
-from zmem_lib.retrieval import retrieve
+from zmem_lib.opponents import retrieve
 from zmem_lib.run import main
+from zmem_lib.runs.pipeline import write_params
+from zmem_lib.systems import ask, collection, systems
+from zmem_lib.systems.added import ADDED, current_dense, current_memory
+from zmem_lib.systems.upkeep import add_documents, current_tree, delete_documents
+from zmem_lib.tables import write_table
 from zmem_lib.text import passages
-from zmem_lib.upkeep import add_documents, current_tree, delete_documents
 
 PARAMS = small_params(
     run="small", z_width=8, key_width=6, encode_share=0.5, write_start="encode", write_steps=2, write_lr=0.05,
@@ -188,7 +188,7 @@ def test_every_system_sees_the_change(folder, late):
     everything, asked = set(docs.doc_id), ["zebra1"]
     for name in ("query_likelihood", "key", "key_then_likelihood"):
         wide = dataclasses.replace(now, params=dataclasses.replace(PARAMS, shortlist=50))
-        ids, scores = bench.SELECTORS[name](asked, wide)
+        ids, scores = collection.SELECTORS[name](asked, wide)
         assert set(ids[0]) == everything and len(ids[0]) == 8, name
         assert scores[0] == sorted(scores[0], reverse=True)
     assert retrieve.rank_bm25(now.bm25, asked, 20)[0][0][0] == "late1"
@@ -206,7 +206,7 @@ def test_generated_ids_of_others_stay_when_a_document_comes_or_goes(folder, late
     memory_lm, seen = load_memory_lm(folder / "lm", PARAMS), list(own[0].doc_id[:N_SEEN])
     run_ids.learn_ids(memory_lm, own[2][:N_SEEN], tuples, doc_ids=seen, params=PARAMS, folder=folder)
     run_ids.add_ids(folder, list(own[0].doc_id[N_SEEN:]), own[2][N_SEEN:])
-    files, trees = left_by_chapters(folder), [doc_ids.load_tree(folder / run_ids.NEW).ids]
+    files, trees = left_by_chapters(folder), [tree.load_tree(folder / run_ids.NEW).ids]
 
     def changed(change) -> None:
         change()

@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from zmem_lib.memory.memory_lm import MemoryLM, make_memory_lm
+from zmem_lib.memory.lm import MemoryLM, make_memory_lm
 from zmem_lib.params import Params, read_params
 
 ROOT = Path(__file__).parent.parent

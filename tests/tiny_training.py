@@ -3,9 +3,9 @@
 import pandas as pd
 from tiny_models import sentence, small_lm, small_params
 
-from zmem_lib.memory.encode import start_memory
+from zmem_lib.memory.encoder import start_memory
 from zmem_lib.memory.lessons import make_lessons
-from zmem_lib.memory.ztable import make_ztable
+from zmem_lib.memory.table import make_ztable
 
 N = 10
 DOCS = pd.DataFrame([{"doc_id": f"d{i}", "title": f"t{i}", "text": sentence(i, 12), "part": "seen"} for i in range(N)])

@@ -5,7 +5,7 @@ import reprlib
 from typing import Any
 
 from zmem_lib.combinations import SHAPE
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 
 CHOICES = {
     "corpus": ("synthetic", "folder", "squad", "mirage", "ragbench", "t2ragbench", "popqa"),

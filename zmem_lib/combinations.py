@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 
 QUESTION_TOKENS = 48  # room that the window must leave for a question and the markers
 NO_LM = "none"  # lm of a run of the retrieval opponents alone

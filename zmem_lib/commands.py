@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 from zmem_lib.params import read_params
 
 Unwound = Callable[[], AbstractContextManager]
@@ -134,10 +134,10 @@ def command_scale(options: argparse.Namespace) -> None:
     if min([*options.documents, options.steps]) < 1:
         raise BadInput("--documents and --steps must be at least 1")
     params = read_params(options.params, options.set)
-    from zmem_lib.pipeline import kernel_environment
+    from zmem_lib.runs.pipeline import kernel_environment
 
     with kernel_environment():
-        from zmem_lib.planning.scaling import scale_lines
+        from zmem_lib.runs.scaling import scale_lines
 
         print("\n".join(scale_lines(params, options.documents, steps=options.steps)))
 
@@ -146,7 +146,7 @@ def command_score(options: argparse.Namespace) -> None:
     """`zmem score`: what the systems make of all test questions."""
     if options.questions < 0:
         raise BadInput(f"--questions must be 0 (all) or more, not {options.questions}")
-    from zmem_lib.pipeline import kernel_environment
+    from zmem_lib.runs.pipeline import kernel_environment
 
     with kernel_environment():
         from zmem_lib.evaluation.score import score_lines
@@ -158,8 +158,8 @@ def command_score(options: argparse.Namespace) -> None:
 def command_ablate(options: argparse.Namespace, *, unwound: Unwound) -> None:
     """`zmem ablate`: execute and keep rows, or list them."""
     params = read_params(options.params, options.set)
-    from zmem_lib.ablate import Study, ablate, known_rows, row_lines
-    from zmem_lib.results import RESULTS
+    from zmem_lib.report.results import RESULTS
+    from zmem_lib.runs.ablate import Study, ablate, known_rows, row_lines
 
     seeds = tuple(dict.fromkeys(options.seeds))
     results, again = options.results or RESULTS, options.start_over
@@ -175,9 +175,9 @@ def command_ablate(options: argparse.Namespace, *, unwound: Unwound) -> None:
 
 def command_sweep(options: argparse.Namespace, *, unwound: Unwound) -> None:
     """`zmem sweep`: execute the runs of a grid, or list them."""
-    from zmem_lib.cluster import sweep_on_ray
-    from zmem_lib.pipeline import NOTEBOOKS, kernel_environment
-    from zmem_lib.sweep import Batch, batch_jobs, plan_lines, read_grid, refuse_failures, sweep_here
+    from zmem_lib.runs.cluster import sweep_on_ray
+    from zmem_lib.runs.pipeline import NOTEBOOKS, kernel_environment
+    from zmem_lib.runs.sweep import Batch, batch_jobs, plan_lines, read_grid, refuse_failures, sweep_here
 
     jobs = batch_jobs(options.params, read_grid(options.grid), options.set)
     batch = Batch(tuple(jobs), options.runs, options.notebooks or NOTEBOOKS)
@@ -189,7 +189,7 @@ def command_sweep(options: argparse.Namespace, *, unwound: Unwound) -> None:
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     failures = sweep_on_ray(batch) if options.on == "ray" else sweep_here(batch, unwound=unwound)
     if options.book and (done := [job.params.run for job in jobs if job.params.run not in failures]):
-        from zmem_lib.pages.book import BOOK, build_book
+        from zmem_lib.report.book import BOOK, build_book
 
         print(f"book: open {build_book(options.runs, done, out=options.out or BOOK)}")
     refuse_failures(failures, batch)
@@ -197,7 +197,7 @@ def command_sweep(options: argparse.Namespace, *, unwound: Unwound) -> None:
 
 def command_keep(options: argparse.Namespace) -> None:
     """`zmem keep`: copy what matters of a finished run."""
-    from zmem_lib.results import RESULTS, keep_run
+    from zmem_lib.report.results import RESULTS, keep_run
 
     name = options.name or options.run
     if not re.fullmatch(r"\w[\w.-]*", name):
@@ -211,16 +211,16 @@ def command_keep(options: argparse.Namespace) -> None:
 
 def command_add(options: argparse.Namespace) -> None:
     """`zmem add`: write documents into a run's memory."""
-    from zmem_lib.pipeline import kernel_environment
+    from zmem_lib.runs.pipeline import kernel_environment
 
     with kernel_environment():
-        from zmem_lib.upkeep import add_documents
+        from zmem_lib.systems.upkeep import add_documents
 
         print("\n".join(add_documents(options.runs / options.run, options.file, replacing=options.replace)))
 
 
 def command_delete(options: argparse.Namespace) -> None:
     """`zmem delete`: take documents out of a run's memory."""
-    from zmem_lib.upkeep import delete_documents
+    from zmem_lib.systems.upkeep import delete_documents
 
     print("\n".join(delete_documents(options.runs / options.run, options.doc_id)))

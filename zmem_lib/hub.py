@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 
 MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 NOT_NEEDED = ["original/*", "consolidated*", "onnx/*", "openvino/*"]  # the same weights in other formats

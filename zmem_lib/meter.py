@@ -3,20 +3,23 @@
 On the CPU, memory is the resident set of this process, sampled by a thread; on a GPU, what torch allocated at most.
 """
 
+import os
 import resource
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
-import psutil
+from tqdm.auto import tqdm
 
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 
 SAMPLE_S = 0.05
+PROGRESS_ENV = "ZMEM_PROGRESS"  # unset: bars here; empty: no bars; else a terminal to draw them on
 NO_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")  # of the GPU, of the CPU, of cuBLAS
 
 
@@ -31,6 +34,8 @@ class Cost:
 @contextmanager
 def metered() -> Iterator[Cost]:
     """Measure the block: `with metered() as cost: ...`, then read `cost`."""
+    import psutil
+
     cost, done, process = Cost(), threading.Event(), psutil.Process()
     torch = torch_on_gpu()
     if torch:
@@ -88,3 +93,15 @@ def memory_explained(*knobs: str) -> Iterator[None]:
             f"{where} has too little memory ({told}): lower {knob}, or end what else takes memory, and give the same "
             "command again, which goes on from the last checkpoint"
         ) from error
+
+
+def progress(items: Iterable, label: str, total: int | None = None) -> Iterable:
+    """A progress bar over items: in the notebook, or on the driver's terminal, or none where papermill is batched."""
+    target = os.environ.get(PROGRESS_ENV)
+    if target is None:
+        return tqdm(items, desc=label, total=total, leave=False)
+    if not target:
+        return items
+    from tqdm import tqdm as terminal_bar
+
+    return terminal_bar(items, desc=label, total=total, leave=False, file=Path(target).open("w"))

@@ -16,7 +16,7 @@ import yaml
 
 from zmem_lib.allowed import checked
 from zmem_lib.combinations import NO_LM, refuse_combinations
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 
 MEMORY_ONLY = {  # change what a run takes, not what it finds: may be changed while a run is under way
     "micro_batch", "activation_checkpointing", "z_store", "checkpoint_minutes", "write_batch", "batch_scan",

@@ -21,7 +21,7 @@ from zmem_lib.commands import (
     add_set,
     add_upkeep_commands,
 )
-from zmem_lib.errors import BadInput, ChapterFailed, disk_refusal
+from zmem_lib.files import BadInput, ChapterFailed, disk_refusal
 from zmem_lib.params import read_params
 
 RUN_TEXT = """Execute the chapters 01 to 07 with the parameters of a YAML file. What they write lies in DIR/NAME, where
@@ -123,8 +123,8 @@ def parser() -> argparse.ArgumentParser:
 
 def command_run(options: argparse.Namespace) -> None:
     """`zmem run`: execute the chapters, print the summary, build the book where that was asked for."""
-    from zmem_lib.lock import held
-    from zmem_lib.pipeline import NOTEBOOKS, run_chapters, start_over
+    from zmem_lib.files import held
+    from zmem_lib.runs.pipeline import NOTEBOOKS, run_chapters, start_over
 
     if options.first and options.first > options.last:
         raise BadInput(f"--from {options.first:02d} comes after --to {options.last:02d}: exchange them")
@@ -140,11 +140,11 @@ def command_run(options: argparse.Namespace) -> None:
         folder = run_chapters(params, options.runs, first=options.first, last=options.last, notebooks=notebooks)
     if options.last < 7:
         return
-    from zmem_lib.pages.report import printed_summary
+    from zmem_lib.report.system_tables import printed_summary
 
     print(printed_summary(folder))
     if options.book:
-        from zmem_lib.pages.book import finished_runs
+        from zmem_lib.report.book import finished_runs
 
         others = [name for name in finished_runs(options.runs) if name != params.run]
         _build([params.run, *others], options)
@@ -158,22 +158,22 @@ def command_plan(options: argparse.Namespace) -> None:
         raise BadInput("--measure takes one parameter file: name the one to measure")
     runs = [read_params(path, options.set) for path in options.params]
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else torch's profiler says when it starts
-    from zmem_lib.pipeline import kernel_environment
+    from zmem_lib.runs.pipeline import kernel_environment
 
     with kernel_environment():
-        from zmem_lib.planning.budget import plan_lines, summary_lines
+        from zmem_lib.runs.budget import plan_lines, summary_lines
 
         lines = plan_lines(runs[0], options.price) if len(runs) == 1 else summary_lines(runs, options.price)
         print("\n".join(lines), flush=True)
         if options.measure:
-            from zmem_lib.planning.measure import measure_lines
+            from zmem_lib.runs.measure import measure_lines
 
             print("", *measure_lines(runs[0]), sep="\n")
 
 
 def command_ask(options: argparse.Namespace) -> None:
     """`zmem ask`: what z-memory, BM25 and dense retrieval make of one question."""
-    from zmem_lib.pipeline import kernel_environment
+    from zmem_lib.runs.pipeline import kernel_environment
     from zmem_lib.text import unprintable
 
     if not options.question.strip():
@@ -183,7 +183,7 @@ def command_ask(options: argparse.Namespace) -> None:
     if options.top_k is not None and options.top_k < 1:
         raise BadInput(f"--top-k must be at least 1, not {options.top_k}")
     with kernel_environment():
-        from zmem_lib.ask import answer_lines
+        from zmem_lib.systems.ask import answer_lines
 
         for line in answer_lines(options.runs / options.run, options.question, options.top_k):
             print(line)
@@ -191,7 +191,7 @@ def command_ask(options: argparse.Namespace) -> None:
 
 def command_book(options: argparse.Namespace) -> None:
     """`zmem book`: build the book from the named runs, or from all that are finished."""
-    from zmem_lib.pages.book import finished_runs
+    from zmem_lib.report.book import finished_runs
 
     names = options.run or finished_runs(options.runs)
     if not names:
@@ -200,7 +200,7 @@ def command_book(options: argparse.Namespace) -> None:
 
 
 def _build(names: list[str], options: argparse.Namespace) -> None:
-    from zmem_lib.pages.book import BOOK, build_book
+    from zmem_lib.report.book import BOOK, build_book
 
     print(f"book: building from {', '.join(names)} ...")
     print(f"book: open {build_book(options.runs, names, out=options.out or BOOK)}")

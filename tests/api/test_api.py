@@ -17,7 +17,7 @@ from zmem_lib.api import client
 from zmem_lib.api.client import Address, Reply, ask_all, judge_address, reader_address
 from zmem_lib.api.queue import Patience
 from zmem_lib.api.request import asked_wait
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 from zmem_lib.params import params_hash
 
 KEY = SECRETS["ZMEM_API_KEY"]

@@ -10,14 +10,13 @@ import pytest
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib.artifacts import write_table
-from zmem_lib.evaluation import abstain
+from zmem_lib.cache import Keep
+from zmem_lib.evaluation import abstention
 from zmem_lib.evaluation.risk import aurc, auroc, coverage_at, margin, risk_coverage, threshold
-from zmem_lib.keep import Keep
-from zmem_lib.memory.select import score_one_by_one
-from zmem_lib.pages import report_abstain
-from zmem_lib.schema import check
-from zmem_lib.stats import bootstrap, bootstrap_mean
+from zmem_lib.evaluation.stats import bootstrap, bootstrap_mean
+from zmem_lib.memory.choose import score_one_by_one
+from zmem_lib.report import abstention_tables
+from zmem_lib.tables import check, write_table
 
 PARAMS = small_params(batch_answers=3)
 WRONG = [0, 1, 0, 1]
@@ -120,7 +119,7 @@ def test_entropy_of_uniform_logits_is_that_of_the_vocabulary():
     with torch.no_grad():
         memory_lm.lm.get_output_embeddings().weight.zero_()
     z = random_blocks(2, PARAMS)
-    entropy = abstain.first_token_entropy(memory_lm, z, [sentence(1, 3), sentence(2, 6)], batch=2)
+    entropy = abstention.first_token_entropy(memory_lm, z, [sentence(1, 3), sentence(2, 6)], batch=2)
     size = memory_lm.lm.get_output_embeddings().weight.shape[0]
     torch.testing.assert_close(entropy, torch.full((2,), math.log(size)))
 
@@ -128,7 +127,7 @@ def test_entropy_of_uniform_logits_is_that_of_the_vocabulary():
 def test_batched_entropy_equals_one_by_one():
     memory_lm, z = small_lm(PARAMS), random_blocks(7, PARAMS)
     questions = [sentence(i, n) for i, n in enumerate((3, 9, 5, 1, 12, 4, 2))]
-    batched = abstain.first_token_entropy(memory_lm, z, questions, batch=3)
+    batched = abstention.first_token_entropy(memory_lm, z, questions, batch=3)
     embed, plain = memory_lm.lm.get_input_embeddings(), []
     for block, question in zip(z, questions, strict=True):
         begun = embed(torch.tensor(memory_lm.prompts.begin, dtype=torch.long))
@@ -146,13 +145,13 @@ def test_question_likelihood_is_the_selectors_score_by_token():
     questions = [sentence(i, n) for i, n in enumerate((3, 8, 5))]
     tokens = torch.tensor([len(memory_lm.prompts.encode(question)) for question in questions])
     expected = score_one_by_one(memory_lm, z, questions).diagonal() / tokens
-    found = abstain.question_likelihood(memory_lm, z, questions, batch=2)
+    found = abstention.question_likelihood(memory_lm, z, questions, batch=2)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_no_question_no_value():
     memory_lm = small_lm(PARAMS)
-    for score in (abstain.first_token_entropy, abstain.question_likelihood):
+    for score in (abstention.first_token_entropy, abstention.question_likelihood):
         assert score(memory_lm, random_blocks(0, PARAMS), [], batch=2).shape == (0,)
 
 
@@ -162,10 +161,10 @@ def test_doubt_is_about_the_first_z_of_each_answer():
     bench = SimpleNamespace(memory_lm=memory_lm, z=z, docs=docs, params=PARAMS)
     questions = pd.DataFrame({"question_id": ["q1", "q2"], "question": [sentence(1, 3), sentence(2, 6)]})
     answers = pd.DataFrame({"question_id": ["q2", "q1"], "ranked_doc_ids": [["c", "a"], ["b"]]})
-    doubt = abstain.doubt_table(questions, answers, bench)
+    doubt = abstention.doubt_table(questions, answers, bench)
     asked = [questions["question"][1], questions["question"][0]]
     assert doubt["question_id"].tolist() == ["q2", "q1"]
-    expected = abstain.first_token_entropy(memory_lm, z[[2, 1]], asked, batch=2)
+    expected = abstention.first_token_entropy(memory_lm, z[[2, 1]], asked, batch=2)
     assert doubt["entropy"].tolist() == pytest.approx(expected.tolist(), abs=1e-5)
 
 
@@ -212,18 +211,18 @@ def confidence(tmp_path_factory):
     for name in ("zmem", "bm25"):
         write_table(answers_of(ASIDE), folder / f"answers_{name}-aside.parquet", "answers")
     silent = answers_of([(*row[:2], [], row[3]) for row in TEST])  # ranks nothing
-    answers = abstain.with_aside(folder, {"zmem": answers_of(TEST), "bm25": answers_of(TEST), "closed-book": silent})
+    answers = abstention.with_aside(folder, {"zmem": answers_of(TEST), "bm25": answers_of(TEST), "closed-book": silent})
     assert {name: len(table) for name, table in answers.items()} == {"zmem": 7, "bm25": 7}
-    return abstain.confidence_table(QUESTIONS, ABSENT, answers, doubt=DOUBT, rule="squad")
+    return abstention.confidence_table(QUESTIONS, ABSENT, answers, doubt=DOUBT, rule="squad")
 
 
 @pytest.fixture(scope="module")
-def abstention(confidence):
-    return abstain.abstention_table(confidence, 200, 1)
+def abstained(confidence):
+    return abstention.abstention_table(confidence, 200, 1)
 
 
-def value(abstention, system, part, score, metric):
-    rows = abstention.query("system == @system and part == @part and score == @score and metric == @metric")
+def value(abstained, system, part, score, metric):
+    rows = abstained.query("system == @system and part == @part and score == @score and metric == @metric")
     (found,) = rows["value"]
     return found
 
@@ -238,9 +237,9 @@ def test_confidence_by_hand(confidence):
     assert kinds[["x1", "x2", "q1"]].tolist() == ["nobody", "left out", ""]
 
 
-def test_abstention_by_hand(abstention):
+def test_abstention_by_hand(abstained):
     def of(*row):
-        return pytest.approx(value(abstention, "zmem", *row))
+        return pytest.approx(value(abstained, "zmem", *row))
 
     assert of("answerable", "top", "aurc") == (0 + 1 / 2 + 1 / 3) / 3  # q1, q2, q3
     assert of("answerable", "margin", "aurc") == (0 + 0 + 1 / 3) / 3  # q1, q3, q2
@@ -252,54 +251,54 @@ def test_abstention_by_hand(abstention):
     assert of("nobody", "top", "auroc") == 1 and of("left out", "top", "auroc") == 0
 
 
-def test_threshold_comes_from_dev_and_is_tried_on_test(abstention):
+def test_threshold_comes_from_dev_and_is_tried_on_test(abstained):
     def of(*row):
-        return pytest.approx(value(abstention, "zmem", *row))
+        return pytest.approx(value(abstained, "zmem", *row))
 
     assert of("answerable", "margin", "answered") == 1 and of("absent", "margin", "refused") == 1  # v1 has 2, x3 has 1
     assert of("all", "margin", "risk") == 1 / 3
     assert of("absent", "entropy", "refused") == 1  # from -0.1, which none of the others reaches
     assert of("answerable", "entropy", "answered") == 0
-    row = abstention.query("score == 'entropy' and metric == 'risk'").iloc[0]
+    row = abstained.query("score == 'entropy' and metric == 'risk'").iloc[0]
     assert row["n"] == 0 and math.isnan(row["value"])
 
 
 def test_without_absent_questions_the_answerable_ones_stand_alone():
     answers = {"bm25": answers_of(TEST)}
-    none = abstain.confidence_table(QUESTIONS, ABSENT.head(0), answers, doubt=DOUBT.head(0), rule="squad")
-    found = abstain.abstention_table(none, 50, 1)
+    none = abstention.confidence_table(QUESTIONS, ABSENT.head(0), answers, doubt=DOUBT.head(0), rule="squad")
+    found = abstention.abstention_table(none, 50, 1)
     assert set(found["part"]) == {"answerable"} and set(found["metric"]) == {"aurc", "coverage@risk"}
-    empty = abstain.confidence_table(QUESTIONS, ABSENT.head(0), {}, doubt=DOUBT.head(0), rule="squad")
-    assert len(empty) == 0 and len(abstain.abstention_table(empty, 50, 1)) == 0
+    empty = abstention.confidence_table(QUESTIONS, ABSENT.head(0), {}, doubt=DOUBT.head(0), rule="squad")
+    assert len(empty) == 0 and len(abstention.abstention_table(empty, 50, 1)) == 0
 
 
 def test_what_is_asked_aside_are_absent_questions_and_as_many_dev_questions():
-    asked = abstain.to_ask(ABSENT, QUESTIONS, PARAMS)
+    asked = abstention.to_ask(ABSENT, QUESTIONS, PARAMS)
     parts = dict(zip(asked["question_id"], asked["part"], strict=True))
     dev = parts.keys() & {"v1", "v2"}
     assert len(dev) == 1 and parts == {"x1": "absent", "x2": "absent", "x3": "absent-dev"} | dict.fromkeys(dev, "dev")
     assert asked["gold_doc_ids"].map(len).tolist() == [0, 0, 0, 1]
-    assert abstain.to_ask(ABSENT.head(0), QUESTIONS, PARAMS).empty
+    assert abstention.to_ask(ABSENT.head(0), QUESTIONS, PARAMS).empty
 
 
 def test_answers_aside_have_a_place_of_their_own(tmp_path):
-    asked, places = abstain.to_ask(ABSENT, QUESTIONS, PARAMS), []
+    asked, places = abstention.to_ask(ABSENT, QUESTIONS, PARAMS), []
 
     def system(questions, bench):
         places.append(bench.keep.folder)
         return answers_of([(row.question_id, row.part, [1.0], "") for row in questions.itertuples()])
 
     bench = replace(make_bench(), keep=Keep(tmp_path / "under_way_05", "abc"))
-    found = abstain.answer_aside(asked, {"zmem": system}, bench, folder=tmp_path)
+    found = abstention.answer_aside(asked, {"zmem": system}, bench, folder=tmp_path)
     assert places == [tmp_path / "under_way_05/aside"] and len(found["zmem"]) == 4
     assert (tmp_path / "answers_zmem-aside.parquet").is_file()
-    again = abstain.answer_aside(asked, {"zmem": system}, bench, folder=tmp_path)
+    again = abstention.answer_aside(asked, {"zmem": system}, bench, folder=tmp_path)
     assert len(places) == 1 and again["zmem"]["part"].equals(found["zmem"]["part"])  # kept
-    assert abstain.answer_aside(asked.head(0), {"zmem": system}, bench, folder=tmp_path) == {}
+    assert abstention.answer_aside(asked.head(0), {"zmem": system}, bench, folder=tmp_path) == {}
 
 
 def make_bench():
-    from zmem_lib.bench import Bench
+    from zmem_lib.systems.collection import Bench
 
     missing = dict.fromkeys(Bench.__dataclass_fields__)
     return Bench(**missing)
@@ -309,22 +308,22 @@ def make_bench():
 
 
 def test_figure_has_a_panel_for_each_system_and_a_line_for_each_score(confidence):
-    figure = report_abstain.risk_coverage_curves(confidence)
+    figure = abstention_tables.risk_coverage_curves(confidence)
     titles = {axis.get_title(): len(axis.get_lines()) for axis in figure.axes}
     assert titles == {"z-memory (n = 5)": 2 + 4, "BM25 (n = 5)": 2 + 2}
-    line = next(one for one in figure.axes[0].get_lines() if one.get_label() == report_abstain.SCORES["margin"])
+    line = next(one for one in figure.axes[0].get_lines() if one.get_label() == abstention_tables.SCORES["margin"])
     assert line.get_ydata().tolist() == pytest.approx([0, 0, 1 / 3, 1 / 2, 3 / 5])
     assert len(figure.legends) == 1
-    assert not report_abstain.risk_coverage_curves(confidence.head(0)).axes[0].get_visible()
+    assert not abstention_tables.risk_coverage_curves(confidence.head(0)).axes[0].get_visible()
 
 
-def test_overview_and_sentence_say_what_the_table_holds(abstention):
-    table = report_abstain.abstention_overview(abstention)
+def test_overview_and_sentence_say_what_the_table_holds(abstained):
+    table = abstention_tables.abstention_overview(abstained)
     assert table.loc[("answerable", "zmem", "random"), "AURC"].startswith("0.33 [")
     assert list(table)[:3] == ["AURC", "coverage at risk 0.1", "AUROC"]
-    said = report_abstain.abstaining(abstention)
+    said = abstention_tables.abstaining(abstained)
     assert said.startswith("**Knowing when not.**") and "chance 0.60" in said
     assert "z-memory 0.29 [" in said and "BM25 0.29 [" in said and "z-memory 1.00 [1.00, 1.00] (1.00 and 1.00)" in said
-    alone = report_abstain.abstaining(abstention[abstention["part"] == "answerable"])
+    alone = abstention_tables.abstaining(abstained[abstained["part"] == "answerable"])
     assert "chance 0.33" in alone and "AUROC" not in alone
-    assert report_abstain.abstaining(abstention.head(0)) == ""
+    assert abstention_tables.abstaining(abstained.head(0)) == ""

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from zmem_lib.evaluation.contexts import context_table, fourfold
-from zmem_lib.metrics import accuracy, em_loose, em_strict, f1_all
-from zmem_lib.pages.report_controls import context_overview
-from zmem_lib.schema import CONTEXTS, TABLES
+from zmem_lib.evaluation.metrics import accuracy, em_loose, em_strict, f1_all
+from zmem_lib.report.control_tables import context_overview
+from zmem_lib.tables import CONTEXTS, TABLES
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import pytest
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib.artifacts import write_table
-from zmem_lib.errors import BadInput
-from zmem_lib.evaluation import curves
-from zmem_lib.memory.encode import TEMPERATURE, question_vectors
-from zmem_lib.memory.ztable import save_z, unit
+from zmem_lib.evaluation import write_curve
+from zmem_lib.files import BadInput
+from zmem_lib.memory.encoder import TEMPERATURE, question_vectors
+from zmem_lib.memory.table import save_z, unit
+from zmem_lib.tables import write_table
 
 PARAMS = small_params(evidence_tokens=6, answer_tokens=3, bootstrap_samples=50, shortlist=3, key_width=4)
 SEEN, NEW = ["s0", "s1"], ["n1", "n2"]
@@ -47,8 +47,8 @@ def folder(tmp_path):
 
 
 def test_every_snapshot_has_every_measure(folder):
-    curve = curves.write_curve(folder, PARAMS, small_lm(PARAMS))
-    assert len(curve) == 3 * len(curves.CURVE_METRICS) and set(curve["metric"]) == set(curves.CURVE_METRICS)
+    curve = write_curve.write_curve(folder, PARAMS, small_lm(PARAMS))
+    assert len(curve) == 3 * len(write_curve.CURVE_METRICS) and set(curve["metric"]) == set(write_curve.CURVE_METRICS)
     places = list(dict.fromkeys(zip(curve["start"], curve["step"], strict=True)))
     assert places == [("encode", 0), ("encode", 2), ("mean", 2)]
     one = curve[curve["metric"] == "em"]
@@ -64,8 +64,8 @@ def test_what_is_measured_is_the_gold_documents_block(folder, monkeypatch):
         written.append(z)
         return ["moss amber", "moss fern"]
 
-    monkeypatch.setattr(curves, "generate_evidence", from_z)
-    curve = curves.write_curve(folder, PARAMS, memory_lm).set_index(["start", "step", "metric"])["value"]
+    monkeypatch.setattr(write_curve, "generate_evidence", from_z)
+    curve = write_curve.write_curve(folder, PARAMS, memory_lm).set_index(["start", "step", "metric"])["value"]
     assert (curve[:, :, "answer_in_evidence"] == 0.5).all()
     first = random_blocks(2, PARAMS, seed=len("z_new_steps/encode_00000"))
     torch.testing.assert_close(written[0], first[[1, 0]])  # n2, then n1
@@ -78,9 +78,9 @@ def test_documents_are_found_among_seen_and_new_ones(folder, key_width):
     memory_lm = small_lm(PARAMS)
     questions = pd.DataFrame({"question": [sentence(i, 4) for i in range(3)]})
     z, keys = random_blocks(2, PARAMS, seed=5), torch.ones(2, 4)
-    found = curves.what_is_asked(folder, questions, params, memory_lm).find(z, keys)
-    _, seen, seen_keys = curves.load_z(folder / "z_seen.safetensors")
-    scores = curves.score_questions(memory_lm, torch.cat([seen, z]), list(questions["question"]), batch=8)
+    found = write_curve.what_is_asked(folder, questions, params, memory_lm).find(z, keys)
+    _, seen, seen_keys = write_curve.load_z(folder / "z_seen.safetensors")
+    scores = write_curve.score_questions(memory_lm, torch.cat([seen, z]), list(questions["question"]), batch=8)
     if key_width:
         vectors = question_vectors(memory_lm, list(questions["question"]))
         scores = scores + vectors @ unit(torch.cat([seen_keys, keys])).T / TEMPERATURE
@@ -91,7 +91,7 @@ def test_a_curve_without_new_documents_is_empty_and_without_a_log_refused(folder
     log = pd.read_parquet(folder / "write_log.parquet")
     write_table(log[log["start"] == "mean"], folder / "write_log.parquet", "write_log")
     with pytest.raises(BadInput, match="'encode' up to step 0"):
-        curves.write_curve(folder, PARAMS, small_lm(PARAMS))
+        write_curve.write_curve(folder, PARAMS, small_lm(PARAMS))
     questions = pd.read_parquet(folder / "questions.parquet").query("split == 'test'")
     write_table(questions, folder / "questions.parquet", "questions")
-    assert curves.write_curve(folder, PARAMS, None).empty
+    assert write_curve.write_curve(folder, PARAMS, None).empty

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from zmem_lib.errors import BadInput
-from zmem_lib.evaluation import evaluate
-from zmem_lib.schema import PARTS
+from zmem_lib.evaluation import scoring
+from zmem_lib.files import BadInput
+from zmem_lib.tables import PARTS
 
 
 def make_questions():
@@ -41,9 +41,9 @@ def systems():
 @pytest.fixture(scope="module")
 def scores(systems):
     tuples = pd.DataFrame({"question_id": ["s1", "s2", "s2"], "evidence": ["She lived in Velmoor.", "A. B.", "B. C."]})
-    questions = evaluate.with_references(make_questions(), tuples)
+    questions = scoring.with_references(make_questions(), tuples)
     assert questions["reference_contexts"].tolist() == [["She lived in Velmoor."], ["A.", "B.", "C."], []]
-    return evaluate.score_answers(questions, systems, rule="squad")
+    return scoring.score_answers(questions, systems, rule="squad")
 
 
 def mean(scores, system, part, metric):
@@ -69,7 +69,7 @@ def test_systems_that_rank_nothing_have_no_retrieval_scores(scores):
 
 
 def test_summary_counts_nan_and_leaves_nothing_out(scores):
-    summary = evaluate.summarise(scores, 200, seed=1).set_index(["system", "part", "metric"])
+    summary = scoring.summarise(scores, 200, seed=1).set_index(["system", "part", "metric"])
     assert not summary.index.duplicated().any()
     assert tuple(summary.loc[("bm25", "seen", "em"), ["value", "ci_low", "ci_high", "n"]]) == (0.5, 0, 1, 2)
     assert summary.loc[("bm25", "new", "ragas_context_recall"), "n"] == 0  # new questions have no reference here
@@ -79,29 +79,29 @@ def test_summary_counts_nan_and_leaves_nothing_out(scores):
 
 def test_failures_in_order_of_precedence(systems):
     index = ["system", "part", "question_id"]
-    table = evaluate.failures(make_questions(), systems, top_k=1, rule="squad").set_index(index)["failure"]
+    table = scoring.failures(make_questions(), systems, top_k=1, rule="squad").set_index(index)["failure"]
     assert table["bm25"]["seen"].tolist() == ["right", "wrong z"]  # s2: d3 comes second
     assert table["bm25"]["new"].tolist() == ["right"]  # by luck: an exact match counts whatever was retrieved
     assert table["zmem-oracle"]["new"].tolist() == ["wrong evidence"]
     assert table["zmem-oracle"]["unasked"].tolist() == ["wrong reading"]
     assert table["closed-book"]["seen"].tolist() == ["right", "wrong reading"]
     long = {"long-context": systems["bm25"]}
-    table_long = evaluate.failures(make_questions(), long, top_k=1, rule="squad").set_index(index)["failure"]
+    table_long = scoring.failures(make_questions(), long, top_k=1, rule="squad").set_index(index)["failure"]
     assert table_long["long-context"]["seen"].tolist() == ["right", "wrong reading"], "all of its ranking was read"
-    wider = evaluate.failures(make_questions(), systems, top_k=2, rule="squad").set_index(index)["failure"]
+    wider = scoring.failures(make_questions(), systems, top_k=2, rule="squad").set_index(index)["failure"]
     assert wider["bm25"]["seen"].tolist() == ["right", "wrong reading"]
 
 
 def test_the_rule_of_comparison_is_passed_down(systems):
     systems = {"bm25": systems["bm25"].assign(answer=["vel moor", "smith", "x"], evidence=["Velmoors", "y", "z"])}
-    exact = {rule: evaluate.score_answers(make_questions(), systems, rule=rule) for rule in ("squad", "korquad")}
+    exact = {rule: scoring.score_answers(make_questions(), systems, rule=rule) for rule in ("squad", "korquad")}
     assert (
         mean(exact["squad"], "bm25", "rephrased", "f1") == 0 and mean(exact["korquad"], "bm25", "rephrased", "f1") == 1
     )
     found = {rule: mean(scores, "bm25", "rephrased", "answer_in_evidence") for rule, scores in exact.items()}
     assert found == {"squad": 0, "korquad": 1}
     kinds = {
-        rule: evaluate.failures(make_questions(), systems, top_k=1, rule=rule)
+        rule: scoring.failures(make_questions(), systems, top_k=1, rule=rule)
         .query("part == 'rephrased'")["failure"]
         .item()
         for rule in exact
@@ -111,14 +111,14 @@ def test_the_rule_of_comparison_is_passed_down(systems):
 
 def test_unasked_documents_are_scored_apart_from_seen_ones(systems):
     apart = {"bm25": systems["bm25"].assign(part=["unasked-document", "unasked-document", "new"])}
-    scores = evaluate.score_answers(make_questions(), apart, rule="squad")
+    scores = scoring.score_answers(make_questions(), apart, rule="squad")
     assert set(scores["part"]) == {"unasked-document", "new"}
-    assert set(evaluate.failures(make_questions(), apart, top_k=1, rule="squad")["part"]) == {"unasked-document", "new"}
+    assert set(scoring.failures(make_questions(), apart, top_k=1, rule="squad")["part"]) == {"unasked-document", "new"}
 
 
 def test_answers_of_another_corpus_are_refused(systems):
     with pytest.raises(BadInput, match="'s1'"):
-        evaluate.failures(make_questions().query("question_id != 's1'"), systems, top_k=1, rule="squad")
+        scoring.failures(make_questions().query("question_id != 's1'"), systems, top_k=1, rule="squad")
 
 
 def f1_scores(rows):
@@ -128,19 +128,19 @@ def f1_scores(rows):
 
 def test_retention_by_hand():
     values = {"zmem-oracle": [1.0, 0.5, 0.0, 1.0], "closed-book": [0.0, 0.0, 0.0, 0.5], "gold-passage": [1.0] * 4}
-    table = evaluate.retention_table(f1_scores(values), 200, seed=1)
+    table = scoring.retention_table(f1_scores(values), 200, seed=1)
     (row,) = table.itertuples()
     assert row.part == "seen" and row.n == 4 and row.text_gain == pytest.approx(0.875)
     assert row.value == pytest.approx((0.625 - 0.125) / 0.875) and row.ci_low <= row.value <= row.ci_high
     assert row.ci_low < row.ci_high
     swapped = f1_scores(values | {"zmem-oracle": values["gold-passage"]})
-    assert evaluate.retention_table(swapped, 200, seed=1).loc[0, ["value", "ci_low", "ci_high"]].tolist() == [1, 1, 1]
+    assert scoring.retention_table(swapped, 200, seed=1).loc[0, ["value", "ci_low", "ci_high"]].tolist() == [1, 1, 1]
 
 
 def test_retention_is_not_defined_where_the_text_brings_little_and_absent_without_the_three_systems():
     values = {"zmem-oracle": [1.0, 0.0], "closed-book": [0.5, 0.4], "gold-passage": [0.5, 0.58]}
-    table = evaluate.retention_table(f1_scores(values), 50, seed=1)
+    table = scoring.retention_table(f1_scores(values), 50, seed=1)
     assert table["value"].isna().all() and table["n"].tolist() == [2]
     assert table["text_gain"].tolist() == pytest.approx([0.09])
     del values["gold-passage"]
-    assert evaluate.retention_table(f1_scores(values), 50, seed=1).empty
+    assert scoring.retention_table(f1_scores(values), 50, seed=1).empty

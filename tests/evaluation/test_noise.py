@@ -10,9 +10,9 @@ import pytest
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib import answering, controls, systems
-from zmem_lib.bench import Bench
+from zmem_lib.cache import Keep
 from zmem_lib.evaluation import noise, noise_items
+from zmem_lib.evaluation.metrics import f1
 from zmem_lib.evaluation.noise_items import (
     CHANGED,
     KINDS,
@@ -23,10 +23,10 @@ from zmem_lib.evaluation.noise_items import (
     noisy_questions,
     replaced,
 )
-from zmem_lib.index import build_flat
-from zmem_lib.keep import Keep
-from zmem_lib.metrics import f1
-from zmem_lib.retrieval.retrieve import DenseIndex, build_bm25
+from zmem_lib.opponents.index import build_flat
+from zmem_lib.opponents.retrieve import DenseIndex, build_bm25
+from zmem_lib.systems import controls, evidence, systems
+from zmem_lib.systems.collection import Bench
 from zmem_lib.text import passages
 
 PARAMS = small_params(evidence_tokens=12, answer_tokens=3, top_k=1, noise_questions=3, bootstrap_samples=20)
@@ -151,15 +151,15 @@ def test_a_share_of_items_is_read_anew_and_the_others_are_not(bench, test, writt
     takes = {
         ("gold-passage", NEGATIVE): [[texts[doc_id]] for doc_id in negatives],
         ("gold-passage", CHANGED): [[text] for text in passages(noisy)],
-        ("zmem-oracle", NEGATIVE): answering.recall(noisy, bench, [[doc_id] for doc_id in negatives])[0],
+        ("zmem-oracle", NEGATIVE): evidence.recall(noisy, bench, [[doc_id] for doc_id in negatives])[0],
     }
-    rows = answering.from_blocks(noisy, bench, [(q, q) for q in due], z)[0]
+    rows = evidence.from_blocks(noisy, bench, [(q, q) for q in due], z)[0]
     takes["zmem-oracle", CHANGED] = rows
     for (name, kind), items in takes.items():
         own = answers[name].set_index("question_id").loc[noisy["question_id"], "answer"].tolist()
         for share in SHARES:
             places = {q for q, _ in replaced(noisy["part"], [1] * len(noisy), share, PARAMS.seed)}
-            said = answering.answer(noisy, bench, [mine or [""] for mine in items], began=0.0)["answer"].tolist()
+            said = evidence.answer(noisy, bench, [mine or [""] for mine in items], began=0.0)["answer"].tolist()
             mixed = [said[q] if q in places else own[q] for q in range(len(noisy))]
             right = [mark(text) for text in mixed]
             found = table[

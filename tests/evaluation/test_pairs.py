@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zmem_lib.evaluation.evaluate import summarise
 from zmem_lib.evaluation.pairs import pair_table
-from zmem_lib.pages.findings import compare
-from zmem_lib.pages.report_controls import pair_tables
-from zmem_lib.schema import TABLES
+from zmem_lib.evaluation.scoring import summarise
+from zmem_lib.report.control_tables import pair_tables
+from zmem_lib.report.findings import compare
+from zmem_lib.tables import TABLES
 
 SHARES = {"zmem": 0.5, "bm25": 0.9, "dense": 0.52, "gold-passage": 1.0}
 N = 100

@@ -5,9 +5,9 @@ import pytest
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib import bench as benches
 from zmem_lib.evaluation import selectors
-from zmem_lib.memory.ztable import unit
+from zmem_lib.memory.table import unit
+from zmem_lib.systems import collection as benches
 
 PARAMS = small_params(key_width=4, shortlist=3, text_weight=0.5, id_steps=0)
 N = 5

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from zmem_lib.errors import BadInput
-from zmem_lib.ids.doc_ids import add_documents, build_tree, delete_documents, load_tree, make_trie, save_tree, split
+from zmem_lib.files import BadInput
+from zmem_lib.ids.tree import add_documents, build_tree, delete_documents, load_tree, make_trie, save_tree, split
 
 BRANCHING = 4
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny_models import sentence, small_lm, small_params
 
-from zmem_lib.ids.doc_ids import IdTree, add_documents, build_tree, delete_documents, make_trie
-from zmem_lib.ids.generated_id import Search, best_ids, id_nll, rank_generated, search_ids, train_ids
-from zmem_lib.ids.id_head import id_adapter, load_id_head, make_id_head, save_id_head
+from zmem_lib.ids.head import id_adapter, load_id_head, make_id_head, save_id_head
+from zmem_lib.ids.search import Search, best_ids, id_nll, rank_generated, search_ids, train_ids
+from zmem_lib.ids.tree import IdTree, add_documents, build_tree, delete_documents, make_trie
 from zmem_lib.memory.base_lm import with_adapter
 
 PARAMS = small_params(id_steps=30, batch_tuples=8, lora_rank=4)

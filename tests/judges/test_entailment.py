@@ -6,10 +6,10 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 from zmem_lib.judges.entailment import Entailer, entailed, load_entailer, sentence_claims
 from zmem_lib.params import read_params
-from zmem_lib.pipeline import fetch
+from zmem_lib.runs.pipeline import fetch
 
 
 def save_nli(folder, labels=("contradiction", "ENTAILMENT", "neutral"), *, safe=True):

@@ -15,12 +15,12 @@ from test_entailment import save_nli
 
 from zmem_lib.api import client
 from zmem_lib.judges import judgement
+from zmem_lib.judges.ask import Judge, ask_claims, ask_entailed
 from zmem_lib.judges.by_ragas import judged_by_ragas
-from zmem_lib.judges.judging import Judge, ask_claims, ask_entailed
 from zmem_lib.params import read_params
-from zmem_lib.planning.budget import plan_lines
-from zmem_lib.planning.plan import judge_requests
-from zmem_lib.schema import COMPARED
+from zmem_lib.runs.budget import plan_lines
+from zmem_lib.runs.plan import judge_requests
+from zmem_lib.tables import COMPARED
 
 N = 6
 

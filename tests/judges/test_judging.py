@@ -10,7 +10,7 @@ from fake_api import error, said, serving
 from zmem_lib.api import client
 from zmem_lib.api.client import Reply
 from zmem_lib.judges import prompts as judge_prompts
-from zmem_lib.judges.judging import Judge, ask_claims, ask_entailed, ask_json, judge_at_address, keys_of
+from zmem_lib.judges.ask import Judge, ask_claims, ask_entailed, ask_json, judge_at_address, keys_of
 from zmem_lib.params import read_params
 
 

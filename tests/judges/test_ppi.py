@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zmem_lib.errors import BadInput
-from zmem_lib.judges.ppi import (
+from zmem_lib.evaluation.stats import bootstrap_mean
+from zmem_lib.files import BadInput
+from zmem_lib.judges.corrected import (
     BOTH,
     JUDGE,
     LEAST_LABELS,
@@ -19,7 +20,6 @@ from zmem_lib.judges.ppi import (
     read_labels,
 )
 from zmem_lib.params import read_params
-from zmem_lib.stats import bootstrap_mean
 
 METRIC = "checker_precision"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zmem_lib.judges.ragchecker import FIGURES, figures
+from zmem_lib.judges.claims import FIGURES, figures
 
 
 def matrix(rows, columns):

@@ -4,11 +4,11 @@ import pytest
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib.memory.encode import TEMPERATURE, encode, encode_rows, question_vectors, start_memory
-from zmem_lib.memory.heads import load_heads
-from zmem_lib.memory.memory_lm import load_memory_lm, prefix, save_memory_lm
-from zmem_lib.memory.select import question_log_p, rank_by_key, rerank, score_one_by_one
-from zmem_lib.memory.ztable import mean_z
+from zmem_lib.memory.choose import question_log_p, rank_by_key, rerank, score_one_by_one
+from zmem_lib.memory.encoder import TEMPERATURE, encode, encode_rows, question_vectors, start_memory
+from zmem_lib.memory.lm import load_memory_lm, prefix, save_memory_lm
+from zmem_lib.memory.soft_prompt import load_heads
+from zmem_lib.memory.table import mean_z
 
 PARAMS = small_params(z_width=8, key_width=6, encode_share=0.5)
 EXACT = "donot_use_mm_for_euclid_dist"
@@ -86,7 +86,7 @@ def test_heads_are_saved_with_their_model_and_fill_only_what_fits(memory_lm, tmp
 
 @pytest.mark.parametrize("indexed", [False, True])
 def test_ranking_by_key_is_that_of_the_cosines(memory_lm, indexed, monkeypatch):
-    monkeypatch.setattr("zmem_lib.memory.select.INDEX_FROM", 0 if indexed else 10)
+    monkeypatch.setattr("zmem_lib.memory.choose.INDEX_FROM", 0 if indexed else 10)
     keys = torch.nn.functional.normalize(torch.randn(7, 6, generator=torch.Generator().manual_seed(1)), dim=1)
     ids = [f"d{i}" for i in range(7)]
     ranked, scores = rank_by_key(memory_lm, keys, TEXTS, ids, depth=4)

@@ -8,9 +8,9 @@ from tiny_models import random_blocks, sentence, small_lm, small_params
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 from zmem_lib.memory.base_lm import pick_device
-from zmem_lib.memory.memory_lm import (
+from zmem_lib.memory.lm import (
     generate,
     generate_all,
     left_padded,

@@ -9,13 +9,12 @@ import torch
 from families import save_family
 from tiny_models import sentence, small_lm, small_params
 
-from zmem_lib.artifacts import write_table
-from zmem_lib.memory import asking, pseudo
-from zmem_lib.memory.memory_lm import generate, make_memory_lm, token_nll
-from zmem_lib.memory.pseudo import find_evidence, hold_out, is_near, kept_questions, pseudo_questions
-from zmem_lib.schema import TABLES
+from zmem_lib.data.tuples import PSEUDO
+from zmem_lib.memory import asking, self_questions
+from zmem_lib.memory.lm import generate, make_memory_lm, token_nll
+from zmem_lib.memory.self_questions import find_evidence, hold_out, is_near, kept_questions, pseudo_questions
+from zmem_lib.tables import TABLES, write_table
 from zmem_lib.text import normalise, sentence_spans
-from zmem_lib.tuples import PSEUDO
 
 PARAMS = small_params(pseudo_questions=3, question_weight=1.0, text_weight=1.0)
 TEXT = 'Ada was born in  Lund. She paints! "It is what I do." In 1931 she moved to Oslo.'
@@ -46,8 +45,10 @@ def says(monkeypatch):
 
     def put(asked: list[list[str]], evidence: dict[str, str]) -> None:
         pairs = [[(question, evidence.get(question, "")) for question in questions] for questions in asked]
-        monkeypatch.setattr(pseudo, "sampled_questions", lambda *_: pairs)
-        monkeypatch.setattr(pseudo, "confirmed_evidence", lambda _lm, _texts, pairs, _p: [quote for *_, quote in pairs])
+        monkeypatch.setattr(self_questions, "sampled_questions", lambda *_: pairs)
+        monkeypatch.setattr(
+            self_questions, "confirmed_evidence", lambda _lm, _texts, pairs, _p: [quote for *_, quote in pairs]
+        )
 
     return put
 
@@ -125,7 +126,7 @@ def test_what_a_run_asked_is_kept_for_as_long_as_its_inputs_are_the_same(memory_
     tuples, counts = kept()
     assert list(tuples.tuple_id) == [f"{PSEUDO}000000@b"] and counts.n[0] == 6
     assert counts.set_index("what").n["near a held-out question"] == 1  # the one that no document answers
-    monkeypatch.setattr(pseudo, "sampled_questions", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(self_questions, "sampled_questions", lambda *_: pytest.fail("asked again"))
     again, counts_again = kept()
     assert counts.equals(counts_again) and list(again.tuple_id) == list(tuples.tuple_id)
     with pytest.raises(pytest.fail.Exception, match="asked again"):
@@ -241,7 +242,7 @@ def test_a_question_ends_with_its_mark(text, ended, found):
 
 def test_a_random_model_goes_all_the_way(memory_lm):
     _, counts = asked_of(memory_lm)
-    assert counts["asked"] == 6 == sum(counts[name] for name in pseudo.FATES)
+    assert counts["asked"] == 6 == sum(counts[name] for name in self_questions.FATES)
 
 
 CHATTED = """Here are three questions:
@@ -283,7 +284,7 @@ def test_a_chat_model_reads_the_text_and_its_quotation_counts(chat_lm, monkeypat
     monkeypatch.setattr(asking, "generate_all", generate_all)
     tuples, counts = pseudo_questions(memory_lm, DOCS, 2, params=params, questions=HELD_OUT)
     assert list(tuples.evidence) == ["Ada was born in  Lund."] and list(tuples.question) == ["Where was Ada born?"]
-    assert counts.set_index("what").n.loc[list(pseudo.FATES)].to_dict() == {
+    assert counts.set_index("what").n.loc[list(self_questions.FATES)].to_dict() == {
         "empty": 2, "duplicate": 0, "near a held-out question": 0, "unanswerable": 1, "kept": 1,
     }  # fmt: skip
     assert (
@@ -303,4 +304,4 @@ def test_a_random_chat_model_goes_all_the_way(chat_lm):
     assert len(adapters(memory_lm)) and all(not layer.disable_adapters for layer in adapters(memory_lm))
     _, counts = pseudo_questions(memory_lm, DOCS, 2, params=params, questions=HELD_OUT)
     numbers = dict(zip(counts.what, np.array(counts.n), strict=True))
-    assert numbers["asked"] == 4 == sum(numbers[name] for name in pseudo.FATES)
+    assert numbers["asked"] == 4 == sum(numbers[name] for name in self_questions.FATES)

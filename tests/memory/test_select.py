@@ -3,7 +3,7 @@
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib.memory.select import rank, score_one_by_one, score_questions
+from zmem_lib.memory.choose import rank, score_one_by_one, score_questions
 
 PARAMS = small_params()
 

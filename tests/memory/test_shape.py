@@ -7,7 +7,7 @@ import torch
 from tiny_models import pretrained
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 from zmem_lib.memory.shape import model_config, model_shape, published
 from zmem_lib.params import read_params
 

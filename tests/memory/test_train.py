@@ -10,14 +10,14 @@ from tiny_models import small_lm, small_params
 from tiny_training import DOCS, TUPLES, N, setting
 
 import zmem_lib.memory.train as training
+from zmem_lib.data.tuples import PSEUDO
 from zmem_lib.memory.lessons import batch_at, batch_indices, make_lessons, reading_rows, recitations_at, text_rows
+from zmem_lib.memory.lm import learning_weights, make_scaler, token_nll
 from zmem_lib.memory.losses import Work, all_losses, key_loss
-from zmem_lib.memory.memory_lm import learning_weights, make_scaler, token_nll
 from zmem_lib.memory.prompts import TERMS, Row
 from zmem_lib.memory.rates import cosine, linear
+from zmem_lib.memory.table import make_ztable, table_tensors, take_rows
 from zmem_lib.memory.train import make_optimisers, step_rows, train, train_step
-from zmem_lib.memory.ztable import make_ztable, table_tensors, take_rows
-from zmem_lib.tuples import PSEUDO
 
 
 def test_a_step_changes_no_row_whose_document_is_not_in_the_batch():

@@ -8,7 +8,7 @@ from tiny_models import random_blocks, sentence, small_lm, small_params
 
 import zmem_lib.memory.write as writing
 from zmem_lib.memory.lessons import recitations
-from zmem_lib.memory.memory_lm import generate, greedy_scores, learning_weights
+from zmem_lib.memory.lm import generate, greedy_scores, learning_weights
 from zmem_lib.memory.write import snapshot_steps, write_z
 
 PARAMS = small_params(write_steps=20, write_batch=2, write_lr=0.05, recite_inside=0.5)

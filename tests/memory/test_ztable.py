@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zmem_lib.memory.ztable import (
+from zmem_lib.memory.table import (
     load_z,
     make_ztable,
     mean_z,

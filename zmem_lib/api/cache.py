@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from zmem_lib.errors import NO_SPACE, BadInput, writing
+from zmem_lib.files import NO_SPACE, BadInput, writing
 
 BUSY_S = 60.0  # that one process waits for another's writing
 TABLES = (

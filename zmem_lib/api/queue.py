@@ -15,8 +15,8 @@ from typing import Any
 
 from zmem_lib.api.cache import keep_loss, keep_refusal, keep_reply, spent
 from zmem_lib.api.request import Address, Form, Messages, Outcome, merged, tried
-from zmem_lib.artifacts import progress
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
+from zmem_lib.meter import progress
 
 POLL_S = 0.01
 IN_A_ROW = 10  # questions that fail one after the other: then the server does

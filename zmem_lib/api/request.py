@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 
 KEY_ENV = "ZMEM_API_KEY"
 NO_KEY = "none"  # what a local server gets, which asks for none

@@ -8,9 +8,9 @@ documents are written, and nothing of this one, can do as well. Both are in no s
 import numpy as np
 import pandas as pd
 
-from zmem_lib.evaluation.evaluate import joined, with_kinds
-from zmem_lib.metrics import NORMALISE, answer_in_evidence
-from zmem_lib.schema import CHANCES, check, no_rows
+from zmem_lib.evaluation.metrics import NORMALISE, answer_in_evidence
+from zmem_lib.evaluation.scoring import joined, with_kinds
+from zmem_lib.tables import CHANCES, check, no_rows
 
 POOL = 2000  # questions of all splits whose evidence may be drawn
 DRAWN, ALIKE = 50, 10  # pieces of evidence per question, over which its value is the mean

@@ -9,8 +9,8 @@ z-memory, what is lost in choosing from what is lost in encoding.
 import numpy as np
 import pandas as pd
 
-from zmem_lib.schema import COMPARED, CONTEXTS, TABLES, TEST_PARTS, check
-from zmem_lib.stats import bootstrap_mean
+from zmem_lib.evaluation.stats import bootstrap_mean
+from zmem_lib.tables import COMPARED, CONTEXTS, TABLES, TEST_PARTS, check
 
 RIGHT = {"gold-passage": COMPARED, "zmem-oracle": ("zmem", "zmem+bm25")}  # o, and the systems that are held against it
 

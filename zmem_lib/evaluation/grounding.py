@@ -14,10 +14,10 @@ from difflib import SequenceMatcher
 import numpy as np
 import pandas as pd
 
-from zmem_lib.evaluation.evaluate import joined, ranks, with_kinds
 from zmem_lib.evaluation.numbers_in import NUMBERS
+from zmem_lib.evaluation.scoring import joined, ranks, with_kinds
 from zmem_lib.params import Params
-from zmem_lib.schema import TABLES, check
+from zmem_lib.tables import TABLES, check
 from zmem_lib.text import passages
 
 WRITTEN = ("zmem", "zmem-oracle", "zmem+bm25")  # systems whose evidence is written from z

@@ -13,15 +13,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zmem_lib.answering import answer, chosen_passages, packed, recall, wide
-from zmem_lib.artifacts import progress
-from zmem_lib.bench import Bench
+from zmem_lib.cache import kept
+from zmem_lib.evaluation.metrics import em, f1
 from zmem_lib.evaluation.noise_items import KINDS, SHARES, Swaps, make_swaps, noisy_questions, replaced
-from zmem_lib.keep import kept
-from zmem_lib.metrics import em, f1
+from zmem_lib.evaluation.stats import bootstrap_mean
+from zmem_lib.meter import progress
 from zmem_lib.params import Params
-from zmem_lib.schema import COMPARED, TABLES, check
-from zmem_lib.stats import bootstrap_mean
+from zmem_lib.systems.collection import Bench
+from zmem_lib.systems.evidence import answer, chosen_passages, packed, recall, wide
+from zmem_lib.tables import COMPARED, TABLES, check
 
 REFERENCES = ("zmem-oracle", "gold-passage")
 FROM_Z = ("zmem", "zmem+bm25", "zmem-oracle")  # their items are written from z

@@ -18,15 +18,15 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from zmem_lib.answering import chosen_passages, from_blocks, recall
-from zmem_lib.bench import Bench, texts_of
-from zmem_lib.controls import golds, nearest
+from zmem_lib.cache import kept
 from zmem_lib.evaluation.chance import likeness, words_of
-from zmem_lib.keep import kept
-from zmem_lib.metrics import answer_in_evidence
-from zmem_lib.schema import TEST_PARTS
+from zmem_lib.evaluation.metrics import answer_in_evidence
+from zmem_lib.systems.collection import Bench, texts_of
+from zmem_lib.systems.controls import golds, nearest
+from zmem_lib.systems.evidence import chosen_passages, from_blocks, recall
+from zmem_lib.systems.upkeep import write_documents
+from zmem_lib.tables import TEST_PARTS
 from zmem_lib.text import passage, passages
-from zmem_lib.upkeep import write_documents
 
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)  # of the evidence items, replaced
 NEGATIVE, CHANGED = KINDS = ("hard negative", "changed answer")

@@ -8,8 +8,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from zmem_lib.schema import COMPARED, TABLES, TEST_PARTS, check, in_order
-from zmem_lib.stats import bootstrap_mean, detectable, holm, paired_p
+from zmem_lib.evaluation.stats import bootstrap_mean, detectable, holm, paired_p
+from zmem_lib.tables import COMPARED, TABLES, TEST_PARTS, check, in_order
 
 TESTED = ("em", "f1", "answer_in_evidence", "recall@1", "mrr@10")
 

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from zmem_lib.answering import pick_questions
-from zmem_lib.artifacts import read_table
-from zmem_lib.bench import load_bench
-from zmem_lib.controls import zmem_oracle, zmem_random, zmem_shuffled
-from zmem_lib.errors import BadInput
-from zmem_lib.evaluation.evaluate import score_answers, summarise
-from zmem_lib.schema import PARTS
-from zmem_lib.systems import (
+from zmem_lib.evaluation.scoring import score_answers, summarise
+from zmem_lib.files import BadInput
+from zmem_lib.systems.collection import load_bench
+from zmem_lib.systems.controls import zmem_oracle, zmem_random, zmem_shuffled
+from zmem_lib.systems.evidence import pick_questions
+from zmem_lib.systems.systems import (
     bm25,
     closed_book,
     dense,
@@ -30,7 +28,8 @@ from zmem_lib.systems import (
     zmem_and_bm25,
     zmem_then_text,
 )
-from zmem_lib.upkeep import finished_params
+from zmem_lib.systems.upkeep import finished_params
+from zmem_lib.tables import PARTS, read_table
 
 SYSTEMS = {
     "zmem": zmem, "bm25": bm25, "dense": dense, "hybrid": hybrid, "zmem-oracle": zmem_oracle,

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import pandas as pd
 
-from zmem_lib.bench import SELECTORS, Bench, by_text, has_text_twin
-from zmem_lib.evaluation.evaluate import joined, with_kinds
-from zmem_lib.memory.select import Ranking
-from zmem_lib.metrics import retrieval_scores
+from zmem_lib.evaluation.metrics import retrieval_scores
+from zmem_lib.evaluation.scoring import joined, with_kinds
+from zmem_lib.evaluation.stats import bootstrap_mean
+from zmem_lib.memory.choose import Ranking
 from zmem_lib.params import Params
-from zmem_lib.schema import TABLES, check
-from zmem_lib.stats import bootstrap_mean
+from zmem_lib.systems.collection import SELECTORS, Bench, by_text, has_text_twin
+from zmem_lib.tables import TABLES, check
 
 Selector = Callable[[list[str], Bench], Ranking]
 TWIN = "text-twin"

@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
-from zmem_lib.artifacts import must_exist
-from zmem_lib.ids.doc_ids import IdTree, add_documents, build_tree, load_tree, save_tree
-from zmem_lib.ids.generated_id import Search, rank_generated, train_ids
-from zmem_lib.ids.id_head import load_id_head, make_id_head, save_id_head
-from zmem_lib.memory.memory_lm import MemoryLM
-from zmem_lib.memory.select import Ranking
+from zmem_lib.files import must_exist
+from zmem_lib.ids.head import load_id_head, make_id_head, save_id_head
+from zmem_lib.ids.search import Search, rank_generated, train_ids
+from zmem_lib.ids.tree import IdTree, add_documents, build_tree, load_tree, save_tree
+from zmem_lib.memory.choose import Ranking
+from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.params import Params
 
 SEEN, NEW = "ids", "ids_new"

@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zmem_lib.artifacts import hash_path
-from zmem_lib.evaluation.evaluate import joined, with_kinds
+from zmem_lib.evaluation.scoring import joined, with_kinds
+from zmem_lib.files import hash_path
+from zmem_lib.judges.ask import REPLY_TOKENS, Judge, ask_claims, ask_entailed, ask_json, judge_at_address, keys_of
 from zmem_lib.judges.by_ragas import JUDGED, judged_by_ragas, ragas_prompts
+from zmem_lib.judges.claims import FIGURES, figures
 from zmem_lib.judges.entailment import entailed, load_entailer, sentence_claims
-from zmem_lib.judges.judging import REPLY_TOKENS, Judge, ask_claims, ask_entailed, ask_json, judge_at_address, keys_of
 from zmem_lib.judges.prompts import TEXTS, said, sentences_that_matter
-from zmem_lib.judges.ragchecker import FIGURES, figures
 from zmem_lib.judges.trace import TRACE, keyed, trace
 from zmem_lib.memory.base_lm import pick_device
+from zmem_lib.opponents.retrieve import load_encoder
 from zmem_lib.params import Params
-from zmem_lib.retrieval.retrieve import load_encoder
-from zmem_lib.schema import COMPARED, TABLES, TEST_PARTS, check
+from zmem_lib.tables import COMPARED, TABLES, TEST_PARTS, check
 
 RAGAS_METRICS = tuple(f"ragas_{name}" for name in JUDGED)
 CHECKER_METRICS = tuple(f"checker_{name}" for name in FIGURES)

@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import pandas as pd
 import torch
 
-from zmem_lib.artifacts import progress
 from zmem_lib.combinations import QUESTION_TOKENS
-from zmem_lib.memory.memory_lm import MemoryLM, generate_all, left_padded, token_nll, trim
+from zmem_lib.memory.lm import MemoryLM, generate_all, left_padded, token_nll, trim
 from zmem_lib.memory.prompts import CHAT_VALUES, MARKERS, Prompts
+from zmem_lib.meter import progress
 from zmem_lib.params import Params
 from zmem_lib.text import passage, sentence_spans, sentence_window
 

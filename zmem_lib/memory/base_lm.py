@@ -25,7 +25,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from zmem_lib.errors import BadInput
+from zmem_lib.files import BadInput
 from zmem_lib.memory.prompts import MARKERS
 from zmem_lib.memory.shape import scratch_config
 from zmem_lib.params import Params

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zmem_lib.artifacts import new_folder, read_json, read_tensors, write_json, write_tensors
+from zmem_lib.files import new_folder, read_json, read_tensors, write_json, write_tensors
 
 
 def save_checkpoint(

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zmem_lib.errors import BadInput
-from zmem_lib.memory.memory_lm import MemoryLM
+from zmem_lib.data.tuples import PSEUDO
+from zmem_lib.files import BadInput
+from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.memory.prompts import Prompts, Row
 from zmem_lib.params import Params
 from zmem_lib.text import passage, passages, sentence_spans
-from zmem_lib.tuples import PSEUDO
 
 INSIDE_GIVEN = 4  # tokens of the sentence in which a recitation begins that are given, not asked
 READ_NOTHING = 0.1  # of the steps: their reader's lessons have no evidence, the closed-book control

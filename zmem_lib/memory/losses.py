@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zmem_lib.memory.encode import TEMPERATURE, encode_rows, question_rows
+from zmem_lib.memory.encoder import TEMPERATURE, encode_rows, question_rows
 from zmem_lib.memory.lessons import Batch, Lessons
-from zmem_lib.memory.memory_lm import MemoryLM, token_logits, token_nll
+from zmem_lib.memory.lm import MemoryLM, token_logits, token_nll
 from zmem_lib.memory.prompts import TERMS, Row, collate
-from zmem_lib.memory.ztable import blocks_of, unit
+from zmem_lib.memory.table import blocks_of, unit
 from zmem_lib.params import Params
 
 

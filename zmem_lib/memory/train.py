@@ -17,14 +17,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from zmem_lib.artifacts import progress
 from zmem_lib.memory.checkpoint import load_checkpoint, save_checkpoint
 from zmem_lib.memory.lessons import Lessons, batch_at
+from zmem_lib.memory.lm import MemoryLM, learning_weights, make_scaler, token_nll
 from zmem_lib.memory.losses import Work, all_losses, encoded_rows, mean_by_term
-from zmem_lib.memory.memory_lm import MemoryLM, learning_weights, make_scaler, token_nll
 from zmem_lib.memory.rates import cosine
-from zmem_lib.memory.ztable import ZTable, move_rows, table_tensors, take_rows
-from zmem_lib.meter import memory_explained
+from zmem_lib.memory.table import ZTable, move_rows, table_tensors, take_rows
+from zmem_lib.meter import memory_explained, progress
 from zmem_lib.params import Params, params_hash
 
 CLIP = 1.0

@@ -17,13 +17,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zmem_lib.artifacts import progress
-from zmem_lib.keep import Keep, kept
+from zmem_lib.cache import Keep, kept
 from zmem_lib.memory.lessons import recitations_at
-from zmem_lib.memory.memory_lm import MemoryLM, frozen, greedy_scores, make_scaler, token_nll
+from zmem_lib.memory.lm import MemoryLM, frozen, greedy_scores, make_scaler, token_nll
 from zmem_lib.memory.prompts import Row
-from zmem_lib.memory.ztable import ZTable, blocks_of, make_ztable, move_rows, take_rows
-from zmem_lib.meter import memory_explained
+from zmem_lib.memory.table import ZTable, blocks_of, make_ztable, move_rows, take_rows
+from zmem_lib.meter import memory_explained, progress
 from zmem_lib.params import Params
 
 MEASURED = ("nll", "recited", "writing")

@@ -1,0 +1,191 @@
+"""Tables, figure and sentences of results/, on made-up rows whose means and differences are known."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from fake_runs import executor, fake_run
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from zmem_lib.report.ablation_tables import ablation, generated_ids, kept_runs
+from zmem_lib.report.compare_rows import compared, is_clear, measured
+from zmem_lib.report.results import keep_run, kept_in
+from zmem_lib.runs.ablate import Study, ablate
+
+VALUES = {  # by row, of seeds 0, 1, 2
+    "full": (0.80, 0.84, 0.88),
+    "recite": (0.50, 0.54, 0.58),  # 30 points lower on every seed
+    "question": (0.79, 0.83, 0.87),  # one point lower on every seed, but among the seeds of full
+    "plain": (0.90, 0.94, 0.98),  # ten points higher
+}
+
+
+def value(params):
+    row, seed = params.run.removeprefix("ablation-smoke-").rsplit("-", 1)
+    return VALUES[row][int(seed)]
+
+
+@pytest.fixture
+def study(smoke_params, tmp_path):
+    return Study(smoke_params, tuple(VALUES), (0, 1, 2), tmp_path / "runs", tmp_path / "results")
+
+
+def make(study, **changes):
+    ablate(replace(study, **changes), execute=executor(value, []), say=str)
+
+
+def test_what_is_missing_is_one_sentence_with_its_command(study):
+    (said,) = ablation("smoke", study.results)
+    assert (
+        said.data
+        == "**Ablation of `smoke`.** No row of it is kept in `results/` yet: `zmem ablate params/smoke.yaml` makes it."
+    )
+    make(study, rows=("recite",))
+    (said,) = ablation("smoke", study.results)
+    assert "Its row `full`" in said.data and "`zmem ablate params/smoke.yaml`" in said.data
+    (said,) = kept_runs(study.results)
+    assert "None is kept" in said.data and "`zmem keep RUN`" in said.data
+
+
+def test_the_results_of_the_project_can_be_shown_whatever_is_there():
+    for shown in (*ablation("tiny"), *kept_runs()):
+        assert isinstance(shown, Markdown | Styler | Figure)
+
+
+def test_a_difference_is_seed_by_seed_and_clear_where_nothing_overlaps(study):
+    make(study)
+    parent = study.results / "ablations/smoke"
+    there = compared(measured(parent, kept_in(parent))).set_index(["row", "measure"])
+    recite = there.loc[("recite", "recall@1, new")]
+    assert (recite["mean"], recite["low"], recite["high"]) == pytest.approx((0.54, 0.50, 0.58))
+    assert recite["difference"] == pytest.approx(-0.30) and recite["clear"] and recite["seeds"] == 3
+    question = there.loc[("question", "exact, seen")]
+    assert question["difference"] == pytest.approx(-0.01) and not question["clear"]
+    assert there.loc[("full", "evidence, unasked"), "difference"] == 0
+    assert there.loc[("full", "evidence, unasked"), "n"] == 40
+
+
+def test_unlike_seeds_are_compared_where_both_rows_have_them(study):
+    make(study, rows=("full",), seeds=(0, 1))
+    make(study, rows=("recite",), seeds=(1, 2))
+    make(study, rows=("plain",), seeds=(2,))
+    parent = study.results / "ablations/smoke"
+    there = compared(measured(parent, kept_in(parent))).set_index(["row", "measure"])
+    recite = there.loc[("recite", "exact, seen")]
+    assert recite["mean"] == pytest.approx(0.56) and recite["difference"] == pytest.approx(0.54 - 0.84)
+    assert recite["clear"], "one seed in common, .3 lower than both of full, where intervals are .1 wide on each side"
+    assert there["difference"].isna()[("plain", "exact, seen")] and not there["clear"][("plain", "exact, seen")]
+    said, table, _ = ablation("smoke", study.results)
+    assert "nan" not in table.to_html() and "nan" not in said.data
+    assert "**plain**, of 1 seed only" in said.data and "**recite**, of" not in said.data
+
+
+@pytest.mark.parametrize(
+    ("one", "interval", "clear"),
+    [
+        (0.50, 0.10, True),
+        (0.50, 0.40, False),  # the questions are too few
+        (0.86, 0.01, False),  # among the seeds of full
+        (0.79, 0.01, True),
+    ],
+)
+def test_one_seed_is_held_against_all_of_full_and_against_chance_in_the_questions(one, interval, clear):
+    full = pd.DataFrame({"value": (0.8, 0.84, 0.88)})
+    full["ci_low"], full["ci_high"] = full["value"] - interval / 2, full["value"] + interval / 2
+    row = pd.DataFrame({"value": [one], "ci_low": [one - interval / 2], "ci_high": [one + interval / 2]})
+    assert is_clear(row, full, full.loc[[1]]) == clear
+    assert not is_clear(row, full.loc[[1]], full.loc[[1]]), "where full has one seed too, luck cannot be told"
+    assert not is_clear(row.loc[[]], full, full.loc[[]]), "no seed in common"
+
+
+def test_sentences_name_clear_differences_and_their_direction(study):
+    make(study)
+    said = ablation("smoke", study.results)[0].data.splitlines()
+    assert "against the row `full` of 3 seeds" in said[0] and "one comparison of 10" in said[0]
+    by_row = {row: line for line in said for row in ("recite", "question", "plain") if f"**{row}**" in line}
+    assert "Without **recite**" in by_row["recite"] and "recall@1, new −30 points (0.54)" in by_row["recite"]
+    assert by_row["question"].endswith("no clear difference.")
+    assert by_row["plain"].startswith("- **plain**") and "exact, seen +10 points (0.94)" in by_row["plain"]
+    assert said[-1].startswith("- Not kept yet: `frozen`, ") and "`recite-inside`" in said[-1]
+    assert said[-1].endswith(": `zmem ablate params/smoke.yaml` makes them.") and "`full`" not in said[-1]
+
+
+def test_one_seed_tells_nothing(study):
+    make(study, seeds=(0,))
+    said = ablation("smoke", study.results)[0].data
+    assert "of 1 seed." in said and "none is named" in said and "points (" not in said
+
+
+def test_the_table_has_means_spreads_differences_and_n(study):
+    make(study)
+    table = ablation("smoke", study.results)[1]
+    html = table.to_html()
+    assert list(table.data.index) == ["plain", "full", "recite", "question"]
+    assert table.data.columns[0] == "seeds" and set(table.data["seeds"]) == {"3"}
+    assert "evidence<br>seen<br>" not in html, "told apart as rephrased and unasked"
+    assert table.data.at["recite", "recall@1<br>new<br><small>n = 40</small>"] == (
+        "0.54 (−30)<br><small>[0.50, 0.58]</small>"
+    )
+    assert table.data.at["full", "exact<br>seen<br><small>n = 40</small>"] == "0.84<br><small>[0.80, 0.88]</small>"
+    assert "Same documents, steps and batches" in html
+
+
+def test_rows_of_other_parameters_are_left_out_and_said(study):
+    make(study, rows=("full", "recite"))
+    longer = replace(study.params, train_steps=999)
+    make(study, rows=("question",), params=longer, seeds=(0,))
+    make(study, rows=("plain",), params=replace(study.params, batch_scan=1), seeds=(0,))  # memory only: the same find
+    said, table, _ = ablation("smoke", study.results)
+    assert list(table.data.index) == ["plain", "full", "recite"]
+    assert "Left out, being made with other parameters than `full`: `question-0` (train_steps)" in said.data
+
+
+def test_the_figure_has_a_bar_for_every_row_and_a_dot_for_every_seed(study):
+    make(study)
+    figure = ablation("smoke", study.results)[2]
+    assert [axis.get_title().replace("\n", ", ") for axis in figure.axes] == [
+        "evidence, unasked", "evidence, new", "recall@1, seen", "recall@1, new",
+    ]  # fmt: skip
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["plain", "full", "recite", "question"]
+    for axis in figure.axes:
+        assert [bar.get_width() for bar in axis.patches] == pytest.approx([0.94, 0.84, 0.54, 0.83])
+        dots = next(line for line in axis.lines if len(line.get_xdata()) == 12)
+        assert sorted(dots.get_xdata()) == pytest.approx(sorted(sum(VALUES.values(), ())))
+        dashed = next(line for line in axis.lines if line.get_linestyle() == "--")
+        assert dashed.get_xdata()[0] == pytest.approx(0.84)
+
+
+def test_what_generated_ids_find_is_shown_from_the_row_that_learned_them(study):
+    (said,) = generated_ids("smoke", study.results)
+    assert said.data.endswith("`zmem ablate params/smoke.yaml --rows with-ids` makes one.")
+    ablate(replace(study, rows=("with-ids",), seeds=(1, 2)), execute=executor(lambda params: 0.5, []), say=str)
+    said, table = generated_ids("smoke", study.results)
+    assert "`with-ids-1`" in said.data and table.data.shape[0] == 1
+    assert "T_selectors-with-ids" in table.to_html(), "the run's own table on the page has the id selectors"
+
+
+def test_kept_runs_stand_side_by_side(smoke_params, tmp_path):
+    keep_run(fake_run(smoke_params, tmp_path / "runs"), tmp_path / "results/runs/first")
+    other = replace(smoke_params, run="other", n_documents=18_900, z_tokens=1)
+    keep_run(fake_run(other, tmp_path / "runs", value=0.25), tmp_path / "results/runs/second")
+    said, table = kept_runs(tmp_path / "results")
+    assert list(table.data.index) == ["first, seen", "first, new", "second, seen", "second, new"]
+    assert table.data.at["second, new", "recall@1<br>BM25"] == "0.25<br><small>[0.15, 0.35]</small>"
+    assert table.data.at["first, seen", "exact<br>passage"].startswith("0.50")
+    assert (table.data["n"] == "40").all()
+    first, second = said.data.splitlines()
+    assert "24 seen and 8 new documents" in first and "2 soft tokens per document" in first
+    assert "`second`" in second and "18,900 seen" in second and "1 soft token per" in second
+
+
+def test_a_kept_run_shows_the_documents_that_nobody_asked_about(smoke_params, tmp_path):
+    keep_run(fake_run(smoke_params, tmp_path / "runs"), tmp_path / "results/runs/apart")
+    summary = pd.read_csv(tmp_path / "results/runs/apart/summary.csv")
+    summary["part"] = summary["part"].replace("seen", "unasked-document")
+    summary = summary.iloc[::-1]  # the order of the rows is not that of the parts
+    summary.to_csv(tmp_path / "results/runs/apart/summary.csv", index=False)
+    _, table = kept_runs(tmp_path / "results")
+    assert list(table.data.index) == ["apart, unasked-document", "apart, new"]

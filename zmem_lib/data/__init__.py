@@ -1,0 +1,1 @@
+"""What is read: corpora become documents, questions and tuples."""

@@ -1,0 +1,118 @@
+"""The embedded default corpus: short biographies of people who do not exist, and questions about them.
+
+One document per person: seven sentences in random order, one per attribute, each in one of three phrasings. First
+and last names are drawn from pools of about twice the square root of the number of people, so that a full name is
+unique while each of its halves is shared by several people.
+
+Questions about a seen document isolate one generalisation each:
+- train: four of the seven attributes, each in all five training phrasings;
+- rephrased (dev, test): an attribute that was asked in training, in a phrasing that no training question uses, built
+  of words that the training questions as a whole contain (a model trained from scratch knows no others);
+- unasked (dev, test): an attribute that was never asked of this document, in a training phrasing.
+Dev and test ask about different attributes of a document. New documents get four questions in training phrasings on
+any attributes; a third of the new documents are new-dev, the rest new-test.
+"""
+
+import math
+from random import Random
+from typing import Any
+
+import pandas as pd
+
+from zmem_lib.data.licences import licence_of
+from zmem_lib.data.markup import with_markup
+from zmem_lib.data.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
+from zmem_lib.data.rows import Corpus
+from zmem_lib.files import BadInput
+from zmem_lib.params import Params
+
+N_ASKED = 4  # attributes of a seen document that training asks about
+N_TEST = 2  # test questions per document and kind
+N_NEW_QUESTIONS = 4
+
+
+def load(params: Params) -> Corpus:
+    """Generate params.n_documents seen and params.n_new_documents new biographies, and the questions about them."""
+    tables = generate(params.n_documents, params.n_new_documents, seed=params.seed)
+    tables = with_markup(*tables, n=params.markup_documents)
+    licence = licence_of(params)
+    return Corpus(*tables, licence=licence, source=f"made here from the seed {params.seed}", dropped={})
+
+
+def generate(n_documents: int, n_new_documents: int, *, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The same two tables for the same three numbers, on every machine; parts and splits included."""
+    total = n_documents + n_new_documents
+    most = min(len(FIRST_STEMS) * len(FIRST_ENDS), len(LAST_STEMS) * len(LAST_ENDS)) ** 2 // 4
+    if not 2 <= total <= most:
+        raise BadInput(f"corpus synthetic can make 2 to {most} documents, not {total}: change n_documents")
+    rng = Random(seed)
+    names = person_names(total, rng)
+    new_dev = set(rng.sample(range(n_documents, total), max(1, n_new_documents // 3)) if n_new_documents else [])
+    docs, questions = [], []
+    for number, name in enumerate(names):
+        doc_id = f"person-{number + 1:04d}"
+        text, facts = biography(name, rng)
+        docs.append({"doc_id": doc_id, "title": name, "text": text, "part": "seen" if number < n_documents else "new"})
+        if number < n_documents:
+            asked = _seen_questions(name, rng)
+        else:
+            asked = _new_questions(name, "new-dev" if number in new_dev else "new-test", rng)
+        questions += [question_row(f"{doc_id}-{i:02d}", doc_id, facts, question) for i, question in enumerate(asked, 1)]
+    return pd.DataFrame(docs), pd.DataFrame(questions)
+
+
+def person_names(total: int, rng: Random) -> list[str]:
+    """Distinct full names, whose first and last names are each shared by several people."""
+    size = math.ceil(2 * math.sqrt(total))
+    first = rng.sample([stem + end for stem in FIRST_STEMS for end in FIRST_ENDS], size)
+    last = rng.sample([stem + end for stem in LAST_STEMS for end in LAST_ENDS], size)
+    return [f"{first[pair // size]} {last[pair % size]}" for pair in rng.sample(range(size * size), total)]
+
+
+def biography(name: str, rng: Random) -> tuple[str, dict[str, tuple[str, str, int]]]:
+    """One person's text, and for each attribute its value, its sentence and the value's offset in the text."""
+    pronoun, surname = rng.choice(("He", "She")), name.split()[1]
+    text, facts = "", {}
+    for attribute in rng.sample(list(ATTRIBUTES), len(ATTRIBUTES)):
+        about = ATTRIBUTES[attribute]
+        value = rng.choice(about.values)
+        subject = rng.choice((pronoun, surname)) if text else name
+        before, after = rng.choice(about.sentences).split("{value}")
+        before = before.format(subject=subject)
+        start = len(text) + bool(text)
+        text += " " * bool(text) + before + value + after
+        facts[attribute] = (value, before + value + after, start + len(before))
+    return text, facts
+
+
+def _seen_questions(name: str, rng: Random) -> list[dict[str, Any]]:
+    order = rng.sample(list(ATTRIBUTES), len(ATTRIBUTES))
+    asked, unasked = order[:N_ASKED], order[N_ASKED:]
+    plan = [("train", "", attribute, phrasing) for attribute in asked for phrasing in ATTRIBUTES[attribute].train]
+    for place, attribute in enumerate(asked[: N_TEST + 1]):
+        about = ATTRIBUTES[attribute]
+        split, phrasings = ("test", about.test) if place < N_TEST else ("dev", about.dev)
+        plan.append((split, "rephrased", attribute, rng.choice(phrasings)))
+    for place, attribute in enumerate(unasked):
+        split = "test" if place < N_TEST else "dev"
+        plan.append((split, "unasked", attribute, rng.choice(ATTRIBUTES[attribute].train)))
+    return [asked_row(name, *entry) for entry in plan]
+
+
+def _new_questions(name: str, split: str, rng: Random) -> list[dict[str, Any]]:
+    attributes = rng.sample(list(ATTRIBUTES), N_NEW_QUESTIONS)
+    return [asked_row(name, split, "", attribute, rng.choice(ATTRIBUTES[attribute].train)) for attribute in attributes]
+
+
+def asked_row(name: str, split: str, kind: str, attribute: str, phrasing: str) -> dict[str, Any]:
+    """A question about a person, with the attribute that it asks for."""
+    return {"question": phrasing.format(name=name), "attribute": attribute, "split": split, "kind": kind}
+
+
+def question_row(
+    question_id: str, doc_id: str, facts: dict[str, tuple[str, str, int]], question: dict[str, Any]
+) -> dict[str, Any]:
+    """The question's row of the table; facts hold, by attribute, the value, its sentence and its offset."""
+    value, sentence, start = facts[question.pop("attribute")]
+    row = {"question_id": question_id, "answers": [value], "gold_doc_ids": [doc_id], "answer_start": start}
+    return question | row | {"evidence": sentence}

@@ -1,0 +1,176 @@
+"""Knowing when not to answer: how sure a system is of an answer, and what it gains by answering only when it is sure.
+
+Confidence, more is surer: `top` (score of the best document), `margin` (that minus the second one's) and, of z-memory
+alone, `likelihood` (mean log p of the question's tokens given the chosen z) and `entropy` (minus that of the first
+evidence token, in nats). What each is worth is counted by risk.py. Every answer to a question without a document is
+wrong; half of these questions serve to find a threshold, with as many dev questions, and the other half to test it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from zmem_lib.cache import Keep
+from zmem_lib.evaluation.metrics import em
+from zmem_lib.evaluation.risk import BOUNDS, aurc, auroc, coverage_at, margin, threshold
+from zmem_lib.evaluation.scoring import ranks
+from zmem_lib.evaluation.stats import Estimate, bootstrap, bootstrap_mean
+from zmem_lib.memory.choose import question_log_p
+from zmem_lib.memory.lm import MemoryLM, left_padded
+from zmem_lib.meter import memory_explained
+from zmem_lib.params import Params
+from zmem_lib.systems.collection import Bench, rows_of
+from zmem_lib.systems.cost import System, answered
+from zmem_lib.tables import ABSENT, TABLES, TEST_PARTS, check, read_table
+
+ASIDE = "-aside"  # of the answers to questions that no other table counts
+ABSENT_DEV, DEV = "absent-dev", "dev"  # parts of those questions that serve to find a threshold
+
+
+def to_ask(absent: pd.DataFrame, questions: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """Questions without a document, and as many dev questions as there are dev ones of them, to find a threshold."""
+    parts = absent["split"].map({"test": ABSENT, "dev": ABSENT_DEV})
+    none = absent.assign(gold_doc_ids=[[] for _ in range(len(absent))], part=parts)
+    dev = questions[questions["split"].isin(["dev", "new-dev"])]
+    dev = dev.sample(min(len(dev), int((parts == ABSENT_DEV).sum())), random_state=params.seed).assign(part=DEV)
+    columns = ["question_id", "question", "gold_doc_ids", "part"]
+    return pd.concat([none[columns], dev[columns]], ignore_index=True)
+
+
+def answer_aside(
+    asked: pd.DataFrame, compared: Mapping[str, System], bench: Bench, *, folder: Path
+) -> dict[str, pd.DataFrame]:
+    """The systems' answers to questions of `to_ask`, kept apart as answers_SYSTEM-aside.parquet; none for none."""
+    if asked.empty:
+        return {}
+    apart = bench.keep and Keep(bench.keep.folder / "aside", bench.keep.made_with)  # a scan of other questions
+    bench = replace(bench, keep=apart)
+    return {name: answered(f"{name}{ASIDE}", one, asked, bench, folder=folder)[0] for name, one in compared.items()}
+
+
+def with_aside(folder: Path, answers_by_system: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The answers of every system that ranks documents, those that a run's folder has of it aside included."""
+    found = {}
+    for name, answers in answers_by_system.items():
+        path = folder / f"answers_{name}{ASIDE}.parquet"
+        if ranks(answers):
+            tables = [answers, read_table(path, "answers")] if path.is_file() else [answers]
+            found[name] = pd.concat(tables, ignore_index=True)
+    return found
+
+
+@torch.no_grad()
+def first_token_entropy(memory_lm: MemoryLM, z: Tensor, questions: list[str], *, batch: int) -> Tensor:
+    """Entropy (B,), in nats, of the first evidence token given z (B,K,W) and the question, `batch` at a time."""
+    found = []
+    for begin in range(0, len(questions), batch):
+        prompts = [memory_lm.prompts.asked(question) for question in questions[begin : begin + batch]]
+        embedded, mask = left_padded(memory_lm, z[begin : begin + batch], prompts)  # (B,P+T,D), (B,P+T)
+        places = (mask.cumsum(1) - 1).clamp(min=0)  # (B,P+T): padding in front moves no token
+        with memory_explained("batch_answers"), memory_lm.arithmetic():
+            output = memory_lm.lm(
+                inputs_embeds=embedded, attention_mask=mask, position_ids=places, use_cache=False, logits_to_keep=1
+            )
+        log_p = output.logits[:, -1].float().log_softmax(-1)  # (B,V)
+        found.append(torch.special.entr(log_p.exp()).sum(-1).cpu())
+    return torch.cat(found) if found else torch.empty(0)  # (B,)
+
+
+def question_likelihood(memory_lm: MemoryLM, z: Tensor, questions: list[str], *, batch: int) -> Tensor:
+    """Mean log p of a question's tokens given z (B,K,W): (B,), comparable between questions of any length."""
+    rows = [memory_lm.prompts.question(question) for question in questions]
+    tokens = [sum(term > 0 for term in row.terms) for row in rows]
+    log_p = question_log_p(memory_lm, z, rows, batch=batch)
+    return torch.tensor(log_p) / torch.tensor(tokens, dtype=torch.float).clamp(min=1)  # (B,)
+
+
+def doubt_table(questions: pd.DataFrame, answers: pd.DataFrame, bench: Bench) -> pd.DataFrame:
+    """What z-memory's own model says of each of its answers' chosen (first) z, the table doubt."""
+    text_of = dict(zip(questions["question_id"], questions["question"], strict=True))
+    row_of = rows_of(bench)
+    z = bench.z[[row_of[ids[0]] for ids in answers["ranked_doc_ids"]]]  # (B,K,W)
+    asked = [text_of[question_id] for question_id in answers["question_id"]]
+    batch = bench.params.batch_answers
+    values = {
+        "entropy": first_token_entropy(bench.memory_lm, z, asked, batch=batch).double(),
+        "likelihood": question_likelihood(bench.memory_lm, z, asked, batch=batch).double(),
+    }
+    return check(pd.DataFrame({"question_id": list(answers["question_id"]), **values}), "doubt")
+
+
+def confidence_table(
+    questions: pd.DataFrame, absent: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFrame],
+    *, doubt: pd.DataFrame, rule: str,
+) -> pd.DataFrame:  # fmt: skip
+    """How sure every system is of every answer, and whether it is wrong (no exact match): the table confidence.
+
+    Answers of `with_aside`; `doubt` adds its scores to `zmem`; `rule` is the parameter answer_normalisation.
+    """
+    golds = dict(zip(questions["question_id"], questions["answers"], strict=True))
+    kinds = dict(zip(absent["question_id"], absent["kind"], strict=True))
+    tables = []
+    for system, answers in answers_by_system.items():
+        rows = answers[["question_id", "part"]].assign(system=system, kind=answers["question_id"].map(kinds).fillna(""))
+        right = [em(row.answer, golds.get(row.question_id, ()), rule) for row in answers.itertuples()]
+        rows["wrong"] = 1 - np.array(right, dtype=int)
+        rows["top"] = [scores[0] for scores in answers["ranked_scores"]]
+        rows["margin"] = [margin(scores) for scores in answers["ranked_scores"]]
+        if system == "zmem":
+            rows = rows.merge(doubt.assign(entropy=-doubt["entropy"]), "left", "question_id", validate="one_to_one")
+        tables.append(rows.melt(["question_id", "part", "system", "kind", "wrong"], var_name="score"))
+    empty = pd.DataFrame(columns=list(TABLES["confidence"]))
+    return check(pd.concat(tables) if tables else empty, "confidence")
+
+
+def abstention_table(confidence: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
+    """What each score of confidence is worth, with bootstrap intervals: the table abstention.
+
+    Parts answerable, and all (with the absent questions): `aurc`, also of the orders BOUNDS, and `coverage@risk`, the
+    largest share that can be answered with at most RISK of the answers wrong, as read from the same questions. Part
+    absent, and each of its kinds: `auroc` of telling answerable from absent questions. At the threshold that is best on
+    dev questions: `answered` of answerable, `refused` of absent, and `risk` of what it answers of all.
+    """
+    rows = []
+    for (system, score), mine in confidence.groupby(["system", "score"], sort=False):
+        for part, metric, found in _measured(mine, samples, seed):
+            rows.append({"system": system, "part": part, "score": score, "metric": metric, **vars(found)})
+    for system, mine in confidence.groupby("system", sort=False):
+        mine = mine[mine["score"] == mine["score"].iloc[0]]
+        for part, some in _test_parts(mine).items():
+            orders = dict(zip(BOUNDS, (-some["wrong"], 0 * some["wrong"]), strict=True))
+            for score, order in orders.items():
+                found = bootstrap(aurc, (order, some["wrong"]), samples=samples, seed=seed)
+                rows.append({"system": system, "part": part, "score": score, "metric": "aurc", **vars(found)})
+    return check(pd.DataFrame(rows, columns=list(TABLES["abstention"])), "abstention")
+
+
+def _measured(rows: pd.DataFrame, samples: int, seed: int) -> Iterator[tuple[str, str, Estimate]]:
+    """Part, metric and estimate of one system's one score."""
+    parts = _test_parts(rows)
+    for part, some in parts.items():
+        for metric, of in (("aurc", aurc), ("coverage@risk", coverage_at)):
+            yield part, metric, bootstrap(of, (some["value"], some["wrong"]), samples=samples, seed=seed)
+    test = parts.get("all", rows.head(0))
+    kinds = test.loc[test["part"] == ABSENT, "kind"].unique()
+    for name in (ABSENT, *(kinds if len(kinds) > 1 else ())) if len(kinds) else ():
+        some = test[(test["part"] != ABSENT) | (name == ABSENT) | (test["kind"] == name)]
+        yield name, "auroc", bootstrap(auroc, (some["value"], some["part"] != ABSENT), samples=samples, seed=seed)
+    dev = rows[rows["part"].isin([DEV, ABSENT_DEV])]
+    if len(kinds) and dev["part"].nunique() == 2:
+        given = test["value"] >= threshold(dev["value"], dev["part"] == DEV)
+        absent = test["part"] == ABSENT
+        yield "answerable", "answered", bootstrap_mean(given[~absent], samples, seed)
+        yield ABSENT, "refused", bootstrap_mean(~given[absent], samples, seed)
+        yield "all", "risk", bootstrap_mean(test.loc[given, "wrong"], samples, seed)
+
+
+def _test_parts(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The test questions that a document answers and, where there are any others, all test questions."""
+    answerable, absent = rows["part"].isin(TEST_PARTS), rows["part"] == ABSENT
+    parts = {"answerable": rows[answerable]} if answerable.any() else {}
+    return parts | {"all": rows[answerable | absent]} if parts and absent.any() else parts

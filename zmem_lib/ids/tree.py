@@ -1,0 +1,168 @@
+"""Semantic ids of documents: paths through a tree of clusters, which a language model can generate code by code.
+
+Takes document ids and their unit vectors (N,E), returns a tree. The ids are DSI's "semantically structured
+identifiers" (2202.06991, section 3.2): k-means over the vectors, again within every cluster that is too large, and a
+number within each last cluster, the leaf; here one bound, `branching`, holds for clusters and leaves. New documents
+get ids without a change to any old one, which is what incremental indexing asks for (DSI++, 2212.09744): a new one
+walks down to the nearest centroid and takes the leaf's next number. A full leaf opens one child more, with clusters of
+its own, the first documents that come there as their centroids.
+
+No id is the beginning of another one, so that an id is whole as soon as the trie says so, without an end code.
+"""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from zmem_lib.files import BadInput, must_exist, new_folder, read_json, write_json
+
+Id = tuple[int, ...]
+DECIMALS = 6  # of a squared distance: below the noise of float32, so that equal centroids are equal
+
+
+@dataclass(frozen=True)
+class IdTree:
+    """All ids, and what it takes to give new ones."""
+
+    branching: int  # children of a node, beside the one that a full leaf opens: codes are 0 .. branching
+    ids: dict[str, Id]  # of every document, in the order of arrival
+    placed: dict[Id, int]  # documents ever placed below a node, deleted ones too: a leaf's next number
+    centroids: dict[Id, np.ndarray]  # (C,E) of every node that is no leaf, one row per child
+
+    @property
+    def depth(self) -> int:
+        """The length of the longest id."""
+        return max(map(len, self.ids.values()), default=0)
+
+
+@dataclass(frozen=True)
+class Trie:
+    """What can follow every beginning of an id, and the documents at the ends."""
+
+    children: dict[Id, list[int]]
+    documents: dict[Id, str]
+
+
+def build_tree(doc_ids: Sequence[str], vectors: np.ndarray, *, branching: int, seed: int) -> IdTree:
+    """Ids for documents with these unit vectors (N,E), by hierarchical k-means."""
+    assert len(set(doc_ids)) == len(doc_ids) == len(vectors), (len(set(doc_ids)), len(doc_ids), vectors.shape)
+    if branching < 2:
+        raise BadInput(
+            f"id_branching is {branching}, but ids need at least two children in a node: set it to 2 or more"
+        )
+    vectors = np.asarray(vectors, dtype=np.float32)
+    ids, placed, centroids = {}, {}, {}
+    waiting: list[tuple[Id, np.ndarray]] = [((), np.arange(len(doc_ids)))]
+    while waiting:
+        prefix, rows = waiting.pop()
+        placed[prefix] = len(rows)
+        if len(rows) <= branching:
+            ids |= {doc_ids[row]: (*prefix, number) for number, row in enumerate(rows)}
+            continue
+        centroids[prefix], groups = split(vectors[rows], branching, seed)
+        waiting += [((*prefix, code), rows[group]) for code, group in enumerate(groups)]
+    return IdTree(branching, {doc_id: ids[doc_id] for doc_id in doc_ids}, placed, centroids)
+
+
+def split(vectors: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Between two and `most` clusters of vectors (N,E): their centroids (C,E), and the row numbers of each."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than clusters
+        labels = KMeans(most, n_init=1, random_state=seed).fit_predict(vectors)  # (N,)
+    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    if len(groups) == 1:  # equal vectors, which nothing can tell apart: as many to each
+        groups = np.array_split(np.arange(len(vectors)), most)
+    return np.stack([vectors[group].mean(0) for group in groups]), groups  # (C,E)
+
+
+def add_documents(tree: IdTree, doc_ids: Sequence[str], vectors: np.ndarray) -> IdTree:
+    """The tree with new documents of these unit vectors (N,E); the ids of all others are as they were."""
+    assert len(doc_ids) == len(vectors) and not set(doc_ids) & set(tree.ids), "a document has one id"
+    tree = replace(tree, ids=dict(tree.ids), placed=dict(tree.placed), centroids=dict(tree.centroids))
+    for doc_id, vector in zip(doc_ids, np.asarray(vectors, dtype=np.float32), strict=True):
+        tree.ids[doc_id] = _place(tree, vector)
+    return tree
+
+
+def delete_documents(tree: IdTree, doc_ids: Iterable[str]) -> IdTree:
+    """The tree without these documents; their ids stay unused, so that no other document is ever found by them."""
+    gone = set(doc_ids)
+    if unknown := gone - set(tree.ids):
+        raise BadInput(f"document {min(unknown)!r} has no generated id: give the id of a document of this run")
+    return replace(tree, ids={doc_id: path for doc_id, path in tree.ids.items() if doc_id not in gone})
+
+
+def _place(tree: IdTree, vector: np.ndarray) -> Id:
+    """Walk a vector (E,) down the tree, count it in at every node, and return its id; changes the tree given."""
+    prefix: Id = ()
+    while True:
+        before = tree.placed.get(prefix, 0)
+        tree.placed[prefix] = before + 1
+        if prefix in tree.centroids:
+            prefix = (*prefix, _nearest(tree, prefix, vector))
+        elif before < tree.branching:
+            return (*prefix, before)
+        else:
+            prefix = (*prefix, tree.branching)
+            tree.centroids.setdefault(prefix, vector[None][:0])  # (0,E)
+
+
+def _nearest(tree: IdTree, prefix: Id, vector: np.ndarray) -> int:
+    """The child nearest to a vector (E,), of equally near ones the emptiest; what a full leaf opened first fills up."""
+    centroids = tree.centroids[prefix]  # (C,E)
+    if prefix[-1:] == (tree.branching,) and len(centroids) < tree.branching:
+        tree.centroids[prefix] = np.concatenate([centroids, vector[None]])  # (C+1,E)
+        return len(centroids)
+    distances = np.square(centroids - vector).sum(1).round(DECIMALS)  # (C,)
+    below = [tree.placed.get((*prefix, code), 0) for code in range(len(centroids))]
+    return int(np.lexsort((below, distances))[0])
+
+
+def make_trie(tree: IdTree) -> Trie:
+    """The trie of the ids of all documents that are there; codes in ascending order."""
+    children: dict[Id, set[int]] = {}
+    for path in tree.ids.values():
+        for level, code in enumerate(path):
+            children.setdefault(path[:level], set()).add(code)
+    ordered = {prefix: sorted(codes) for prefix, codes in children.items()}
+    return Trie(ordered, {path: doc_id for doc_id, path in tree.ids.items()})
+
+
+def save_tree(tree: IdTree, folder: Path) -> None:
+    """Write `tree.json` and `centroids.safetensors` to a folder of their own; an id is written as 3.0.12."""
+    written = {
+        "branching": tree.branching,
+        "ids": {doc_id: _text(path) for doc_id, path in tree.ids.items()},
+        "placed": {_text(prefix): number for prefix, number in tree.placed.items()},
+    }
+    with new_folder(folder) as new:
+        write_json(written, new / "tree.json")
+        centroids = {_text(prefix): rows for prefix, rows in tree.centroids.items()}
+        save_file(centroids, str(new / "centroids.safetensors"))
+
+
+def load_tree(folder: Path) -> IdTree:
+    """Read what `save_tree` wrote."""
+    read = read_json(folder / "tree.json")
+    centroids = load_file(str(must_exist(folder / "centroids.safetensors")))
+    return IdTree(
+        read["branching"],
+        {doc_id: _path(text) for doc_id, text in read["ids"].items()},
+        {_path(text): number for text, number in read["placed"].items()},
+        {_path(text): rows for text, rows in centroids.items()},
+    )
+
+
+def _text(path: Id) -> str:
+    return ".".join(map(str, path))
+
+
+def _path(text: str) -> Id:
+    return tuple(int(code) for code in text.split(".") if code)

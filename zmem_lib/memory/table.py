@@ -1,0 +1,127 @@
+"""The memory itself: a table with one block of K soft tokens, and one key, per document.
+
+Takes document ids by row, returns blocks `z (B,K,W)` that stand in front of token embeddings once heads.py has brought
+them to the model's width, and keys (B,E) by which a document is found. The soft prompt follows Lester et al.
+(2104.08691); one block per document, trained with the language model, is this project's own. A step reads and moves
+only the rows of the documents in its batch, Adam's moments (1412.6980) included, so its time does not grow with N.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from zmem_lib.files import read_tensors, write_tensors
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+
+
+@dataclass(frozen=True)
+class ZTable:
+    """N rows, block and key side by side, with Adam's moments and the number of times that each row has moved."""
+
+    k: int
+    width: int  # W of a soft token
+    rows: Tensor  # (N,K*W+E) float32
+    first: Tensor  # (N,K*W+E)
+    second: Tensor  # (N,K*W+E)
+    moves: Tensor  # (N,) int64
+
+    @property
+    def z(self) -> Tensor:
+        """The blocks (N,K,W), a view of the rows."""
+        return blocks_of(self.rows, self.k, self.width)
+
+    @property
+    def keys(self) -> Tensor:
+        """The keys (N,E), a view of the rows."""
+        return self.rows[:, self.k * self.width :]
+
+
+def make_ztable(z: Tensor, keys: Tensor | None = None, *, folder: Path | None = None) -> ZTable:
+    """A table that starts from blocks z (N,K,W) and keys (N,E), in memory or in memory-mapped files of a folder."""
+    n, k, width = z.shape
+    keys = z.new_zeros(n, 0) if keys is None else keys
+    assert len(keys) == n, (z.shape, keys.shape)
+    shape = (n, k * width + keys.shape[1])
+    rows, first, second = (room(shape, folder, name) for name in ("rows", "first", "second"))
+    rows[:, : k * width] = z.detach().float().reshape(n, k * width)  # (N,K*W)
+    rows[:, k * width :] = keys.detach().float()
+    return ZTable(k, width, rows, first, second, torch.zeros(n, dtype=torch.int64))
+
+
+def room(shape: tuple[int, int], folder: Path | None, name: str) -> Tensor:
+    """Zeros of a shape, float32: in memory, or in the file NAME.bin of a folder, of which only what is used is read."""
+    if folder is None:
+        return torch.zeros(shape)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.bin"
+    path.unlink(missing_ok=True)
+    return torch.from_file(str(path), shared=True, size=shape[0] * shape[1]).view(shape)
+
+
+def blocks_of(rows: Tensor, k: int, width: int) -> Tensor:
+    """The blocks (B,K,W) in rows (B,K*W+E)."""
+    return rows[:, : k * width].reshape(len(rows), k, width)  # (B,K,W)
+
+
+def take_rows(table: ZTable, index: Tensor, device: torch.device) -> Tensor:
+    """A copy of the rows index (U,) on the device, which learns: (U,K*W+E)."""
+    return table.rows[index].to(device).requires_grad_(True)  # (U,K*W+E)
+
+
+@torch.no_grad()
+def move_rows(table: ZTable, index: Tensor, gradient: Tensor, lr: float) -> None:
+    """One step of Adam on the rows index (U,), all different, by their gradient (U,K*W+E); in place, no other row."""
+    gradient = gradient.float().cpu()
+    moves = table.moves[index] + 1
+    first = table.first[index].lerp_(gradient, 1 - BETAS[0])
+    second = table.second[index].lerp_(gradient.square(), 1 - BETAS[1])
+    corrected = first / (1 - BETAS[0] ** moves).float()[:, None]
+    scale = (second / (1 - BETAS[1] ** moves).float()[:, None]).sqrt_().add_(EPSILON)
+    table.moves[index], table.first[index], table.second[index] = moves, first, second
+    table.rows[index] -= lr * corrected / scale
+
+
+def table_tensors(table: ZTable) -> dict[str, Tensor]:
+    """The tensors of a table by name, for a checkpoint; what is copied into them is in the table."""
+    return {"rows": table.rows, "first": table.first, "second": table.second, "moves": table.moves}
+
+
+def random_z(n: int, *, k: int, width: int, scale: float, seed: int) -> Tensor:
+    """Random blocks (n,K,W), normal with this standard deviation (that of the token embeddings, as a rule)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, k, width, generator=generator) * scale
+
+
+def mean_z(n: int, z: Tensor) -> Tensor:
+    """The mean block of z (N,K,W), n times: (n,K,W)."""
+    return z.mean(0, keepdim=True).expand(n, -1, -1).clone()
+
+
+def shuffle_index(n: int, seed: int) -> Tensor:
+    """For each of n rows another row (n,), by one random cycle: the wrong-document control."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    other = torch.empty_like(order)
+    other[order] = order.roll(1)
+    return other
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors (...,E) at length one."""
+    return nn.functional.normalize(vectors.float(), dim=-1)
+
+
+def save_z(doc_ids: list[str], z: Tensor, path: Path, keys: Tensor | None = None) -> None:
+    """Write blocks z (N,K,W), and keys (N,E) where there are any, with their document ids as safetensors."""
+    assert len(doc_ids) == len(z) and z.dtype == torch.float32, (len(doc_ids), z.shape, z.dtype)
+    keys = z.new_zeros(len(z), 0) if keys is None else keys
+    write_tensors({"z": z, "keys": keys}, path, {"doc_ids": json.dumps(doc_ids)})
+
+
+def load_z(path: Path) -> tuple[list[str], Tensor, Tensor]:
+    """Read what `save_z` wrote: document ids, z (N,K,W) and keys (N,E), E being 0 where there are none."""
+    tensors, metadata = read_tensors(path)
+    return json.loads(metadata["doc_ids"]), tensors["z"], tensors["keys"]

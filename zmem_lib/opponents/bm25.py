@@ -1,0 +1,124 @@
+"""BM25: Okapi's formula (Robertson and Zaragoza, 2009), as rank_bm25 computes it, over passages cut into terms.
+
+Takes document ids with passages, and questions; returns, for every question, the ids of the best `depth` documents and
+their scores (higher is better), equal scores in the corpus's order. Above LARGE documents bm25s (Lù, 2407.03618), which
+keeps every term's scores ready, stands in for rank_bm25, which computes them for every question; rankings are the same.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from zmem_lib.files import BadInput, must_exist, read_json, write_atomic, write_json
+
+K1, B = 1.5, 0.75
+EPSILON = 0.25  # rank_bm25's: of the mean idf, what a term gets that more than half of the documents have
+LARGE = 5_000  # documents, above which bm25s takes over
+DECIMALS = 6  # of a score: above the noise of summing in another order, which would tell equal scores apart
+WORD = re.compile(r"\w+")
+
+Ranking = tuple[list[list[str]], list[list[float]]]
+Scorer = Callable[[list[str]], np.ndarray]  # terms of a question -> a score for every document, (N,)
+
+
+@dataclass(frozen=True)
+class BM25Index:
+    """Documents as lists of terms, how they were cut into terms, and what scores them."""
+
+    doc_ids: list[str]
+    terms: list[list[str]]
+    tokens: str
+    scores: Scorer
+
+
+def split_terms(text: str, tokens: str) -> list[str]:
+    """Lower-cased words; with `bigrams`, the character pairs of each word (for Korean and other joined-up scripts)."""
+    words = WORD.findall(text.lower())
+    if tokens == "words":
+        return words
+    return [word[i : i + 2] for word in words for i in range(max(1, len(word) - 1))]
+
+
+def build_bm25(doc_ids: list[str], passages: list[str], *, tokens: str) -> BM25Index:
+    """Index the passages; tokens is `words` or `bigrams`."""
+    return _index(list(doc_ids), [split_terms(passage, tokens) for passage in passages], tokens)
+
+
+def save_bm25(index: BM25Index, folder: Path) -> None:
+    """Write the terms and settings, from which the index is built again at load."""
+    table = pd.DataFrame({"doc_id": index.doc_ids, "terms": index.terms})
+    write_atomic(folder / "terms.parquet", lambda temporary: table.to_parquet(temporary, index=False))
+    write_json({"tokens": index.tokens, "k1": K1, "b": B}, folder / "settings.json")
+
+
+def load_bm25(folder: Path) -> BM25Index:
+    """Read what save_bm25 wrote."""
+    table = pd.read_parquet(must_exist(folder / "terms.parquet"))
+    tokens = read_json(folder / "settings.json")["tokens"]
+    return _index(list(table["doc_id"]), [list(terms) for terms in table["terms"]], tokens)
+
+
+def rank_bm25(index: BM25Index, questions: list[str], depth: int) -> Ranking:
+    """The best `depth` documents for every question, and their scores."""
+    ids, scores = [], []
+    for question in questions:
+        all_scores = index.scores(split_terms(question, index.tokens)).round(DECIMALS)  # (N,)
+        best = best_rows(all_scores, depth)
+        ids.append([index.doc_ids[row] for row in best])
+        scores.append(all_scores[best].tolist())
+    return ids, scores
+
+
+def best_rows(scores: np.ndarray, depth: int) -> np.ndarray:
+    """The rows of the `depth` highest of scores (N,), highest first, equal ones in row order; all if there are fewer.
+
+    Only what reaches the last place is sorted: of a large corpus, a small part.
+    """
+    last = np.partition(scores, -depth)[-depth] if depth < len(scores) else -np.inf
+    reached = np.flatnonzero(scores >= last)
+    return reached[np.argsort(-scores[reached], kind="stable")[:depth]]
+
+
+def reference_scorer(terms: list[list[str]]) -> Scorer:
+    """rank_bm25's own scores."""
+    from rank_bm25 import BM25Okapi
+
+    return BM25Okapi(terms, k1=K1, b=B, epsilon=EPSILON).get_scores
+
+
+def large_scorer(terms: list[list[str]]) -> Scorer:
+    """The same scores from bm25s, with the idf of rank_bm25 in the place of its own."""
+    import bm25s
+
+    row_of: dict[str, int] = {}
+    rows = [[row_of.setdefault(term, len(row_of)) for term in mine] for mine in terms]
+    index = bm25s.BM25(method="atire", idf_method="lucene", k1=K1, b=B, dtype="float64")  # Lucene's is never zero
+    index.index((rows, row_of), create_empty_token=False, show_progress=False)
+    having = np.diff(index.scores["indptr"])  # (V,) documents that have each term
+    lucene = np.log(1 + (len(terms) - having + 0.5) / (having + 0.5))
+    index.scores["data"] *= np.repeat(okapi_idf(having, len(terms)) / lucene, having)
+
+    def scores(asked: list[str]) -> np.ndarray:
+        return index.get_scores_from_ids([row_of[term] for term in asked if term in row_of])
+
+    return scores
+
+
+def okapi_idf(having: np.ndarray, documents: int) -> np.ndarray:
+    """rank_bm25's idf (V,) of terms that `having` (V,) of the documents have: Robertson's, and a floor for the common.
+
+    A term that more than half of them have would count against a document that has it; it gets a share of the mean.
+    """
+    idf = np.log(documents - having + 0.5) - np.log(having + 0.5)
+    return np.where(idf < 0, EPSILON * idf.mean(), idf)
+
+
+def _index(doc_ids: list[str], terms: list[list[str]], tokens: str) -> BM25Index:
+    if not any(terms):
+        raise BadInput("BM25 needs at least one passage with a word in it: look at the text of the documents")
+    scorer = large_scorer if len(terms) > LARGE else reference_scorer
+    return BM25Index(doc_ids, terms, tokens, scorer(terms))

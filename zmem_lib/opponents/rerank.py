@@ -1,0 +1,82 @@
+"""A ranking's first documents put in order anew, by what a model makes of question and passage together.
+
+Two scores of pairs (question, passage): a cross-encoder's (Nogueira and Cho, 1901.04085), and the log-likelihood of the
+question behind the passage under a language model (UPR: Sachan et al., 2204.07496, section 2). The text twin scores its
+shortlist with the latter too. A model that has learned questions behind texts (`text_weight`), or was made here, is
+asked as in that lesson; any other as UPR asks one that nobody tuned: its adapter off, with an instruction.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from zmem_lib.memory.choose import Ranking, question_log_p, rerank
+from zmem_lib.memory.lm import MemoryLM
+from zmem_lib.memory.prompts import CHAT_VALUES, Prompts, Row, join
+from zmem_lib.params import Params
+
+if TYPE_CHECKING:
+    from zmem_lib.opponents.dense import CrossEncoder
+
+INSTRUCTION = "Write a question that this passage answers."
+
+Pairs = Sequence[tuple[str, str]]  # question, passage
+
+
+def reordered(score: Callable[[list[tuple[int, str]]], list[float]], ranking: Ranking, depth: int) -> Ranking:
+    """The first `depth` documents in the order of `score` of (question number, document id) alone, then the others.
+
+    The others follow as they stood; their scores only say so, one lower each.
+    """
+    level = [[0.0] * len(scores) for scores in ranking[1]]
+    ids, scores = rerank(score, (ranking[0], level), depth)
+    for mine, values, before in zip(ids, scores, ranking[0], strict=True):
+        rest = before[depth:]
+        mine += rest
+        values += [values[-1] - place for place in range(1, len(rest) + 1)]
+    return ids, scores
+
+
+def can_ask(params: Params) -> bool:
+    """Whether the model knows what a question behind a text looks like: it has learned it, or is pretrained."""
+    return params.text_weight > 0 or params.lm != "scratch"
+
+
+def log_p_given_text(memory_lm: MemoryLM, pairs: Pairs, params: Params) -> list[float]:
+    """log p(question | passage) of each pair, at most `document_tokens` tokens of the passage."""
+    prompts, limit = memory_lm.prompts, params.document_tokens
+    untuned = params.lm != "scratch" and not params.text_weight
+    row_of = instructed_row if untuned else lesson_row
+    rows = [row_of(prompts, question, text, limit) for question, text in pairs]
+    asked_plainly = untuned and not params.learns_whole
+    adapter: AbstractContextManager = memory_lm.lm.disable_adapter() if asked_plainly else nullcontext()
+    with adapter:
+        return question_log_p(memory_lm, None, rows, batch=params.batch_answers)
+
+
+def lesson_row(prompts: Prompts, question: str, text: str, limit: int) -> Row:
+    """The question behind the text, as the text twin has learned it."""
+    read, row = prompts.text(text, limit), prompts.question(question)
+    return Row(read + row.ids, [0] * len(read) + row.terms)
+
+
+def instructed_row(prompts: Prompts, question: str, text: str, limit: int) -> Row:
+    """The question as what a model writes when it is told to ask about the text, through its chat template if any."""
+    told = f"Passage: {prompts.plain(prompts.decode(prompts.encode(text, limit)))}\n\n{INSTRUCTION}"
+    if prompts.tokenizer.chat_template:
+        turn = [{"role": "user", "content": told}]
+        options = {"add_generation_prompt": True, "tokenize": True, "return_dict": False} | CHAT_VALUES
+        before = prompts.tokenizer.apply_chat_template(turn, **options)
+    else:
+        before = prompts.begin + prompts.encode(f"{told}\n") + prompts.marks["question"]
+    return join([(list(before), "none"), (prompts.encode(question), "question")])
+
+
+def cross_scores(encoder: "CrossEncoder", pairs: Pairs, batch: int) -> list[float]:
+    """The cross-encoder's score of each pair, before any squashing, which would make the highest ones equal."""
+    if not pairs:
+        return []
+    found = encoder.predict(list(pairs), batch_size=batch, show_progress_bar=False, activation_fn=nn.Identity())
+    return [float(score) for score in found]  # (len(pairs),)

@@ -1,0 +1,173 @@
+"""Builds the HTML book: hand-written pages and the executed notebooks of one run or several, by jupyter-book.
+
+The findings (chapter 07) of the first run are the front page, then come its chapters, then the other runs, and behind
+them, of several runs, a page that compares them.
+Nothing is executed and nothing is fetched: every asset lies in book/_assets.
+"""
+
+import base64
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from zmem_lib.chapters import CHAPTERS, MEMORY_CHAPTERS
+from zmem_lib.combinations import NO_LM
+from zmem_lib.files import BadInput
+from zmem_lib.report.compare import read_runs
+from zmem_lib.report.run_tables import write_page
+
+BOOK = Path(__file__).parents[2] / "book"
+ERROR_TAG = "papermill-error-cell-tag"
+FINDINGS = CHAPTERS[7]
+SLIDES = ("slides.html", "slides.pptx")  # of a run
+JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # of this environment, whatever PATH says
+FONT_PRELOAD = re.compile(r'<link rel="preload" as="font"[^>]*>')  # a browser refuses these in a page opened as a file
+IMAGE = re.compile(r'<img alt="([^"]*)" (src="(?:[^"]*/)?_images/([^"/.]+)\.[a-z]+")')  # as Sphinx writes it, no other
+NO_WORDS = re.compile(r"\s*|.*\.(png|svg|jpe?g|gif)|png", re.IGNORECASE)  # of an alt that says nothing
+TITLE = re.compile(r"<title>(.*?)(?: &#8212;[^<]*)?</title>", re.DOTALL)
+OPTIONS = ("-W", "-n", "--keep-going", "-q")  # every warning is an error, and all of them are shown
+
+
+def finished_runs(runs: Path) -> list[str]:
+    """Names of the runs whose executed chapters are all there, the one that ended last first."""
+    ends = {path.parent: path.stat().st_mtime for path in runs.glob(f"*/{FINDINGS}.ipynb")}
+    whole = [folder for folder in ends if all((folder / f"{name}.ipynb").is_file() for name in chapters_in(folder))]
+    return [folder.name for folder in sorted(whole, key=ends.__getitem__, reverse=True)]
+
+
+def chapters_in(folder: Path) -> list[str]:
+    """Names of the chapters that the run in a folder executes, by its parameter `lm` alone: older runs lack others."""
+    path = folder / "params.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    without = f"lm: {NO_LM}" in lines
+    return [name for number, name in CHAPTERS.items() if not (without and number in MEMORY_CHAPTERS)]
+
+
+def build_book(runs: Path, names: list[str], *, pages: Path = BOOK, out: Path = BOOK) -> Path:
+    """Build the book of the named runs in out/_build and return the path of its front page."""
+    source = assemble(runs, names, pages=pages, source=out / "_build" / "source")
+    html, log = out / "_build" / "html", out / "_build" / "build.log"
+    for old in (html, out / "_build" / ".doctrees", out / "_build" / ".jupyter_cache"):
+        shutil.rmtree(old, ignore_errors=True)
+    command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(source), "--path-output", str(out), *OPTIONS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    log.write_text(done.stdout + done.stderr, encoding="utf-8")
+    if done.returncode:
+        tail = "\n".join(line for line in (done.stdout + done.stderr).splitlines() if line.strip())[-3000:]
+        raise BadInput(f"the book of {', '.join(names)} could not be built (all of it stands in {log}):\n{tail}")
+    described = descriptions(source)
+    for page in html.rglob("*.html"):
+        text = FONT_PRELOAD.sub("", page.read_text(encoding="utf-8"))
+        page.write_text(with_descriptions(text, described), encoding="utf-8")
+    copy_slides(runs, names, html)
+    return html / "index.html"
+
+
+def descriptions(source: Path) -> dict[str, str]:
+    """What every image of the notebooks shows, as canvas.py wrote it down, by the name that the book gives its file."""
+    found = {}
+    for path in source.rglob("*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                image = output.get("data", {}).get("image/png")
+                said = output.get("metadata", {}).get("image/png", {}).get("alt")
+                if image and said:
+                    found[hashlib.sha256(base64.b64decode(image)).hexdigest()] = said
+    return found
+
+
+def with_descriptions(page: str, described: Mapping[str, str]) -> str:
+    """The page with an alternative text for every image that has none: its description, else the page it is on."""
+    title = TITLE.search(page)
+    otherwise = f"Figure of the page {title[1].strip()}" if title else "Figure"
+
+    def alt(image: re.Match) -> str:
+        said = escape(described[image[3]]) if image[3] in described else otherwise
+        return f'<img alt="{image[1] if not NO_WORDS.fullmatch(image[1]) else said}" {image[2]}'
+
+    return IMAGE.sub(alt, page)
+
+
+def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path:
+    """Put pages, notebooks and the table of contents into the source folder, made anew, and return it."""
+    copies = {name: run_notebooks(runs / name) for name in dict.fromkeys(names)}
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(pages, source, ignore=shutil.ignore_patterns("_build"))
+    first, *others = copies
+    for name, paths in copies.items():
+        (source / name).mkdir()
+        for path in paths:
+            shutil.copyfile(path, source / name / path.name)
+        without_code(source / name / f"{FINDINGS}.ipynb")
+    (source / first / f"{FINDINGS}.ipynb").rename(source / "index.ipynb")
+    toc = yaml.safe_load((pages / "_toc.yml").read_text(encoding="utf-8"))
+    before = {name: chapters_in(runs / name)[:-1] for name in copies}
+    parts = [part(f"Run {first}", first, before[first])]
+    parts += [part(f"Run {name}", name, [FINDINGS, *before[name]]) for name in others]
+    parts += comparison(runs, list(copies), source)
+    toc = {"format": toc["format"], "root": "index", "parts": parts + toc["parts"]}
+    (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
+    return source
+
+
+def copy_slides(runs: Path, names: list[str], html: Path) -> None:
+    """Put the slides of each run beside its page of findings, which links to them."""
+    for place, name in enumerate(dict.fromkeys(names)):
+        for path in (runs / name / slides for slides in SLIDES):
+            if path.is_file():
+                shutil.copyfile(path, html / path.name if place == 0 else html / name / path.name)
+
+
+def comparison(runs: Path, names: list[str], source: Path) -> list[dict]:
+    """Write the page that compares the runs, where two or more have tables; return its part of the contents."""
+    found, left_out = read_runs(runs, names)
+    if len(found) < 2:
+        return []
+    page = write_page(found, left_out, source)
+    return [{"caption": "All runs", "chapters": [{"file": page.stem}]}]
+
+
+def without_code(path: Path) -> None:
+    """Leave the folded code cells of a page of findings out: it is read by people in a hurry."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "hide-input" in tags:
+            cell.metadata["tags"] = [tag.replace("hide-input", "remove-input") for tag in tags]
+    nbformat.write(notebook, path)
+
+
+def part(caption: str, folder: str, chapters: list[str]) -> dict:
+    """One part of the table of contents."""
+    return {"caption": caption, "chapters": [{"file": f"{folder}/{chapter}"} for chapter in chapters]}
+
+
+def run_notebooks(folder: Path) -> list[Path]:
+    """The executed copies of a run's chapters; refuses a run with a missing one or with an error in one."""
+    if not folder.is_dir():
+        raise BadInput(f"run folder {folder} does not exist: give the name of a run in {folder.parent}")
+    paths = [folder / f"{name}.ipynb" for name in chapters_in(folder)]
+    for path in paths:
+        if not path.is_file():
+            raise BadInput(f"{path} is missing: let the run go through to chapter 07 first (zmem run PARAMS.yaml)")
+        refuse_failed(path)
+    return paths
+
+
+def refuse_failed(path: Path) -> None:
+    """Raise BadInput for a notebook that holds an error or was not executed."""
+    cells = nbformat.read(path, as_version=4).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    errors = [output for cell in code for output in cell.outputs if output.output_type == "error"]
+    if errors or any(ERROR_TAG in cell.metadata.get("tags", []) for cell in cells):
+        raise BadInput(f"{path} holds a failed cell and does not go into the book: execute its chapter again (--from)")
+    if any(cell.execution_count is None and cell.source.strip() for cell in code):
+        raise BadInput(f"{path} was not executed to its end: execute its chapter again (--from)")

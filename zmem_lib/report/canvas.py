@@ -1,0 +1,92 @@
+"""What every figure stands on: its size and style, a font that shows Hangul, and its description in words.
+
+A figure is described by its label where the function that draws it has set one (`figure.set_label`), else by its own
+titles, axes and legends. In a notebook the description goes with the image as `alt`, which the book puts into its pages
+(book.py), for those who cannot see it (WCAG 2.2, 1.1.1).
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from IPython import get_ipython
+from IPython.core.pylabtools import print_figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+
+from zmem_lib.files import BadInput
+
+WIDTH = 7.0  # inches
+STYLE = {
+    "figure.dpi": 140, "font.size": 9.5, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.axisbelow": True,
+    "legend.frameon": False, "figure.constrained_layout.use": True, "svg.hashsalt": "zmem",
+}  # fmt: skip
+HANGUL = "NanumGothic"
+FONTS = "koreanize_matplotlib"  # a package that carries the font; it is looked up, never imported
+LONGEST = 900  # characters of a description
+
+
+def new_figure(rows: int = 1, columns: int = 1, *, height: float = 3.0, **options: object) -> tuple[Figure, list[Axes]]:
+    """A figure in the book's style and its axes, row by row; it is closed, so that a notebook shows it only once."""
+    use_hangul()
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **options)
+    plt.close(figure)
+    show_described()
+    return figure, list(axes.flat)
+
+
+def use_hangul() -> None:
+    """Have matplotlib fall back to a font with Hangul; for good, since legends and ticks are made after the axes."""
+    if not any(font.name == HANGUL for font in fontManager.ttflist):
+        found = find_spec(FONTS)
+        if found is None or found.origin is None:
+            raise BadInput("the package koreanize-matplotlib, which carries the plots' font, is missing: install it")
+        for path in sorted((Path(found.origin).parent / "fonts").glob(f"{HANGUL}*.ttf")):
+            fontManager.addfont(path)
+    plt.rcParams["font.family"] = ["DejaVu Sans", HANGUL]
+
+
+def show_described() -> None:
+    """In a notebook, from now on, let every figure's image carry its description."""
+    shell = get_ipython()
+    if shell is not None:
+        shell.display_formatter.formatters["image/png"].for_type(Figure, described_png)
+
+
+def described_png(figure: Figure) -> tuple[str, dict[str, str]]:
+    """The figure as PNG in base 64, and what stands beside it in the notebook."""
+    return print_figure(figure, "png", base64=True), {"alt": description(figure)}
+
+
+def description(figure: Figure) -> str:
+    """What the figure shows, on one line: its label, else what its titles, axes and legends say."""
+    text = str(figure.get_label()) or _own_words(figure)
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _own_words(figure: Figure) -> str:
+    axes = [axis for axis in figure.axes if axis.get_visible()]
+    across = [axis.get_xlabel() for axis in axes] + [figure.get_supxlabel()]
+    up = [axis.get_ylabel() for axis in axes] + [figure.get_supylabel()]
+    names = [label for axis in axes for label in axis.get_legend_handles_labels()[1]]
+    said = {
+        "panels": [figure.get_suptitle(), *(axis.get_title() for axis in axes)],
+        "up": up,
+        "across": across,
+        "shown": [*names, *(tick.get_text() for axis in axes for tick in _named_ticks(axis))],
+    }
+    parts = [
+        f"{what}: {', '.join(kept)}" for what, texts in said.items() if (kept := dict.fromkeys(filter(None, texts)))
+    ]
+    return f"Plot. {'; '.join(parts)}." if parts else "Plot."
+
+
+def _named_ticks(axis: Axes) -> list[Any]:
+    """The ticks with words in the place of numbers: the bars of a bar chart, as a rule."""
+    ticks = [*axis.get_yticklabels(), *axis.get_xticklabels()]
+    return [tick for tick in ticks if any(letter.isalpha() for letter in tick.get_text())]

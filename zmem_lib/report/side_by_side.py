@@ -1,0 +1,155 @@
+"""A few test questions side by side: what each system found, wrote and answered, so that its failures can be seen.
+
+Takes the tables of chapters 01, 05 and 06, returns HTML for chapter 06. The questions are drawn with the run's seed, in
+turn from every part and every way in which z-memory and BM25 are right or wrong: so rare cases are seen too, and their
+share among the questions shown is not their share in the run, which stands in the table above them.
+"""
+
+from collections.abc import Mapping
+from html import escape
+from itertools import zip_longest
+
+import pandas as pd
+from IPython.display import HTML
+
+from zmem_lib.params import Params
+from zmem_lib.report.published import KEPT, attribution, not_shown, plain_table
+from zmem_lib.report.verdict import READS
+from zmem_lib.tables import COMPARED, SYSTEMS, TEST_PARTS, in_order
+
+COUNT = 20  # of questions
+PAIR = ("zmem", "bm25")  # whose right and wrong answers the questions are drawn by
+SHOWN = (*COMPARED, "zmem-oracle", "gold-passage")  # the last two tell a wrong document from a wrong reading
+AT_ONCE, MOST = 110, 1500  # characters of an evidence that are seen at once, and unfolded
+LEFT = "text-align: left; vertical-align: top"
+HEADS = {"system": "18%", "first document": "24%", "evidence": "38%", "answer": "20%"}  # column: its width
+MEANT = {
+    "em": "whether the answer equals a gold answer (exact match)",
+    "recall@1": "whether a gold document comes first, as hardly any answer is exact, or there is no reader",
+}
+
+
+def side_by_side(
+    answers: Mapping[str, pd.DataFrame], questions: pd.DataFrame, *, scores: pd.DataFrame, docs: pd.DataFrame,
+    params: Params,
+) -> HTML:  # fmt: skip
+    """Up to COUNT test questions, a block each; where texts are not published, only how many there are of each kind."""
+    metric = judged_by(scores)
+    right = outcomes(answers, scores, metric)
+    picked = pick(right, params.seed)
+    told = plain_table(kinds(right, picked)).data + f"<p>Right and wrong: {MEANT[metric]}.</p>"
+    if not params.publish_text:
+        return HTML(told + not_shown({"questions": len(picked)}).data)
+    asked = questions.set_index("question_id")
+    titles = dict(zip(docs["doc_id"], docs["title"], strict=True))
+    given = {name: answers[name].drop_duplicates("question_id").set_index("question_id") for name in SHOWN
+             if name in answers}  # fmt: skip
+    read = any((table["answer"] != "").any() for table in given.values())
+    exact = outcomes(answers, scores if read else scores.iloc[:0], "em").reindex(picked)
+    blocks = [
+        _block(number, asked.loc[one], _rows(asked.loc[one], given, exact.loc[one], titles), right.at[one, "part"])
+        for number, one in enumerate(picked, start=1)
+    ]
+    return HTML(f"{told}{KEPT}{''.join(blocks)}</div>{attribution(params)}")
+
+
+def judged_by(scores: pd.DataFrame) -> str:
+    """What the questions are drawn by: exact match, or recall@1 where no system has more than a few exact answers."""
+    exact = scores[(scores["metric"] == "em") & scores["part"].isin(TEST_PARTS) & scores["system"].isin(SHOWN)]
+    return "em" if exact.groupby("system")["value"].mean().max() >= READS else "recall@1"
+
+
+def outcomes(answers: Mapping[str, pd.DataFrame], scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Per test question its part, and for every system shown whether it is right (missing where it is not scored)."""
+    rows = scores[(scores["metric"] == metric) & scores["part"].isin(TEST_PARTS) & scores["system"].isin(SHOWN)]
+    names = in_order(rows["system"][rows["system"].isin(list(answers))], SYSTEMS)
+    right = rows.pivot(index="question_id", columns="system", values="value").reindex(columns=names)
+    parts = rows.drop_duplicates("question_id").set_index("question_id")["part"]
+    right = right.eq(1.0).where(right.notna()).astype(object)
+    return right.rename_axis(columns=None).assign(part=parts).sort_index()
+
+
+def pick(right: pd.DataFrame, seed: int, count: int = COUNT) -> list[str]:
+    """Ids of `count` questions, in turn from every part and kind, drawn with the seed; in the order of the parts."""
+    if right.empty:
+        return []
+    drawn = right.sample(frac=1, random_state=seed)
+    kinds = [list(rows.index) for _, rows in drawn.groupby(_keys(drawn), sort=True, dropna=False)]
+    turns = [one for turn in zip_longest(*kinds) for one in turn if one is not None][:count]
+    chosen = right.loc[sorted(turns)]
+    order = [TEST_PARTS.index(part) for part in chosen["part"]]
+    return list(chosen.assign(order=order).sort_values(["order", *_keys(chosen)], kind="stable").index)
+
+
+def kinds(right: pd.DataFrame, picked: list[str]) -> pd.DataFrame:
+    """How many questions there are of each part and kind, and how many of them are shown."""
+    keys = _keys(right)
+    table = right.assign(questions=1, shown=right.index.isin(picked).astype(int))
+    table = table.groupby(keys, sort=True, dropna=False)[["questions", "shown"]].sum().reset_index()
+    table["part"] = pd.Categorical(table["part"], [part for part in TEST_PARTS if part in set(table["part"])])
+    table = table.sort_values(keys, kind="stable")
+    said = {True: "right", False: "wrong"}
+    return table.assign(**{name: table[name].map(lambda one: said.get(one, "–")) for name in keys[1:]})
+
+
+def _keys(right: pd.DataFrame) -> list[str]:
+    """What questions are drawn by: the part, and the two systems of PAIR, or else the first that there is."""
+    names = [name for name in right if name != "part"]
+    return ["part", *([name for name in PAIR if name in names] or names[:1])]
+
+
+def _rows(asked: pd.Series, given: Mapping[str, pd.DataFrame], exact: pd.Series, titles: Mapping[str, str]) -> dict:
+    """What was found, written and answered, as cells of HTML: the systems that agree in all of it share a row."""
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for system, table in given.items():
+        if asked.name in table.index:
+            one = table.loc[asked.name]
+            document = _document(list(one["ranked_doc_ids"]), set(asked["gold_doc_ids"]), titles)
+            answer = f"{_folded(one['answer'])}<br>{_verdict(exact.get(system))}"
+            rows.setdefault((document, _folded(one["evidence"]), answer), []).append(system)
+    return rows
+
+
+def _document(ranked: list[str], gold: set[str], titles: Mapping[str, str]) -> str:
+    """The first document by title and id, and at which rank a gold one stands."""
+    if not ranked:
+        return "–"
+    rank = next((place for place, one in enumerate(ranked, start=1) if one in gold), None)
+    said = "<strong>gold</strong>" if rank == 1 else f"gold: rank {rank}" if rank else f"no gold in {len(ranked)}"
+    named = f"{escape(_cut(titles.get(ranked[0], ''), AT_ONCE))} <small>{escape(ranked[0])}</small>"
+    return f"{named}<br><small>{said}</small>"
+
+
+def _folded(text: str) -> str:
+    """The beginning of a text, which unfolds to the rest of it."""
+    text = " ".join(text.split())
+    if len(text) <= AT_ONCE:
+        return escape(text) or "–"
+    first, rest = text[:AT_ONCE], _cut(text[AT_ONCE:], MOST)
+    return f"<details><summary>{escape(first)}…</summary>…{escape(rest)}</details>"
+
+
+def _block(number: int, asked: pd.Series, rows: dict, part: str) -> str:
+    """One question with its gold answers, and the table of what the systems made of it."""
+    kind = f"{part}, {asked['kind']}" if asked["kind"] else part
+    golds = escape(_cut(" / ".join(dict.fromkeys(asked["answers"])), MOST))
+    top = f'<p style="margin: 1.4em 0 .3em"><strong>{number}. {escape(_cut(asked["question"], MOST))}</strong><br>'
+    top += f"Gold answer: <strong>{golds}</strong> <small>({escape(kind)}; {escape(asked.name)})</small></p>"
+    heads = "".join(f'<th style="{LEFT}; width: {width}">{name}</th>' for name, width in HEADS.items())
+    lines = [
+        "".join(f'<td style="{LEFT}; overflow-wrap: anywhere">{cell}</td>' for cell in ("<br>".join(systems), *cells))
+        for cells, systems in rows.items()
+    ]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'{top}<table style="width: 100%; table-layout: fixed"><tr>{heads}</tr>{body}</table>'
+
+
+def _verdict(right: bool | None) -> str:
+    if right is None or pd.isna(right):
+        return ""
+    said = "right" if right else "wrong"
+    return f'<small class="{said}">{said}</small>'
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

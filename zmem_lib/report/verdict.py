@@ -1,0 +1,208 @@
+"""The sentences of page one, each computed from a run's tables, in the run's report_language.
+
+Takes the tables of a run by name (summary, pairs, scores, retention, docs, questions) and its parameters, returns
+Markdown. Whether one system is better than another says the corrected test of their pair alone; where no system, the
+gold passage included, answers more than a few questions exactly, the answers are said to decide nothing.
+"""
+
+from collections.abc import Mapping
+from math import ceil, inf
+
+import pandas as pd
+
+from zmem_lib.data.tuples import parts_of
+from zmem_lib.evaluation.stats import LEVEL, POWER
+from zmem_lib.params import Params
+from zmem_lib.report.findings_controls import WRONG
+from zmem_lib.report.headline import reference
+from zmem_lib.report.wording import (
+    RIVALS,
+    SIDES,
+    difference,
+    gaps_of,
+    phrases,
+    range_said,
+    side,
+    side_of,
+    spoken,
+    values_of,
+)
+from zmem_lib.tables import MEASURES, SYSTEMS, TEST_PARTS
+
+FUSED = ("bm25", "dense")
+READS = 0.05  # of exact answers: where nobody has more, they tell nothing of what was read
+
+
+def verdict(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
+    """Two sentences: who finds the right document first, and whose answers are exact, part by part."""
+    summary, pairs, words = tables["summary"], tables["pairs"], phrases(params.report_language)
+    said = []
+    for key, metric in (("verdict.found", "recall@1"), ("verdict.exact", "em")):
+        parts = [part_verdict(summary, pairs, part, metric, words=words) for part in TEST_PARTS]
+        if any(parts):
+            said.append(words[key].format(parts=words["verdict.join"].join(filter(None, parts))))
+    return said or [words["verdict.none"]]
+
+
+def part_verdict(
+    summary: pd.DataFrame, pairs: pd.DataFrame, part: str, metric: str, *, words: Mapping[str, str]
+) -> str:
+    """One part and measure: z-memory, or the best retriever of a run without it, against the best of its rivals."""
+    found = values_of(summary, part, metric, ("zmem", *RIVALS))
+    if not found:
+        return ""
+    n, said = max(one.n for one in found.values()), words[f"part.{part}"]
+    top = max(one.value for one in values_of(summary, part, metric, SYSTEMS).values())
+    if metric == "em" and top < READS:
+        return words["verdict.nothing"].format(part=said, n=n, most=f"{ceil(100 * top) / 100:.2f}")
+    name = "zmem" if "zmem" in found else max(found, key=lambda system: found[system].value)
+    gaps = {rival: gap for rival, gap in gaps_of(pairs, part, metric, name).items() if rival in found}
+    place = {"part": said, "n": n, "name": words[f"system.{name}"], "value": f"{found[name].value:.2f}"}
+    if not gaps:
+        return words["verdict.alone"].format(**place)
+    least = pd.Series([gap.detectable for gap in gaps.values()]).min()  # of those that differ at all
+    if least == inf:  # no outcome of so few questions is rare enough
+        return words["verdict.few"].format(**place)
+    sides = [side_of(gap) for gap in gaps.values()]
+    counts = {one: sides.count(one) for one in SIDES} | {"others": len(gaps)}
+    if name != "zmem":
+        return words["verdict.leader"].format(**place, **counts)
+    rival = max(gaps, key=lambda system: found[system].value)
+    place |= {"rival": words[f"system.{rival}"], "rival_value": f"{found[rival].value:.2f}"}
+    rest = words["verdict.rest"].format(**counts) if len(gaps) > 1 else ""
+    return words[f"verdict.{side_of(gaps[rival])}"].format(**place, rest=rest)
+
+
+def fused(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
+    """By part, in a run without a memory: what fusing BM25 and dense does beside the better of the two alone."""
+    words, pairs = phrases(params.report_language), tables["pairs"]
+    said = []
+    for part in TEST_PARTS if not params.has_lm else ():
+        found = values_of(tables["summary"], part, "recall@1", (*FUSED, "hybrid-rrf", "hybrid"))
+        if len(found) < 4:
+            continue
+        weak, strong = sorted(FUSED, key=lambda system: found[system].value)
+        sides = {name: gaps_of(pairs, part, "recall@1", name)[strong] for name in ("hybrid-rrf", "hybrid")}
+        place = {"part": words[f"part.{part}"], "n": found[strong].n}
+        place |= {"strong": words[f"system.{strong}"], "weak": words[f"system.{weak}"]}
+        place |= {"strong_value": f"{found[strong].value:.2f}", "weak_value": f"{found[weak].value:.2f}"}
+        for key, name in (("rank", "hybrid-rrf"), ("score", "hybrid")):
+            place |= {key: spoken(found[name]), f"{key}_side": words[f"fused.{side_of(sides[name])}"]}
+        why = words["fused.weak"].format(**place) if side_of(sides["hybrid-rrf"]) == "worse" else ""
+        said.append(words["fused"].format(**place) + why)
+    return said
+
+
+def rule(params: Params) -> str:
+    """By what two systems are told apart."""
+    return phrases(params.report_language)["verdict.rule"].format(level=f"{1 - LEVEL:.2f}")
+
+
+def setting(docs: pd.DataFrame, questions: pd.DataFrame, params: Params) -> str:
+    """What was run: documents, questions, the size of a block, and what the reader gets."""
+    words = phrases(params.report_language)
+    parts, splits = docs["part"].value_counts(), questions["split"].value_counts()
+    unasked = int((parts_of(questions) == "unasked-document").sum())
+    return words["setting"].format(
+        corpus=params.corpus,
+        seen=parts.get("seen", 0),
+        test=splits.get("test", 0),
+        apart=words["setting.apart"].format(n=unasked) if unasked else "",
+        new=parts.get("new", 0),
+        new_test=splits.get("new-test", 0),
+        block="" if params.lm == "none" else words["setting.block"].format(z_tokens=params.z_tokens),
+        all=len(docs),
+        top_k=params.top_k,
+        tokens=params.evidence_tokens,
+    )
+
+
+def controls(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
+    """By part: the right z against the best of the wrong ones, the reader's bounds, and what z keeps of the text."""
+    words = phrases(params.report_language)
+    parts = [part for part in TEST_PARTS if (tables["summary"]["part"] == part).any()]
+    said = [placebo(tables, part, params, words) for part in parts]
+    said += [bounds(tables["summary"], part, words) for part in parts]
+    kept = tables["retention"][tables["retention"]["part"].isin(parts)].dropna(subset=["value"])
+    for row in kept.itertuples():
+        place = {"part": words[f"part.{row.part}"], "n": row.n, "gain": f"{row.text_gain:.2f}"}
+        said.append(words["control.kept"].format(**place, value=spoken(row)))
+    return [one for one in said if one] or [words["control.none"]]
+
+
+def placebo(tables: Mapping[str, pd.DataFrame], part: str, params: Params, words: Mapping[str, str]) -> str:
+    """The answer in what the right z writes, and in what the best of the wrong ones does; the paired difference."""
+    means = values_of(tables["summary"], part, "answer_in_evidence", ("zmem-oracle", *WRONG))
+    wrong = [name for name in WRONG if name in means]
+    if "zmem-oracle" not in means or not wrong:
+        return ""
+    best = max(wrong, key=lambda name: means[name].value)
+    gap = difference(tables["scores"], part, "answer_in_evidence", ("zmem-oracle", best), params)
+    return words["control.placebo"].format(
+        part=words[f"part.{part}"],
+        n=gap.n,
+        right=spoken(means["zmem-oracle"]),
+        wrong_name=words[f"system.{best}"],
+        wrong=spoken(means[best]),
+        gap=spoken(gap, sign=True),
+        meaning=words[{1: "control.works", 0: "control.unsure", -1: "control.fails"}[side(gap)]],
+    )
+
+
+def bounds(summary: pd.DataFrame, part: str, words: Mapping[str, str]) -> str:
+    """What the reader answers without evidence, and with the gold passage."""
+    found = values_of(summary, part, "em", ("gold-passage", "closed-book"))
+    if len(found) < 2:
+        return ""
+    closed, gold = found["closed-book"], found["gold-passage"]
+    place = {"part": words[f"part.{part}"], "n": gold.n}
+    return words["control.reader"].format(**place, closed=spoken(closed), gold=spoken(gold))
+
+
+def limits(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
+    """What this run cannot show: seed, size of n, sample, corpus, reader, budget."""
+    words = phrases(params.report_language)
+    said = [words["limit.run"].format(seed=params.seed), *sizes(tables, words)]
+    said += [words["limit.synthetic"]] if params.corpus == "synthetic" else []
+    reader = words["limit.scratch"] if params.lm == "scratch" else f"`{params.lm}`"
+    reader = f"`{params.api_model}`" if params.reader == "api" else reader
+    said += [words["limit.size"].format(all=f"{len(tables['docs']):,}"), *favoured(tables, words)]
+    said += [words["limit.reader"].format(reader=reader)] if params.has_lm else [words["limit.unread"]]
+    return [*said, words["limit.budget"].format(top_k=params.top_k, tokens=params.evidence_tokens)]
+
+
+def favoured(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str]) -> list[str]:
+    """That z-memory puts new documents first where seen ones are asked for, if it does so more often than by chance."""
+    new, found = (tables["docs"]["part"] == "new"), values_of(tables["summary"], "seen", "new_first", ("zmem", "bm25"))
+    if "zmem" not in found or found["zmem"].ci_low <= new.mean():
+        return []
+    rival = words["limit.favoured_rival"].format(value=spoken(found["bm25"])) if "bm25" in found else ""
+    place = {"n": found["zmem"].n, "new": f"{new.sum():,}", "all": f"{len(new):,}", "rival": rival}
+    return [words["limit.favoured"].format(**place, value=spoken(found["zmem"]))]
+
+
+def sizes(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str]) -> list[str]:
+    """What so many questions could have shown, part by part, and of how many test questions they are a sample."""
+    summary, asked = tables["summary"], parts_of(tables["questions"]).value_counts()
+    shown, sampled = [], []
+    for part in TEST_PARTS:
+        counts = summary.loc[(summary["part"] == part) & summary["metric"].isin(MEASURES), "n"]
+        n = int(counts.max()) if len(counts) else 0
+        place = {"part": words[f"part.{part}"], "n": n}
+        if least := detectable(tables, part, words):
+            shown.append(words["limit.shown"].format(**place, least=least))
+        if 0 < n < asked.get(part, 0):
+            sampled.append(words["limit.of"].format(**place, all=asked[part]))
+    said = [words["limit.power"].format(parts="; ".join(shown), power=round(100 * POWER))] if shown else []
+    return said + ([words["limit.sample"].format(parts="; ".join(sampled))] if sampled else [])
+
+
+def detectable(tables: Mapping[str, pd.DataFrame], part: str, words: Mapping[str, str]) -> str:
+    """The differences from z-memory (or BM25) in recall@1 and exact match that n questions would have shown."""
+    pairs, name, said = tables["pairs"], reference(tables["summary"]), []
+    mine = pairs[(pairs["part"] == part) & ((pairs["first"] == name) | (pairs["second"] == name))]
+    for metric in ("recall@1", "em"):
+        sizes = mine.loc[mine["metric"] == metric, "detectable"]  # of all the pairs
+        if size := range_said(sizes, join="–", over=words["limit.over"]):
+            said.append(words["limit.least"].format(size=size, metric=words[f"metric.{metric}"]))
+    return ", ".join(said)

@@ -1,0 +1,194 @@
+"""The ablation: the rows of parameters it compares, and the runs that fill them, kept one by one under results/.
+
+A row is the parameter file with some values replaced. Documents, steps and batches stay those of the file, so all rows
+have one budget of steps; a row without a part may take less time. What a row finds is kept as soon as its run is done,
+so the same command goes on where it was stopped, and rows may be made on several days.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from zmem_lib.combinations import refuse_memoryless
+from zmem_lib.files import BadInput
+from zmem_lib.files import held
+from zmem_lib.params import Params, check_params, params_hash
+from zmem_lib.runs.pipeline import run_chapters, say_now, start_over
+from zmem_lib.report.results import keep_row, read_manifest, row_folder
+
+LAST = 6  # chapter; the report, 07, is made for whole runs only
+ASIDE = {  # what an ablation does not ask: opponents and judges that say nothing of the memory
+    "rerank_model": "", "rerank_depth": 0, "long_context_tokens": 0, "noise_questions": 0, "judge": "none",
+}  # fmt: skip
+PLAIN = {
+    "question_weight": 0.0, "recite_weight": 0.0, "recite_inside": 0.0, "text_weight": 0.0, "key_weight": 0.0,
+    "key_negatives": 0, "distill_weight": 0.0, "distractor_share": 0.0, "pseudo_questions": 0,
+    "write_questions": 0, "encode_share": 0.0, "encode_weight": 0.0, "id_steps": 0,
+    "z_width": 0, "key_width": 0, "z_start": "random", "write_start": "mean", "write_stop": 0.0,
+    "write_proximal": 0.0, "select": "query_likelihood",
+}  # fmt: skip
+BASE = {  # 2 million weights
+    "lm": "scratch", "lm_revision": "", "quantisation": "none", "vocab_size": 2048, "hidden_size": 192, "layers": 4,
+    "heads": 4,
+}  # fmt: skip
+PARTS: dict[str, tuple[dict[str, Any], str]] = {  # the first key is the part's switch
+    "connector": ({"z_width": 0}, "blocks as wide as the model, without the shared connector"),
+    "key": (
+        {"key_width": 0, "key_weight": 0.0, "key_negatives": 0, "id_steps": 0, "select": "query_likelihood"},
+        "no key vector: documents are chosen by the likelihood of the question alone",
+    ),
+    "encode": (
+        {
+            "encode_share": 0.0,
+            "encode_weight": 0.0,
+            "z_start": "random",
+            "write_start": "mean",
+            "key_width": 0,
+            "key_weight": 0.0,
+            "key_negatives": 0,
+            "id_steps": 0,
+            "select": "query_likelihood",
+        },
+        "no encoder, and so no key for new documents: blocks start at random, new ones at the mean of the trained",
+    ),
+    "recite": ({"recite_weight": 0.0, "recite_inside": 0.0}, "no document is recited in joint training"),
+    "recite-inside": ({"recite_inside": 0.0}, "recitations begin at the start of the document only"),
+    "question": ({"question_weight": 0.0}, "log p(question | z), by which documents are chosen, is not trained"),
+    "text": (
+        {"text_weight": 0.0, "pseudo_questions": 0, "write_questions": 0},
+        "no lesson with the document's text in the place of z, and so no questions of its own",
+    ),
+    "distill": ({"distill_weight": 0.0}, "nothing is learnt from the model that has the text in context"),
+    "distractors": ({"distractor_share": 0.0}, "a block never stands among other documents' blocks"),
+    "pseudo-questions": ({"pseudo_questions": 0}, "joint training has no questions but those of the corpus"),
+    "write-questions": ({"write_questions": 0}, "writing recites only: it has no questions of the model's own"),
+    "negatives": ({"key_negatives": 0}, "keys are held against those of the batch only, not against hard ones"),
+    "start": ({"z_start": "random"}, "the table starts at random; the encoder is trained all the same"),
+    "muon": ({"lm_optimiser": "adamw"}, "the model's matrices learn by AdamW, as everything else does"),
+    "base": (BASE, "a model made from scratch in the place of the pretrained base"),
+}
+ROWS: dict[str, tuple[dict[str, Any], str]] = {
+    "frozen": (
+        {"train_lm": False, **PLAIN},
+        "the simplest step: the model, which also reads for all systems, stays as it is, and only z learns, from "
+        "-log p(evidence | z, q)",
+    ),
+    "plain": (
+        PLAIN,
+        "the plain formula: model and z learn from -log p(evidence | z, q) alone (and the reader, which all systems "
+        "share, from its own lessons)",
+    ),
+    "full": ({}, "nothing off"),
+    **PARTS,
+    "with-ids": ({"id_steps": 600}, "and ids are learned, by which documents can be chosen too (method 2)"),
+    "with-distill": ({"distill_weight": 0.3}, "and the model learns from itself with the text in context"),
+    "with-distractors": ({"distractor_share": 0.2}, "and in a fifth of the steps other documents' blocks stand beside"),
+    "with-encode": ({"encode_share": 0.3, "encode_weight": 0.1}, "and the encoder learns in three steps of ten"),
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """An ablation that was asked for: parameters of its file, names of rows, seeds, and where runs and results lie.
+
+    With `again`, what an earlier run left of a row that is not kept is removed first.
+    """
+
+    params: Params
+    rows: tuple[str, ...]
+    seeds: tuple[int, ...]
+    runs: Path
+    results: Path
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of an ablation: its row, what that replaces, the parameters, and the folder in which it is kept."""
+
+    row: str
+    overrides: Mapping[str, Any]
+    params: Params
+    target: Path
+
+
+def ablate(study: Study, *, execute: Callable[..., Path] = run_chapters, say: Callable[[str], None] = say_now) -> None:
+    """Execute chapters 01 to 06 of every row and seed that is not kept yet, and keep what they found.
+
+    `execute` is called like `pipeline.run_chapters`. A row that is off in the file is skipped, which is said; all
+    parameters are checked before the first run.
+    """
+    refuse_memoryless(study.params, "an ablation")
+    for name in off_rows(study):
+        say(f"row {name}: off in this file already, skipped")
+    work = jobs(study)
+    for place, job in enumerate(work, 1):
+        name = f"{job.params.run} ({place} of {len(work)})"
+        if is_kept(job):
+            say(f"{name}: kept in {job.target}, skipped")
+            continue
+        say(f"{name}: {ROWS[job.row][1]}")
+        with held(study.runs / job.params.run):
+            if study.again:
+                start_over(study.runs / job.params.run, say)
+            folder = execute(job.params, study.runs, last=LAST, say=say)
+            about = {"row": job.row, "seed": job.params.seed, "overrides": dict(job.overrides)}
+            keep_row(folder, job.params, job.target, about)
+        say(f"{name}: kept in {job.target}")
+
+
+def jobs(study: Study) -> list[Job]:
+    """The runs of a study, row by row and seed by seed, without the rows that are off in the file already."""
+    off, found = off_rows(study), []
+    for row in (name for name in study.rows if name not in off):
+        overrides = ROWS[row][0]
+        for seed in study.seeds:
+            own = {"seed": seed, "run": f"ablation-{study.params.run}-{row}-{seed}"}
+            params = check_params({**asdict(study.params), **ASIDE, **overrides, **own}, f"row {row} of the ablation")
+            found.append(Job(row, overrides, params, row_folder(study.results, study.params.run, row, seed)))
+    return found
+
+
+def off_rows(study: Study) -> list[str]:
+    """Those of the study's rows that the file has already, so that they would be another row a second time."""
+    return [name for name in study.rows if is_off(asdict(study.params), name)]
+
+
+def is_off(values: Mapping[str, Any], row: str) -> bool:
+    """Whether parameters have the row already: its part is off there, or it replaces nothing; or lack what it needs."""
+    overrides = ROWS[row][0]
+    if row == "with-ids" and not values["key_width"]:
+        return True
+    switches = list(overrides)[:1] if row in PARTS else list(overrides)
+    return bool(switches) and all(values[key] == overrides[key] for key in switches)
+
+
+def is_kept(job: Job) -> bool:
+    """Whether a run of these parameters is kept already."""
+    manifest = read_manifest(job.target)
+    return manifest is not None and manifest["params_hash"] == params_hash(job.params)
+
+
+def known_rows(names: Sequence[str]) -> tuple[str, ...]:
+    """The names in the order of ROWS, all of them where none is given; raises BadInput for one that is no row."""
+    for name in names:
+        if name not in ROWS:
+            near = difflib.get_close_matches(name, ROWS, n=1, cutoff=0.0)[0]
+            raise BadInput(f"the ablation has no row {name!r}: did you mean {near!r} (--list names them all)")
+    return tuple(name for name in ROWS if name in names or not names)
+
+
+def row_lines(study: Study) -> list[str]:
+    """Every row of the study with what it shows, what it replaces in the file, and how many seeds are kept."""
+    off, values, lines = off_rows(study), asdict(study.params), []
+    kept = {row: [job.params.seed for job in jobs(study) if job.row == row and is_kept(job)] for row in study.rows}
+    width = max(len(row) for row in study.rows)
+    for row in study.rows:
+        overrides, shows = ROWS[row]
+        there = f"kept: {len(kept[row])} of {len(study.seeds)} seeds" if row not in off else "off in this file"
+        changes = [f"{key}={value}" for key, value in overrides.items() if values[key] != value]
+        lines.append(f"{row:{width}}  {shows} ({there})")
+        lines += [f"{'':{width}}  {' '.join(changes)}"] if changes and row not in off else []
+    return lines

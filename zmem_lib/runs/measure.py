@@ -1,0 +1,185 @@
+"""Planned against measured: the memory that training and writing really take, with random weights of the real shape.
+
+Takes parameters; nothing is downloaded. The model is written to a temporary folder and loaded as any other, then trains
+and writes on rows of random tokens, all as long as they may be. On a GPU the measure is what torch allocated at most;
+on a CPU the same, from the record of torch's allocator.
+"""
+
+import gc
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, GenerationConfig
+
+from zmem_lib.combinations import refuse_memoryless
+from zmem_lib.memory.base_lm import SCRATCH_ATTENTION, load_base, pick_device, with_adapter
+from zmem_lib.memory.lessons import Lessons
+from zmem_lib.memory.lm import MemoryLM, learning_weights, make_scaler, ready
+from zmem_lib.memory.prompts import TERMS, Prompts, Row
+from zmem_lib.memory.shape import model_config, model_shape
+from zmem_lib.memory.train import make_optimisers, train_step
+from zmem_lib.memory.write import write_batch
+from zmem_lib.memory.table import ZTable, make_ztable
+from zmem_lib.params import Params
+from zmem_lib.runs.needs import GIB, Pass, memory, number_bytes, passes
+
+STEPS = 2  # the second has all moments
+
+
+@dataclass
+class Measured:
+    """Filled when the counted block ends: bytes at the peak, what lay there before included, and seconds."""
+
+    peak_bytes: float = 0.0
+    seconds: float = 0.0
+
+
+def measure_lines(params: Params) -> list[str]:
+    """Planned and measured bytes of chapters 03 and 04 on this machine, line by line."""
+    refuse_memoryless(params, "measuring its training")
+    params = shortened(params)
+    device = pick_device(params.device)
+    size = number_bytes(params, on_gpu=device.type == "cuda")
+    lines = [f"Planned and measured on this machine's {device.type.upper()}, random weights, longest rows:"]
+    for chapter, cost in measure(params).items():
+        planned = sum(memory(params, chapter, size).values())
+        lines.append(
+            f"  chapter {chapter:02d}: planned {planned / GIB:.2f} GiB, measured {cost.peak_bytes / GIB:.2f} GiB "
+            f"(planned / measured {planned / cost.peak_bytes:.2f}), {cost.seconds:.1f} s a step"
+        )
+    return [*lines, "  without the CUDA context and the allocator's slack; the figures of chapter 05 are planned only"]
+
+
+def shortened(params: Params) -> Params:
+    """The run with as few steps as show its memory, and without the terms that need a tokenizer or more than z."""
+    off = ("read_weight", "text_weight", "key_weight", "distill_weight", "encode_share", "distractor_share")
+    return replace(params, train_steps=STEPS, write_steps=1, **dict.fromkeys(off, 0.0))
+
+
+def measure(params: Params) -> dict[int, Measured]:
+    """Train STEPS steps and write one batch at full length: what chapters 3 and 4 took."""
+    params = shortened(params)
+    device = pick_device(params.device)
+    shape = (params.n_documents, params.z_tokens, params.z_width or model_shape(params).hidden)
+    z_table = make_ztable(torch.randn(shape))  # never on a GPU, so on a CPU it does not count either
+    others = held_bytes(device)
+    memory_lm = random_memory_lm(params)
+    with counted(device) as training:
+        train_steps(memory_lm, z_table, params)
+    training.seconds /= STEPS
+    for weight in learning_weights(memory_lm):
+        weight.requires_grad_(False)
+        weight.grad = None
+    (one,) = passes(params, 4)
+    rows = [[row] for row in random_rows(one, params, terms=("recite",))]
+    z = torch.randn(len(rows), *shape[1:])  # (B,K,W)
+    with counted(device) as writing:
+        write_batch(memory_lm, rows, [[]] * len(rows), z, params=params)
+    writing.seconds /= params.write_steps + 1
+    for cost in (training, writing):
+        cost.peak_bytes -= others
+    return {3: training, 4: writing}
+
+
+def random_memory_lm(params: Params) -> MemoryLM:
+    """A model of the run's shape with random weights, loaded as the run loads its own, without a tokenizer."""
+    device = pick_device(params.device)
+    torch.manual_seed(params.seed)
+    if params.lm == "scratch":
+        attention = {"attn_implementation": SCRATCH_ATTENTION}
+        lm = AutoModelForCausalLM.from_config(model_config(params), dtype=torch.float32, **attention).to(device)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            write_random_weights(params, Path(folder), device)
+            lm = with_adapter(load_base(Path(folder), params), params)
+    lm.generation_config = GenerationConfig(pad_token_id=0, eos_token_id=[0])
+    prompts = Prompts(None, {}, [0], 0, re.compile(r"(?!)"))
+    return ready(lm, prompts, params)
+
+
+def write_random_weights(params: Params, folder: Path, device: torch.device) -> None:
+    """Write random weights of the model's shape to a folder, bfloat16 safetensors with their configuration."""
+    with device:
+        lm: nn.Module = AutoModelForCausalLM.from_config(model_config(params), dtype=torch.bfloat16)
+    lm.save_pretrained(folder, max_shard_size="1GB")  # a shard is copied while it is written
+    del lm
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def train_steps(memory_lm: MemoryLM, z_table: ZTable, params: Params) -> None:
+    """STEPS steps of joint training with this table on rows of random tokens."""
+    tuples, *recitations = passes(params, 3)
+    rows = random_rows(tuples, params, terms=("question", "evidence"))
+    recited = random_rows(recitations[0], params, terms=("recite",)) if recitations else []
+    n = len(z_table.rows)
+    index = np.arange(len(rows)) % n
+    lessons = Lessons(
+        params=params,
+        tuple_rows=rows,
+        tuple_index=index,
+        questions=[],
+        of_document={},
+        gold=[],
+        dev_rows=[],
+        dev_index=index[:0],
+        recite_rows=[[row] for row in recited] or [[]] * n,
+        texts=[],
+        tuples=pd.DataFrame({"question": []}),
+        answered=np.arange(len(rows)),
+        own=index[:0],
+        titles=[],
+        passages=[],
+    )
+    optimisers, scaler = make_optimisers(memory_lm, params), make_scaler(memory_lm)
+    for step in range(STEPS):
+        train_step(memory_lm, z_table, lessons, optimisers=optimisers, scaler=scaler, step=step)
+
+
+def random_rows(one: Pass, params: Params, *, terms: tuple[str, ...]) -> list[Row]:
+    """The rows of a pass without their z: random tokens, the last `counted` of them in equal shares of the terms."""
+    length = one.tokens - params.z_tokens - 1  # the family's first token stands before z
+    names = ["none"] * (length - one.counted) + [terms[i * len(terms) // one.counted] for i in range(one.counted)]
+    ids = torch.randint(1, model_shape(params).vocabulary, (one.rows, length)).tolist()
+    return [Row(row, [TERMS.index(name) for name in names]) for row in ids]
+
+
+@contextmanager
+def counted(device: torch.device) -> Iterator[Measured]:
+    """Count the bytes that torch holds at most during the block, those that it held before included."""
+    cost = Measured()
+    gc.collect()
+    began = time.perf_counter()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        yield cost
+        torch.cuda.synchronize(device)
+        cost.peak_bytes = torch.cuda.max_memory_allocated(device)
+    else:
+        before = held_bytes(device)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as record:
+            yield cost
+        events = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
+        changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+        cost.peak_bytes = before + max(np.cumsum(changes), default=0)
+    cost.seconds = time.perf_counter() - began
+
+
+def held_bytes(device: torch.device) -> int:
+    """Bytes of all tensors that exist now on the device, those that share their memory counted once."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    gc.collect()  # what is not used any more may go at any time, and would then be missed
+    tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor) and thing.device.type == "cpu"]
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())

@@ -1,0 +1,1 @@
+"""Who answers, and how: the systems, and what they work with."""
