@@ -149,7 +149,7 @@ def test_the_list_says_what_is_kept_and_what_is_replaced(study):
     ablate(replace(study, rows=("full",), seeds=(0,)), execute=executor(lambda params: 0.5, []), say=str)
     full, recite, changes, key = row_lines(replace(study, rows=rows))
     assert full.startswith("full ") and "kept: 1 of 2 seeds" in full
-    assert "kept: 0 of 2 seeds" in recite and changes.split() == ["recite_weight=0.0", "recite_inside=0.0"]
+    assert "kept: 0 of 2 seeds" in recite and changes.split() == ["train.recite_weight=0.0", "train.recite_inside=0.0"]
     assert "off in this file" in key
 
 

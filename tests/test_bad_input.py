@@ -103,7 +103,7 @@ def no_answers(here: Path) -> Callable[[], int]:
     corpus(None, lines([question | {"answers": ["Paris"]} for question in QUESTIONS]))(here)
     params = replace(PARAMS, corpus="folder", corpus_path=str(here), n_documents=4, n_new_documents=0)
     loaded = load_corpus(params)
-    tuples = make_tuples(loaded.docs, loaded.questions, params.evidence_window)
+    tuples = make_tuples(loaded.docs, loaded.questions, params.corpus.evidence_window)
     return lambda: reported(lambda: make_lessons(small_lm(), loaded.docs, tuples, params))
 
 
@@ -150,27 +150,33 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "missing key": (command("run", "p", p="run: a"), "parameter 'seed' is missing"),
     "--set without value": (command(set="seed="), "'seed' must be a whole number, not ''"),
     "--set without =": (command(set="seed"), "override 'seed' has no '='"),
-    "n_documents 0": (command(set="n_documents=0"), "'n_documents' must be greater than zero, not 0"),
-    "n_documents negative": (command(set="n_documents=-3"), "'n_documents' must be greater than zero, not -3"),
-    "n_new_documents negative": (command(set="n_new_documents=-1"), "'n_new_documents' must be zero or more"),
-    "n_documents huge": (command(set=f"n_documents={10**30}"), "'n_documents' must be at most 2147483647"),
-    "float without end": (command(set=f"z_lr={'9' * 400}"), "'z_lr' must be a number"),
-    "a fraction": (command(set="n_documents=1.5"), "'n_documents' must be a whole number, not 1.5"),
-    "infinite": (command(set="z_lr=.inf"), "'z_lr' must be at most 2147483647, not inf"),
-    "not a number": (command(set="z_lr=.nan"), "'z_lr' must be greater than zero, not nan"),
-    "1e-4": (command(set="z_lr=1e-4"), "write 1.0e-4"),
-    "unknown corpus": (command(set="corpus=squat"), "must be one of synthetic, folder"),
-    "unknown device": (command(set="device=gpu"), "'device' must be one of auto, cpu, cuda"),
-    "window too small": (command(set="window_tokens=64"), "window_tokens 64 is too small"),
-    "long context too long": (command(set="long_context_tokens=201"), "does not fit into window_tokens 256"),
+    "n_documents 0": (command(set="corpus.documents=0"), "'n_documents' must be greater than zero, not 0"),
+    "n_documents negative": (command(set="corpus.documents=-3"), "'n_documents' must be greater than zero, not -3"),
+    "n_new_documents negative": (command(set="corpus.new_documents=-1"), "'n_new_documents' must be zero or more"),
+    "n_documents huge": (command(set=f"corpus.documents={10**30}"), "'n_documents' must be at most 2147483647"),
+    "float without end": (command(set=f"train.z_lr={'9' * 400}"), "'z_lr' must be a number"),
+    "a fraction": (command(set="corpus.documents=1.5"), "'n_documents' must be a whole number, not 1.5"),
+    "infinite": (command(set="train.z_lr=.inf"), "'z_lr' must be at most 2147483647, not inf"),
+    "not a number": (command(set="train.z_lr=.nan"), "'z_lr' must be greater than zero, not nan"),
+    "1e-4": (command(set="train.z_lr=1e-4"), "write 1.0e-4"),
+    "unknown corpus": (command(set="corpus.name=squat"), "must be one of synthetic, folder"),
+    "unknown device": (command(set="machine.device=gpu"), "'device' must be one of auto, cpu, cuda"),
+    "window too small": (command(set="lm.window_tokens=64"), "window_tokens 64 is too small"),
+    "long context too long": (command(set="answer.long_context_tokens=201"), "does not fit into window_tokens 256"),
     "no run name": (command(set="run="), "run '' names a folder"),
     "run name with a path": (command(set="run=../a"), "run '../a' names a folder"),
-    "control character": (command(set="corpus_path=a\x1bb"), "'corpus_path' has a control character"),
-    "muon on an adapter": (command("run", QWEN, "--set", "lm_optimiser=muon"), "lm_optimiser muon needs a model whose"),
-    "4 bit from scratch": (command(set="quantisation=nf4"), "quantisation nf4 needs a pretrained lm"),
-    "reader without an address": (command(set="reader=api"), "reader api needs api_url and api_model: say where"),
+    "control character": (command(set="corpus.path=a\x1bb"), "'corpus_path' has a control character"),
+    "muon on an adapter": (
+        command("run", QWEN, "--set", "train.optimiser=muon"),
+        "lm_optimiser muon needs a model whose",
+    ),
+    "4 bit from scratch": (command(set="lm.quantisation=nf4"), "quantisation nf4 needs a pretrained lm"),
+    "reader without an address": (
+        command(set="answer.reader=api"),
+        "reader api needs api_url and api_model: say where",
+    ),
     "judge without a model": (
-        command("run", SMOKE, "--set", "judge=api", "api_url=http://localhost/v1"),
+        command("run", SMOKE, "--set", "evaluate.judge=api", "answer.api_url=http://localhost/v1"),
         "judge api needs api_url and judge_model",
     ),
     "a budget without prices": (
@@ -178,25 +184,28 @@ REFUSED: dict[str, tuple[Make, str]] = {
             "run",
             SMOKE,
             "--set",
-            "reader=api",
-            "api_url=http://h/v1",
-            "api_model=m",
-            "api_budget=1",
-            "api_input_price=1",
+            "answer.reader=api",
+            "answer.api_url=http://h/v1",
+            "answer.api_model=m",
+            "machine.api_budget=1",
+            "answer.api_input_price=1",
         ),
         "api_budget needs api_input_price and api_output_price",
     ),
     "an address with a password": (
-        command(set="api_url=https://me:secret@h:x/v1"),
+        command(set="answer.api_url=https://me:secret@h:x/v1"),
         "api_url holds more than an address",
     ),
     "an address with a key": (
-        command(set="api_url=https://h/v1?key=secret"),
+        command(set="answer.api_url=https://h/v1?key=secret"),
         "a key goes into the environment as ZMEM_A",
     ),
-    "an address of a file": (command(set="api_url=file:///etc/passwd"), "api_url 'file:///etc/passwd' is no address"),
-    "an address without a host": (command(set="api_url=localhost:8000/v1"), "write it as http://HOST:PORT/v1"),
-    "an address with no such port": (command(set="api_url=http://h:99999/v1"), "is no address"),
+    "an address of a file": (
+        command(set="answer.api_url=file:///etc/passwd"),
+        "api_url 'file:///etc/passwd' is no address",
+    ),
+    "an address without a host": (command(set="answer.api_url=localhost:8000/v1"), "write it as http://HOST:PORT/v1"),
+    "an address with no such port": (command(set="answer.api_url=http://h:99999/v1"), "is no address"),
     # the command line and folders
     "wrong order": (command("run", SMOKE, "--from", "05", "--to", "03"), "--from 05 comes after --to 03"),
     "from the middle": (command("run", SMOKE, "--from", "04"), "chapter 01_corpus of runs/smoke is not finished"),
@@ -432,7 +441,7 @@ def test_a_hub_that_cannot_be_reached(tmp_path: Path) -> None:
 
 def test_a_broken_corpus_in_a_chapter_is_one_sentence(here: Path, capsys) -> None:
     corpus(lines(DOCS) + b"\n{}")(here)
-    assert main(["run", SMOKE, "--set", "corpus=folder", f"corpus_path={here}"]) == 2
+    assert main(["run", SMOKE, "--set", "corpus.name=folder", f"corpus.path={here}"]) == 2
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 1 and "Traceback" not in printed.out
     assert printed.err.startswith(f"zmem: {here}/corpus.jsonl, line 5: field 'doc_id' is missing: add it (chapter 01")

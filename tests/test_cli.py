@@ -15,8 +15,8 @@ SMOKE = str(ROOT / "params/smoke.yaml")
 MISTAKES = [
     (["run", "params/none.yaml"], "params/none.yaml does not exist"),
     (["run", SMOKE, "--set", "n_document=5"], "did you mean 'n_documents'"),
-    (["run", SMOKE, "--set", "n_documents=many"], "must be a whole number"),
-    (["run", SMOKE, "--set", "z_lr=1e-2"], "write 1.0e-4"),
+    (["run", SMOKE, "--set", "corpus.documents=many"], "must be a whole number"),
+    (["run", SMOKE, "--set", "train.z_lr=1e-2"], "write 1.0e-4"),
     (["run", SMOKE, "--set", "seed"], "has no '='"),
     (["run", SMOKE, "--set", "seed=[1"], "not valid YAML"),
     (["run", SMOKE, "--from", "05", "--to", "03"], "--from 05 comes after --to 03"),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from conftest import CORPORA
+from zmem_lib.data.markup import IN_TEXT, IN_TITLE, with_markup
 
 from zmem_lib.data.corpus import load_corpus
-from zmem_lib.data.markup import IN_TEXT, IN_TITLE, with_markup
 from zmem_lib.data.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
 from zmem_lib.data.subset import ABOUT_TWICE, LEAKED, NOT_CHOSEN, TWICE
 from zmem_lib.data.synthetic import generate

@@ -59,7 +59,7 @@ def stir(memory_lm):
 
 
 def blocks(n, params):
-    return torch.randn(n, params.z_tokens, 64, generator=torch.Generator().manual_seed(n))
+    return torch.randn(n, params.memory.z_tokens, 64, generator=torch.Generator().manual_seed(n))
 
 
 def rows_of(memory_lm):
@@ -181,7 +181,7 @@ def test_the_saved_folder_follows_the_hubs_habits(family, tmp_path):
     assert card.startswith("---\nlibrary_name: peft\n") and "base_model: Qwen/Qwen2.5-3B-Instruct" in card
     assert "zmem" in card and "train_steps: 12" in card
     adapter = json.loads((tmp_path / "adapter_config.json").read_text())
-    assert adapter["base_model_name_or_path"] == params.lm and adapter["r"] == params.lora_rank
+    assert adapter["base_model_name_or_path"] == params.lm.name and adapter["r"] == params.lm.lora_rank
     assert not {path.suffix for path in tmp_path.iterdir()} & {".bin", ".pt", ".pkl"}
 
 

@@ -26,11 +26,11 @@ def test_bm25_of_a_whole_corpus_reaches_its_mark(name):
     folder = CORPORA / FOLDERS[name]
     if not folder.is_dir():
         pytest.skip(f"the corpus {FOLDERS[name]} does not lie beside the repository")
-    params = read_params(ROOT / f"params/retrieval-{name}.yaml", [f"corpus_path={folder}"])
+    params = read_params(ROOT / f"params/retrieval-{name}.yaml", [f"corpus.path={folder}"])
     corpus = load_corpus(params)
     docs, questions = corpus.docs, corpus.questions
     test = questions[questions["split"] == "test"]
-    index = retrieve.build_bm25(list(docs["doc_id"]), passages(docs), tokens=params.bm25_tokens)
+    index = retrieve.build_bm25(list(docs["doc_id"]), passages(docs), tokens=params.answer.bm25_tokens)
     ranked, _ = retrieve.rank_bm25(index, list(test["question"]), 1)
     found = [best[0] in gold for best, gold in zip(ranked, test["gold_doc_ids"], strict=True)]
     assert len(found) >= 500 and sum(found) / len(found) >= BM25[name]

@@ -21,7 +21,7 @@ from zmem_lib.params import Params, read_params
 from zmem_lib.tables import CHANCES, SYSTEMS, read_table
 
 FILES = {path.stem: read_params(path) for path in sorted((ROOT / "params").glob("*.yaml"))}
-HUB = {name: params for name, params in FILES.items() if "/" in params.lm}
+HUB = {name: params for name, params in FILES.items() if "/" in params.lm.name}
 SMALL = {
     "device": "cpu", "n_documents": 40, "n_new_documents": 10, "train_steps": 3, "batch_tuples": 4, "batch_recite": 4,
     "z_tokens": 3, "write_steps": 2, "scan_questions": 4, "evidence_tokens": 24, "answer_tokens": 4, "top_k": 2,
@@ -91,6 +91,6 @@ def test_a_small_model_of_the_class_goes_through_all_chapters(name, tmp_path, mo
 @pytest.mark.parametrize("name", HUB)
 def test_parameter_files_of_hub_models_say_what_they_need(name):
     params = HUB[name]
-    assert len(params.lm_revision) == 40, "a revision that moves"
-    assert (params.quantisation, params.corpus, params.n_documents) == ("nf4", "mirage", 2000)
-    assert params.read_weight == 0 and params.lora_rank > 0
+    assert len(params.lm.revision) == 40, "a revision that moves"
+    assert (params.lm.quantisation, params.corpus.name, params.corpus.documents) == ("nf4", "mirage", 2000)
+    assert params.train.read_weight == 0 and params.lm.lora_rank > 0

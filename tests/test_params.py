@@ -22,8 +22,8 @@ def test_every_parameter_file_is_complete_and_names_its_run(path):
 
 
 def test_overrides_and_notebook_values():
-    params = read_params(ROOT / "params/tiny.yaml", ["seed=7", "lm_lr=2.0e-4", "corpus_path=", "train_lm=false"])
-    assert (params.seed, params.lm_lr, params.corpus_path, params.train_lm) == (7, 2.0e-4, "", False)
+    params = read_params(ROOT / "params/tiny.yaml", ["seed=7", "train.lm_lr=2.0e-4", "corpus.path=", "train.lm=false"])
+    assert (params.seed, params.train.lm_lr, params.corpus.path, params.train.lm) == (7, 2.0e-4, "", False)
     assert notebook_params({**TINY, "runs": "../runs", "step": object()}) == Params(**TINY)
 
 

@@ -55,7 +55,7 @@ def test_both_readers_get_the_same_evidence(memory_lm, tmp_path):
         {"role": "user", "content": f"{CHAT_TASK}\n\nEvidence: {first}\n\nEvidence: iris\n\nQuestion: who is amber"}
     ]
     assert turns[1] == [{"role": "user", "content": f"{CHAT_TASK_ALONE}\n\nQuestion: where is bird"}]
-    assert {request["max_tokens"] for request in fake.requests} == {PARAMS.answer_tokens}
+    assert {request["max_tokens"] for request in fake.requests} == {PARAMS.answer.answer_tokens}
     lengths = [len(turn[0]["content"]) for turn in turns]
     assert (other.input_tokens, other.output_tokens) == (lengths, [3, 3])
     assert other.money == pytest.approx([(length * 1.0 + 3 * 2.0) / 1e6 for length in lengths])

@@ -26,7 +26,7 @@ COST_COLUMNS = ("seconds", "build_seconds", "seconds_per_question", "seconds_per
 def test_a_run_killed_in_every_chapter_ends_like_one_that_never_was(smoke_runs, tmp_path):
     random, moments, folder = Random(SEED), [], tmp_path / "smoke"
     command = [sys.executable, "-u", "-m", "zmem_lib.run", "run", "params/smoke.yaml", "--runs", str(tmp_path)]
-    command += ["--set", "checkpoint_minutes=0"]
+    command += ["--set", "machine.checkpoint_minutes=0"]
     lengths = seconds_by_chapter((smoke_runs / "output.txt").read_text())
     for before, number in zip([0, *KILLED], KILLED, strict=False):
         name = CHAPTERS[number]

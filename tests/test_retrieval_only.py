@@ -73,7 +73,7 @@ def test_retrievers_answer_with_passages_that_nobody_reads(runs):
         assert (answers["answer"] == "").all() and (answers["input_tokens"] == 0).all(), name
         assert not (answers["part"] == "trained").any()
         words = answers["evidence"].map(lambda text: len(text.split()))
-        assert (answers["evidence_tokens"] == words).all() and words.between(1, params.evidence_tokens).all()
+        assert (answers["evidence_tokens"] == words).all() and words.between(1, params.memory.evidence_tokens).all()
         assert answers["ranked_doc_ids"].map(len).min() == min(20, len(docs))
 
 
@@ -204,6 +204,6 @@ def test_fusing_by_rank_is_said_to_lose_where_the_test_says_so(p_holm, told, alo
 def test_the_parameter_files_take_whole_corpora_and_all_questions():
     for name, documents in (("squad", 2067), ("sleepqa", 7005), ("korquad", 961)):
         params = read_params(ROOT / f"params/retrieval-{name}.yaml")
-        assert (params.n_documents, params.n_new_documents, params.scan_questions) == (documents, 0, 0)
+        assert (params.corpus.documents, params.corpus.new_documents, params.answer.questions) == (documents, 0, 0)
         assert params.run == f"retrieval-{name}" and not params.has_lm
-        assert params.publish_text == (name == "squad"), "of the others no passage may be shown"
+        assert params.corpus.publish_text == (name == "squad"), "of the others no passage may be shown"

@@ -57,7 +57,7 @@ def test_test_questions_are_kept_apart(smoke_runs):
     folder = smoke_runs / "smoke"
     questions = read_table(folder / "questions.parquet", "questions")
     new = set(docs := read_table(folder / "docs.parquet", "docs").query("part == 'new'")["doc_id"])
-    assert len(docs) == PARAMS.n_new_documents
+    assert len(docs) == PARAMS.corpus.new_documents
     for row in questions.itertuples():
         assert (row.split.startswith("new")) == bool(new & set(row.gold_doc_ids)), row.question_id
 

@@ -44,11 +44,11 @@ def names(jobs):
 
 
 def test_a_grid_is_the_product_of_its_values_over_every_file():
-    jobs = batch_jobs([SMOKE, ROOT / "params/tiny.yaml"], GRID, ["top_k=2"])
+    jobs = batch_jobs([SMOKE, ROOT / "params/tiny.yaml"], GRID, ["answer.top_k=2"])
     stems = [f"{run}-n_documents-{n}-seed-{seed}" for run in ("smoke", "tiny") for n in (24, 30) for seed in (1, 2)]
     assert names(jobs) == stems
-    assert [(job.params.n_documents, job.params.seed) for job in jobs[:4]] == [(24, 1), (24, 2), (30, 1), (30, 2)]
-    assert {job.params.top_k for job in jobs} == {2}
+    assert [(job.params.corpus.documents, job.params.seed) for job in jobs[:4]] == [(24, 1), (24, 2), (30, 1), (30, 2)]
+    assert {job.params.answer.top_k for job in jobs} == {2}
     assert names(batch_jobs([SMOKE], {})) == ["smoke"]
 
 
@@ -70,7 +70,7 @@ def test_a_name_is_that_of_a_folder(value, name):
     ("texts", "sentence"),
     [
         (["n_documents"], "'n_documents' is not KEY=VALUE,VALUE"),
-        (["n_documents="], "is not KEY=VALUE,VALUE"),
+        (["corpus.documents="], "is not KEY=VALUE,VALUE"),
         (["run=a,b"], "a run is named after its file and its values"),
         (["seed=1", "seed=2"], "seed stands there twice"),
     ],
@@ -91,7 +91,11 @@ def test_a_grid_that_cannot_be_read_is_refused(texts, sentence):
     ],
 )
 def test_all_runs_are_checked_before_the_first(files, grid, overrides, sentence):
-    shape = ["vocab_size=0", "hidden_size=0", "layers=0", "heads=0", "lm_optimiser=adamw"] if "lm" in grid else []
+    shape = (
+        ["lm.vocab_size=0", "lm.hidden_size=0", "lm.layers=0", "lm.heads=0", "train.optimiser=adamw"]
+        if "lm" in grid
+        else []
+    )
     with pytest.raises(BadInput, match=sentence):
         batch_jobs(files, grid, [*overrides, *shape])
 

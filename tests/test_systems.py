@@ -30,7 +30,7 @@ def bench():
     bm25 = retrieve.build_bm25(list(docs.doc_id), list(docs.text), tokens="words")
     vectors = torch.randn(N, 5, generator=torch.Generator().manual_seed(2)).numpy()
     dense = retrieve.DenseIndex(list(docs.doc_id), build_flat(vectors))
-    keys = unit(torch.randn(N, PARAMS.key_width, generator=torch.Generator().manual_seed(1)))
+    keys = unit(torch.randn(N, PARAMS.memory.key_width, generator=torch.Generator().manual_seed(1)))
     z, memory_lm = random_blocks(N, PARAMS), small_lm(PARAMS)
     return Bench(PARAMS, memory_lm, docs, z, keys, bm25=bm25, dense=dense, encoder=None, folder=None)
 
@@ -56,7 +56,7 @@ ALL = [
 def as_read(bench, texts):
     """Texts cut as the reader sees them."""
     prompts = bench.memory_lm.prompts
-    return [prompts.tokenizer.decode(prompts.encode(text, PARAMS.evidence_tokens)).strip() for text in texts]
+    return [prompts.tokenizer.decode(prompts.encode(text, PARAMS.memory.evidence_tokens)).strip() for text in texts]
 
 
 @pytest.mark.parametrize("system", ALL, ids=lambda system: system.__name__)
@@ -64,7 +64,7 @@ def test_every_system_keeps_the_questions_and_the_token_budget(system, bench, qu
     answers = system(questions, bench)
     assert list(answers.question_id) == list(questions.question_id)
     items = 2 if system in TWO_ITEMS else int(system is not systems.closed_book)
-    assert answers.evidence_tokens.max() <= items * PARAMS.evidence_tokens
+    assert answers.evidence_tokens.max() <= items * PARAMS.memory.evidence_tokens
     assert (answers.evidence_tokens.max() == 0) == (system is systems.closed_book)
     assert answers.ranked_doc_ids.map(len).astype(bool).all() == (system in RETRIEVING)
     assert (answers.input_tokens > 0).all() and (answers.output_tokens > 0).all() and (answers.seconds > 0).all()
@@ -79,7 +79,7 @@ def test_stored_evidence_is_what_the_reader_saw(bench, questions):
 def test_oracle_and_shuffled_write_from_the_right_and_from_a_wrong_block(bench, questions):
     oracle, shuffled = controls.zmem_oracle(questions, bench), controls.zmem_shuffled(questions, bench)
     direct = evidence.generate_evidence(
-        bench.memory_lm, bench.z, list(questions.question), evidence_tokens=PARAMS.evidence_tokens, batch=4
+        bench.memory_lm, bench.z, list(questions.question), evidence_tokens=PARAMS.memory.evidence_tokens, batch=4
     )
     assert list(oracle.evidence) == as_read(bench, direct)
     other = shuffle_index(N, PARAMS.seed)
@@ -111,8 +111,8 @@ def test_the_text_twin_orders_the_shortlist_by_what_the_text_makes_of_the_questi
     for q, question in enumerate(questions.question[:2]):
         row = prompts.question(question)
         plain = {}
-        for doc_id, cosine in list(zip(shortlist[q], cosines[q], strict=True))[: PARAMS.shortlist]:
-            text = prompts.text(text_of[doc_id], PARAMS.document_tokens)
+        for doc_id, cosine in list(zip(shortlist[q], cosines[q], strict=True))[: PARAMS.answer.shortlist]:
+            text = prompts.text(text_of[doc_id], PARAMS.memory.document_tokens)
             log_p = one_by_one(bench.memory_lm, text + row.ids, len(text) + len(prompts.marks["question"]))
             plain[doc_id] = log_p + cosine / TEMPERATURE
         assert ids[q] == sorted(plain, key=plain.get, reverse=True)
@@ -134,9 +134,9 @@ def test_what_a_system_stores_is_counted(bench, tmp_path):
     size = {name: cost.bytes_stored(name, tmp_path, bench.docs) for name in SYSTEMS}
     texts = sum(len(f"{row.title}\n{row.text}".encode()) for row in bench.docs.itertuples())
     z = sum((tmp_path / name).stat().st_size for name in cost.Z_FILES)
-    assert z >= 6 * 4 * (bench.z[0].numel() + PARAMS.key_width)
+    assert z >= 6 * 4 * (bench.z[0].numel() + PARAMS.memory.key_width)
     assert size["zmem"] == size["zmem-random"] == size["zmem-similar"] == z and size["zmem-text"] == z + texts
-    assert size["text-twin"] == texts + 6 * 4 * PARAMS.key_width
+    assert size["text-twin"] == texts + 6 * 4 * PARAMS.memory.key_width
     assert size["zmem+text"] == z + texts and size["zmem+bm25"] == z
     assert size["hybrid"] == size["hybrid+rerank"] == size["lm-rerank"] == size["long-context"] == 1000 + texts
     assert size["dense"] == 1000 + texts and size["gold-passage"] == texts and size["closed-book"] == 0

@@ -87,7 +87,7 @@ def test_synthetic_tuples_are_their_own_sentences():
 def test_real_tuples_hold_their_answer(name):
     if not (CORPORA / name).is_dir():
         pytest.skip(f"{CORPORA / name} is not there")
-    values = ["corpus=folder", f"corpus_path={CORPORA / name}", "n_documents=50", "n_new_documents=10"]
+    values = ["corpus.name=folder", f"corpus.path={CORPORA / name}", "corpus.documents=50", "corpus.new_documents=10"]
     corpus = load_corpus(read_params(ROOT / "params/tiny.yaml", values))
     tuples = make_tuples(corpus.docs, corpus.questions, 0)
     assert len(tuples) == len(corpus.questions)

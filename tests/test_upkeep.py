@@ -120,8 +120,8 @@ def test_an_added_document_is_written_as_chapter_04_would(folder, late):
     _, z, keys = current_memory(folder, PARAMS)
     memory_lm, texts = load_memory_lm(folder / "lm", PARAMS), passages(pd.DataFrame(LATE))
     start, encoded = start_memory("encode", texts, memory_lm, params=PARAMS)
-    rows = [recitations(memory_lm.prompts, text, PARAMS.document_tokens) for text in texts]
-    written = write_z(memory_lm, rows, start, params=PARAMS)[0][PARAMS.write_steps]
+    rows = [recitations(memory_lm.prompts, text, PARAMS.memory.document_tokens) for text in texts]
+    written = write_z(memory_lm, rows, start, params=PARAMS)[0][PARAMS.write.steps]
     assert torch.equal(z[7:], written) and not torch.equal(z[7:], start)
     assert torch.equal(keys[7:], encoded)
 

@@ -75,4 +75,4 @@ def save_cross_encoder(folder: Path, labels: int = 1) -> str:
 
 def random_blocks(n: int, params: Params, seed: int = 0) -> torch.Tensor:
     """Blocks z (n,K,D) of unit variance."""
-    return torch.randn(n, params.z_tokens, params.hidden_size, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(n, params.memory.z_tokens, params.lm.hidden_size, generator=torch.Generator().manual_seed(seed))

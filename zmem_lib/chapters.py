@@ -4,14 +4,14 @@ import json
 import subprocess
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from zmem_lib.files import hash_path, write_json, writing
 from zmem_lib.meter import peak_gpu_memory_bytes, peak_memory_bytes
-from zmem_lib.params import Params, params_hash
+from zmem_lib.params import Params, flat, params_hash
 
 CHAPTERS = {
     1: "01_corpus",
@@ -43,7 +43,7 @@ def chapters_of(params: Params) -> dict[int, str]:
 
 def start_step(number: int, params: Params, runs: str | Path) -> Step:
     """Begin chapter `number` of the run in `runs/params.run`, which is made if it is not there."""
-    folder = Path(runs) / params.run
+    folder = Path(runs).resolve() / params.run
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return Step(folder, number, params, time.time())
@@ -58,7 +58,7 @@ def finish_step(
     """
     manifest = {
         "chapter": step.number,
-        "params": asdict(step.params),
+        "params": flat(step.params),
         "params_hash": params_hash(step.params, step.number),
         "inputs": {name: hash_path(step.folder / name) for name in inputs},
         "outputs": {name: hash_path(step.folder / name) for name in outputs},

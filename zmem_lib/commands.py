@@ -30,7 +30,7 @@ DELETE_TEXT = """Take documents out of the memory of a finished run; nothing els
 `zmem add`, text and memory are removed. One of the run's own is only marked, so that `zmem ask` no longer finds it: its
 text stays in the tables of the chapters, and what the model learned with it in the model. To be rid of these as well,
 execute the run without it."""
-SCORE_TEXT = """Answer all test questions of a finished run, where its chapters take a sample of `scan_questions`, and
+SCORE_TEXT = """Answer all test questions of a finished run, where its chapters take a sample of `answer.questions`, and
 print the share of right answers, and of documents found first, with intervals. Nothing is kept."""
 SCORED = """default: zmem zmem-oracle; also zmem+text, zmem+bm25, bm25, dense, hybrid, hybrid+rerank, lm-rerank,
 long-context, zmem-shuffled, zmem-random, gold-passage, closed-book"""

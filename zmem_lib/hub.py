@@ -50,12 +50,12 @@ def find_lm(lm: str, revision: str) -> Path:
 
 
 def find_reranker(rerank_model: str) -> Path:
-    """The folder of the cross-encoder that `rerank_model` names."""
+    """The folder of the cross-encoder that `answer.rerank_model` names."""
     return _find("rerank_model", rerank_model, "a cross-encoder")
 
 
 def find_judge(judge_model: str) -> Path:
-    """The folder of the model of entailment that `judge_model` names."""
+    """The folder of the model of entailment that `evaluate.judge_model` names."""
     return _find("judge_model", judge_model, "a model of entailment")
 
 

@@ -39,7 +39,7 @@ def test_every_way_ranks_every_question(bench, asked):
     assert table.groupby("selector")["question_id"].agg(list).map(lambda ids: ids == list(asked["question_id"])).all()
     assert (table["seconds"] > 0).all()
     by_name = table.set_index(["selector", "question_id"])["ranked_doc_ids"]
-    shortlists = [ids[: PARAMS.shortlist] for ids in benches.by_key(list(asked["question"]), bench)[0]]
+    shortlists = [ids[: PARAMS.answer.shortlist] for ids in benches.by_key(list(asked["question"]), bench)[0]]
     for place, name in enumerate(asked["question_id"]):
         assert sorted(by_name["key_then_likelihood", name]) == sorted(by_name["text-twin", name])
         assert sorted(by_name["text-twin", name]) == sorted(shortlists[place])
@@ -49,7 +49,7 @@ def test_every_way_ranks_every_question(bench, asked):
 def test_a_ranking_that_was_made_is_taken_over_and_timed(bench, asked):
     made = asked[["question_id", "part"]].assign(ranked_doc_ids=[["d9"]] * 4, ranked_scores=[[1.0]] * 4)
     table = selectors.rank_all(asked, bench, {"text-twin": made, "zmem": made}).set_index("selector")
-    assert bench.params.select == "query_likelihood"
+    assert bench.params.answer.select == "query_likelihood"
     for name in ("text-twin", "query_likelihood"):
         assert table.loc[name, "ranked_doc_ids"].map(list).tolist() == [["d9"]] * 4
         assert (table.loc[name, "seconds"] > 0).all()

@@ -89,7 +89,7 @@ def test_learning_ids_leaves_the_lm_bit_identical(tree, adapter, frozen):
     )
     assert learns == after_learns and torch.equal(logits, after_logits)
     assert not memory_lm.lm.training and not any("ids" in name.split(".") for name in after_weights)
-    assert list(log.columns) == ["step", "nll"] and log.step.iloc[-1] == PARAMS.id_steps
+    assert list(log.columns) == ["step", "nll"] and log.step.iloc[-1] == PARAMS.train.id_steps
     assert log.nll.iloc[-1] < log.nll.iloc[0]
     assert head.adapter and any(weight.abs().max() > 0 for name, weight in head.adapter.items() if "lora_B" in name)
 

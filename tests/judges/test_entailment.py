@@ -82,7 +82,7 @@ def test_what_is_no_model_of_entailment_is_refused(tmp_path):
 
 
 def test_a_missing_model_is_said_before_chapter_1_and_before_6(tmp_path):
-    values = [f"judge_model={tmp_path / 'nowhere'}", "judge=nli"]
+    values = [f"evaluate.judge_model={tmp_path / 'nowhere'}", "evaluate.judge=nli"]
     params = read_params("params/smoke.yaml", values)
     for number in (1, 6):
         with pytest.raises(BadInput, match="is not a folder: give the folder of a model of entailment"):

@@ -158,9 +158,9 @@ def test_malformed_json_is_named(params, tmp_path, text, said):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (["judge=nli"], "needs judge_model"),
-        (["human_labels=a.csv"], "correct a judge"),
-        (["judge=nli", "judge_model=m", "human_labels=a.txt"], "must name a .csv or .jsonl"),
+        (["evaluate.judge=nli"], "needs judge_model"),
+        (["evaluate.human_labels=a.csv"], "correct a judge"),
+        (["evaluate.judge=nli", "evaluate.judge_model=m", "evaluate.human_labels=a.txt"], "must name a .csv or .jsonl"),
     ],
 )
 def test_combinations_are_refused_before_anything_runs(changes, said):

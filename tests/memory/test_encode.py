@@ -22,7 +22,7 @@ def memory_lm():
 
 def test_encoding_together_equals_encoding_alone(memory_lm):
     z, keys = encode(memory_lm, TEXTS, 40)
-    assert z.shape == (5, PARAMS.z_tokens, 8) and keys.shape == (5, 6)
+    assert z.shape == (5, PARAMS.memory.z_tokens, 8) and keys.shape == (5, 6)
     torch.testing.assert_close(keys.norm(dim=1), torch.ones(5))
     for i, text in enumerate(TEXTS):
         alone, key = encode(memory_lm, [text], 40)
@@ -52,7 +52,7 @@ def test_starting_from_rows_of_the_vocabulary_stands_for_those_tokens(width):
     z, _ = start_memory("vocab", TEXTS, memory_lm, params=params)
     soft = prefix(memory_lm, z).detach()  # (N,K,D)
     distance = torch.cdist(soft.flatten(0, 1), memory_lm.embeddings.detach(), compute_mode=EXACT).min(1).values
-    if width in (0, params.hidden_size):
+    if width in (0, params.lm.hidden_size):
         assert distance.max() < 1e-3
     else:  # the nearest that a narrow connector can say: its error lies outside what the connector reaches
         wide = memory_lm.heads.connector.weight.detach()  # (D,W)
@@ -64,14 +64,14 @@ def test_the_mean_start_is_that_of_the_seen_blocks_or_else_of_the_embeddings(mem
     z_seen = random_blocks(6, small_params(hidden_size=8))
     z, keys = start_memory("mean", TEXTS, memory_lm, params=PARAMS, z_seen=z_seen)
     torch.testing.assert_close(z, mean_z(5, z_seen))
-    torch.testing.assert_close(keys, encode(memory_lm, TEXTS, PARAMS.document_tokens)[1])
+    torch.testing.assert_close(keys, encode(memory_lm, TEXTS, PARAMS.memory.document_tokens)[1])
     first, _ = start_memory("mean", TEXTS, memory_lm, params=PARAMS)
     assert torch.equal(first[0], first[4]) and first.shape == z.shape
 
 
 def test_the_start_by_encoding_is_the_encoding(memory_lm):
     z, keys = start_memory("encode", TEXTS, memory_lm, params=PARAMS)
-    encoded = encode(memory_lm, TEXTS, PARAMS.document_tokens)
+    encoded = encode(memory_lm, TEXTS, PARAMS.memory.document_tokens)
     assert torch.equal(z, encoded[0]) and torch.equal(keys, encoded[1])
 
 
@@ -98,7 +98,7 @@ def test_ranking_by_key_is_that_of_the_cosines(memory_lm, indexed, monkeypatch):
 
 
 def test_reranking_scores_equal_the_plain_scan(memory_lm):
-    z = torch.randn(4, PARAMS.z_tokens, 8, generator=torch.Generator().manual_seed(2))
+    z = torch.randn(4, PARAMS.memory.z_tokens, 8, generator=torch.Generator().manual_seed(2))
     plain = score_one_by_one(memory_lm, z, TEXTS[:3])  # (Q,N)
     pairs = [(q, i) for q in range(3) for i in range(4)]
     rows = [memory_lm.prompts.question(TEXTS[q]) for q, _ in pairs]

@@ -78,7 +78,7 @@ def test_left_padded_equals_unpadded(memory_lm):
     logits = memory_lm.lm(inputs_embeds=embedded, attention_mask=mask, position_ids=positions).logits[:, -1]
     for i, prompt in enumerate(prompts):
         alone, _ = left_padded(memory_lm, z[i : i + 1], [prompt])
-        assert alone.shape[1] == PARAMS.z_tokens + len(prompt)
+        assert alone.shape[1] == PARAMS.memory.z_tokens + len(prompt)
         torch.testing.assert_close(logits[i], memory_lm.lm(inputs_embeds=alone).logits[0, -1], atol=1e-5, rtol=1e-5)
 
 

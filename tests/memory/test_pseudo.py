@@ -205,7 +205,7 @@ def test_what_is_drawn_follows_the_text_and_the_marker_and_has_an_end(memory_lm,
 def test_evidence_is_confirmed_if_no_other_sentence_makes_the_question_likelier(memory_lm):
     prompts, texts = memory_lm.prompts, DOCS.text[0]
     spans = [texts[slice(*span)] for span in sentence_spans(texts)]
-    rows = [prompts.text(f"Ada\n{one}", PARAMS.document_tokens) for one in spans]
+    rows = [prompts.text(f"Ada\n{one}", PARAMS.memory.document_tokens) for one in spans]
     nll = [token_nll(memory_lm, None, [prompts.twin(row, prompts.question("Where is it?"))])[0].sum() for row in rows]
     pairs = [(0, "Where is it?", one) for one in spans] + [(1, "Where is it?", sentence(1))]
     best = int(torch.stack(nll).argmin())

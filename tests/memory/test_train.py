@@ -73,7 +73,7 @@ def test_a_killed_run_resumes_exactly(tmp_path, monkeypatch):
     )
     memory_lm, z_table, lessons = setting()  # as a fresh process has it
     resumed_log = train(memory_lm, z_table, lessons, checkpoint=tmp_path / "checkpoint")
-    assert done == list(range(killed_at, lessons.params.train_steps))
+    assert done == list(range(killed_at, lessons.params.train.steps))
     resumed = [*memory_lm.lm.parameters(), *table_tensors(z_table).values()]
     assert all(torch.equal(a, b) for a, b in zip(straight, resumed, strict=True))
     pd.testing.assert_frame_equal(straight_log.drop(columns="seconds"), resumed_log.drop(columns="seconds"))
@@ -179,7 +179,7 @@ def test_checkpointed_activations_change_nothing_that_is_found():
     memory_lm.lm.train()
     calls = []
     memory_lm.backbone.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
-    z = torch.zeros(1, lessons.params.z_tokens, memory_lm.heads.width, requires_grad=True)
+    z = torch.zeros(1, lessons.params.memory.z_tokens, memory_lm.heads.width, requires_grad=True)
     token_nll(memory_lm, z, [lessons.tuple_rows[0]])[0].sum().backward()
     assert len(calls) == 2, "every layer is computed twice"
 
@@ -230,7 +230,7 @@ def test_gold_documents_are_never_negatives():
 
 def test_the_time_of_a_step_does_not_read_the_whole_table(tmp_path):
     memory_lm, _, lessons = setting()
-    z = torch.randn(50_000, lessons.params.z_tokens, memory_lm.heads.width)
+    z = torch.randn(50_000, lessons.params.memory.z_tokens, memory_lm.heads.width)
     table = make_ztable(z, folder=tmp_path / "rows")
     optimisers = make_optimisers(memory_lm, lessons.params)
     train_step(memory_lm, table, lessons, optimisers=optimisers, scaler=make_scaler(memory_lm), step=0)
@@ -258,7 +258,7 @@ def test_text_lessons_have_the_document_or_the_evidence_alone():
     for step in (4, 5):  # one step in four has whole documents
         for i, row in zip(chosen, text_rows(memory_lm, lessons, chosen, step), strict=True):
             doc, one = lessons.tuple_index[i], lessons.tuples.iloc[i]
-            alone = prompts.text(f"t{doc}\n{one.evidence}", params.document_tokens)
+            alone = prompts.text(f"t{doc}\n{one.evidence}", params.memory.document_tokens)
             assert row == prompts.twin(alone if step % 4 else lessons.texts[doc], lessons.tuple_rows[i])
 
 
@@ -289,7 +289,7 @@ def test_muon_moves_the_matrices_of_the_layers_and_adamw_all_else(tmp_path):
     adamw, muon = make_optimisers(memory_lm, lessons.params)
     names = {id(weight): name for name, weight in memory_lm.lm.named_parameters()}
     in_muon, in_adamw = ([id(w) for group in one.param_groups for w in group["params"]] for one in (muon, adamw))
-    assert all(names[i].endswith("_proj.weight") for i in in_muon) and len(in_muon) == 7 * lessons.params.layers
+    assert all(names[i].endswith("_proj.weight") for i in in_muon) and len(in_muon) == 7 * lessons.params.lm.layers
     assert sorted(in_muon + in_adamw) == sorted(map(id, learning_weights(memory_lm)))
     train(memory_lm, z_table, lessons, checkpoint=tmp_path / "one")
     paused = setting(**changes)

@@ -55,7 +55,7 @@ def questions():
 
 def passages_read(made, ids):
     prompts, text_of = made.memory_lm.prompts, texts_of(made)
-    return "\n".join(prompts.decode(prompts.encode(text_of[doc_id], PARAMS.evidence_tokens)) for doc_id in ids)
+    return "\n".join(prompts.decode(prompts.encode(text_of[doc_id], PARAMS.memory.evidence_tokens)) for doc_id in ids)
 
 
 def test_what_z_chooses_is_read_as_text(made, questions):
@@ -93,7 +93,7 @@ def test_the_language_model_orders_the_hybrids_first_and_the_others_follow(made,
     for q, question in enumerate(asked):
         plain = {}
         for doc_id in before[q][:3]:
-            text = prompts.text(text_of[doc_id], PARAMS.document_tokens)
+            text = prompts.text(text_of[doc_id], PARAMS.memory.document_tokens)
             given = len(text) + len(prompts.marks["question"])
             plain[doc_id] = one_by_one(made.memory_lm, text + prompts.question(question).ids, given)
         assert ids[q] == [*sorted(plain, key=plain.get, reverse=True), *before[q][3:]]
@@ -158,14 +158,17 @@ def test_a_long_context_is_filled_in_rank_order_and_never_more(made, questions):
         assert given == ranked[: len(given)] and 2 < len(given) < N, "as many as fit"
         items = evidence.packed(made, [text_of[doc_id] for doc_id in ranked])
         sizes = [len(prompts.encode(item)) for item in items]
-        assert len(sizes) == len(given) and sizes[-1] <= PARAMS.evidence_tokens
+        assert len(sizes) == len(given) and sizes[-1] <= PARAMS.memory.evidence_tokens
         assert all(
-            size == min(len(prompts.encode(text_of[doc_id])), PARAMS.evidence_tokens)
+            size == min(len(prompts.encode(text_of[doc_id])), PARAMS.memory.evidence_tokens)
             for size, doc_id in zip(sizes[:-1], given, strict=False)
         )
-        assert row.evidence_tokens == sum(sizes) == PARAMS.long_context_tokens - len(items), "a mark before each"
-    batch = evidence.wide(made).params.batch_answers
-    assert batch * PARAMS.long_context_tokens <= PARAMS.batch_answers * PARAMS.top_k * PARAMS.evidence_tokens
+        assert row.evidence_tokens == sum(sizes) == PARAMS.answer.long_context_tokens - len(items), "a mark before each"
+    batch = evidence.wide(made).params.machine.answer_batch
+    assert (
+        batch * PARAMS.answer.long_context_tokens
+        <= PARAMS.machine.answer_batch * PARAMS.answer.top_k * PARAMS.memory.evidence_tokens
+    )
 
 
 def test_what_is_cut_inside_a_character_stays_short():

@@ -31,7 +31,7 @@ def made(params, runs, *, value=0.5, **changes):
     """A finished run that nobody executed, with as many documents as it asked for."""
     params = replace(params, **changes)
     folder = fake_run(params, runs, value=value)
-    parts = ["seen"] * params.n_documents + ["new"] * params.n_new_documents
+    parts = ["seen"] * params.corpus.documents + ["new"] * params.corpus.new_documents
     docs = pd.DataFrame({"doc_id": "d", "title": "t", "text": SECRET, "part": parts})
     write_table(docs, folder / "docs.parquet", "docs")
     return folder

@@ -79,7 +79,7 @@ def test_few_systems_are_drawn_and_the_best_of_the_others_are_among_them(kept):
 
 
 def test_every_compared_system_has_the_same_number_of_items():
-    items = evidence_items(read_params(ROOT / "params/tiny.yaml", ["top_k=3", "evidence_tokens=40"]))
+    items = evidence_items(read_params(ROOT / "params/tiny.yaml", ["answer.top_k=3", "memory.evidence_tokens=40"]))
     assert {items[name] for name in COMPARED if name != "long-context"} == {3.0}
     assert items["closed-book"] == 0 and items["gold-passage"] == 1 and np.isnan(items["long-context"])
 

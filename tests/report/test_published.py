@@ -63,7 +63,12 @@ def test_the_corpus_made_here_needs_no_licence_and_a_second_corpus_has_its_own()
 def hidden_run(tmp_path_factory):
     """The folder of a run of all seven notebooks whose texts are not published."""
     runs = tmp_path_factory.mktemp("hidden")
-    settings = ("publish_text=false", "bootstrap_samples=20", "write_steps=5", "absent_questions=8")
+    settings = (
+        "corpus.publish_text=false",
+        "evaluate.bootstrap_samples=20",
+        "write.steps=5",
+        "corpus.absent_questions=8",
+    )
     done = zmem("run", "params/smoke.yaml", "--runs", runs, "--set", *settings)
     assert done.returncode == 0, done.stdout + done.stderr
     return runs / "smoke"

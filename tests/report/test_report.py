@@ -83,7 +83,7 @@ def tables():
 
 @pytest.fixture(scope="module")
 def params():
-    return read_params("params/tiny.yaml", ["bootstrap_samples=200"])
+    return read_params("params/tiny.yaml", ["evaluate.bootstrap_samples=200"])
 
 
 def without_systems(tables, *systems):
@@ -254,7 +254,7 @@ def test_summary_table_has_every_system_in_order_with_intervals(tables):
 
 def cost_html(tables, params):
     curve = tables["write_curve"]
-    spent = costs_by_step(tables["costs"], tables["summary"], curve, train_seconds=9.0, start=params.write_start)
+    spent = costs_by_step(tables["costs"], tables["summary"], curve, train_seconds=9.0, start=params.write.start)
     return page.costs_table(spent, curve, params).data
 
 

@@ -62,7 +62,7 @@ def test_chapter_two_counts_the_questions_about_documents_that_training_never_na
 def test_the_answer_rate_follows_the_rule_of_the_run():
     tuples = pd.DataFrame({"evidence": ["임수경을 보았다.", "x"], "answers": [["임수경"], ["y"]]})
     rates = [
-        corpus_tables.answer_rate(tuples, read_params("params/tiny.yaml", [f"answer_normalisation={rule}"])).value
+        corpus_tables.answer_rate(tuples, read_params("params/tiny.yaml", [f"corpus.normalisation={rule}"])).value
         for rule in ("squad", "korquad")
     ]
     assert rates == [0, 0.5]

@@ -39,24 +39,24 @@ def noise():
 
 @pytest.fixture(params=["en", "ko"])
 def params(request):
-    return read_params(ROOT / "params/sleepqa.yaml", [f"report_language={request.param}"])
+    return read_params(ROOT / "params/sleepqa.yaml", [f"report.language={request.param}"])
 
 
 def test_the_headline_shows_values_intervals_marks_and_the_budget(kept, params):
     html = page.headline_table(kept, params).data
-    words = phrases(params.report_language)
+    words = phrases(params.report.language)
     assert "0.65 ▲<br><small>[0.60, 0.70]</small>" in html  # BM25, recall@1 of unasked documents
     heads = [head for head in re.findall(r"<th[^>]*>([^<]+)</th>", html) if head != "&nbsp;"]
     assert heads[:2] == [words["part.unasked-document"], words["part.new"]]
     assert {words["head.items"], words["head.tokens"], words["metric.recall@1"]} <= set(heads)
     assert "n = 300" in html and "n = 46" in html and "recall@1" in html and "0.18–0.24" in html
     assert "bm25-asked" in html and "zmem-oracle" in html and "closed-book" in html and "zmem-similar" not in html
-    assert "nan" not in html.lower() and bool(HANGUL.search(html)) is (params.report_language == "ko")
+    assert "nan" not in html.lower() and bool(HANGUL.search(html)) is (params.report.language == "ko")
 
 
 def test_the_cost_table_has_a_dash_where_nothing_was_measured(kept, params):
     curve = kept["write_curve"]
-    spent = costs_by_step(kept["costs"], kept["summary"], curve, train_seconds=3203.9, start=params.write_start)
+    spent = costs_by_step(kept["costs"], kept["summary"], curve, train_seconds=3203.9, start=params.write.start)
     html = page.costs_table(spent, curve, params).data
     rows = dict(re.findall(r"<small>([^<]+)</small></th>(.*?)</tr>", html, re.DOTALL))
     cells = {name: re.findall(r">([^<]*)</td>", row) for name, row in rows.items()}
@@ -73,7 +73,7 @@ def test_page_one_has_four_plots_with_descriptions_and_no_missing_glyph(kept, pa
         figures = page.page_plots(kept, tmp_path, params)
     assert [path.stem for path in sorted((tmp_path / "figures").iterdir())] == ["noise", "quality", "recall", "writing"]
     for figure in figures:
-        assert bool(HANGUL.search(description(figure))) is (params.report_language == "ko")
+        assert bool(HANGUL.search(description(figure))) is (params.report.language == "ko")
         assert re.search(r"\d\.\d\d", description(figure)), "the values are said too"
         frame = figure.get_tightbbox()
         assert figure.get_size_inches()[0] == 7 and frame.x0 >= -0.01 and frame.x1 <= 7.01
@@ -84,12 +84,12 @@ def test_page_one_has_four_plots_with_descriptions_and_no_missing_glyph(kept, pa
 def test_what_was_not_measured_is_said(kept, params, tmp_path):
     bare = kept | {name: kept[name].iloc[:0] for name in ("write_curve", "noise")}
     shown = page.page_plots(bare, tmp_path, params)
-    words = phrases(params.report_language)
+    words = phrases(params.report.language)
     assert [one.data for one in shown[2:]] == [words["plot.no_writing"], words["plot.no_noise"]]
 
 
 def test_twenty_systems_leave_the_plots_readable(kept, params):
-    summary, words = kept["summary"], phrases(params.report_language)
+    summary, words = kept["summary"], phrases(params.report.language)
     rows = summary[summary["system"] == "dense"]
     many = pd.concat([summary, *(rows.assign(system=name) for name in COMPARED if name not in set(summary["system"]))])
     (quality, recall) = page_plots.quality_plot(many, words), page_plots.recall_plot(many, words)
@@ -105,5 +105,5 @@ def test_a_run_without_a_memory_is_held_against_bm25(kept, params, tmp_path):
     summary = kept["summary"][~kept["summary"]["system"].str.startswith("zmem")]
     bare = kept | {"summary": summary, "pairs": pairs[alone], "write_curve": kept["write_curve"].iloc[:0]}
     html = page.headline_table(bare, params).data
-    assert "▼" in html and ">zmem<" not in html and phrases(params.report_language)["system.bm25"] in html
+    assert "▼" in html and ">zmem<" not in html and phrases(params.report.language)["system.bm25"] in html
     assert len(page.page_plots(bare, tmp_path, params)) == 4

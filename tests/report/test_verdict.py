@@ -30,7 +30,7 @@ def tiny():
 
 def params(run, language="en", **changes):
     return read_params(
-        ROOT / f"params/{run}.yaml", [f"report_language={language}", *(f"{k}={v}" for k, v in changes.items())]
+        ROOT / f"params/{run}.yaml", [f"report.language={language}", *(f"{k}={v}" for k, v in changes.items())]
     )
 
 

@@ -117,7 +117,7 @@ def test_plan_is_printed_for_every_parameter_file(path, capsys):
 
 
 def test_plan_says_when_an_l4_is_too_small():
-    params = read_params(PARAMS / "qwen2.5-7b.yaml", ["quantisation=none", "batch_tuples=64"])
+    params = read_params(PARAMS / "qwen2.5-7b.yaml", ["lm.quantisation=none", "train.batch_tuples=64"])
     assert "TOO MUCH" in "\n".join(plan_lines(params))
 
 
@@ -129,13 +129,13 @@ def test_table_of_the_book_is_the_plan():
 
 def test_plan_measures_where_it_is_asked_to(small, capsys):
     overrides = [f"{key}={getattr(small, key)}" for key in ("lm", "device", "document_tokens", "evidence_tokens")]
-    overrides += ["lm_revision=", "n_documents=20", "batch_tuples=2", "batch_recite=2", "write_batch=2"]
+    overrides += ["lm.revision=", "corpus.documents=20", "train.batch_tuples=2", "train.batch_recite=2", "machine.write_batch=2"]
     assert main(["plan", str(PARAMS / "qwen2.5-0.5b.yaml"), "--measure", "--set", *overrides]) == 0
     assert "chapter 03: planned" in capsys.readouterr().out
 
 
 def test_plan_refuses_in_one_sentence(capsys):
-    assert main(["plan", str(PARAMS / "tiny.yaml"), "--set", "lm=nobody/nothing"]) == 2
+    assert main(["plan", str(PARAMS / "tiny.yaml"), "--set", "lm.name=nobody/nothing"]) == 2
     assert main(["plan", str(PARAMS / "tiny.yaml"), "--price", "-1"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 2
 

@@ -24,7 +24,7 @@ def test_a_step_moves_only_the_rows_of_its_batch_of_many(tmp_path):
     before = one.z_table.rows.clone()
     train_step(one.memory_lm, one.z_table, one.lessons, optimisers=one.optimisers, scaler=one.scaler, step=1)
     moved = (one.z_table.rows != before).any(1).sum()
-    assert moved <= PARAMS.batch_tuples + PARAMS.batch_recite < 50
+    assert moved <= PARAMS.train.batch_tuples + PARAMS.train.batch_recite < 50
 
 
 def test_the_command_says_it(monkeypatch, capsys):

@@ -1,7 +1,7 @@
 """Questions to a model at an address, as reader or as judge: any server that speaks OpenAI's protocol will do.
 
 Takes an Address and chat messages; returns replies in order, with tokens as the server counts them, and dollars. What
-was answered once is read from the cache (cache.py), the rest is asked (queue.py, request.py). `api_budget`
+was answered once is read from the cache (cache.py), the rest is asked (queue.py, request.py). `machine.api_budget`
 is kept by asking nothing that could, at worst, exceed it.
 """
 
@@ -24,20 +24,27 @@ PATIENCE = Patience()
 
 def reader_address(params: Params, folder: Path) -> Address:
     """Where the final reader of a run answers; `folder` is the run's."""
-    return _address(params, folder, params.api_model, (params.api_input_price, params.api_output_price))
+    return _address(
+        params, folder, params.answer.api_model, (params.answer.api_input_price, params.answer.api_output_price)
+    )
 
 
 def judge_address(params: Params, folder: Path) -> Address:
     """Where the judge of a run answers: the same server and budget, another model and price."""
-    return _address(params, folder, params.judge_model, (params.judge_input_price, params.judge_output_price))
+    return _address(
+        params,
+        folder,
+        params.evaluate.judge_model,
+        (params.evaluate.judge_input_price, params.evaluate.judge_output_price),
+    )
 
 
 def _address(params: Params, folder: Path, model: str, prices: tuple[float, float]) -> Address:
     return Address(
-        url=params.api_url.rstrip("/"),
+        url=params.answer.api_url.rstrip("/"),
         model=model,
-        parallel=params.api_parallel,
-        budget=params.api_budget,
+        parallel=params.machine.api_parallel,
+        budget=params.machine.api_budget,
         input_price=prices[0],
         output_price=prices[1],
         cache=folder.parent / CACHE,

@@ -27,20 +27,20 @@ COLUMNS = ["question_id", "question", "kind", "split"]
 
 
 def absent_questions(params: Params, docs: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame:
-    """At most `params.absent_questions` questions without a document, the table absent, drawn by the run's seed.
+    """At most `params.corpus.absent_questions` questions without a document, the table absent, drawn by the run's seed.
 
     As many of each kind as there are to be had; none has the words of a question of the run. A hash of question_id puts
     half of them into split dev, for choosing a threshold, and half into test.
     """
-    if not params.absent_questions:
+    if not params.corpus.absent_questions:
         return check(pd.DataFrame(columns=COLUMNS, dtype=str), "absent")
-    if params.corpus == "synthetic":
-        found = nobody(docs, params) if params.corpus == "synthetic" else []
+    if params.corpus.name == "synthetic":
+        found = nobody(docs, params) if params.corpus.name == "synthetic" else []
     else:
         found = [*unanswerable(docs, params), *left_out(docs, params)]
     rows = pd.DataFrame(found, columns=COLUMNS[:3], dtype=str)
     rows = rows[~_words(rows["question"]).isin(set(_words(questions["question"])))]
-    rows = _draw(rows.drop_duplicates("question"), params.absent_questions, params.seed)
+    rows = _draw(rows.drop_duplicates("question"), params.corpus.absent_questions, params.seed)
     rows["question_id"] = PREFIX + rows["question_id"]
     rows["split"] = rows["question_id"].map(_half)
     return check(rows.sort_values("question_id"), "absent")
@@ -55,7 +55,7 @@ def nobody(docs: pd.DataFrame, params: Params) -> list[tuple[str, str, str]]:
     first, last = (sorted({name[place] for name in names}) for place in (0, 1))
     free = [(one, other) for one in first for other in last if (one, other) not in names]
     rng = Random(f"absent {params.seed}")
-    people = rng.sample(free, min(len(free), params.absent_questions))
+    people = rng.sample(free, min(len(free), params.corpus.absent_questions))
     phrasings = [rng.choice(ATTRIBUTES[rng.choice(list(ATTRIBUTES))].train) for _ in people]
     asked = [phrasing.format(name=" ".join(name)) for phrasing, name in zip(phrasings, people, strict=True)]
     return [(f"nobody-{number:04d}", question, "nobody") for number, question in enumerate(asked, 1)]
@@ -63,8 +63,8 @@ def nobody(docs: pd.DataFrame, params: Params) -> list[tuple[str, str, str]]:
 
 def unanswerable(docs: pd.DataFrame, params: Params) -> Iterator[tuple[str, str, str]]:
     """The questions of a folder's unanswerable*.jsonl whose passage is among the run's documents; raises BadInput."""
-    folder = Path(params.corpus_path).expanduser()
-    if params.corpus != "folder" or not folder.is_dir():
+    folder = Path(params.corpus.path).expanduser()
+    if params.corpus.name != "folder" or not folder.is_dir():
         return
     chosen, seen = set(docs["doc_id"]), set()
     for path in sorted(path for pattern in PATTERNS for path in folder.glob(pattern)):
@@ -79,7 +79,7 @@ def unanswerable(docs: pd.DataFrame, params: Params) -> Iterator[tuple[str, str,
 
 def left_out(docs: pd.DataFrame, params: Params) -> list[tuple[str, str, str]]:
     """The corpus's test questions none of whose gold documents is among the run's documents."""
-    corpus = CORPORA[params.corpus](params)
+    corpus = CORPORA[params.corpus.name](params)
     chosen = set(docs["doc_id"])
     rows = corpus.questions[corpus.questions["split"] == "test"]
     apart = rows[rows["gold_doc_ids"].map(chosen.isdisjoint).astype(bool)]

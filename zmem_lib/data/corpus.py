@@ -11,7 +11,7 @@ from zmem_lib.data import folder, mirage, popqa, ragbench, squad, synthetic, t2r
 from zmem_lib.data.rows import Corpus
 from zmem_lib.data.subset import choose
 from zmem_lib.files import BadInput
-from zmem_lib.params import Params
+from zmem_lib.params import Params, changed
 from zmem_lib.tables import check
 
 CORPORA = {
@@ -35,14 +35,14 @@ FILES = {
 
 def fetch_corpus(params: Params) -> None:
     """Look whether the corpus's files are there, and fetch them where they come from the hub; raises BadInput."""
-    if params.corpus in FILES:
-        FILES[params.corpus](params)
+    if params.corpus.name in FILES:
+        FILES[params.corpus.name](params)
 
 
 def load_corpus(params: Params) -> Corpus:
     """The run's documents (seen first) and questions, with parts and splits, checked against the schema."""
     second = second_corpus(params)
-    corpus = CORPORA[params.corpus](params if second is None else replace(params, n_new_documents=0))
+    corpus = CORPORA[params.corpus.name](params if second is None else changed(params, {"corpus.new_documents": 0}))
     if "part" not in corpus.docs or second is not None:  # else the corpus has chosen itself
         corpus = choose(corpus, at_most(corpus, params, second), second)
     if not (corpus.questions["split"] == "train").any():
@@ -52,21 +52,21 @@ def load_corpus(params: Params) -> Corpus:
 
 def at_most(corpus: Corpus, params: Params, second: Corpus | None) -> Params:
     """The parameters with no more seen documents than a named subset of a folder has, since it is wanted whole."""
-    if not (params.corpus == "folder" and params.corpus_subset):
+    if not (params.corpus.name == "folder" and params.corpus.subset):
         return params
-    room = len(corpus.docs) - (params.n_new_documents if second is None else 0)
-    return replace(params, n_documents=min(params.n_documents, max(room, 1)))
+    room = len(corpus.docs) - (params.corpus.new_documents if second is None else 0)
+    return changed(params, {"corpus.documents": min(params.corpus.documents, max(room, 1))})
 
 
 def second_corpus(params: Params) -> Corpus | None:
     """The corpus at new_corpus_path, in the folder format or in that of `corpus`; None where it is not wanted."""
-    if not (params.new_corpus_path and params.n_new_documents):
+    if not (params.corpus.new_path and params.corpus.new_documents):
         return None
-    path = Path(params.new_corpus_path).expanduser()
+    path = Path(params.corpus.new_path).expanduser()
     in_folder = any((path / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
-    load = folder.load if in_folder or params.corpus == "synthetic" else CORPORA[params.corpus]
+    load = folder.load if in_folder or params.corpus.name == "synthetic" else CORPORA[params.corpus.name]
     try:
-        subset = "" if load is folder.load else params.corpus_subset  # a name in the first folder's subsets.json
-        return load(replace(params, corpus_path=params.new_corpus_path, corpus_subset=subset))
+        subset = "" if load is folder.load else params.corpus.subset  # a name in the first folder's subsets.json
+        return load(changed(params, {"corpus.path": params.corpus.new_path, "corpus.subset": subset}))
     except BadInput as error:
         raise BadInput(f"new_corpus_path: {error}") from error

@@ -1,11 +1,11 @@
-"""A corpus of your own: `corpus.jsonl` and `questions.jsonl` (or each with `.gz`) in the folder `corpus_path`.
+"""A corpus of your own: `corpus.jsonl` and `questions.jsonl` (or each with `.gz`) in the folder `corpus.path`.
 
 corpus.jsonl: doc_id, text, and optionally title. questions.jsonl: question_id, question, answers (a list of text),
 doc_id or gold_doc_ids, and optionally answer_start (offset of an answer in the first gold document's text, or null),
 split (train, dev or test; without one, a hash of question_id decides: a fifth test, a tenth dev) and evidence.
 Other fields are ignored, blank lines too. One JSON object a line, UTF-8; every fault is named with file, line, field.
 
-With `corpus_subset` the corpus is that part of it which `subsets.json` in the same folder gives the name: an object of
+With `corpus.subset` the corpus is that part of it which `subsets.json` in the same folder gives the name: an object of
 names, each with a list of `titles` or of `doc_ids`; n_documents is then the most that are taken of it.
 """
 
@@ -32,13 +32,13 @@ LINE_BYTES = 16 * 2**20  # of a line at most: a longer one is no passage, and wo
 
 def files(params: Params) -> tuple[Path, Path]:
     """Where the documents and the questions lie; raises BadInput."""
-    if not params.corpus_path:
+    if not params.corpus.path:
         raise BadInput("corpus folder needs corpus_path: give the folder that holds corpus.jsonl and questions.jsonl")
-    folder = Path(params.corpus_path).expanduser()
+    folder = Path(params.corpus.path).expanduser()
     if not folder.is_dir():
         raise BadInput(f"corpus_path {folder} is not a folder (seen from {Path.cwd()}): correct corpus_path")
-    if params.corpus_subset:
-        read_subset(folder / SUBSETS, params.corpus_subset)
+    if params.corpus.subset:
+        read_subset(folder / SUBSETS, params.corpus.subset)
     return find_file(folder, "corpus.jsonl"), find_file(folder, "questions.jsonl")
 
 
@@ -47,10 +47,10 @@ def load(params: Params) -> Corpus:
     docs_path, questions_path = files(params)
     docs, dropped = read_docs(docs_path), {}
     questions = read_questions(questions_path, dict(zip(docs["doc_id"], docs["text"], strict=True)))
-    if params.corpus_subset:
-        kept = subset_docs(docs, docs_path.with_name(SUBSETS), params.corpus_subset)
+    if params.corpus.subset:
+        kept = subset_docs(docs, docs_path.with_name(SUBSETS), params.corpus.subset)
         dropped, docs = {OUTSIDE: len(docs) - len(kept)}, kept
-    source = f"folder {params.corpus_path} {params.corpus_subset}".strip()
+    source = f"folder {params.corpus.path} {params.corpus.subset}".strip()
     return Corpus(docs, questions, licence=LICENCES["folder"], source=source, dropped=dropped)
 
 

@@ -16,4 +16,4 @@ OF_SUBSETS = {("squad", "korquad"): "CC BY-ND 2.0 KR"}  # where a subset has its
 
 def licence_of(params: Params) -> str:
     """The licence of the corpus that the parameters name; of a second corpus of new documents nothing is known."""
-    return OF_SUBSETS.get((params.corpus, params.corpus_subset), LICENCES[params.corpus])
+    return OF_SUBSETS.get((params.corpus.name, params.corpus.subset), LICENCES[params.corpus.name])

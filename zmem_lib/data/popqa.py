@@ -23,7 +23,7 @@ NO_GOLD = "questions none of whose passages holds an answer"
 
 def files(params: Params) -> Files:
     """The file with contexts, which no hub has; raises BadInput."""
-    if not params.corpus_path:
+    if not params.corpus.path:
         raise BadInput(
             "corpus popqa needs corpus_path: download eval_data of Self-RAG (github.com/AkariAsai/self-rag names the "
             "place) and give the path of its popqa_longtail_w_gs.jsonl"

@@ -2,7 +2,7 @@
 
 A document is a text; equal texts are one document. Gold documents are those that hold a relevant sentence
 (all_relevant_sentence_keys), evidence is those sentences, one a line. There is no human answer: `answers` is the
-response that a language model wrote, so that exact match says little here. `corpus_subset` is one of the twelve.
+response that a language model wrote, so that exact match says little here. `corpus.subset` is one of the twelve.
 Splits are the data set's own where the files hold training rows, else by a hash of the question's id.
 """
 
@@ -31,7 +31,7 @@ def files(params: Params) -> Files:
 
 def load(params: Params) -> Corpus:
     """The documents of one subset and the questions about them; raises BadInput."""
-    found, subset = files(params), params.corpus_subset
+    found, subset = files(params), params.corpus.subset
     dropped = dict.fromkeys((EMPTY, REPEATED, IRRELEVANT), 0)
     made = subset_tables(found, subset, SUBSETS, dropped=dropped, add=_add)
     return Corpus(*made, licence=licence_of(params), source=f"{found.source}, subset {subset}", dropped=dropped)

@@ -1,4 +1,4 @@
-"""A data set's files as rows: from a local copy (`corpus_path`), or from the hub at `corpus_revision`.
+"""A data set's files as rows: from a local copy (`corpus.path`), or from the hub at `corpus.revision`.
 
 Files are .json (a list of objects, or one object), .jsonl, .csv and .parquet, the first three also as .gz. Every row
 comes with its place ("file, row n"), which every message about it names.
@@ -70,24 +70,24 @@ def find_files(params: Params, repo: str, patterns: tuple[str, ...] = ("*",)) ->
 
     `patterns` are the files wanted of the hub's; of them and of a local copy only those of SUFFIXES count.
     """
-    if params.corpus_path:
-        path = Path(params.corpus_path).expanduser()
+    if params.corpus.path:
+        path = Path(params.corpus.path).expanduser()
         if not path.exists():
             raise BadInput(f"corpus_path {path} does not exist (seen from {Path.cwd()}): correct corpus_path")
         commit = hub.revision_of(path)
-        return _files(path, f"local copy at {params.corpus_path}" + (f", commit {commit}" if commit else ""))
+        return _files(path, f"local copy at {params.corpus.path}" + (f", commit {commit}" if commit else ""))
     wanted = [f"{pattern}{suffix}" for pattern in patterns for suffix in SUFFIXES]
-    folder = hub.fetch(repo, params.corpus_revision, kind="dataset", files=wanted)
+    folder = hub.fetch(repo, params.corpus.revision, kind="dataset", files=wanted)
     return _files(folder, f"{repo} on the Hugging Face hub, commit {hub.revision_of(folder)}")
 
 
 def subset_of(params: Params, subsets: tuple[str, ...]) -> str:
-    """The `corpus_subset` of a data set that has these; raises BadInput for any other."""
-    if params.corpus_subset not in subsets:
+    """The `corpus.subset` of a data set that has these; raises BadInput for any other."""
+    if params.corpus.subset not in subsets:
         raise BadInput(
-            f"corpus_subset of {params.corpus} must be one of {', '.join(subsets)}, not {params.corpus_subset!r}"
+            f"corpus_subset of {params.corpus.name} must be one of {', '.join(subsets)}, not {params.corpus.subset!r}"
         )
-    return params.corpus_subset
+    return params.corpus.subset
 
 
 def subset_tables(

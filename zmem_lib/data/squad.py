@@ -3,7 +3,7 @@
 A document is a paragraph; paragraphs of the same text are one. Evidence is not part of the data: it is the sentence at
 the answer's offset. Files: the published JSON, or rows of id, title, context, question, answers (text, answer_start)
 as the hub has them. The published splits part whole articles, so that no test document would have a training question:
-here a hash of the question's id splits instead. `corpus_subset` is v1.1 (or empty), v2.0 or korquad.
+here a hash of the question's id splits instead. `corpus.subset` is v1.1 (or empty), v2.0 or korquad.
 """
 
 from collections.abc import Iterator
@@ -30,9 +30,9 @@ ELSEWHERE = "questions whose answers do not stand in their paragraph"
 
 def files(params: Params) -> Files:
     """The files of the subset, local or fetched; raises BadInput."""
-    if params.corpus_subset not in REPOS:
-        raise BadInput(f"corpus_subset of squad must be v1.1, v2.0 or korquad, not {params.corpus_subset!r}")
-    return find_files(params, REPOS[params.corpus_subset])
+    if params.corpus.subset not in REPOS:
+        raise BadInput(f"corpus_subset of squad must be v1.1, v2.0 or korquad, not {params.corpus.subset!r}")
+    return find_files(params, REPOS[params.corpus.subset])
 
 
 def load(params: Params) -> Corpus:

@@ -38,23 +38,23 @@ def choose_documents(
 
     Documents of one `group` are drawn together, so that at most as many as were asked for are chosen.
     """
-    wanted = params.n_documents + params.n_new_documents
+    wanted = params.corpus.documents + params.corpus.new_documents
     if new_docs is None and wanted > len(docs):
         raise BadInput(
-            f"n_documents {params.n_documents} and n_new_documents {params.n_new_documents} make {wanted}, "
+            f"n_documents {params.corpus.documents} and n_new_documents {params.corpus.new_documents} make {wanted}, "
             f"but the corpus has {len(docs)} documents: lower one of them"
         )
-    if new_docs is not None and params.n_documents > len(docs):
-        raise BadInput(f"n_documents is {params.n_documents}, but the corpus has {len(docs)} documents: lower it")
-    if new_docs is not None and params.n_new_documents > len(new_docs):
+    if new_docs is not None and params.corpus.documents > len(docs):
+        raise BadInput(f"n_documents is {params.corpus.documents}, but the corpus has {len(docs)} documents: lower it")
+    if new_docs is not None and params.corpus.new_documents > len(new_docs):
         raise BadInput(
-            f"n_new_documents is {params.n_new_documents}, but the corpus at new_corpus_path has {len(new_docs)} "
+            f"n_new_documents is {params.corpus.new_documents}, but the corpus at new_corpus_path has {len(new_docs)} "
             "documents that the first one has not: lower it"
         )
     order = _shuffled(docs, params.seed)
     new_order = order if new_docs is None else _shuffled(new_docs, params.seed)
-    seen = _first(order, params.n_documents, "n_documents")
-    new = _first(new_order[::-1], params.n_new_documents, "n_new_documents")
+    seen = _first(order, params.corpus.documents, "n_documents")
+    new = _first(new_order[::-1], params.corpus.new_documents, "n_new_documents")
     return seen, new[::-1]
 
 

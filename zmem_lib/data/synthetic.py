@@ -20,7 +20,6 @@ from typing import Any
 import pandas as pd
 
 from zmem_lib.data.licences import licence_of
-from zmem_lib.data.markup import with_markup
 from zmem_lib.data.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
 from zmem_lib.data.rows import Corpus
 from zmem_lib.files import BadInput
@@ -32,9 +31,8 @@ N_NEW_QUESTIONS = 4
 
 
 def load(params: Params) -> Corpus:
-    """Generate params.n_documents seen and params.n_new_documents new biographies, and the questions about them."""
-    tables = generate(params.n_documents, params.n_new_documents, seed=params.seed)
-    tables = with_markup(*tables, n=params.markup_documents)
+    """Generate params.corpus.documents seen and params.corpus.new_documents new biographies, and the questions about them."""
+    tables = generate(params.corpus.documents, params.corpus.new_documents, seed=params.seed)
     licence = licence_of(params)
     return Corpus(*tables, licence=licence, source=f"made here from the seed {params.seed}", dropped={})
 

@@ -2,7 +2,7 @@
 
 A document is a context (context_id), its title the file that it comes from. Answers are program_answer and, where it
 differs, original_answer; they are compared as text, not as numbers. There is no evidence in the data, and an answer
-that was computed stands nowhere in the context, so many questions make no tuple. `corpus_subset` is FinQA, ConvFinQA
+that was computed stands nowhere in the context, so many questions make no tuple. `corpus.subset` is FinQA, ConvFinQA
 or TAT-DQA. Splits are the data set's own where the files hold training rows, else by a hash of the question's id.
 """
 
@@ -29,7 +29,7 @@ def files(params: Params) -> Files:
 
 def load(params: Params) -> Corpus:
     """The contexts of one subset and the questions about them; raises BadInput."""
-    found, subset = files(params), params.corpus_subset
+    found, subset = files(params), params.corpus.subset
     dropped = dict.fromkeys((EMPTY, BLANK, REPEATED, CHANGED), 0)
     made = subset_tables(found, subset, SUBSETS, dropped=dropped, add=_add)
     return Corpus(*made, licence=licence_of(params), source=f"{found.source}, subset {subset}", dropped=dropped)

@@ -72,7 +72,7 @@ def first_token_entropy(memory_lm: MemoryLM, z: Tensor, questions: list[str], *,
         prompts = [memory_lm.prompts.asked(question) for question in questions[begin : begin + batch]]
         embedded, mask = left_padded(memory_lm, z[begin : begin + batch], prompts)  # (B,P+T,D), (B,P+T)
         places = (mask.cumsum(1) - 1).clamp(min=0)  # (B,P+T): padding in front moves no token
-        with memory_explained("batch_answers"), memory_lm.arithmetic():
+        with memory_explained("machine.answer_batch"), memory_lm.arithmetic():
             output = memory_lm.lm(
                 inputs_embeds=embedded, attention_mask=mask, position_ids=places, use_cache=False, logits_to_keep=1
             )
@@ -95,7 +95,7 @@ def doubt_table(questions: pd.DataFrame, answers: pd.DataFrame, bench: Bench) ->
     row_of = rows_of(bench)
     z = bench.z[[row_of[ids[0]] for ids in answers["ranked_doc_ids"]]]  # (B,K,W)
     asked = [text_of[question_id] for question_id in answers["question_id"]]
-    batch = bench.params.batch_answers
+    batch = bench.params.machine.answer_batch
     values = {
         "entropy": first_token_entropy(bench.memory_lm, z, asked, batch=batch).double(),
         "likelihood": question_likelihood(bench.memory_lm, z, asked, batch=batch).double(),

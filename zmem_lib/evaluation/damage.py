@@ -32,7 +32,7 @@ def plain_pieces(memory_lm: MemoryLM) -> list[list[int]]:
 @torch.no_grad()
 def plain_nll(memory_lm: MemoryLM, params: Params) -> list[float]:
     """Mean nll per token, in nats, of each piece of plain text; nothing for a model made from scratch."""
-    if params.lm == "scratch":
+    if params.lm.name == "scratch":
         return []
     memory_lm.lm.eval()
     begin, found = memory_lm.prompts.begin, []
@@ -52,6 +52,6 @@ def damage_table(before: list[float], after: list[float], params: Params) -> pd.
     rows, change = [], [late - early for early, late in zip(before, after, strict=True)]
     for what, nll in (("before", before), ("after", after), ("factor", change)):
         if nll:
-            mean = bootstrap_mean(nll, params.bootstrap_samples, params.seed)
+            mean = bootstrap_mean(nll, params.evaluate.bootstrap_samples, params.seed)
             rows.append((what, *np.exp([mean.value, mean.ci_low, mean.ci_high]).tolist(), mean.n))
     return check(pd.DataFrame(rows, columns=["what", "value", "ci_low", "ci_high", "n"]), "damage")

@@ -55,11 +55,11 @@ def further_scores(
     tables = [pd.DataFrame(columns=list(TABLES["scores"])).astype({"value": float})]
     for system, answers in answers_by_system.items():
         for part, rows in joined(questions, answers).groupby("part", sort=False):
-            values = _grounding(rows, text_of, several=params.top_k > 1) if system in WRITTEN else {}
+            values = _grounding(rows, text_of, several=params.answer.top_k > 1) if system in WRITTEN else {}
             if ranks(rows):
                 ids = rows["ranked_doc_ids"]
                 values["new_first"] = [len(ranked) > 0 and part_of[ranked[0]] == "new" for ranked in ids]
-            if params.corpus == NUMBER_CORPUS:
+            if params.corpus.name == NUMBER_CORPUS:
                 values |= _numbers(rows)
             long = pd.DataFrame(values, index=rows["question_id"], dtype=float)
             long = long.reset_index().melt(id_vars="question_id", var_name="metric")

@@ -33,7 +33,7 @@ def noise_table(
 ) -> pd.DataFrame:
     """Exact match and F1 of every system, part, kind of noise and share of items replaced, with intervals.
 
-    Empty where `noise_questions` is 0. A chapter that was killed loses one system's readings at most.
+    Empty where `answer.noise_questions` is 0. A chapter that was killed loses one system's readings at most.
     """
     noisy, rows = noisy_questions(test, questions, bench), []
     names = [name for name in answers if name in (*COMPARED, *REFERENCES)] if len(noisy) else []
@@ -63,7 +63,7 @@ def noise_scores(
             sets.append([packed(bench, items) for items in changed] if name == "long-context" else changed)
     read_missing(noisy, sets, swaps, wide(bench) if name == "long-context" else bench)
     said = [[swaps.readings[key] for key in item_keys(noisy, items)] for items in sets]
-    rule, golds = bench.params.answer_normalisation, list(noisy["answers"])
+    rule, golds = bench.params.corpus.normalisation, list(noisy["answers"])
     values = {
         metric: [[of(text, gold, rule) for text, gold in zip(texts, golds, strict=True)] for texts in said]
         for metric, of in METRICS.items()
@@ -74,7 +74,7 @@ def noise_scores(
 
 def own_items(name: str, mine: pd.DataFrame, noisy: pd.DataFrame, bench: Bench) -> list[list[str]]:
     """The evidence items of a system's answers, by question, made again where the answers hold several in one."""
-    top_k = bench.params.top_k
+    top_k = bench.params.answer.top_k
     if name == "zmem-oracle" or (name in FROM_Z and top_k == 1):
         return [[evidence] for evidence in mine["evidence"]]
     if name == "gold-passage":
@@ -105,6 +105,8 @@ def summed_up(name: str, noisy: pd.DataFrame, scores: Mapping[str, Tensor], para
         for i, kind in enumerate(KINDS):
             for j, share in enumerate(SHARES):
                 for metric, values in scores.items():
-                    found = bootstrap_mean(values[i, j][places].tolist(), params.bootstrap_samples, params.seed)
+                    found = bootstrap_mean(
+                        values[i, j][places].tolist(), params.evaluate.bootstrap_samples, params.seed
+                    )
                     place = {"system": name, "part": part, "kind": kind, "share": share, "metric": metric}
                     yield place | vars(found)

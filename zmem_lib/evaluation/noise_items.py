@@ -50,19 +50,19 @@ class Swaps:
 
 
 def noisy_questions(test: pd.DataFrame, questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """At most `noise_questions` test questions of each part, drawn with the run's seed, with the changed document.
+    """At most `answer.noise_questions` test questions of each part, drawn with the run's seed, with the changed document.
 
     `title` and `text` are those of the gold document with a wrong answer in the place of the right one. A question
     whose answer does not stand there word for word is passed over. `questions` are all of the run.
     """
-    rule, rows = bench.params.answer_normalisation, []
+    rule, rows = bench.params.corpus.normalisation, []
     titled = bench.docs.set_index("doc_id")
     words = [words_of(question, rule) for question in questions["question"]]
     shuffled = test[test["part"].isin(TEST_PARTS)].sample(frac=1, random_state=bench.params.seed)
     for _, some in shuffled.groupby("part", sort=False):
         others = ((row, other_answers(row, questions, words, rule)) for row in some.itertuples())
         changed = (changed_row(row, titled.loc[row.gold_doc_ids[0]], wrong, rule) for row, wrong in others)
-        rows += islice(filter(None, changed), bench.params.noise_questions)
+        rows += islice(filter(None, changed), bench.params.answer.noise_questions)
     columns = ["question_id", "part", "question", "answers", "gold_doc_ids", "title", "text"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -104,7 +104,7 @@ def exchanged(text: str, answers: Sequence[str], wrong: str, rule: str) -> str:
 
 def make_swaps(noisy: pd.DataFrame, bench: Bench) -> Swaps:
     """What takes the place of items; of changed documents only those that replace one at some share are written."""
-    negatives, top_k = hard_negatives(noisy, bench), bench.params.top_k
+    negatives, top_k = hard_negatives(noisy, bench), bench.params.answer.top_k
     places = [replaced(noisy["part"], [n] * len(noisy), SHARES[-1], bench.params.seed) for n in {1, top_k}]
     due = sorted({q for some in places for q, _ in some})
     docs = noisy.iloc[due].assign(doc_id=lambda rows: rows["question_id"] + " changed", part="new")
@@ -127,7 +127,7 @@ def written_blocks(docs: pd.DataFrame, bench: Bench) -> dict[str, Tensor]:
 
 def hard_negatives(noisy: pd.DataFrame, bench: Bench) -> list[list[str]]:
     """For each question the documents most like its gold one that are not gold, those without a gold answer first."""
-    text_of, rule, found = texts_of(bench), bench.params.answer_normalisation, []
+    text_of, rule, found = texts_of(bench), bench.params.corpus.normalisation, []
     for row, ids in zip(noisy.itertuples(), nearest(bench, golds(noisy), NEAR), strict=True):
         others = [doc_id for doc_id in ids if doc_id not in row.gold_doc_ids]
         answers = [answer_in_evidence(text_of[doc_id], row.answers, rule) for doc_id in others]

@@ -4,13 +4,13 @@ Takes a run's folder, returns lines; nothing is kept. A share of 75 questions is
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from zmem_lib.evaluation.scoring import score_answers, summarise
 from zmem_lib.files import BadInput
+from zmem_lib.params import changed
 from zmem_lib.systems.collection import load_bench
 from zmem_lib.systems.controls import zmem_oracle, zmem_random, zmem_shuffled
 from zmem_lib.systems.evidence import pick_questions
@@ -48,12 +48,12 @@ def score_lines(folder: Path, systems: Sequence[str], questions: int = 0) -> Ite
     if absent := [name for name in systems if not possible(name, params)]:
         raise BadInput(f"the parameters of {folder} leave {absent[0]} out: choose another system")
     docs, asked = (read_table(folder / f"{name}.parquet", name) for name in ("docs", "questions"))
-    picked = pick_questions(asked, replace(params, scan_questions=questions))
+    picked = pick_questions(asked, changed(params, {"answer.questions": questions}))
     test = picked[picked.part != "trained"].reset_index(drop=True)
     bench = load_bench(folder, params, docs)
     answers = {name: SYSTEMS[name](test, bench) for name in systems}
-    scores = score_answers(test, answers, rule=params.answer_normalisation, ragas=False)
-    summary = summarise(scores[scores.metric.isin(METRICS)], params.bootstrap_samples, params.seed)
+    scores = score_answers(test, answers, rule=params.corpus.normalisation, ragas=False)
+    summary = summarise(scores[scores.metric.isin(METRICS)], params.evaluate.bootstrap_samples, params.seed)
     yield from summary_lines(summary)
 
 

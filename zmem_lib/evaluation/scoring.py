@@ -61,7 +61,7 @@ def failures(
     """The kind of every answer, the table failures: the first of these that is true.
 
     right: exact match, whatever the evidence says. wrong z: the system ranks, and no gold document is among its first
-    `top_k`, or, of `long-context`, in its whole ranking, which is what it was given. wrong evidence: it was given
+    `answer.top_k`, or, of `long-context`, in its whole ranking, which is what it was given. wrong evidence: it was given
     evidence, and no gold answer stands there. wrong reading: all the rest, and every wrong answer of `closed-book`,
     which has only the reader.
     """

@@ -14,19 +14,23 @@ from zmem_lib.evaluation.metrics import retrieval_scores
 from zmem_lib.evaluation.scoring import joined, with_kinds
 from zmem_lib.evaluation.stats import bootstrap_mean
 from zmem_lib.memory.choose import Ranking
-from zmem_lib.params import Params
+from zmem_lib.params import Params, flat
 from zmem_lib.systems.collection import SELECTORS, Bench, by_text, has_text_twin
 from zmem_lib.tables import TABLES, check
 
 Selector = Callable[[list[str], Bench], Ranking]
 TWIN = "text-twin"
-NEEDS = {"key": "key_width", "key_then_likelihood": "key_width", "generated_id": "id_steps"}  # not 0
+NEEDS = {
+    "key": "memory.key_width",
+    "key_then_likelihood": "memory.key_width",
+    "generated_id": "train.id_steps",
+}  # not 0
 TIMED = 20  # questions that a ranking is timed on which an answer has already
 
 
 def selectors_of(params: Params) -> dict[str, Selector]:
     """The ways of choosing that a run's parameters allow, by name; the text twin's where its model reads texts."""
-    found = {name: choose for name, choose in SELECTORS.items() if name not in NEEDS or getattr(params, NEEDS[name])}
+    found = {name: choose for name, choose in SELECTORS.items() if name not in NEEDS or flat(params)[NEEDS[name]]}
     return found | ({TWIN: by_text} if has_text_twin(params) else {})
 
 
@@ -36,7 +40,7 @@ def rank_all(questions: pd.DataFrame, bench: Bench, answers: Mapping[str, pd.Dat
     The two slow rankings, the full scan and the text twin's, are taken from the answers where a system has made them;
     then they are timed on TIMED of the questions.
     """
-    made = {"query_likelihood": "zmem" if bench.params.select == "query_likelihood" else "", TWIN: TWIN}
+    made = {"query_likelihood": "zmem" if bench.params.answer.select == "query_likelihood" else "", TWIN: TWIN}
     columns = ["question_id", "ranked_doc_ids", "ranked_scores"]
     tables = []
     for name, choose in selectors_of(bench.params).items():

@@ -45,13 +45,13 @@ class Asked:
 def write_curve(folder: Path, params: Params, memory_lm: MemoryLM, keep: Keep | None = None) -> pd.DataFrame:
     """The measures CURVE_METRICS of each snapshot with their intervals, the table write_curve.
 
-    Of the new-dev questions at most `scan_questions`, drawn by the run's seed, are asked; `recited` is of all new
+    Of the new-dev questions at most `answer.questions`, drawn by the run's seed, are asked; `recited` is of all new
     documents. Beside them stand the recite loss and the seconds per document of write_log.
     """
     log = read_table(folder / "write_log.parquet", "write_log")
     questions = read_table(folder / "questions.parquet", "questions").query("split == 'new-dev'")
-    if 0 < params.scan_questions < len(questions):
-        questions = questions.sample(params.scan_questions, random_state=params.seed)
+    if 0 < params.answer.questions < len(questions):
+        questions = questions.sample(params.answer.questions, random_state=params.seed)
     snapshots = sorted((folder / "z_new_steps").glob("*.safetensors")) if len(questions) else []
     asked = what_is_asked(folder, questions, params, memory_lm) if snapshots else None
     rows = []
@@ -60,7 +60,7 @@ def write_curve(folder: Path, params: Params, memory_lm: MemoryLM, keep: Keep | 
         scores = kept(keep, f"curve_{path.stem}", partial(snapshot_scores, path, asked, params, memory_lm))
         logged = {"start": start, "step": int(step), **_logged(log, start, int(step))}
         for metric in CURVE_METRICS:
-            estimate = bootstrap_mean(scores[metric].tolist(), params.bootstrap_samples, params.seed)
+            estimate = bootstrap_mean(scores[metric].tolist(), params.evaluate.bootstrap_samples, params.seed)
             rows.append(logged | {"metric": metric, **vars(estimate)})
     return check(pd.DataFrame(rows, columns=list(TABLES["write_curve"])), "write_curve")
 
@@ -74,9 +74,9 @@ def what_is_asked(folder: Path, questions: pd.DataFrame, params: Params, memory_
     seen_ids, z_seen, seen_keys = load_z(folder / "z_seen.safetensors")
     new_ids, _, _ = load_z(folder / "z_new.safetensors")
     texts = dict(zip(new_ids, passages(docs.loc[new_ids]), strict=True))
-    text, batch = list(questions["question"]), params.batch_scan
+    text, batch = list(questions["question"]), params.machine.scan_batch
     doc_ids = seen_ids + new_ids
-    if params.key_width:
+    if params.memory.key_width:
         docs = docs.loc[doc_ids].reset_index()
 
         def by_key(z: Tensor, keys: Tensor) -> list[str]:
@@ -100,12 +100,12 @@ def snapshot_scores(path: Path, asked: Asked, params: Params, memory_lm: MemoryL
     row_of = {doc_id: row for row, doc_id in enumerate(doc_ids)}
     golds, text = list(asked.questions["gold_doc_ids"]), list(asked.questions["question"])
     index = [next(row_of[doc_id] for doc_id in gold if doc_id in row_of) for gold in golds]
-    tokens, batch = params.evidence_tokens, params.batch_answers
+    tokens, batch = params.memory.evidence_tokens, params.machine.answer_batch
     written = generate_evidence(memory_lm, z[index], text, evidence_tokens=tokens, batch=batch)
     run = path.parents[1]  # of RUN/z_new_steps/START_STEP.safetensors
     readings = read(memory_lm, text, [[item] for item in written], params, folder=run)
     pairs = {"answer_in_evidence": (answer_in_evidence, readings.evidence), "em": (em, readings.answers)}
-    answers, rule = list(asked.questions["answers"]), params.answer_normalisation
+    answers, rule = list(asked.questions["answers"]), params.corpus.normalisation
     scores = {
         name: [measure(said, right, rule) for said, right in zip(texts, answers, strict=True)]
         for name, (measure, texts) in pairs.items()
@@ -118,10 +118,10 @@ def snapshot_scores(path: Path, asked: Asked, params: Params, memory_lm: MemoryL
 
 def recited(memory_lm: MemoryLM, z: Tensor, texts: list[str], params: Params) -> list[float]:
     """The share of each text that greedy decoding writes from its z (M,K,W)."""
-    rows = [memory_lm.prompts.recite(text, params.document_tokens) for text in texts]
+    rows = [memory_lm.prompts.recite(text, params.memory.document_tokens) for text in texts]
     found = []
-    for begin in range(0, len(rows), params.write_batch):
-        some = slice(begin, begin + params.write_batch)
+    for begin in range(0, len(rows), params.machine.write_batch):
+        some = slice(begin, begin + params.machine.write_batch)
         found += greedy_scores(memory_lm, z[some], rows[some])[1].tolist()
     return found
 

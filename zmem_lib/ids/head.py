@@ -57,7 +57,7 @@ def make_id_head(memory_lm: MemoryLM, tree: IdTree, params: Params) -> IdHead:
     d, scale = memory_lm.embeddings.shape[1], memory_lm.embeddings.detach().float().std().item()
     shape = (2, tree.depth + SPARE_LEVELS, tree.branching + 1, d)
     codes, output = torch.randn(shape, generator=torch.Generator().manual_seed(params.seed))  # (levels,codes,D) each
-    return IdHead(codes * scale, output / d, params.lora_rank or RANK).to(memory_lm.device)
+    return IdHead(codes * scale, output / d, params.lm.lora_rank or RANK).to(memory_lm.device)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def learn_ids(
 
     Writes tree, codes and adapter to `folder`; returns the loss as rows of train_log.
     """
-    tree = build_tree(list(doc_ids), keys.numpy(), branching=params.id_branching, seed=params.seed)
+    tree = build_tree(list(doc_ids), keys.numpy(), branching=params.train.id_branching, seed=params.seed)
     head = make_id_head(memory_lm, tree, params)
     train = tuples[(tuples.split == "train") & tuples.doc_id.isin(set(doc_ids))]
     pairs = list(zip(train.question, train.doc_id, strict=True))

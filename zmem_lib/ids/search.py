@@ -59,20 +59,20 @@ class Asked:
 def train_ids(
     memory_lm: MemoryLM, head: IdHead, *, tree: IdTree, pairs: Sequence[tuple[str, str]], params: Params
 ) -> pd.DataFrame:
-    """Teach head and adapter the ids of (question, document id) pairs for `id_steps` steps; a log of step and nll."""
-    trie, log, steps = make_trie(tree), [], params.id_steps
+    """Teach head and adapter the ids of (question, document id) pairs for `train.id_steps` steps; a log of step and nll."""
+    trie, log, steps = make_trie(tree), [], params.train.id_steps
     rows = [(memory_lm.prompts.find(question), tree.ids[doc_id]) for question, doc_id in pairs]
     torch.manual_seed(params.seed)
     with id_adapter(memory_lm, head, learns=True) as weights:
-        groups = [{"params": weights, "lr": params.lm_lr}, {"params": head.parameters(), "lr": HEAD_LR}]
+        groups = [{"params": weights, "lr": params.train.lm_lr}, {"params": head.parameters(), "lr": HEAD_LR}]
         optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(cosine, steps=steps))
         scaler = make_scaler(memory_lm)
         memory_lm.lm.train()
         for step in progress(range(steps), "learning ids"):
-            due = [rows[i] for i in batch_indices(len(rows), params.batch_tuples, step=step, seed=params.seed)]
-            with memory_explained("micro_batch"):
-                nll = descend(memory_lm, head, trie, due, scaler=scaler, size=params.micro_batch or len(due))
+            due = [rows[i] for i in batch_indices(len(rows), params.train.batch_tuples, step=step, seed=params.seed)]
+            with memory_explained("machine.micro_batch"):
+                nll = descend(memory_lm, head, trie, due, scaler=scaler, size=params.machine.micro_batch or len(due))
             scaler.unscale_(optimiser)
             nn.utils.clip_grad_norm_([*weights, *head.parameters()], CLIP)
             scaler.step(optimiser)

@@ -1,6 +1,6 @@
 """From verdicts to shares with intervals; where people judged a few answers as well, theirs correct the judge's.
 
-Takes the table verdicts, and the file of people's verdicts that `human_labels` names; returns the table judged. With
+Takes the table verdicts, and the file of people's verdicts that `evaluate.human_labels` names; returns the table judged. With
 people's values Y and the judge's f of n answers, and f of N others that nobody else judged, the mean is
 l mean(f of N) + mean(Y - l f of n), with the l of least variance in [0, 1]: prediction-powered inference (2301.09633),
 with PPI++'s l (2311.01453), as ARES judges RAG (2311.09476) with l = 1. Else the judge is believed, and the interval is
@@ -45,9 +45,9 @@ def estimate(judged: np.ndarray, labels: np.ndarray, params: Params) -> tuple[Es
     judged, labels = judged[kept], labels[kept]
     known = ~np.isnan(labels)
     if known.sum() < LEAST_LABELS:
-        return bootstrap_mean(judged, params.bootstrap_samples, params.seed), JUDGE
+        return bootstrap_mean(judged, params.evaluate.bootstrap_samples, params.seed), JUDGE
     if known.all():
-        return bootstrap_mean(labels, params.bootstrap_samples, params.seed), PEOPLE
+        return bootstrap_mean(labels, params.evaluate.bootstrap_samples, params.seed), PEOPLE
     return prediction_powered(labels[known], judged[known], judged[~known]), BOTH
 
 
@@ -62,15 +62,15 @@ def prediction_powered(labels: np.ndarray, judged: np.ndarray, others: np.ndarra
 
 
 def read_labels(params: Params, questions: Collection[str]) -> pd.DataFrame:
-    """People's verdicts from the file of `human_labels` (.csv or .jsonl); raises BadInput naming line and field.
+    """People's verdicts from the file of `evaluate.human_labels` (.csv or .jsonl); raises BadInput naming line and field.
 
     Empty where the file is not there: people can label answers only after these were written.
     """
     rows, seen = [], {}
-    path = Path(params.human_labels)
+    path = Path(params.evaluate.human_labels)
     for line, row in _rows(path) if path.is_file() else ():
         where = f"{path}, line {line}"
-        _check_row(row, where, questions=questions, metrics=JUDGE_METRICS[params.judge])
+        _check_row(row, where, questions=questions, metrics=JUDGE_METRICS[params.evaluate.judge])
         key = tuple(row[name] for name in FIELDS[:3])
         if key in seen:
             raise BadInput(f"{where}: the same question_id, system and metric as in line {seen[key]}: remove one")

@@ -43,13 +43,13 @@ def judge_answers(
     folder: Path,
 ) -> tuple[pd.DataFrame, dict[str, object]]:
     """The table verdicts, and what is to be known of the judge: name, prompts, failures and cost."""
-    if params.judge == "none":
+    if params.evaluate.judge == "none":
         empty = pd.DataFrame(columns=list(TABLES["verdicts"])).astype({"value": float})
         return check(empty, "verdicts"), {"judge": "none"}
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package when it is imported
     items = judged_items(questions, docs, answers_by_system, params)
-    if params.judge == "nli":
-        entailer = load_entailer(params.judge_model, params.device)
+    if params.evaluate.judge == "nli":
+        entailer = load_entailer(params.evaluate.judge_model, params.machine.device)
         found = {"checker_": by_ragchecker(items, sentence_claims, partial(entailed, entailer))}
         about: dict[str, object] = {"labels": entailer.model.config.id2label}
     else:
@@ -59,9 +59,14 @@ def judge_answers(
             "checker_": by_ragchecker(items, partial(ask_claims, judge), partial(ask_entailed, judge)),
             "ragbench_": by_ragbench(items, judge),
         }
-        about = {"url": params.api_url, **bill(judge), "prompts": TEXTS | ragas_prompts(), "ragas": version("ragas")}
-    known = {"judge": params.judge, "model": params.judge_model, "answers": len(items)}
-    labels = Path(params.human_labels)
+        about = {
+            "url": params.answer.api_url,
+            **bill(judge),
+            "prompts": TEXTS | ragas_prompts(),
+            "ragas": version("ragas"),
+        }
+    known = {"judge": params.evaluate.judge, "model": params.evaluate.judge_model, "answers": len(items)}
+    labels = Path(params.evaluate.human_labels)
     known["human_labels"] = hash_path(labels) if labels.is_file() else ""
     return verdicts(items, found), known | about
 
@@ -75,10 +80,10 @@ def judged_items(
     for system in (name for name in COMPARED if name in answers_by_system):
         rows = joined(questions, answers_by_system[system]).sort_values("question_id")
         for _, some in rows[rows["part"].isin(TEST_PARTS)].groupby("part", sort=True):
-            size = min(params.judge_questions or len(some), len(some))
+            size = min(params.evaluate.judge_questions or len(some), len(some))
             tables.append(some.sample(size, random_state=params.seed).assign(system=system))
     items = pd.concat(tables, ignore_index=True)
-    titles = [{title_of[doc_id] for doc_id in ids[: params.top_k]} for ids in items["ranked_doc_ids"]]
+    titles = [{title_of[doc_id] for doc_id in ids[: params.answer.top_k]} for ids in items["ranked_doc_ids"]]
     items["chunks"] = [chunks(text, names) for text, names in zip(items["evidence"], titles, strict=True)]
     return items.assign(question=items["question_id"].map(questions.set_index("question_id")["question"]))
 
@@ -97,7 +102,7 @@ def chunks(evidence: str, titles: set[str]) -> list[str]:
 
 def by_ragas(items: pd.DataFrame, judge: Judge, params: Params) -> Found:
     """ragas' judged measures, with the run's own sentence encoder."""
-    encoder = load_encoder(params.dense_model, str(pick_device(params.device)))
+    encoder = load_encoder(params.answer.dense_model, str(pick_device(params.machine.device)))
 
     def ask(prompts: list[str], reads: list[Callable[[str], object]]) -> list[object]:
         return ask_json(judge, [said(prompt) for prompt in prompts], reads)

@@ -36,19 +36,19 @@ Pairs = list[tuple[int, str, str]]  # number of the document, question, evidence
 def sampled_questions(memory_lm: MemoryLM, docs: pd.DataFrame, n: int, known: Known, params: Params) -> Asked:
     """n questions about each document, drawn from p(question | title and one sentence), the sentences in turn.
 
-    Their evidence is that sentence, with the neighbours that evidence has in this run (`evidence_window`). What is
+    Their evidence is that sentence, with the neighbours that evidence has in this run (`corpus.evidence_window`). What is
     `known` as the evidence of a document's questions is not asked for, unless all is.
     """
     chosen = []
     for doc_id, text in zip(docs.doc_id, docs.text, strict=True):
-        about = [text[slice(*span)] for span in evidence_spans(text, params.evidence_window)]
+        about = [text[slice(*span)] for span in evidence_spans(text, params.corpus.evidence_window)]
         about = [one for one in about if (doc_id, one) not in known] or about
         chosen.append([about[i % len(about)] for i in range(n)])
     titled = [passage(title, one) for title, many in zip(docs.title, chosen, strict=True) for one in many]
     prompts, texts = memory_lm.prompts, []
     with seeded(memory_lm.device, params.seed):
         for begin in progress(range(0, len(titled), BATCH), "asking"):
-            read = [prompts.text(text, params.document_tokens) for text in titled[begin : begin + BATCH]]
+            read = [prompts.text(text, params.memory.document_tokens) for text in titled[begin : begin + BATCH]]
             texts += sample(memory_lm, [text + prompts.marks["question"] for text in read])
     return [list(zip(texts[row * n : row * n + n], many, strict=True)) for row, many in enumerate(chosen)]
 
@@ -102,9 +102,9 @@ def confirmed_evidence(memory_lm: MemoryLM, docs: pd.DataFrame, pairs: Pairs, pa
     prompts, rows = memory_lm.prompts, []
     for row, question, evidence in pairs:
         title, text = docs.title.iloc[row], docs.text.iloc[row]
-        spans = evidence_spans(text, params.evidence_window)
+        spans = evidence_spans(text, params.corpus.evidence_window)
         others = [text[slice(*span)] for span in spans if text[slice(*span)] != evidence]
-        read = [prompts.text(passage(title, one), params.document_tokens) for one in (evidence, *others)]
+        read = [prompts.text(passage(title, one), params.memory.document_tokens) for one in (evidence, *others)]
         rows.append([prompts.twin(one, prompts.question(question)) for one in read])
     flat = [row for candidates in rows for row in candidates]
     nll = [
@@ -126,7 +126,7 @@ def chat_quotes(memory_lm: MemoryLM, texts: Sequence[str], pairs: Pairs, params:
     """What a chat model copies from the document's text as the answer to each question."""
     short = [cut(memory_lm.prompts, text, params) for text in texts]
     turns = [f"{QUOTE}\n\nText: {short[row]}\n\nQuestion: {memory_lm.prompts.plain(q)}" for row, q, _ in pairs]
-    written = chat(memory_lm, turns, max_tokens=params.evidence_tokens, params=params)
+    written = chat(memory_lm, turns, max_tokens=params.memory.evidence_tokens, params=params)
     return [lines.partition("\n")[0].strip(" \"'“”‘’«»") for lines in written]
 
 
@@ -137,13 +137,13 @@ def chat(memory_lm: MemoryLM, turns: Sequence[str], *, max_tokens: int, params: 
     prompts = [template([{"role": "user", "content": turn}], **options) for turn in turns]
     off: AbstractContextManager = nullcontext() if params.learns_whole else memory_lm.lm.disable_adapter()
     with off:
-        output = generate_all(memory_lm, None, prompts, max_tokens=max_tokens, batch=params.batch_answers)
+        output = generate_all(memory_lm, None, prompts, max_tokens=max_tokens, batch=params.machine.answer_batch)
     return [memory_lm.prompts.decode(ids) for ids in output]
 
 
 def cut(prompts: Prompts, text: str, params: Params) -> str:
     """As much of a document as z has seen."""
-    return prompts.decode(prompts.encode(text, params.document_tokens))
+    return prompts.decode(prompts.encode(text, params.memory.document_tokens))
 
 
 def listed_questions(lines: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Causal language models and their tokenizers: made from scratch, or loaded from a folder or the hub.
 
 `scratch` is a small Llama with random weights and a tokenizer trained on the corpus. Any other model is loaded from
-safetensors. With a `lora_rank`, its weights are frozen in the arithmetic's dtype or in 4 bit (NF4, double-quantised:
+safetensors. With a `lm.lora_rank`, its weights are frozen in the arithmetic's dtype or in 4 bit (NF4, double-quantised:
 QLoRA, 2305.14314), and it learns through a LoRA adapter in float32 on all its linear layers (2106.09685); without,
 all its weights learn in float32. Code of a model's own is never run.
 """
@@ -52,17 +52,19 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 
 def load_base(folder: Path, params: Params) -> nn.Module:
     """The causal language model in a folder, on the device, frozen, in the arithmetic's dtype or in 4 bit."""
-    device = pick_device(params.device)
-    dtype = pick_dtype(params.precision, device)
+    device = pick_device(params.machine.device)
+    dtype = pick_dtype(params.machine.precision, device)
     options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}, "use_safetensors": True}
-    if params.quantisation == "nf4":
+    if params.lm.quantisation == "nf4":
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
         )
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
     lm = _loaded(AutoModelForCausalLM, folder, **options)
-    if params.window_tokens > (longest := lm.config.max_position_embeddings):
-        raise BadInput(f"window_tokens {params.window_tokens} is more than {params.lm} can read ({longest}): lower it")
+    if params.lm.window_tokens > (longest := lm.config.max_position_embeddings):
+        raise BadInput(
+            f"window_tokens {params.lm.window_tokens} is more than {params.lm.name} can read ({longest}): lower it"
+        )
     lm.requires_grad_(False)
     for module in lm.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):  # a layout without gradients, taken up by inference on a CPU
@@ -97,11 +99,11 @@ def with_adapter(lm: nn.Module, params: Params) -> nn.Module:
     from peft import LoraConfig, get_peft_model  # imports bitsandbytes, which a model made here does not need
 
     torch.manual_seed(params.seed)
-    rank = params.lora_rank
+    rank = params.lm.lora_rank
     config = LoraConfig(r=rank, lora_alpha=LORA_SCALE * rank, target_modules="all-linear", task_type="CAUSAL_LM")
     with quiet_peft():
         adapted = get_peft_model(lm, config)
-    adapted.peft_config["default"].base_model_name_or_path = params.lm  # not the folder of this machine's cache
+    adapted.peft_config["default"].base_model_name_or_path = params.lm.name  # not the folder of this machine's cache
     return adapted
 
 
@@ -131,7 +133,7 @@ def plain_generation(lm: nn.Module, tokenizer: Any) -> GenerationConfig:
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of at most `vocab_size` tokens, with this project's markers as special tokens."""
+    """A byte-level BPE tokenizer of at most `lm.vocab_size` tokens, with this project's markers as special tokens."""
     specials = ["<pad>", "<end>"] + [special for special, _ in MARKERS.values()]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)

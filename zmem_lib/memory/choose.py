@@ -42,7 +42,7 @@ def score_questions(
 
 def score_chunk(memory_lm: MemoryLM, z: Tensor, rows: list[list[int]]) -> dict[str, Tensor]:
     """`scores` (Q,B): log p of the questions in rows, after their marker, given each z (B,K,W)."""
-    with memory_explained("batch_scan"):
+    with memory_explained("machine.scan_batch"):
         before = z_cache(memory_lm, z)
         return {"scores": torch.stack([continue_cache(memory_lm, before, ids).float().cpu() for ids in rows])}
 
@@ -119,7 +119,7 @@ def question_log_p(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row], *
     found = []
     for begin in progress(range(0, len(rows), batch), "scoring"):
         block = None if z is None else z[begin : begin + batch]
-        with memory_explained("batch_scan"):
+        with memory_explained("machine.scan_batch"):
             nll, _ = token_nll(memory_lm, block, rows[begin : begin + batch])  # (B,T)
         found += (-nll.sum(1)).tolist()
     return found

@@ -79,10 +79,10 @@ def start_memory(
     embeddings. vocab: the embeddings of tokens drawn at random. encode: what the model makes of the document. The key
     is the encoder's for every start; without an encoder it is random.
     """
-    n, k, heads = len(texts), params.z_tokens, memory_lm.heads
+    n, k, heads = len(texts), params.memory.z_tokens, memory_lm.heads
     generator = torch.Generator().manual_seed(params.seed)
-    encoded = encode(memory_lm, texts, params.document_tokens) if heads.to_block is not None and n else None
-    keys = encoded[1] if encoded else unit(torch.randn(n, params.key_width, generator=generator))
+    encoded = encode(memory_lm, texts, params.memory.document_tokens) if heads.to_block is not None and n else None
+    keys = encoded[1] if encoded else unit(torch.randn(n, params.memory.key_width, generator=generator))
     if start == "encode" and encoded:
         return encoded
     if start == "mean" and z_seen is not None:

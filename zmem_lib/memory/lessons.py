@@ -94,15 +94,15 @@ def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, 
     golds = index.groupby(train.question_id).agg(frozenset)
     return Lessons(
         params=params,
-        tuple_rows=evidence_rows(prompts, train, params.evidence_tokens),
+        tuple_rows=evidence_rows(prompts, train, params.memory.evidence_tokens),
         tuple_index=index.to_numpy(copy=True),
         questions=made_of(prompts.find, list(train.question)),
         of_document={i: np.array(places) for i, places in index.groupby(index.to_numpy()).indices.items()},
         gold=[golds[question_id] for question_id in train.question_id],
-        dev_rows=evidence_rows(prompts, dev, params.evidence_tokens),
+        dev_rows=evidence_rows(prompts, dev, params.memory.evidence_tokens),
         dev_index=dev.doc_id.map(row_of).to_numpy(copy=True),
-        recite_rows=made_of(partial(recitations, prompts, limit=params.document_tokens), texts),
-        texts=made_of(partial(prompts.text, limit=params.document_tokens), texts),
+        recite_rows=made_of(partial(recitations, prompts, limit=params.memory.document_tokens), texts),
+        texts=made_of(partial(prompts.text, limit=params.memory.document_tokens), texts),
         tuples=train,
         answered=np.flatnonzero(~asked),
         own=np.flatnonzero(asked),
@@ -133,25 +133,27 @@ def batch_at(memory_lm: MemoryLM, lessons: Lessons, step: int) -> Batch:
     """What is due at a step."""
     params, n = lessons.params, len(lessons.recite_rows)
     rng = np.random.default_rng((params.seed, step, 1))
-    encoded = bool(rng.random() < params.encode_share)
+    encoded = bool(rng.random() < params.train.encode_share)
     tuples = tuples_at(lessons, step)
-    m = int(rng.integers(1, MOST_DISTRACTORS + 1)) * bool(not encoded and rng.random() < params.distractor_share)
-    recited = batch_indices(n, params.batch_recite, step=step, seed=params.seed + 1)
+    m = int(rng.integers(1, MOST_DISTRACTORS + 1)) * bool(not encoded and rng.random() < params.train.distractor_share)
+    recited = batch_indices(n, params.train.batch_recite, step=step, seed=params.seed + 1)
     if encoded:  # few documents with several questions each, and these recited too: encoding costs most
-        recited = rng.permutation(np.unique(lessons.tuple_index[tuples]))[: params.batch_recite]
-        each = -(-params.batch_tuples // len(recited))
+        recited = rng.permutation(np.unique(lessons.tuple_index[tuples]))[: params.train.batch_recite]
+        each = -(-params.train.batch_tuples // len(recited))
         tuples = np.concatenate([rng.permutation(lessons.of_document[i])[:each] for i in recited])
-    recited = recited if params.recite_weight else recited[:0]
+    recited = recited if params.train.recite_weight else recited[:0]
     return Batch(
         encoded=encoded,
         tuples=tuples,
         beside=rng.integers(n, size=(len(tuples), m)),
         place=int(rng.integers(m + 1)),
         recited=recited,
-        recite_rows=recitations_at([lessons.recite_rows[i] for i in recited], params.recite_inside, rng),
+        recite_rows=recitations_at([lessons.recite_rows[i] for i in recited], params.train.recite_inside, rng),
         read_rows=reading_rows(memory_lm, lessons, step) if params.learns_reading else [],
-        text_rows=text_rows(memory_lm, lessons, tuples[: params.batch_text], step) if params.text_weight else [],
-        pool=rng.integers(n, size=HARD_POOL * bool(params.key_negatives)),
+        text_rows=text_rows(memory_lm, lessons, tuples[: params.train.batch_text], step)
+        if params.train.text_weight
+        else [],
+        pool=rng.integers(n, size=HARD_POOL * bool(params.train.key_negatives)),
     )
 
 
@@ -160,7 +162,7 @@ def tuples_at(lessons: Lessons, step: int) -> np.ndarray:
 
     Its own questions come late and ask for what no other question does: they have to catch up.
     """
-    size, seed, given, own = lessons.params.batch_tuples, lessons.params.seed, lessons.answered, lessons.own
+    size, seed, given, own = lessons.params.train.batch_tuples, lessons.params.seed, lessons.answered, lessons.own
     n_own = size // 3 if len(own) else 0
     chosen = given[batch_indices(len(given), size - n_own, step=step, seed=seed)]
     return np.concatenate([chosen, own[batch_indices(len(own), n_own, step=step, seed=seed + 3)]])
@@ -187,9 +189,9 @@ def reading_rows(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[Row]:
     params, rows = lessons.params, []
     rng = np.random.default_rng((params.seed, step))
     kind = rng.random()
-    for place in batch_indices(len(lessons.answered), params.batch_read, step=step, seed=params.seed + 2):
+    for place in batch_indices(len(lessons.answered), params.train.batch_read, step=step, seed=params.seed + 2):
         i = lessons.answered[place]
-        others = rng.integers(len(lessons.tuples), size=rng.integers(max(params.top_k, 2)))
+        others = rng.integers(len(lessons.tuples), size=rng.integers(params.train.read_items))
         picked = rng.permutation([i, *others])
         if kind < READ_NOTHING:
             items = []
@@ -198,7 +200,7 @@ def reading_rows(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[Row]:
         else:
             items = [lessons.passages[lessons.tuple_index[j]] for j in picked]
         question, answers = lessons.tuples.question[i], lessons.tuples.answers[i]
-        reading = memory_lm.prompts.reading(question, items, params.evidence_tokens)
+        reading = memory_lm.prompts.reading(question, items, params.memory.evidence_tokens)
         rows.append(memory_lm.prompts.read(reading, answers[0]))
     return rows
 
@@ -210,7 +212,7 @@ def text_rows(memory_lm: MemoryLM, lessons: Lessons, chosen: np.ndarray, step: i
         document = lessons.tuple_index[i]
         if step % TEXT_EVERY:
             alone = passage(lessons.titles[document], lessons.tuples.evidence[i])
-            text = prompts.text(alone, params.document_tokens)
+            text = prompts.text(alone, params.memory.document_tokens)
         else:
             text = lessons.texts[document]  # tokenised when it is asked for
         rows.append(prompts.twin(text, lessons.tuple_rows[i]))

@@ -65,11 +65,11 @@ class MemoryLM:
 
 
 def make_memory_lm(params: Params, texts: Iterable[str]) -> MemoryLM:
-    """The model that `params.lm` names, ready to train: made from scratch, or loaded, with an adapter or without."""
-    if params.lm == "scratch":
-        tokenizer = base_lm.train_tokenizer(texts, params.vocab_size)
+    """The model that `params.lm.name` names, ready to train: made from scratch, or loaded, with an adapter or without."""
+    if params.lm.name == "scratch":
+        tokenizer = base_lm.train_tokenizer(texts, params.lm.vocab_size)
         return wrap(base_lm.make_scratch_lm(params, tokenizer), tokenizer, params)
-    folder = find_lm(params.lm, params.lm_revision)
+    folder = find_lm(params.lm.name, params.lm.revision)
     tokenizer = base_lm.load_tokenizer(folder)
     lm = base_lm.load_whole(folder) if params.learns_whole else base_lm.load_base(folder, params)
     lm = lm if params.learns_whole else base_lm.with_adapter(lm, params)
@@ -84,7 +84,7 @@ def load_memory_lm(folder: Path, params: Params) -> MemoryLM:
     if params.learns_whole:
         lm = base_lm.load_whole(folder)
     else:
-        base = base_lm.load_base(find_lm(params.lm, params.lm_revision), params)
+        base = base_lm.load_base(find_lm(params.lm.name, params.lm.revision), params)
         lm = base_lm.load_adapter(base, folder)
     memory_lm = wrap(lm, tokenizer, params)
     load_heads(memory_lm.heads, folder)
@@ -106,7 +106,7 @@ def save_memory_lm(memory_lm: MemoryLM, folder: Path, params: Params) -> None:
 
 def wrap(lm: nn.Module, tokenizer: Any, params: Params) -> MemoryLM:
     """The model with its prompts, on the device that the parameters name, generating greedily."""
-    device = base_lm.pick_device(params.device)
+    device = base_lm.pick_device(params.machine.device)
     lm = lm.to(device) if params.learns_whole else lm  # a loaded one is there; in 4 bit it cannot be moved
     lm.generation_config = base_lm.plain_generation(lm, tokenizer)
     return ready(lm, make_prompts(tokenizer), params)
@@ -114,10 +114,10 @@ def wrap(lm: nn.Module, tokenizer: Any, params: Params) -> MemoryLM:
 
 def ready(lm: nn.Module, prompts: Prompts, params: Params) -> MemoryLM:
     """The model on its device with new heads, its arithmetic and its activations as the parameters want them."""
-    device = base_lm.pick_device(params.device)
+    device = base_lm.pick_device(params.machine.device)
     heads = make_heads(params, lm.get_input_embeddings().weight)
-    memory_lm = MemoryLM(lm.eval(), heads, prompts, device, base_lm.pick_dtype(params.precision, device))
-    if params.activation_checkpointing:
+    memory_lm = MemoryLM(lm.eval(), heads, prompts, device, base_lm.pick_dtype(params.machine.precision, device))
+    if params.machine.activation_checkpointing:
         memory_lm.causal.activation_checkpointing_enable()
     return memory_lm
 

@@ -1,7 +1,7 @@
 """The loss terms of one training step: each adds its gradients, and returns its mean in nats.
 
 Takes the step's work: its batch, and the rows (block and key) of the documents that the batch names, which learn.
-Batches pass through the model `micro_batch` rows at a time.
+Batches pass through the model `machine.micro_batch` rows at a time.
 """
 
 from collections import Counter
@@ -37,12 +37,12 @@ class Work:
     def blocks(self, documents: np.ndarray) -> Tensor:
         """The blocks of documents (B,M), side by side: (B,M*K,W)."""
         params, place = self.lessons.params, np.searchsorted(self.documents, documents)  # (B,M)
-        z = blocks_of(self.rows, params.z_tokens, self.memory_lm.heads.width)  # (U,K,W)
+        z = blocks_of(self.rows, params.memory.z_tokens, self.memory_lm.heads.width)  # (U,K,W)
         return z[torch.as_tensor(place, device=z.device)].flatten(1, 2)  # (B,M*K,W)
 
     def chunks(self, n: int) -> Iterator[slice]:
         """Slices of n rows that pass through the model at once."""
-        size = self.lessons.params.micro_batch or max(n, 1)
+        size = self.lessons.params.machine.micro_batch or max(n, 1)
         return (slice(begin, begin + size) for begin in range(0, n, size))
 
 
@@ -77,11 +77,11 @@ def all_losses(work: Work) -> dict[str, float]:
         losses |= row_losses(work, batch.recite_rows, batch.recited[:, None])
     if rows := batch.read_rows + batch.text_rows:
         losses |= row_losses(work, rows)
-    if params.distill_weight:
+    if params.train.distill_weight:
         losses["distill"] = distill_loss(work)
-    if params.key_weight:
+    if params.train.key_weight:
         losses["key"] = key_loss(work)
-    if params.encode_weight and batch.encoded:
+    if params.train.encode_weight and batch.encoded:
         losses["encode"] = encode_loss(work)
     return losses
 
@@ -119,12 +119,12 @@ def row_losses(work: Work, rows: Sequence[Row], documents: np.ndarray | None = N
 def key_loss(work: Work) -> float:
     """InfoNCE (van den Oord et al., 1807.03748): the question's vector against the keys of the batch and of a pool.
 
-    Of the pool only the `key_negatives` nearest to each question count. A gold document is never a negative.
+    Of the pool only the `train.key_negatives` nearest to each question count. A gold document is never a negative.
     """
     lessons, tuples, total = work.lessons, work.batch.tuples, 0.0
     documents = np.unique(lessons.tuple_index[tuples])
     at = torch.as_tensor(np.searchsorted(work.documents, documents), device=work.rows.device)
-    first = work.rows.shape[1] - lessons.params.key_width  # of a row's numbers that belong to the key
+    first = work.rows.shape[1] - lessons.params.memory.key_width  # of a row's numbers that belong to the key
     right = np.searchsorted(documents, lessons.tuple_index[tuples])
     for chunk in work.chunks(len(tuples)):
         vectors = question_rows(work.memory_lm, [lessons.questions[i] for i in tuples[chunk]])  # (B,E)
@@ -135,7 +135,7 @@ def key_loss(work: Work) -> float:
         logits = torch.cat([logits, hard_logits(work, vectors, tuples[chunk])], 1)  # (B,U'+H')
         target = torch.as_tensor(right[chunk], device=logits.device)
         loss = nn.functional.cross_entropy(logits, target, reduction="sum") / len(tuples)
-        work.scaler.scale(lessons.params.key_weight * loss).backward()
+        work.scaler.scale(lessons.params.train.key_weight * loss).backward()
         total += loss.item()
     return total
 
@@ -147,15 +147,15 @@ def hard_logits(work: Work, vectors: Tensor, tuples: np.ndarray) -> Tensor:
     logits = vectors @ unit(work.pool_keys).T / TEMPERATURE  # (B,H)
     barred = torch.tensor(pool, device=logits.device, dtype=torch.bool).view(logits.shape)
     logits = logits.masked_fill(barred, -torch.inf)
-    return logits.topk(min(work.lessons.params.key_negatives, logits.shape[1])).values  # (B,H')
+    return logits.topk(min(work.lessons.params.train.key_negatives, logits.shape[1])).values  # (B,H')
 
 
 def encode_loss(work: Work) -> float:
     """Squared distance of the encoder's blocks from the table's, as a share of the latter's mean square."""
     params = work.lessons.params
-    made = blocks_of(work.rows, params.z_tokens, work.memory_lm.heads.width)  # (U,K,W)
+    made = blocks_of(work.rows, params.memory.z_tokens, work.memory_lm.heads.width)  # (U,K,W)
     loss = nn.functional.mse_loss(made, work.table_z) / work.table_z.square().mean()
-    work.scaler.scale(params.encode_weight * loss).backward()
+    work.scaler.scale(params.train.encode_weight * loss).backward()
     return loss.item()
 
 
@@ -165,8 +165,8 @@ def distill_loss(work: Work) -> float:
     The teacher is the model as it is now; where the text is not trained on, without its adapter.
     """
     lessons, params, memory_lm = work.lessons, work.lessons.params, work.memory_lm
-    tuples, total = work.batch.tuples[: params.batch_text], 0.0
-    adapted = not params.learns_whole and not params.text_weight
+    tuples, total = work.batch.tuples[: params.train.batch_text], 0.0
+    adapted = not params.learns_whole and not params.train.text_weight
     for chunk in work.chunks(len(tuples)):
         chosen = tuples[chunk]
         rows = [lessons.tuple_rows[i] for i in chosen]
@@ -177,7 +177,7 @@ def distill_loss(work: Work) -> float:
         student = evidence_logits(memory_lm, work.blocks(lessons.tuple_index[chosen][:, None]), rows)  # (counted,V)
         kl = nn.functional.kl_div(student, teacher, log_target=True, reduction="batchmean")
         loss = kl * (len(chosen) / len(tuples))
-        work.scaler.scale(params.distill_weight * loss).backward()
+        work.scaler.scale(params.train.distill_weight * loss).backward()
         total += loss.item()
     return total
 
@@ -196,4 +196,4 @@ def mean_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
 
 def weight(params: Params, term: str) -> float:
     """The weight of a loss term; that of the evidence is one."""
-    return 1.0 if term == "evidence" else getattr(params, f"{term}_weight")
+    return 1.0 if term == "evidence" else getattr(params.train, f"{term}_weight")

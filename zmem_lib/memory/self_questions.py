@@ -173,7 +173,7 @@ def counts_table(fates: Counter, docs: pd.DataFrame, questions: pd.DataFrame, tu
 
 def normaliser(params: Params) -> Callable[[str], str]:
     """How questions are compared: as answers are."""
-    return normalise_korquad if params.answer_normalisation == "korquad" else normalise
+    return normalise_korquad if params.corpus.normalisation == "korquad" else normalise
 
 
 def given_questions(folder: Path) -> pd.DataFrame:
@@ -185,7 +185,7 @@ def given_questions(folder: Path) -> pd.DataFrame:
 def kept_questions(
     memory_lm: MemoryLM, docs: pd.DataFrame, n: int, *, params: Params, folder: Path, inputs: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`pseudo_questions` about a run's seen or new documents, and their counts, with all questions of the run at hand.
+    """`train.self_questions` about a run's seen or new documents, and their counts, with all questions of the run at hand.
 
     They are kept beside the run, where a chapter that was killed finds them again as long as the corpus and the other
     `inputs` in its folder are the same.

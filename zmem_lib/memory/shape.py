@@ -38,14 +38,14 @@ def scratch_config(params: Params, **more: Any) -> Any:
     from transformers import LlamaConfig
 
     shape = {
-        "vocab_size": params.vocab_size,
-        "hidden_size": params.hidden_size,
-        "intermediate_size": (params.hidden_size * 8 // 3 + 31) // 32 * 32,
-        "num_hidden_layers": params.layers,
-        "num_attention_heads": params.heads,
-        "max_position_embeddings": params.window_tokens,
+        "vocab_size": params.lm.vocab_size,
+        "hidden_size": params.lm.hidden_size,
+        "intermediate_size": (params.lm.hidden_size * 8 // 3 + 31) // 32 * 32,
+        "num_hidden_layers": params.lm.layers,
+        "num_attention_heads": params.lm.heads,
+        "max_position_embeddings": params.lm.window_tokens,
         "tie_word_embeddings": True,
-        "initializer_range": params.hidden_size**-0.5,  # the usual 0.02 is made for models many times as wide
+        "initializer_range": params.lm.hidden_size**-0.5,  # the usual 0.02 is made for models many times as wide
     }
     return LlamaConfig(**(shape | more))
 
@@ -54,18 +54,18 @@ def model_config(params: Params) -> Any:
     """The transformers configuration of the run's language model, without a network; raises BadInput for an unknown."""
     from transformers import AutoConfig
 
-    if params.lm == "scratch":
+    if params.lm.name == "scratch":
         return scratch_config(params)
-    folder = Path(params.lm).expanduser()
-    place, revision = (str(folder), None) if folder.is_dir() else (params.lm, params.lm_revision or None)
+    folder = Path(params.lm.name).expanduser()
+    place, revision = (str(folder), None) if folder.is_dir() else (params.lm.name, params.lm.revision or None)
     try:
         return AutoConfig.from_pretrained(place, revision=revision, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        if not folder.is_dir() and params.lm in published():
-            values = dict(published()[params.lm]["config"])
+        if not folder.is_dir() and params.lm.name in published():
+            values = dict(published()[params.lm.name]["config"])
             return AutoConfig.for_model(values.pop("model_type"), **values)
         raise BadInput(
-            f"the shape of lm {params.lm} is not known here: give the folder of a causal language model with its "
+            f"the shape of lm {params.lm.name} is not known here: give the folder of a causal language model with its "
             f"config.json, a model that is in the hub's cache, or one of {', '.join(published())}"
         ) from error
 
@@ -88,7 +88,9 @@ def model_shape(params: Params) -> Shape:
         with torch.device("meta"):
             lm = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except ValueError as error:
-        raise BadInput(f"lm {params.lm} is no causal language model that transformers knows: give another") from error
+        raise BadInput(
+            f"lm {params.lm.name} is no causal language model that transformers knows: give another"
+        ) from error
     head = lm.get_output_embeddings()
     linear = [part.weight for part in lm.modules() if isinstance(part, torch.nn.Linear | Conv1D) and part is not head]
     text = config.get_text_config()

@@ -23,15 +23,15 @@ class MemoryHeads(nn.Module):
     def __init__(self, params: Params, d: int, scale: float) -> None:
         """For a model of width d whose embeddings have the standard deviation `scale`."""
         super().__init__()
-        k, e = params.z_tokens, params.key_width
-        self.width = params.z_width or d
+        k, e = params.memory.z_tokens, params.memory.key_width
+        self.width = params.memory.z_width or d
         self.scale = scale
-        self.connector = nn.Linear(self.width, d, bias=False) if params.z_width else nn.Identity()
-        self.memory_tokens = nn.Parameter(torch.randn(k + 1, d) * scale) if params.encode_share else None
-        self.to_block = nn.Linear(d, self.width) if params.encode_share else None
-        self.to_key = nn.Linear(d, e) if params.encode_share and e else None
+        self.connector = nn.Linear(self.width, d, bias=False) if params.memory.z_width else nn.Identity()
+        self.memory_tokens = nn.Parameter(torch.randn(k + 1, d) * scale) if params.train.encode_share else None
+        self.to_block = nn.Linear(d, self.width) if params.train.encode_share else None
+        self.to_key = nn.Linear(d, e) if params.train.encode_share and e else None
         self.to_query = nn.Linear(d, e) if e else None
-        if params.z_width:
+        if params.memory.z_width:
             nn.init.normal_(self.connector.weight, std=self.width**-0.5)  # keeps the scale of what it is given
         if self.to_block is not None:
             nn.init.normal_(self.to_block.weight, std=scale * d**-0.5)  # from normed states to the embeddings' scale

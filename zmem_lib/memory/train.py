@@ -33,13 +33,13 @@ LOG_EVERY = 0.04  # of the steps
 def train(
     memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, *, checkpoint: Path, until: int | None = None
 ) -> pd.DataFrame:
-    """Train in place up to step `until` (all `train_steps`), from the checkpoint if there is one; the train_log table.
+    """Train in place up to step `until` (all `train.steps`), from the checkpoint if there is one; the train_log table.
 
     A line of split train is the mean of the steps since the one before: a step has lessons of one kind only.
     A training that is to go on, with other lessons perhaps, leaves a checkpoint from which the next call goes on.
     """
     params = lessons.params
-    until = params.train_steps if until is None else until
+    until = params.train.steps if until is None else until
     optimisers, scaler = make_optimisers(memory_lm, params), make_scaler(memory_lm)
     parts = ([memory_lm.lm, memory_lm.heads], optimisers, table_tensors(z_table))
     made_with = params_hash(params, 3)
@@ -48,17 +48,17 @@ def train(
     scaler.load_state_dict(state["scaler"])
     log, since = [tuple(line) for line in state["log"]], state["since"]
     before, began, saved = state["seconds"], time.monotonic(), time.monotonic()
-    log_every = max(1, round(params.train_steps * LOG_EVERY))
+    log_every = max(1, round(params.train.steps * LOG_EVERY))
     for step in progress(range(state["step"], until), "joint training"):
-        with memory_explained("micro_batch"):
+        with memory_explained("machine.micro_batch"):
             since.append(train_step(memory_lm, z_table, lessons, optimisers=optimisers, scaler=scaler, step=step))
         elapsed = before + time.monotonic() - began
-        if step % log_every == 0 or step + 1 == params.train_steps:
+        if step % log_every == 0 or step + 1 == params.train.steps:
             log += [(step + 1, term, "train", nll, elapsed) for term, nll in mean_losses(since).items()]
             log += [(step + 1, term, "dev", nll, elapsed) for term, nll in dev_nll(memory_lm, z_table, lessons).items()]
             since = []
-        pause = time.monotonic() - saved > 60 * params.checkpoint_minutes or step + 1 == until
-        if pause and step + 1 < params.train_steps:
+        pause = time.monotonic() - saved > 60 * params.machine.checkpoint_minutes or step + 1 == until
+        if pause and step + 1 < params.train.steps:
             state = {"step": step + 1, "seconds": elapsed, "log": log, "since": since, "made_with": made_with}
             save_checkpoint(checkpoint, *parts, state=state | {"scaler": scaler.state_dict()})
             saved = time.monotonic()
@@ -78,7 +78,7 @@ def train_step(
     """One update of the model and of the rows of z in the batch; returns the mean nll per token of each term."""
     params, batch = lessons.params, batch_at(memory_lm, lessons, step)
     memory_lm.lm.train()
-    share = cosine(step, params.train_steps)
+    share = cosine(step, params.train.steps)
     for optimiser in optimisers:
         optimiser.zero_grad(set_to_none=True)
         for group in optimiser.param_groups:
@@ -94,7 +94,7 @@ def train_step(
         scaler.unscale_(optimiser)
     torch.nn.utils.clip_grad_norm_([one for one in learning_weights(memory_lm) if one.grad is not None], CLIP)
     if not batch.encoded and rows.grad.isfinite().all():
-        move_rows(z_table, torch.tensor(documents), rows.grad, params.z_lr * share)
+        move_rows(z_table, torch.tensor(documents), rows.grad, params.train.z_lr * share)
     for optimiser in optimisers:
         scaler.step(optimiser)
     scaler.update()
@@ -112,7 +112,7 @@ def step_rows(
 ) -> tuple[Tensor, Callable[[Tensor], None]]:
     """The rows (U,K*W+E) of documents, of the table or from the encoder, and what leads their gradient further back."""
     if encoded:
-        size = lessons.params.micro_batch or len(documents)
+        size = lessons.params.machine.micro_batch or len(documents)
         return encoded_rows(memory_lm, [lessons.texts[i] for i in documents], size)
     return take_rows(z_table, torch.as_tensor(documents), memory_lm.device), lambda gradient: None
 
@@ -121,7 +121,7 @@ def step_rows(
 def dev_nll(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons) -> dict[str, float]:
     """Mean nll per token of question and evidence over the dev tuples of seen documents."""
     memory_lm.lm.eval()
-    found, batch = [], lessons.params.batch_tuples
+    found, batch = [], lessons.params.train.batch_tuples
     for begin in range(0, len(lessons.dev_rows), batch):
         z = z_table.z[lessons.dev_index[begin : begin + batch]]  # (B,K,W)
         rows = [lessons.dev_rows[begin + i] for i in range(len(z))]
@@ -135,20 +135,20 @@ def dev_nll(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons) -> dict[str,
 def make_optimisers(memory_lm: MemoryLM, params: Params) -> list[torch.optim.Optimizer]:
     """AdamW for what learns of heads and model; z has its own (ztable.py).
 
-    With `lm_optimiser: muon`, the matrices in the model's layers learn by Muon (Jordan et al., 2024), whose steps are
+    With `train.optimiser: muon`, the matrices in the model's layers learn by Muon (Jordan et al., 2024), whose steps are
     scaled to the size of AdamW's (2502.16982), so that both take the same rate.
     """
-    if not params.train_lm:
+    if not params.train.lm:
         memory_lm.lm.requires_grad_(False)
     learning = learning_weights(memory_lm)
-    matrices = layer_matrices(memory_lm) if params.lm_optimiser == "muon" else []
+    matrices = layer_matrices(memory_lm) if params.train.optimiser == "muon" else []
     others = [weight for weight in learning if not any(weight is matrix for matrix in matrices)]
     optimisers: list[torch.optim.Optimizer] = []
     if others:
-        optimisers.append(torch.optim.AdamW(others, lr=params.lm_lr, betas=(0.9, 0.98), weight_decay=0.01))
+        optimisers.append(torch.optim.AdamW(others, lr=params.train.lm_lr, betas=(0.9, 0.98), weight_decay=0.01))
     if matrices:
         scaled = {"adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.01}
-        optimisers.append(torch.optim.Muon(matrices, lr=params.lm_lr, **scaled))
+        optimisers.append(torch.optim.Muon(matrices, lr=params.train.lm_lr, **scaled))
     for group in (group for optimiser in optimisers for group in optimiser.param_groups):
         group["initial_lr"] = group["lr"]
     return optimisers

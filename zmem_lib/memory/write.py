@@ -44,10 +44,10 @@ def write_z(
     `rows` are the recitations of each document, `asked` the evidence rows of the questions that were made up about it.
     With `keep`, every batch of documents that is written is kept, and a chapter that was killed goes on after it.
     """
-    steps, batches = snapshot_steps(params.write_steps), []
+    steps, batches = snapshot_steps(params.write.steps), []
     asked = asked or [[] for _ in rows]
-    for begin in progress(range(0, len(rows), params.write_batch), f"writing {start}"):
-        chunk = slice(begin, begin + params.write_batch)
+    for begin in progress(range(0, len(rows), params.machine.write_batch), f"writing {start}"):
+        chunk = slice(begin, begin + params.machine.write_batch)
         make = partial(write_batch, memory_lm, rows[chunk], asked[chunk], z[chunk], params=params)
         batches.append(kept(keep, f"{start}_{begin:07d}_{len(rows[chunk])}", make))
     snapshots = {step: torch.cat([batch[f"z_{step}"] for batch in batches]) for step in steps} if batches else {}
@@ -65,7 +65,7 @@ def write_batch(
 ) -> dict[str, Tensor]:
     """Documents written side by side; of every snapshot z_STEP (B,K,W), and sums over the documents (snapshots,)."""
     batch, log = {}, []
-    with frozen(memory_lm), memory_explained("write_batch"):
+    with frozen(memory_lm), memory_explained("machine.write_batch"):
         for step, block, measured in descend(memory_lm, rows, asked, z, params):
             batch[f"z_{step}"] = block
             log.append(measured)
@@ -81,18 +81,18 @@ def descend(
     nll: per token of the whole text; recited: as greedy_scores; writing: documents that have not stopped.
     """
     table, active, seconds = make_ztable(z.cpu()), np.arange(len(rows)), 0.0
-    scaler, snapshots = make_scaler(memory_lm), snapshot_steps(params.write_steps)
+    scaler, snapshots = make_scaler(memory_lm), snapshot_steps(params.write.steps)
     rng = np.random.default_rng((params.seed, 2))
-    for step in range(params.write_steps + 1):
+    for step in range(params.write.steps + 1):
         if step in snapshots:
             nll, recited = greedy_scores(memory_lm, table.z, [options[0] for options in rows])
-            active = np.flatnonzero(recited.numpy() < params.write_stop) if params.write_stop else active
+            active = np.flatnonzero(recited.numpy() < params.write.stop) if params.write.stop else active
             measured = {"nll": nll.sum().item(), "recited": recited.sum().item(), "writing": float(len(active))}
             yield step, table.z.clone(), measured | {"seconds_per_document": seconds}
-        if not len(active) or step == params.write_steps:
+        if not len(active) or step == params.write.steps:
             continue
         began = time.perf_counter()
-        due = list(zip(active, recitations_at([rows[i] for i in active], params.recite_inside, rng), strict=True))
+        due = list(zip(active, recitations_at([rows[i] for i in active], params.train.recite_inside, rng), strict=True))
         due += [(i, asked[i][j]) for i in active for j in rng.permutation(len(asked[i]))[:ASKED]]
         write_step(memory_lm, table, due, start=z, params=params, scaler=scaler)
         seconds += time.perf_counter() - began
@@ -112,20 +112,20 @@ def write_step(
     index = torch.as_tensor(documents)
     learning = take_rows(table, index, memory_lm.device)  # (B,K*W)
     block = blocks_of(learning, table.k, table.width)  # (B,K,W)
-    memory_lm.lm.train(params.activation_checkpointing)  # checkpoints are made in training mode only
+    memory_lm.lm.train(params.machine.activation_checkpointing)  # checkpoints are made in training mode only
     rows = [row for _, row in due]
-    for begin in range(0, len(rows), params.write_batch):  # first the recitations, then the questions
-        chunk = slice(begin, begin + params.write_batch)
+    for begin in range(0, len(rows), params.machine.write_batch):  # first the recitations, then the questions
+        chunk = slice(begin, begin + params.machine.write_batch)
         nll, terms = token_nll(memory_lm, block[place[chunk]], rows[chunk])  # (R,T) each
         counted = terms > 0
         scaler.scale(((nll * counted).sum(1) / counted.sum(1)).sum()).backward()
-    if params.write_proximal:
+    if params.write.proximal:
         away = (block - start[index].to(block)) / memory_lm.heads.scale
-        scaler.scale(params.write_proximal * away.square().mean((1, 2)).sum()).backward()
+        scaler.scale(params.write.proximal * away.square().mean((1, 2)).sum()).backward()
     holder = torch.optim.SGD([learning], lr=0.0)  # to undo the loss scaling
     scaler.unscale_(holder)
     if learning.grad.isfinite().all():
-        move_rows(table, index, learning.grad, params.write_lr)
+        move_rows(table, index, learning.grad, params.write.lr)
     scaler.update()
     memory_lm.lm.eval()
 

@@ -2,7 +2,7 @@
 
 Two scores of pairs (question, passage): a cross-encoder's (Nogueira and Cho, 1901.04085), and the log-likelihood of the
 question behind the passage under a language model (UPR: Sachan et al., 2204.07496, section 2). The text twin scores its
-shortlist with the latter too. A model that has learned questions behind texts (`text_weight`), or was made here, is
+shortlist with the latter too. A model that has learned questions behind texts (`train.text_weight`), or was made here, is
 asked as in that lesson; any other as UPR asks one that nobody tuned: its adapter off, with an instruction.
 """
 
@@ -41,19 +41,19 @@ def reordered(score: Callable[[list[tuple[int, str]]], list[float]], ranking: Ra
 
 def can_ask(params: Params) -> bool:
     """Whether the model knows what a question behind a text looks like: it has learned it, or is pretrained."""
-    return params.text_weight > 0 or params.lm != "scratch"
+    return params.train.text_weight > 0 or params.lm.name != "scratch"
 
 
 def log_p_given_text(memory_lm: MemoryLM, pairs: Pairs, params: Params) -> list[float]:
-    """log p(question | passage) of each pair, at most `document_tokens` tokens of the passage."""
-    prompts, limit = memory_lm.prompts, params.document_tokens
-    untuned = params.lm != "scratch" and not params.text_weight
+    """log p(question | passage) of each pair, at most `memory.document_tokens` tokens of the passage."""
+    prompts, limit = memory_lm.prompts, params.memory.document_tokens
+    untuned = params.lm.name != "scratch" and not params.train.text_weight
     row_of = instructed_row if untuned else lesson_row
     rows = [row_of(prompts, question, text, limit) for question, text in pairs]
     asked_plainly = untuned and not params.learns_whole
     adapter: AbstractContextManager = memory_lm.lm.disable_adapter() if asked_plainly else nullcontext()
     with adapter:
-        return question_log_p(memory_lm, None, rows, batch=params.batch_answers)
+        return question_log_p(memory_lm, None, rows, batch=params.machine.answer_batch)
 
 
 def lesson_row(prompts: Prompts, question: str, text: str, limit: int) -> Row:

@@ -64,7 +64,7 @@ def asked_passages(docs: pd.DataFrame, questions: pd.DataFrame) -> list[str]:
 def tune_encoder(
     encoder: "SentenceTransformer", questions: pd.DataFrame, *, docs: pd.DataFrame, params: Params
 ) -> pd.DataFrame:
-    """Fine-tune the encoder in place for `dense_steps` steps; it ends as the checkpoint that was best on dev questions.
+    """Fine-tune the encoder in place for `answer.dense_steps` steps; it ends as the checkpoint that was best on dev questions.
 
     Returns the log: step, loss of its batch, and where there was a checkpoint recall@1 on dev (else NaN); step 0 is
     the encoder as it came, equal checkpoints go to the later one, and without dev questions the last one stays.
@@ -76,9 +76,9 @@ def tune_encoder(
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)  # dropout
         losses = tune_steps(encoder, train, text_of=text_of, params=params)
-        for step, loss in enumerate(progress(losses, "tuning the dense model", params.dense_steps), 1):
+        for step, loss in enumerate(progress(losses, "tuning the dense model", params.answer.dense_steps), 1):
             recall = math.nan
-            if is_checkpoint(step, params.dense_steps):
+            if is_checkpoint(step, params.answer.dense_steps):
                 recall = dev_recall(encoder, *sample)
                 best, weights = (best, weights) if recall < best else (recall, _copy(encoder))
             log.append((step, loss, recall))
@@ -89,18 +89,18 @@ def tune_encoder(
 def tune_steps(
     encoder: "SentenceTransformer", train: pd.DataFrame, *, text_of: dict[str, str], params: Params
 ) -> Iterator[float]:
-    """Update the encoder `dense_steps` times, and yield the loss of every batch.
+    """Update the encoder `answer.dense_steps` times, and yield the loss of every batch.
 
     Not sentence-transformers' trainer: it knows no batches by gold document, and it prints and draws bars.
     """
     rng = Random(params.seed)
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=LR, weight_decay=0.0)
-    rate = partial(linear, steps=params.dense_steps, warm_up=WARM_UP)
+    rate = partial(linear, steps=params.answer.dense_steps, warm_up=WARM_UP)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
-    for batch in islice(disjoint_batches(list(train["gold_doc_ids"]), rng), params.dense_steps):
+    for batch in islice(disjoint_batches(list(train["gold_doc_ids"]), rng), params.answer.dense_steps):
         rows = train.iloc[batch]
         right = [text_of[rng.choice(gold)] for gold in rows["gold_doc_ids"]]
-        yield tune_step(encoder, optimiser, list(rows["question"]), right, precision=params.precision)
+        yield tune_step(encoder, optimiser, list(rows["question"]), right, precision=params.machine.precision)
         schedule.step()
 
 
@@ -200,13 +200,15 @@ def make_tuned(
     With dense_steps 0 nothing is made. A chapter that was killed finds encoder, log and seconds there again.
     """
     note, made_with = folder / "dense_tuned.json", params_hash(params, 4)
-    if not params.dense_steps:
+    if not params.answer.dense_steps:
         return pd.DataFrame(columns=["step", "loss", "dev_recall"]), 0.0
     kept = read_json(note) if note.is_file() else {}
     if kept.get("made_with") == made_with and "seconds" in kept:
         return pd.DataFrame(kept["log"]), kept["seconds"]
     began = time.perf_counter()
-    encoder = load_encoder(params.dense_model, params.device)  # a copy of its own: it is changed in place
+    encoder = load_encoder(
+        params.answer.dense_model, params.machine.device
+    )  # a copy of its own: it is changed in place
     log = tune_encoder(encoder, questions, docs=docs, params=params)
     save_encoder(encoder, folder / "dense_tuned")
     save_dense(build_dense(encoder, list(docs.doc_id), passages(docs)), folder / "dense_tuned.faiss")

@@ -169,15 +169,15 @@ def run_sentence(name: str, manifest: Mapping[str, Any]) -> str:
     params, made_on = manifest["params"], manifest["machine"]
     where = made_on["gpu"] if manifest["peak_gpu_memory_bytes"] and made_on["gpu"] else made_on["processor"]
     corpus = (
-        f"`{name}`: corpus `{params['corpus']}`, {params['n_documents']:,} seen and {params['n_new_documents']:,} new "
+        f"`{name}`: corpus `{params['corpus.name']}`, {params['corpus.documents']:,} seen and {params['corpus.new_documents']:,} new "
         f"documents"
     )
     took = f"{about(sum(manifest['seconds'].values()))} in all, on {where}"
-    if params["lm"] == NO_LM:
+    if params["lm.name"] == NO_LM:
         return f"{corpus}, the retrieval opponents alone; {took}"
     return (
-        f"{corpus}, model `{params['lm']}`, {_count(params['z_tokens'], 'soft token')} per document, "
-        f"{params['train_steps']:,} steps; {took}"
+        f"{corpus}, model `{params['lm.name']}`, {_count(params['memory.z_tokens'], 'soft token')} per document, "
+        f"{params['train.steps']:,} steps; {took}"
     )
 
 

@@ -5,7 +5,7 @@ the reason given. Nothing is executed. A run without a language model has no row
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pandas as pd
 from zmem_lib.chapters import CHAPTERS
 from zmem_lib.files import BadInput, must_exist, read_json
 from zmem_lib.memory.shape import model_shape
-from zmem_lib.params import MEMORY_ONLY, Params, read_params
+from zmem_lib.params import Params, flat, read_params
 from zmem_lib.report.results import without_places
 from zmem_lib.report.wording import RIVALS
 from zmem_lib.tables import COMPARED, TEST_PARTS, in_order, read_table
@@ -30,9 +30,9 @@ MEASURES = {  # name in tables: system, metric
     "exact, z-memory": ("zmem", "em"),
     "exact, best retriever": (BEST, "em"),
 }
-SIZE = {"n_documents", "corpus_subset"}  # parameters that say how much of one corpus is taken
-ASIDE = {"run", *MEMORY_ONLY}  # that change nothing of what a run finds
-SAME_CORPUS = ("corpus", "corpus_path", "corpus_revision", "new_corpus_path", "n_new_documents", "seed")
+SIZE = {"corpus.documents", "corpus.subset"}  # parameters that say how much of one corpus is taken
+ASIDE = ("run", "machine.")  # begin the names of parameters that change nothing of what a run finds
+SAME_CORPUS = ("corpus.name", "corpus.path", "corpus.revision", "corpus.new_path", "corpus.new_documents", "seed")
 COSTS = {"bytes_stored": 1e6, "seconds_per_question": 1.0}  # and the unit in which they are shown
 
 
@@ -83,7 +83,7 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
     for run in runs:
         stored = run.costs.set_index("system")["bytes_stored"] / 1e6
         rows[run.name] = {
-            "model": without_places(asdict(run.params))["lm"],
+            "model": without_places(flat(run.params))["lm.name"],
             "weights": weights(run.params),
             "seen": run.documents.get("seen", 0),
             "new": run.documents.get("new", 0),
@@ -132,7 +132,9 @@ def size_groups(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs that differ in nothing but how much of a corpus they take, of two sizes at least, the smaller first."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        values = {key: value for key, value in asdict(run.params).items() if key not in SIZE | ASIDE}
+        values = {
+            key: value for key, value in flat(run.params).items() if key not in SIZE and not key.startswith(ASIDE)
+        }
         groups.setdefault(str(values), []).append(run)
     sorted_groups = (sorted(group, key=lambda run: run.size) for group in groups.values())
     return [group for group in sorted_groups if len({run.size for run in group}) > 1]
@@ -159,13 +161,13 @@ def model_groups(runs: Sequence[Run]) -> list[list[Run]]:
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
         if run.params.has_lm:
-            groups.setdefault(tuple(getattr(run.params, key) for key in SAME_CORPUS), []).append(run)
+            groups.setdefault(tuple(flat(run.params)[key] for key in SAME_CORPUS), []).append(run)
     return [group for group in groups.values() if len({model_name(run) for run in group}) > 1]
 
 
 def model_name(run: Run) -> str:
     """A run's model and its number of weights."""
-    many, name = weights(run.params), without_places(asdict(run.params))["lm"]
+    many, name = weights(run.params), without_places(flat(run.params))["lm.name"]
     return name if many is None else f"{name}, {spoken_count(many)} weights"
 
 
@@ -177,7 +179,7 @@ def spoken_count(number: float) -> str:
 
 def parameters(runs: Sequence[Run]) -> tuple[pd.DataFrame, set[str]]:
     """Parameters by runs, those in which the runs differ first, and the names of these; the runs' own names apart."""
-    columns: dict[str, dict[str, Any]] = {run.name: asdict(run.params) for run in runs}
+    columns: dict[str, dict[str, Any]] = {run.name: flat(run.params) for run in runs}
     names = [name for name in next(iter(columns.values())) if name != "run"]
     differ = [name for name in names if len({repr(values[name]) for values in columns.values()}) > 1]
     shown = {run: without_places(values) for run, values in columns.items()}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from zmem_lib.params import MEMORY_ONLY
+from zmem_lib.params import from_flat
 from zmem_lib.report.results import read_kept
 from zmem_lib.runs.ablate import ROWS, is_off
 from zmem_lib.tables import in_order
@@ -82,9 +82,9 @@ def apart(low: pd.Series, high: pd.Series, other_low: pd.Series, other_high: pd.
 
 def differing(manifest: Mapping[str, Any], full: Mapping[str, Any]) -> list[str]:
     """Names of the parameters in which a kept row differs from `full` otherwise than by being that row."""
-    own = {"run", "seed", *MEMORY_ONLY, *manifest["overrides"]}
-    here, there = manifest["params"], full["params"]
-    return sorted(key for key in {*here, *there} - own if here.get(key) != there.get(key))
+    here, there, own = manifest["params"], full["params"], {"run", "seed", *from_flat(manifest["overrides"])}
+    names = (key for key in {*here, *there} - own if not key.startswith("machine."))
+    return sorted(key for key in names if here.get(key) != there.get(key))
 
 
 def missing_rows(same: Mapping[str, Mapping[str, Any]], full: Mapping[str, Any]) -> list[str]:

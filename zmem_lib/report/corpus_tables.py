@@ -89,7 +89,7 @@ def example_questions(docs: pd.DataFrame, questions: pd.DataFrame, params: Param
 
 def chance_table(docs: pd.DataFrame, params: Params) -> pd.DataFrame | Markdown:
     """Synthetic: per attribute the number of values and the chance of guessing one; else a sentence."""
-    if params.corpus != "synthetic":
+    if params.corpus.name != "synthetic":
         return Markdown("Chance is not known for this corpus: its answers come from no list. `closed-book` stands in.")
     sizes = {name: len(about.values) for name, about in ATTRIBUTES.items()}
     table = pd.DataFrame({"values": sizes, "chance": {name: f"{1 / size:.3f}" for name, size in sizes.items()}})
@@ -98,7 +98,7 @@ def chance_table(docs: pd.DataFrame, params: Params) -> pd.DataFrame | Markdown:
 
 def names_finding(docs: pd.DataFrame, params: Params) -> Markdown:
     """How far names tell the people of the synthetic corpus apart; a sentence about titles for any other corpus."""
-    if params.corpus != "synthetic":
+    if params.corpus.name != "synthetic":
         return Markdown(f"{docs['title'].nunique():,} different titles stand over {len(docs):,} documents.")
     first, last = (docs["title"].str.split().str[place] for place in (0, 1))
     shared = [name.map(name.value_counts()).mean() - 1 for name in (first, last)]
@@ -160,8 +160,8 @@ def tuples_overview(tuples: pd.DataFrame, questions: pd.DataFrame, params: Param
 
 def answer_rate(tuples: pd.DataFrame, params: Params) -> Estimate:
     """Share of tuples whose evidence holds an answer, as chapter 06 counts it, with its interval."""
-    hits = [answer_in_evidence(row.evidence, row.answers, params.answer_normalisation) for row in tuples.itertuples()]
-    return bootstrap_mean(hits, params.bootstrap_samples, params.seed)
+    hits = [answer_in_evidence(row.evidence, row.answers, params.corpus.normalisation) for row in tuples.itertuples()]
+    return bootstrap_mean(hits, params.evaluate.bootstrap_samples, params.seed)
 
 
 def tuple_lengths(tuples: pd.DataFrame) -> Figure:

@@ -5,14 +5,13 @@ result that is bad for z-memory is said like one that is good.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 from IPython.display import Markdown
 
 from zmem_lib.evaluation.stats import POWER
-from zmem_lib.params import Params
+from zmem_lib.params import Params, flat
 from zmem_lib.report.abstention_tables import abstaining
 from zmem_lib.report.figures import FAILURES, PARTS_SAID
 from zmem_lib.report.findings_controls import (
@@ -71,7 +70,7 @@ def page(
     rows["headline"] = headline(tables["summary"], tables["pairs"])
     empty = {name: table.astype(object).where(table.notna(), None) for name, table in rows.items()}
     figures = {name: table.to_dict("records") for name, table in empty.items()}
-    return {"params": asdict(params), "verdict": verdict, "findings": dict(sections), **figures}
+    return {"params": flat(params), "verdict": verdict, "findings": dict(sections), **figures}
 
 
 def evaluation_finding(summary: pd.DataFrame, seconds: float) -> Markdown:

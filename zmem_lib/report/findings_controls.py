@@ -127,4 +127,4 @@ def damaged(damage: pd.DataFrame) -> str:
 
 
 def _mean(values: pd.Series, params: Params) -> Estimate:
-    return bootstrap_mean(values, params.bootstrap_samples, params.seed)
+    return bootstrap_mean(values, params.evaluate.bootstrap_samples, params.seed)

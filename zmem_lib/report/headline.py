@@ -55,7 +55,7 @@ def marks_of(pairs: pd.DataFrame, system: str) -> dict[tuple[str, str, str], str
 
 def evidence_items(params: Params) -> dict[str, float]:
     """Evidence items that each system hands the reader for a question; NaN: as many as fit."""
-    items = dict.fromkeys(COMPARED, float(params.top_k))
+    items = dict.fromkeys(COMPARED, float(params.answer.top_k))
     given = {"zmem-oracle": 1.0, "zmem-shuffled": 1.0, "gold-passage": 1.0, "closed-book": 0.0, "long-context": np.nan}
     return items | given
 

@@ -25,7 +25,7 @@ def judges_said(about: Mapping[str, object], judged: pd.DataFrame, params: Param
     """Who judged what, how often that failed and what it cost; without a judge, that nobody was asked."""
     if about["judge"] == "none":
         return Markdown("No judge was asked (`judge: none`).")
-    who = "at the address of `api_url`" if about["judge"] == "api" else "a local model of entailment"
+    who = "at the address of `answer.api_url`" if about["judge"] == "api" else "a local model of entailment"
     model = str(about["model"])
     model = Path(model).name if Path(model).is_dir() else model  # a page says nothing of this machine's folders
     said = [f"The judge is `{_plain(model)}`, {who}. It was given {about['answers']} answers."]
@@ -54,9 +54,9 @@ def _people(judged: pd.DataFrame, params: Params) -> str:
             f"People gave {used} of these verdicts too. Shares with * are corrected by theirs "
             "(prediction-powered), shares with † are theirs alone, the others rest on the judge alone."
         )
-    why = "`human_labels` names no file"
-    if params.human_labels:
-        name = _plain(Path(params.human_labels).name)
+    why = "`evaluate.human_labels` names no file"
+    if params.evaluate.human_labels:
+        name = _plain(Path(params.evaluate.human_labels).name)
         why = f"`{name}` is not there yet, or has fewer than {LEAST_LABELS} verdicts on each of them"
     return f"No share is corrected by people's verdicts ({why}): the intervals know nothing of the judge's mistakes."
 

@@ -25,16 +25,16 @@ def lm_sizes(memory_lm: MemoryLM, params: Params, *, n_documents: int) -> pd.Dat
     """Sizes of the language model and of the memory: blocks and keys."""
     learning = [weight.numel() for weight in memory_lm.lm.parameters() if weight.requires_grad]
     d, width = memory_lm.embeddings.shape[1], memory_lm.heads.width
-    row = params.z_tokens * width + params.key_width  # numbers per document
+    row = params.memory.z_tokens * width + params.memory.key_width  # numbers per document
     facts = {
-        "language model": f"{params.lm} {params.lm_revision}".strip(),
+        "language model": f"{params.lm.name} {params.lm.revision}".strip(),
         "weights (millions)": f"{memory_lm.causal.num_parameters() / 1e6:.2f}",
         "of which learn (millions)": f"{sum(learning) / 1e6:.2f}",
-        "quantisation of the frozen weights": params.quantisation,
+        "quantisation of the frozen weights": params.lm.quantisation,
         "vocabulary V (tokens)": f"{memory_lm.embeddings.shape[0]:,}",
         "hidden size D": f"{d}",
-        "blocks z, N × K × W": f"{n_documents:,} × {params.z_tokens} × {width}",
-        "keys, N × E": f"{n_documents:,} × {params.key_width}",
+        "blocks z, N × K × W": f"{n_documents:,} × {params.memory.z_tokens} × {width}",
+        "keys, N × E": f"{n_documents:,} × {params.memory.key_width}",
         "blocks and keys (MiB, float32)": f"{n_documents * row * 4 / MIB:.2f}",
         "arithmetic": str(memory_lm.dtype).removeprefix("torch."),
         "device": str(memory_lm.device),
@@ -45,16 +45,16 @@ def lm_sizes(memory_lm: MemoryLM, params: Params, *, n_documents: int) -> pd.Dat
 def lesson_counts(lessons: Lessons) -> pd.DataFrame:
     """Rows and mean tokens of each kind of lesson, how often training sees each row, and how many were cut."""
     params = lessons.params
-    kinds = [("tuples", lessons.tuple_rows, params.batch_tuples), ("dev tuples", lessons.dev_rows, 0)]
-    if params.recite_weight:
+    kinds = [("tuples", lessons.tuple_rows, params.train.batch_tuples), ("dev tuples", lessons.dev_rows, 0)]
+    if params.train.recite_weight:
         recitations = [rows[0] for rows in lessons.recite_rows]
-        kinds.insert(1, ("recitations", recitations, params.batch_recite))
+        kinds.insert(1, ("recitations", recitations, params.train.batch_recite))
     rows = {
         name: {
             "rows": len(rows),
             "tokens, mean": round(sum(len(row.ids) for row in rows) / max(len(rows), 1), 1),
             "tokens, most": max((len(row.ids) for row in rows), default=0),
-            "times seen": round(params.train_steps * batch / max(len(rows), 1), 1),
+            "times seen": round(params.train.steps * batch / max(len(rows), 1), 1),
         }
         for name, rows, batch in kinds
     }
@@ -77,7 +77,7 @@ def cut_sentence(lengths: pd.Series, limit: int, what: str) -> Markdown:
         return Markdown(f"No {what} is longer than the limit of {limit} tokens.")
     return Markdown(
         f"**{cut} of {len(lengths)} {what}s are longer than {limit} tokens and are cut there**; "
-        f"the longest has {int(lengths.max())}. Raise `document_tokens` (and `window_tokens`) to keep them whole."
+        f"the longest has {int(lengths.max())}. Raise `memory.document_tokens` (and `lm.window_tokens`) to keep them whole."
     )
 
 
@@ -122,13 +122,13 @@ def encoder_said(encoder: "SentenceTransformer", params: Params) -> Markdown:
     before = [f"`{encoder.prompts[role]}`" if encoder.prompts[role] else "nothing" for role in (QUERY, DOCUMENT)]
     compared = "cosine" if by_cosine(encoder) else "inner product"
     said = (
-        f"Embeddings by `{Path(params.dense_model).name}`: {before[0]} in front of a question and {before[1]} in front "
+        f"Embeddings by `{Path(params.answer.dense_model).name}`: {before[0]} in front of a question and {before[1]} in front "
         f"of a passage, compared by {compared}, each text cut at {encoder.max_seq_length} tokens."
     )
     if not params.has_lm:
         said += (
             " **This run has no language model.** The systems that retrieve passages stand alone, and nobody reads "
-            f"what they bring: the evidence of the first {params.top_k}, cut at {params.evidence_tokens} words each, "
+            f"what they bring: the evidence of the first {params.answer.top_k}, cut at {params.memory.evidence_tokens} words each, "
             "is all that is measured. Evidence tokens are words here, and answers are empty."
         )
     return Markdown(said)
@@ -138,8 +138,8 @@ def answering_finding(seconds: float, test: pd.DataFrame, docs: pd.DataFrame, pa
     """How many questions were answered over how many documents, in what time, and who read for all systems."""
     if not params.has_lm:
         reader = "nobody"
-    elif params.reader == "api":
-        reader = f"`{params.api_model}` at `{params.api_url}`, whose answers are kept and asked for once"
+    elif params.answer.reader == "api":
+        reader = f"`{params.answer.api_model}` at `{params.answer.api_url}`, whose answers are kept and asked for once"
     else:
         reader = f"the run's own model ({'all of it' if params.learns_whole else 'its adapter off'})"
     return Markdown(

@@ -1,10 +1,8 @@
 """The model card of a saved language model: what it is, how it was made, how to load it."""
 
-from dataclasses import asdict
-
 import yaml
 
-from zmem_lib.params import Params
+from zmem_lib.params import Params, dumped
 
 CARD = """---
 {front}---
@@ -44,16 +42,20 @@ doc_ids, z, keys = load_z(run / "z_seen.safetensors")  # z: documents x {z_token
 
 def model_card(params: Params) -> str:
     """README.md of a saved model, with the front matter that the hub reads."""
-    scratch, whole = params.lm == "scratch", params.learns_whole
+    scratch, whole = params.lm.name == "scratch", params.learns_whole
     front = {"library_name": "transformers" if whole else "peft", "tags": ["zmem", "soft-prompt"]}
-    front |= {} if scratch else {"base_model": params.lm}
-    values = asdict(params)
+    front |= {} if scratch else {"base_model": params.lm.name}
     return CARD.format(
-        **values,
+        run=params.run,
+        z_tokens=params.memory.z_tokens,
+        n_documents=params.corpus.documents,
+        corpus=params.corpus.name,
+        precision=params.machine.precision,
+        quantisation=params.lm.quantisation,
         front=yaml.safe_dump(front, sort_keys=False),
         title=f"zmem {params.run}",
-        base="random weights (a small Llama)" if scratch else f"`{params.lm}` {params.lm_revision}".strip(),
+        base="random weights (a small Llama)" if scratch else f"`{params.lm.name}` {params.lm.revision}".strip(),
         saved=f"{'all weights' if whole else 'a LoRA adapter'}, what joins memory and model, the tokenizer",
         without="a small model of one corpus" if scratch else "its base model, trained further",
-        parameters=yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
+        parameters=dumped(params),
     )

@@ -25,7 +25,7 @@ def read_template(path: Path, names: set[str]) -> nbformat.NotebookNode:
     there = {target.id for node in ast.parse(cells[0].source).body for target in getattr(node, "targets", [])}
     if there != names:
         raise BadInput(
-            f"notebook {path}: its parameters cell differs from params.py in {', '.join(sorted(there ^ names))}: "
+            f"notebook {path}: its parameters cell must set run, runs and params_file, and differs in {', '.join(sorted(there ^ names))}: "
             "make the names equal"
         )
     return notebook

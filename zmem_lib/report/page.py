@@ -30,7 +30,7 @@ MISSING = "–"
 
 def headline_table(tables: Mapping[str, pd.DataFrame], params: Params) -> HTML:
     """Systems by parts and measures: the mean with its mark, below it the interval; items and tokens of evidence."""
-    words, summary = phrases(params.report_language), tables["summary"]
+    words, summary = phrases(params.report.language), tables["summary"]
     rows = headline(summary, tables["pairs"])
     systems = in_order(rows["system"], SYSTEMS)
     rows = rows[rows["metric"] != TOKENS]
@@ -50,7 +50,7 @@ def headline_table(tables: Mapping[str, pd.DataFrame], params: Params) -> HTML:
 
 def costs_table(costs: pd.DataFrame, write_curve: pd.DataFrame, params: Params) -> HTML:
     """What each system costs from training to an answer: seconds, bytes, tokens, money (headline.costs_by_step)."""
-    words = phrases(params.report_language)
+    words = phrases(params.report.language)
     columns: dict[str, tuple[str, Callable[[float], str]]] = {
         "cost.train": ("train_seconds", "{:,.0f}".format),
         "cost.write": ("write_seconds", "{:.3f}".format),
@@ -65,14 +65,14 @@ def costs_table(costs: pd.DataFrame, write_curve: pd.DataFrame, params: Params) 
     }
     cells = {words[key]: costs[name].map(form, na_action="ignore") for key, (name, form) in columns.items()}
     table = pd.DataFrame(cells).astype(object).fillna(MISSING).set_index(costs["system"])
-    written = not pd.isna(write_seconds(write_curve, params.write_start))
-    write = words["cost.write_start"].format(start=params.write_start) if written else words["cost.write_none"]
+    written = not pd.isna(write_seconds(write_curve, params.write.start))
+    write = words["cost.write_start"].format(start=params.write.start) if written else words["cost.write_none"]
     return wide(_named(table, words), words["cost.caption"].format(write=write), "costs-by-step")
 
 
 def page_plots(tables: Mapping[str, pd.DataFrame], folder: Path, params: Params) -> list[Figure | Markdown]:
     """Quality, retrieval, writing and noise, saved in figures/; a sentence in the place of what was not measured."""
-    words = phrases(params.report_language)
+    words = phrases(params.report.language)
     plots = {
         "quality": ("summary", quality_plot),
         "recall": ("summary", recall_plot),
@@ -89,7 +89,7 @@ def page_plots(tables: Mapping[str, pd.DataFrame], folder: Path, params: Params)
 
 def changes(summary: pd.DataFrame, folder: Path, params: Params, results: Path = RESULTS) -> list[Markdown | HTML]:
     """What differs from the last run of the same name: parameters, and values that the new interval does not cover."""
-    words = phrases(params.report_language)
+    words = phrases(params.report.language)
     former = find_previous(folder, params.run, results)
     if former is None:
         return [Markdown(words["changed.first"])]

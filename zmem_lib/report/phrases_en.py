@@ -119,7 +119,7 @@ PHRASES = {
     "block writes, against writing steps and milliseconds, with 95 % intervals. {values}",
     "plot.panel": "{part}\n(n = {n})", "plot.value": "{name}, {part}: {value}",
     "plot.no_writing": "No document was written in this run.",
-    "plot.no_noise": "Noise was not measured in this run (`noise_questions`).",
+    "plot.no_noise": "Noise was not measured in this run (`answer.noise_questions`).",
     "plot.noise_alt": "Noise: F1 of the answers as a growing share of the evidence items is replaced, by system, "
     "with 95 % intervals. {values}",
     "plot.noise_value": "{name}, {part}, {kind}: {first} with none replaced, {last} at {share} %",

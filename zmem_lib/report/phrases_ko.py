@@ -116,7 +116,7 @@ PHRASES = {
     "문서당 밀리초에 따라 나타낸 곡선, 95 % 신뢰구간. {values}",
     "plot.panel": "{part}\n(n = {n})", "plot.value": "{name}, {part}: {value}",
     "plot.no_writing": "이 실행에서는 새 문서를 쓰지 않았습니다.",
-    "plot.no_noise": "이 실행에서는 잡음 실험을 수행하지 않았습니다(`noise_questions`).",
+    "plot.no_noise": "이 실행에서는 잡음 실험을 수행하지 않았습니다(`answer.noise_questions`).",
     "plot.noise_alt": "잡음: 근거 항목 가운데 교체한 비율이 커질 때 답변의 F1, 시스템별, 95 % 신뢰구간. {values}",
     "plot.noise_value": "{name}, {part}, {kind}: 교체하지 않을 때 {first}, {share} %일 때 {last}",
     "kind.changed answer": "오답이 담긴 문서로 교체", "kind.hard negative": "유사 문서로 교체",

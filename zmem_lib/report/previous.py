@@ -8,7 +8,6 @@ none, against the run of that name that is kept in results/runs.
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pandas as pd
 import yaml
 
 from zmem_lib.files import hash_path, new_folder
-from zmem_lib.params import LATER, MEMORY_ONLY, Params
+from zmem_lib.params import Params, flat, from_flat
 from zmem_lib.report.results import RESULTS, read_kept, read_manifest, without_places
 from zmem_lib.tables import MEASURES, SYSTEMS, TEST_PARTS, read_table
 
@@ -55,10 +54,9 @@ def find_previous(folder: Path, run: str, results: Path = RESULTS) -> Found | No
 
 def changed_params(before: Mapping[str, Any], params: Params) -> dict[str, tuple[Any, Any]]:
     """Former and present value of every parameter that differs and may change what a run finds; paths by their name."""
-    now = asdict(params)
-    former = without_places({key: before.get(key, LATER.get(key, value)) for key, value in now.items()})
-    now = without_places(now)
-    return {key: (former[key], now[key]) for key in now if key not in MEMORY_ONLY and former[key] != now[key]}
+    now = without_places(flat(params))
+    former = now | without_places(from_flat(before))
+    return {key: (former[key], now[key]) for key in now if not key.startswith("machine.") and former[key] != now[key]}
 
 
 def moved_values(before: pd.DataFrame, now: pd.DataFrame) -> tuple[pd.DataFrame, int]:

@@ -1,6 +1,6 @@
 """Texts of a corpus on a page: escaped, kept from MathJax, with their licence; or, unpublished, only their number.
 
-Every place that would show a passage, a question, an answer or a title asks here. With `publish_text: false` each of
+Every place that would show a passage, a question, an answer or a title asks here. With `corpus.publish_text: false` each of
 them leaves one sentence with numbers, so that a run's pages hold its figures and nothing of its texts.
 """
 
@@ -18,7 +18,7 @@ KEPT = '<div class="mathjax_ignore tex2jax_ignore" style="text-align: left">'  #
 
 def text_table(table: pd.DataFrame, params: Params, counts: Mapping[str, int]) -> HTML:
     """A table that holds texts, with their licence below it; where they are not published, a sentence of `counts`."""
-    if not params.publish_text:
+    if not params.corpus.publish_text:
         return not_shown(counts)
     return HTML(plain_table(table).data + attribution(params))
 
@@ -31,10 +31,10 @@ def not_shown(counts: Mapping[str, int]) -> HTML:
 
 def attribution(params: Params) -> str:
     """A line of HTML on the licence of the texts above it; nothing for the synthetic corpus, which needs none."""
-    if params.corpus == "synthetic":
+    if params.corpus.name == "synthetic":
         return ""
-    named = f"{params.corpus} {params.corpus_subset}".strip()
-    more = ", new documents under that of their own" if params.new_corpus_path else ""
+    named = f"{params.corpus.name} {params.corpus.subset}".strip()
+    more = ", new documents under that of their own" if params.corpus.new_path else ""
     said = f"Texts: corpus {named}, licence: {licence_of(params)}{more}; its source is on the page of chapter 1."
     return f"<p><small>{escape(said)}</small></p>"
 

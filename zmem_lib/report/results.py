@@ -8,7 +8,6 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pandas as pd
 
 from zmem_lib.chapters import CHAPTERS, chapters_of, is_finished
 from zmem_lib.files import BadInput, new_folder, read_json, write_json
-from zmem_lib.params import Params, params_hash, read_params
+from zmem_lib.params import PATHS, Params, flat, from_flat, params_hash, read_params
 from zmem_lib.tables import TABLES, check, read_table
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -36,13 +35,6 @@ WHOLE = (
     "noise",
 )  # kept as they are
 LOG_ROWS = 100  # of a curve of the training log, at most
-PLACES = (
-    "corpus_path",
-    "new_corpus_path",
-    "lm",
-    "dense_model",
-    "rerank_model",
-)  # parameters that may be a path of this machine
 MANIFEST = "manifest.json"
 AGAIN = "remove its folder and make it again (zmem ablate, zmem keep)"
 NEEDED = range(1, 7)  # chapters; the report, 07, finds nothing of its own
@@ -99,7 +91,7 @@ def manifest_of(folder: Path, params: Params) -> dict[str, Any]:
     return {
         "run": params.run,
         "params_hash": params_hash(params),
-        "params": without_places(asdict(params)),
+        "params": without_places(flat(params)),
         "packages": next(iter(chapters.values()))["packages"],
         "git_revisions": sorted({chapter["git_revision"] for chapter in chapters.values()}),
         "seconds": {number: chapter["seconds"] for number, chapter in chapters.items()},
@@ -112,9 +104,14 @@ def manifest_of(folder: Path, params: Params) -> dict[str, Any]:
 def without_places(values: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters with the last name alone of every path; a hub id, such as org/name, stays."""
     found = dict(values)
-    for key in (name for name in PLACES if name in found):
+    for key in (name for name in PATHS if name in found):
         path = Path(found[key])
-        if key.endswith("path") or path.is_absolute() or path.parts[:1] in (("..",), ("~",)) or path.exists():
+        if (
+            key.endswith(("path", "labels"))
+            or path.is_absolute()
+            or path.parts[:1] in (("..",), ("~",))
+            or path.exists()
+        ):
             found[key] = path.name
     return found
 
@@ -147,6 +144,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest["params"] = from_flat(manifest["params"])
         manifest["params_hash"], manifest["params"]["run"]
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{folder / MANIFEST} is damaged ({error}): {AGAIN}") from error

@@ -174,7 +174,7 @@ def model_table(group: Sequence[Run]) -> str:
     cells = rows.groupby(["model", "documents"], sort=False)["cell"].agg("<br>".join)
     table = cells.unstack().reindex(index=in_order(rows["model"], ())).fillna("–")
     table.columns = [f"{documents:,} documents" for documents in table]
-    return html_table(table, f"z-memory's recall@1 on corpus {escape(group[0].params.corpus)}.", "models")
+    return html_table(table, f"z-memory's recall@1 on corpus {escape(group[0].params.corpus.name)}.", "models")
 
 
 def parameter_table(runs: Sequence[Run]) -> str:

@@ -38,7 +38,7 @@ def side_by_side(
     right = outcomes(answers, scores, metric)
     picked = pick(right, params.seed)
     told = plain_table(kinds(right, picked)).data + f"<p>Right and wrong: {MEANT[metric]}.</p>"
-    if not params.publish_text:
+    if not params.corpus.publish_text:
         return HTML(told + not_shown({"questions": len(picked)}).data)
     asked = questions.set_index("question_id")
     titles = dict(zip(docs["doc_id"], docs["title"], strict=True))

@@ -38,7 +38,7 @@ class Slide:
 
 def make_slides(tables: Mapping[str, pd.DataFrame], params: Params, folder: Path) -> list[Slide]:
     """The four slides of the run in `folder`; what a run has no rows for is left out."""
-    words = phrases(params.report_language) | SLIDES[params.report_language]
+    words = phrases(params.report.language) | SLIDES[params.report.language]
     return [
         problem(words),
         model(tables, params, words, folder=folder),
@@ -56,12 +56,12 @@ def problem(words: Mapping[str, str]) -> Slide:
 def model(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str, str], *, folder: Path) -> Slide:
     """What is learned, written, chosen and answered, with this run's sizes, and a drawing of it."""
     parts = tables["docs"]["part"].value_counts()
-    said = vars(params) | {name: f"{parts.get(name, 0):,}" for name in ("seen", "new")}
-    if params.lm == "none":
+    said = dict(params) | {name: f"{parts.get(name, 0):,}" for name in ("seen", "new")}
+    if params.lm.name == "none":
         table = pd.DataFrame([(words["fact.docs"], words["fact.counts"].format(**said))])
         return Slide(words["model.title"], (words["model.none"],), table)
-    said["select"] = words[f"select.{params.select}"].format(**said)
-    trained = "train" if params.train_lm else "train_z"
+    said["select"] = words[f"select.{params.answer.select}"].format(**said)
+    trained = "train" if params.train.lm else "train_z"
     bullets = [words[f"model.{key}"].format(**said) for key in (trained, "write", "choose", "answer")]
     path = folder / "figures" / "scheme"
     save_figure(scheme(words), path)
@@ -72,12 +72,12 @@ def model(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str
 def sizes(params: Params, words: Mapping[str, str], said: Mapping[str, object]) -> pd.DataFrame:
     """Model, documents, block, key and steps of a run, a row each."""
     facts = {
-        "lm": words["fact.scratch"].format(**said) if params.lm == "scratch" else Path(params.lm).name,
+        "lm": words["fact.scratch"].format(**said) if params.lm.name == "scratch" else Path(params.lm.name).name,
         "docs": words["fact.counts"].format(**said),
-        "block": words["fact.width" if params.z_width else "fact.tokens"].format(**said),
-        "key": words["fact.numbers" if params.key_width else "fact.none"].format(**said),
-        "steps": f"{params.train_steps:,}",
-        "write": f"{params.write_steps:,}",
+        "block": words["fact.width" if params.memory.z_width else "fact.tokens"].format(**said),
+        "key": words["fact.numbers" if params.memory.key_width else "fact.none"].format(**said),
+        "steps": f"{params.train.steps:,}",
+        "write": f"{params.write.steps:,}",
     }
     return pd.DataFrame([(words[f"fact.{name}"], value) for name, value in facts.items()])
 
@@ -102,7 +102,7 @@ def results(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[s
     """The verdict, the main systems' measures with intervals beside their costs, and two figures."""
     costs = costs_by_step(
         tables["costs"], tables["summary"], tables["write_curve"], train_seconds=train_seconds(folder),
-        start=params.write_start,
+        start=params.write.start,
     ).set_index("system")  # fmt: skip
     bullets = verdict(tables, params)
     if {"zmem", "bm25"} <= set(costs.index):

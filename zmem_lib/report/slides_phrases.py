@@ -18,15 +18,15 @@ ENGLISH = {
     "and the model θ (its weights, or an adapter) learned together.",
     "model.train_z": "**Training:** L = −log p(evidence | z, question; θ), with the blocks z of {seen} documents "
     "learned and the model θ left as it is.",
-    "model.write": "**Writing:** a new document gets its block by {write_steps} gradient steps on its text, from the "
-    "start `{write_start}`, with the model frozen.",
+    "model.write": "**Writing:** a new document gets its block by {write.steps} gradient steps on its text, from the "
+    "start `{write.start}`, with the model frozen.",
     "model.choose": "**Choosing:** {select}.",
-    "model.answer": "**Answering:** the model writes evidence from each chosen block (the {top_k} best); a reader, the "
+    "model.answer": "**Answering:** the model writes evidence from each chosen block (the {answer.top_k} best); a reader, the "
     "same for every system, answers from it.",
     "model.none": "This run has no memory: it compares the retrieval opponents alone.",
     "select.query_likelihood": "the block under which the question is likeliest, over all documents",
     "select.key": "the key nearest to the question's vector",
-    "select.key_then_likelihood": "the {shortlist} nearest keys, put in order by likelihood of the question and key",
+    "select.key_then_likelihood": "the {answer.shortlist} nearest keys, put in order by likelihood of the question and key",
     "select.generated_id": "the model generates the document's id, a path in a tree",
     "scheme.document": "document", "scheme.learn": "joint training,\nor gradient steps",
     "scheme.blocks": "a block z and a key\nper document", "scheme.question": "question",
@@ -34,11 +34,11 @@ ENGLISH = {
     "scheme.reader": "reader", "scheme.answer": "answer", "scheme.evidence": "evidence",
     "scheme.shows": "A document becomes a block and a key; a question chooses blocks, the model writes evidence from "
     "them, a reader answers from it",
-    "fact.lm": "language model", "fact.scratch": "made here, {layers} layers of width {hidden_size}",
+    "fact.lm": "language model", "fact.scratch": "made here, {lm.layers} layers of width {lm.hidden_size}",
     "fact.docs": "documents, seen and new", "fact.counts": "{seen} + {new}",
-    "fact.block": "block per document", "fact.tokens": "{z_tokens} vectors",
-    "fact.width": "{z_tokens} vectors of width {z_width}", "fact.key": "key per document",
-    "fact.numbers": "{key_width} numbers", "fact.steps": "training steps", "fact.write": "writing steps",
+    "fact.block": "block per document", "fact.tokens": "{memory.z_tokens} vectors",
+    "fact.width": "{memory.z_tokens} vectors of width {memory.z_width}", "fact.key": "key per document",
+    "fact.numbers": "{memory.key_width} numbers", "fact.steps": "training steps", "fact.write": "writing steps",
     "fact.none": "none", "setup.title": "Same questions, same reader, same budget for every system",
     "setup.rivals": "**Compared** ({n}): {names}.", "setup.controls": "**Controls** ({n}): {names}.",
     "setup.blind": "**Held out:** what is tuned is tuned on dev questions; no test question, and no question about a "
@@ -70,25 +70,25 @@ KOREAN = {
     "어댑터)를 함께 학습합니다.",
     "model.train_z": "**학습:** L = −log p(근거 | z, 질문; θ). 모델 θ는 그대로 두고 문서 {seen}개의 블록 z만 "
     "학습합니다.",
-    "model.write": "**쓰기:** 새 문서의 블록은 모델을 고정한 채 시작점 `{write_start}`에서 출발하여 문서 원문에 대한 "
-    "경사 하강 {write_steps}단계로 얻습니다.",
+    "model.write": "**쓰기:** 새 문서의 블록은 모델을 고정한 채 시작점 `{write.start}`에서 출발하여 문서 원문에 대한 "
+    "경사 하강 {write.steps}단계로 얻습니다.",
     "model.choose": "**선택:** {select}.",
-    "model.answer": "**답변:** 선택한 블록(상위 {top_k}개)마다 모델이 근거를 생성하고, 모든 시스템에 공통된 "
+    "model.answer": "**답변:** 선택한 블록(상위 {answer.top_k}개)마다 모델이 근거를 생성하고, 모든 시스템에 공통된 "
     "독해 모델이 그 근거로 답합니다.",
     "model.none": "이 실행에는 메모리가 없으며, 검색 시스템만 비교합니다.",
     "select.query_likelihood": "모든 문서 가운데 질문의 우도를 가장 높이는 블록을 선택합니다",
     "select.key": "질문 벡터에 가장 가까운 키를 선택합니다",
-    "select.key_then_likelihood": "가장 가까운 키 {shortlist}개를 질문의 우도와 키로 다시 정렬합니다",
+    "select.key_then_likelihood": "가장 가까운 키 {answer.shortlist}개를 질문의 우도와 키로 다시 정렬합니다",
     "select.generated_id": "모델이 문서의 식별자(트리의 경로)를 생성합니다",
     "scheme.document": "문서", "scheme.learn": "공동 학습\n또는 경사 하강", "scheme.blocks": "문서마다\n블록 z와 키",
     "scheme.question": "질문", "scheme.choose": "블록 선택", "scheme.model": "언어 모델\nz와 질문을 읽음",
     "scheme.reader": "독해 모델", "scheme.answer": "답", "scheme.evidence": "근거",
     "scheme.shows": "문서는 블록과 키가 되고, 질문으로 블록을 선택하면 모델이 근거를 생성하며, 독해 모델이 그 근거로 "
     "답합니다",
-    "fact.lm": "언어 모델", "fact.scratch": "처음부터 학습, {layers}층, 너비 {hidden_size}",
+    "fact.lm": "언어 모델", "fact.scratch": "처음부터 학습, {lm.layers}층, 너비 {lm.hidden_size}",
     "fact.docs": "문서 수 (학습, 새 문서)", "fact.counts": "{seen} + {new}",
-    "fact.block": "문서당 블록", "fact.tokens": "벡터 {z_tokens}개",
-    "fact.width": "너비 {z_width}의 벡터 {z_tokens}개", "fact.key": "문서당 키", "fact.numbers": "{key_width}차원",
+    "fact.block": "문서당 블록", "fact.tokens": "벡터 {memory.z_tokens}개",
+    "fact.width": "너비 {memory.z_width}의 벡터 {memory.z_tokens}개", "fact.key": "문서당 키", "fact.numbers": "{memory.key_width}차원",
     "fact.steps": "학습 단계", "fact.write": "쓰기 단계", "fact.none": "없음",
     "setup.title": "모든 시스템에 같은 질문, 같은 독해 모델, 같은 예산",
     "setup.rivals": "**비교 시스템**({n}개): {names}.", "setup.controls": "**대조군**({n}개): {names}.",

@@ -156,7 +156,7 @@ def failure_examples(
 def examples_or_counts(failures: pd.DataFrame, questions: pd.DataFrame, folder: Path, params: Params) -> Styler:
     """Examples of z-memory's answers with the licence of their texts; where these are not published, counts."""
     path = folder / "answers_zmem.parquet"
-    if not params.publish_text or not path.exists():
+    if not params.corpus.publish_text or not path.exists():
         return failure_table(failures)
     examples = failure_examples(failures, questions, read_table(path, "answers"), system="zmem")
     return examples.set_caption(f"Examples of zmem. {attribution(params)}")

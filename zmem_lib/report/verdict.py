@@ -35,7 +35,7 @@ READS = 0.05  # of exact answers: where nobody has more, they tell nothing of wh
 
 def verdict(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
     """Two sentences: who finds the right document first, and whose answers are exact, part by part."""
-    summary, pairs, words = tables["summary"], tables["pairs"], phrases(params.report_language)
+    summary, pairs, words = tables["summary"], tables["pairs"], phrases(params.report.language)
     said = []
     for key, metric in (("verdict.found", "recall@1"), ("verdict.exact", "em")):
         parts = [part_verdict(summary, pairs, part, metric, words=words) for part in TEST_PARTS]
@@ -75,7 +75,7 @@ def part_verdict(
 
 def fused(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
     """By part, in a run without a memory: what fusing BM25 and dense does beside the better of the two alone."""
-    words, pairs = phrases(params.report_language), tables["pairs"]
+    words, pairs = phrases(params.report.language), tables["pairs"]
     said = []
     for part in TEST_PARTS if not params.has_lm else ():
         found = values_of(tables["summary"], part, "recall@1", (*FUSED, "hybrid-rrf", "hybrid"))
@@ -95,31 +95,31 @@ def fused(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
 
 def rule(params: Params) -> str:
     """By what two systems are told apart."""
-    return phrases(params.report_language)["verdict.rule"].format(level=f"{1 - LEVEL:.2f}")
+    return phrases(params.report.language)["verdict.rule"].format(level=f"{1 - LEVEL:.2f}")
 
 
 def setting(docs: pd.DataFrame, questions: pd.DataFrame, params: Params) -> str:
     """What was run: documents, questions, the size of a block, and what the reader gets."""
-    words = phrases(params.report_language)
+    words = phrases(params.report.language)
     parts, splits = docs["part"].value_counts(), questions["split"].value_counts()
     unasked = int((parts_of(questions) == "unasked-document").sum())
     return words["setting"].format(
-        corpus=params.corpus,
+        corpus=params.corpus.name,
         seen=parts.get("seen", 0),
         test=splits.get("test", 0),
         apart=words["setting.apart"].format(n=unasked) if unasked else "",
         new=parts.get("new", 0),
         new_test=splits.get("new-test", 0),
-        block="" if params.lm == "none" else words["setting.block"].format(z_tokens=params.z_tokens),
+        block="" if params.lm.name == "none" else words["setting.block"].format(z_tokens=params.memory.z_tokens),
         all=len(docs),
-        top_k=params.top_k,
-        tokens=params.evidence_tokens,
+        top_k=params.answer.top_k,
+        tokens=params.memory.evidence_tokens,
     )
 
 
 def controls(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
     """By part: the right z against the best of the wrong ones, the reader's bounds, and what z keeps of the text."""
-    words = phrases(params.report_language)
+    words = phrases(params.report.language)
     parts = [part for part in TEST_PARTS if (tables["summary"]["part"] == part).any()]
     said = [placebo(tables, part, params, words) for part in parts]
     said += [bounds(tables["summary"], part, words) for part in parts]
@@ -161,14 +161,14 @@ def bounds(summary: pd.DataFrame, part: str, words: Mapping[str, str]) -> str:
 
 def limits(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
     """What this run cannot show: seed, size of n, sample, corpus, reader, budget."""
-    words = phrases(params.report_language)
+    words = phrases(params.report.language)
     said = [words["limit.run"].format(seed=params.seed), *sizes(tables, words)]
-    said += [words["limit.synthetic"]] if params.corpus == "synthetic" else []
-    reader = words["limit.scratch"] if params.lm == "scratch" else f"`{params.lm}`"
-    reader = f"`{params.api_model}`" if params.reader == "api" else reader
+    said += [words["limit.synthetic"]] if params.corpus.name == "synthetic" else []
+    reader = words["limit.scratch"] if params.lm.name == "scratch" else f"`{params.lm.name}`"
+    reader = f"`{params.answer.api_model}`" if params.answer.reader == "api" else reader
     said += [words["limit.size"].format(all=f"{len(tables['docs']):,}"), *favoured(tables, words)]
     said += [words["limit.reader"].format(reader=reader)] if params.has_lm else [words["limit.unread"]]
-    return [*said, words["limit.budget"].format(top_k=params.top_k, tokens=params.evidence_tokens)]
+    return [*said, words["limit.budget"].format(top_k=params.answer.top_k, tokens=params.memory.evidence_tokens)]
 
 
 def favoured(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str]) -> list[str]:

@@ -46,7 +46,7 @@ def difference(scores: pd.DataFrame, part: str, metric: str, pair: tuple[str, st
     """The first system minus the second over the questions that both answered."""
     rows = scores[(scores["part"] == part) & (scores["metric"] == metric) & scores["system"].isin(pair)]
     both = rows.pivot(index="question_id", columns="system", values="value").dropna()
-    return paired_difference(both[pair[0]], both[pair[1]], params.bootstrap_samples, params.seed)
+    return paired_difference(both[pair[0]], both[pair[1]], params.evaluate.bootstrap_samples, params.seed)
 
 
 def side(gap: Estimate) -> int:

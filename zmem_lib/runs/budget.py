@@ -24,18 +24,18 @@ LABEL, COLUMN = 30, 12
 def plan_lines(params: Params, price: float = PRICE) -> list[str]:
     """The whole plan, line by line; `price` in dollars an hour."""
     if not params.has_lm:
-        documents = params.n_documents + params.n_new_documents
-        said = f"{params.run}: lm none, the retrieval opponents alone; corpus {params.corpus}, {documents:,} documents"
+        documents = params.corpus.documents + params.corpus.new_documents
+        said = f"{params.run}: lm none, the retrieval opponents alone; corpus {params.corpus.name}, {documents:,} documents"
         return [said, "", *disk_lines(params), "", *time_lines(params, price)]
     parts = [model_lines(params), memory_lines(params), disk_lines(params), time_lines(params, price)]
-    if params.reader == "api":
-        prices = (params.api_input_price, params.api_output_price)
-        parts.append(address_lines(f"Reader {params.api_model}", api_requests(params), prices))
-    if params.judge == "api":
-        prices = (params.judge_input_price, params.judge_output_price)
-        parts.append(address_lines(f"Judge {params.judge_model}", judge_requests(params), prices))
-    if "api" in (params.reader, params.judge):
-        limit = f"the run stops before ${params.api_budget:.2f}" if params.api_budget else "no limit (api_budget)"
+    if params.answer.reader == "api":
+        prices = (params.answer.api_input_price, params.answer.api_output_price)
+        parts.append(address_lines(f"Reader {params.answer.api_model}", api_requests(params), prices))
+    if params.evaluate.judge == "api":
+        prices = (params.evaluate.judge_input_price, params.evaluate.judge_output_price)
+        parts.append(address_lines(f"Judge {params.evaluate.judge_model}", judge_requests(params), prices))
+    if "api" in (params.answer.reader, params.evaluate.judge):
+        limit = f"the run stops before ${params.machine.api_budget:.2f}" if params.machine.api_budget else "no limit (api_budget)"
         parts.append([f"Spending at addresses: {limit}"])
     return [line for part in parts for line in ["", *part]][1:]
 
@@ -59,14 +59,14 @@ def summary_lines(runs: Iterable[Params], price: float = PRICE) -> list[str]:
 def model_lines(params: Params) -> list[str]:
     """Model, its shape, and the documents."""
     shape = model_shape(params)
-    learns = learned_weights(params) if params.train_lm else 0
-    block = params.z_tokens * shape.hidden
+    learns = learned_weights(params) if params.train.lm else 0
+    block = params.memory.z_tokens * shape.hidden
     return [
-        f"{params.run}: lm {params.lm}, quantisation {params.quantisation}",
+        f"{params.run}: lm {params.lm.name}, quantisation {params.lm.quantisation}",
         f"  {shape.linear + shape.other:,} weights: {shape.layers} layers of width {shape.hidden}, "
         f"vocabulary {shape.vocabulary:,}; {learns:,} of the model learn",
-        f"  corpus {params.corpus}: {params.n_documents:,} documents seen, {params.n_new_documents:,} new; "
-        f"z of {params.z_tokens} x {shape.hidden}, {4 * block / 1024:,.0f} KiB each",
+        f"  corpus {params.corpus.name}: {params.corpus.documents:,} documents seen, {params.corpus.new_documents:,} new; "
+        f"z of {params.memory.z_tokens} x {shape.hidden}, {4 * block / 1024:,.0f} KiB each",
     ]
 
 
@@ -85,7 +85,7 @@ def memory_lines(params: Params) -> list[str]:
 
 def download_bytes(params: Params) -> float:
     """Bytes of the language model to download: none for one made here or in a local folder."""
-    known = published().get(params.lm)
+    known = published().get(params.lm.name)
     if known is None:
         return 0.0
     return known["download_bytes"] + TOKENIZER
@@ -95,26 +95,26 @@ def disk_bytes(params: Params) -> dict[str, float]:
     """Bytes on disk by what they are for, at their largest."""
     always = {
         "this environment": ENVIRONMENT,
-        "data set, downloaded": DATA_SET * (params.corpus not in ("synthetic", "folder") and not params.corpus_path),
-        "tables and indices": TABLES * float(params.n_documents + params.n_new_documents),
+        "data set, downloaded": DATA_SET * (params.corpus.name not in ("synthetic", "folder") and not params.corpus.path),
+        "tables and indices": TABLES * float(params.corpus.documents + params.corpus.new_documents),
     }
     if not params.has_lm:
         return always
-    learned = learned_weights(params) * (params.train_lm or params.learns_whole)
+    learned = learned_weights(params) * (params.train.lm or params.learns_whole)
     block = float(row_bytes(params))
-    seen, new = params.n_documents * block, params.n_new_documents * block
+    seen, new = params.corpus.documents * block, params.corpus.new_documents * block
     return always | {
         "model, downloaded": download_bytes(params),
         "lm/ and z": 4.0 * learned + TOKENIZER + seen + new,
-        "z at steps of writing": 4 * 2 * len(snapshot_steps(params.write_steps)) * new,  # starts; pieces and whole
-        "checkpoint, two at a time": 2 * 3 * (4.0 * learned + seen) * params.train_lm,  # with both moments
+        "z at steps of writing": 4 * 2 * len(snapshot_steps(params.write.steps)) * new,  # starts; pieces and whole
+        "checkpoint, two at a time": 2 * 3 * (4.0 * learned + seen) * params.train.lm,  # with both moments
     }
 
 
 def disk_lines(params: Params) -> list[str]:
     """Disk and download."""
     parts = disk_bytes(params)
-    known = published().get(params.lm)
+    known = published().get(params.lm.name)
     lines = [_row("Disk, planned, GiB", [""])]
     lines += [_row(f"  {name}", [_gib(value)]) for name, value in parts.items() if value]
     lines.append(_row("  in all", [_gib(sum(parts.values()))]))

@@ -42,5 +42,5 @@ def this_machine(params: Params) -> Machine:
     """
     import torch
 
-    on_gpu = params.device != "cpu" and torch.cuda.is_available()
+    on_gpu = params.machine.device != "cpu" and torch.cuda.is_available()
     return L4 if on_gpu else Machine(measure_flops_per_second())

@@ -29,7 +29,7 @@ from zmem_lib.memory.shape import model_config, model_shape
 from zmem_lib.memory.train import make_optimisers, train_step
 from zmem_lib.memory.write import write_batch
 from zmem_lib.memory.table import ZTable, make_ztable
-from zmem_lib.params import Params
+from zmem_lib.params import Params, changed
 from zmem_lib.runs.needs import GIB, Pass, memory, number_bytes, passes
 
 STEPS = 2  # the second has all moments
@@ -47,7 +47,7 @@ def measure_lines(params: Params) -> list[str]:
     """Planned and measured bytes of chapters 03 and 04 on this machine, line by line."""
     refuse_memoryless(params, "measuring its training")
     params = shortened(params)
-    device = pick_device(params.device)
+    device = pick_device(params.machine.device)
     size = number_bytes(params, on_gpu=device.type == "cuda")
     lines = [f"Planned and measured on this machine's {device.type.upper()}, random weights, longest rows:"]
     for chapter, cost in measure(params).items():
@@ -62,14 +62,14 @@ def measure_lines(params: Params) -> list[str]:
 def shortened(params: Params) -> Params:
     """The run with as few steps as show its memory, and without the terms that need a tokenizer or more than z."""
     off = ("read_weight", "text_weight", "key_weight", "distill_weight", "encode_share", "distractor_share")
-    return replace(params, train_steps=STEPS, write_steps=1, **dict.fromkeys(off, 0.0))
+    return changed(params, {"train.steps": STEPS, "write.steps": 1, **{f"train.{name}": 0.0 for name in off}})
 
 
 def measure(params: Params) -> dict[int, Measured]:
     """Train STEPS steps and write one batch at full length: what chapters 3 and 4 took."""
     params = shortened(params)
-    device = pick_device(params.device)
-    shape = (params.n_documents, params.z_tokens, params.z_width or model_shape(params).hidden)
+    device = pick_device(params.machine.device)
+    shape = (params.corpus.documents, params.memory.z_tokens, params.memory.z_width or model_shape(params).hidden)
     z_table = make_ztable(torch.randn(shape))  # never on a GPU, so on a CPU it does not count either
     others = held_bytes(device)
     memory_lm = random_memory_lm(params)
@@ -84,7 +84,7 @@ def measure(params: Params) -> dict[int, Measured]:
     z = torch.randn(len(rows), *shape[1:])  # (B,K,W)
     with counted(device) as writing:
         write_batch(memory_lm, rows, [[]] * len(rows), z, params=params)
-    writing.seconds /= params.write_steps + 1
+    writing.seconds /= params.write.steps + 1
     for cost in (training, writing):
         cost.peak_bytes -= others
     return {3: training, 4: writing}
@@ -92,9 +92,9 @@ def measure(params: Params) -> dict[int, Measured]:
 
 def random_memory_lm(params: Params) -> MemoryLM:
     """A model of the run's shape with random weights, loaded as the run loads its own, without a tokenizer."""
-    device = pick_device(params.device)
+    device = pick_device(params.machine.device)
     torch.manual_seed(params.seed)
-    if params.lm == "scratch":
+    if params.lm.name == "scratch":
         attention = {"attn_implementation": SCRATCH_ATTENTION}
         lm = AutoModelForCausalLM.from_config(model_config(params), dtype=torch.float32, **attention).to(device)
     else:
@@ -148,7 +148,7 @@ def train_steps(memory_lm: MemoryLM, z_table: ZTable, params: Params) -> None:
 
 def random_rows(one: Pass, params: Params, *, terms: tuple[str, ...]) -> list[Row]:
     """The rows of a pass without their z: random tokens, the last `counted` of them in equal shares of the terms."""
-    length = one.tokens - params.z_tokens - 1  # the family's first token stands before z
+    length = one.tokens - params.memory.z_tokens - 1  # the family's first token stands before z
     names = ["none"] * (length - one.counted) + [terms[i * len(terms) // one.counted] for i in range(one.counted)]
     ids = torch.randint(1, model_shape(params).vocabulary, (one.rows, length)).tolist()
     return [Row(row, [TERMS.index(name) for name in names]) for row in ids]

@@ -6,10 +6,9 @@ come and go: activations, logits, keys and values.
 
 from dataclasses import dataclass
 
-from zmem_lib.allowed import MOST
 from zmem_lib.combinations import QUESTION_TOKENS
 from zmem_lib.memory.shape import model_shape
-from zmem_lib.params import Params
+from zmem_lib.params import MOST, Params
 
 GIB = 2**30
 NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # a weight; a scale for 64 of them, and a scale for 256 scales
@@ -53,8 +52,8 @@ def number_bytes(params: Params, on_gpu: bool = True) -> int:
     """Bytes of a number in the run's arithmetic; `auto` is 2 on a GPU and 4 on a CPU without bfloat16 of its own."""
     from torch import cpu
 
-    wide = not on_gpu and not cpu._is_avx512_bf16_supported() if params.precision == "auto" else None
-    return 4 if wide or params.precision == "float32" else 2
+    wide = not on_gpu and not cpu._is_avx512_bf16_supported() if params.machine.precision == "auto" else None
+    return 4 if wide or params.machine.precision == "float32" else 2
 
 
 def weight_bytes(params: Params, size: int) -> float:
@@ -62,48 +61,48 @@ def weight_bytes(params: Params, size: int) -> float:
     shape = model_shape(params)
     if params.learns_whole:
         return 4.0 * (shape.linear + shape.other)
-    return shape.linear * (NF4_BYTES if params.quantisation == "nf4" else size) + shape.other * size
+    return shape.linear * (NF4_BYTES if params.lm.quantisation == "nf4" else size) + shape.other * size
 
 
 def learned_weights(params: Params) -> int:
     """Weights of the language model that learn, or would: the adapter's, or all of a model made from scratch."""
     shape = model_shape(params)
-    return shape.linear + shape.other if params.learns_whole else params.lora_rank * shape.adapter
+    return shape.linear + shape.other if params.learns_whole else params.lm.lora_rank * shape.adapter
 
 
 def row_bytes(params: Params) -> int:
     """Bytes of one document in the memory: its block and its key, in float32."""
-    return 4 * (params.z_tokens * (params.z_width or model_shape(params).hidden) + params.key_width)
+    return 4 * (params.memory.z_tokens * (params.memory.z_width or model_shape(params).hidden) + params.memory.key_width)
 
 
 def passes(params: Params, chapter: int) -> list[Pass]:
     """The passes of a chapter (3, 4 or 5) with every row at its longest."""
-    before = params.z_tokens + 1 + MARK_TOKENS
-    question, evidence, document = QUESTION_TOKENS, params.evidence_tokens + 1, params.document_tokens + 1
+    before = params.memory.z_tokens + 1 + MARK_TOKENS
+    question, evidence, document = QUESTION_TOKENS, params.memory.evidence_tokens + 1, params.memory.document_tokens + 1
     kind = "scratch" if params.learns_whole else "adapter"
     if chapter == 3:
-        kind = kind if params.train_lm else "frozen"
-        most = params.micro_batch or MOST
-        found = [Pass(min(params.batch_tuples, most), before + question + evidence, question + evidence, kind)]
-        if params.recite_weight:
-            found.append(Pass(min(params.batch_recite, most), before + document, document, kind))
-        if params.text_weight:
-            rows, read = min(params.batch_text, most), document + question + evidence
+        kind = kind if params.train.lm else "frozen"
+        most = params.machine.micro_batch or MOST
+        found = [Pass(min(params.train.batch_tuples, most), before + question + evidence, question + evidence, kind)]
+        if params.train.recite_weight:
+            found.append(Pass(min(params.train.batch_recite, most), before + document, document, kind))
+        if params.train.text_weight:
+            rows, read = min(params.train.batch_text, most), document + question + evidence
             found.append(Pass(rows, before + read, question + evidence, kind))
-        if params.encode_share:
-            found.append(Pass(min(params.batch_recite, most), before + document + params.z_tokens, 0, kind))
+        if params.train.encode_share:
+            found.append(Pass(min(params.train.batch_recite, most), before + document + params.memory.z_tokens, 0, kind))
         if params.learns_reading:
-            reading = question + max(params.top_k, 2) * evidence + params.answer_tokens + 1 + MARK_TOKENS
-            found.append(Pass(min(params.batch_read, most), reading, params.answer_tokens + 1, kind))
+            reading = question + max(params.answer.top_k, 2) * evidence + params.answer.answer_tokens + 1 + MARK_TOKENS
+            found.append(Pass(min(params.train.batch_read, most), reading, params.answer.answer_tokens + 1, kind))
         return found
     if chapter == 4:
-        return [Pass(params.write_batch, before + document, document, kind if kind == "scratch" else "frozen")]
-    reading = CHAT_TOKENS + question + params.top_k * evidence
+        return [Pass(params.machine.write_batch, before + document, document, kind if kind == "scratch" else "frozen")]
+    reading = CHAT_TOKENS + question + params.answer.top_k * evidence
     asked = before + question
     return [
-        Pass(params.batch_scan, question, question, "no gradient", cached=2 * params.z_tokens + question),
-        Pass(params.batch_answers, asked, 1, "no gradient", cached=asked + params.evidence_tokens),
-        Pass(params.batch_answers, reading, 1, "no gradient", cached=reading + params.answer_tokens),
+        Pass(params.machine.scan_batch, question, question, "no gradient", cached=2 * params.memory.z_tokens + question),
+        Pass(params.machine.answer_batch, asked, 1, "no gradient", cached=asked + params.memory.evidence_tokens),
+        Pass(params.machine.answer_batch, reading, 1, "no gradient", cached=reading + params.answer.answer_tokens),
     ]
 
 
@@ -115,11 +114,11 @@ def pass_bytes(params: Params, one: Pass, size: int) -> dict[str, float]:
     kept = 0.0
     if one.kind != "no gradient":
         kept = tokens * sum(a * b for a, b in zip(KEPT[one.kind][size], widths, strict=True)) * (shape.layers - 1)
-    if one.kind != "no gradient" and params.activation_checkpointing:
+    if one.kind != "no gradient" and params.machine.activation_checkpointing:
         kept = float(tokens * shape.hidden * size * shape.layers)
     per_word = LOGITS_READ[size] if one.kind == "no gradient" else LOGITS_TRAIN
     logits = one.rows * one.counted * shape.vocabulary * per_word
-    matrix = shape.largest * size if params.quantisation == "nf4" else 0
+    matrix = shape.largest * size if params.lm.quantisation == "nf4" else 0
     cache = 2 * shape.layers * shape.keys * size * one.rows * one.cached
     # the logits are gone before the layers are computed backwards, but not what the layers keep
     return {"activations": kept + max(at_work + matrix - logits, 0), "logits": logits, "cache": cache}
@@ -130,10 +129,10 @@ def memory(params: Params, chapter: int, size: int = 2) -> dict[str, float]:
     learned = learned_weights(params)
     block = row_bytes(params)
     adapter = 0 if params.learns_whole else 4 * learned
-    training = chapter == 3 and params.train_lm
+    training = chapter == 3 and params.train.lm
     copies = learned * 2 * (size == 2)  # autocast's
-    in_batch = params.batch_tuples + params.batch_recite  # of the table itself nothing lies on the device
-    z = {3: 2.0 * in_batch * block, 4: 4.0 * params.write_batch * block, 5: 1.0 * params.batch_scan * block}[chapter]
+    in_batch = params.train.batch_tuples + params.train.batch_recite  # of the table itself nothing lies on the device
+    z = {3: 2.0 * in_batch * block, 4: 4.0 * params.machine.write_batch * block, 5: 1.0 * params.machine.scan_batch * block}[chapter]
     parts = [pass_bytes(params, one, size) for one in passes(params, chapter)]
     largest = max(parts, key=lambda part: sum(part.values()))
     return {

@@ -12,23 +12,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from traitlets.config import Config
 
 from zmem_lib.meter import PROGRESS_ENV
 from zmem_lib.files import drop_temporaries, write_atomic
 from zmem_lib.chapters import is_finished
-from zmem_lib.chapters import CHAPTERS, chapters_of
+from zmem_lib.chapters import CHAPTERS, chapters_of, git_revision
 from zmem_lib.files import BadInput, ChapterFailed, disk_refusal, writing
 from zmem_lib.hub import find_judge, find_lm, find_reranker
 from zmem_lib.files import LOCK
 from zmem_lib.report.previous import FOLDER as PREVIOUS
 from zmem_lib.report.previous import keep_previous
 from zmem_lib.report.notebooks import cells_of, read_template, tidy_copy, translate
-from zmem_lib.params import FROM_CHAPTER, MEMORY_ONLY, Params, read_params
+from zmem_lib.params import LATE, Params, changed, dumped, flat, read_params
 from zmem_lib.runs.machine import this_machine
 from zmem_lib.runs.plan import about, earlier_seconds, estimate_seconds
 
@@ -90,12 +89,12 @@ def run_chapters(
 def as_counted(params: Params, folder: Path) -> Params:
     """The parameters with as many documents as chapter 01 found, where a named subset has fewer than were asked for."""
     path = folder / "docs.parquet"
-    if not params.corpus_subset or not path.is_file():
+    if not params.corpus.subset or not path.is_file():
         return params
     import pandas as pd
 
     seen = int((pd.read_parquet(path, columns=["part"])["part"] == "seen").sum())
-    return replace(params, n_documents=max(seen, 1))
+    return changed(params, {"corpus.documents": max(seen, 1)})
 
 
 def fetch(params: Params, number: int) -> None:
@@ -104,16 +103,16 @@ def fetch(params: Params, number: int) -> None:
 
     if number == 1:
         fetch_corpus(params)
-    if params.judge == "nli" and number in (1, 6):
-        find_judge(params.judge_model)
-    if params.has_lm and params.lm != "scratch" and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
-        find_lm(params.lm, params.lm_revision)
-    if params.rerank_model and params.rerank_depth and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
-        find_reranker(params.rerank_model)
-    if params.device == "cuda":  # no other can be missing
+    if params.evaluate.judge == "nli" and number in (1, 6):
+        find_judge(params.evaluate.judge_model)
+    if params.has_lm and params.lm.name != "scratch" and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
+        find_lm(params.lm.name, params.lm.revision)
+    if params.answer.rerank_model and params.answer.rerank_depth and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
+        find_reranker(params.answer.rerank_model)
+    if params.machine.device == "cuda":  # no other can be missing
         from zmem_lib.memory.base_lm import pick_device  # imports transformers, which takes seconds
 
-        pick_device(params.device)
+        pick_device(params.machine.device)
 
 
 def is_done(folder: Path, number: int, params: Params) -> bool:
@@ -129,15 +128,14 @@ def write_params(params: Params, folder: Path) -> None:
     path = folder / "params.yaml"
     if path.is_file():
         try:
-            there, here = asdict(read_params(path)), asdict(params)
+            there, here = flat(read_params(path)), flat(params)
         except BadInput as error:
             raise BadInput(
                 f"{folder} holds a run whose parameters cannot be read ({error}): "
                 "give this one another name (--set run=NAME) or throw that one away (--start-over)"
             ) from error
-        may = MEMORY_ONLY | FROM_CHAPTER.keys()
         differ = [key for key in here if here[key] != there[key]]
-        other = [f"{key} ({there[key]!r} there, {here[key]!r} now)" for key in differ if key not in may]
+        other = [f"{key} ({there[key]!r} there, {here[key]!r} now)" for key in differ if not key.startswith(LATE)]
         if other:
             raise BadInput(
                 f"{folder} holds a run of other parameters: {', '.join(other)}: "
@@ -145,7 +143,7 @@ def write_params(params: Params, folder: Path) -> None:
             )
         if not differ:
             return
-    text = yaml.safe_dump(asdict(params), sort_keys=False, allow_unicode=True)
+    text = f"# resolved by zmem at revision {git_revision() or 'unknown'}\n{dumped(params)}"
     write_atomic(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
 
 
@@ -169,16 +167,16 @@ def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path = NO
     from papermill.exceptions import PapermillExecutionError
 
     name, folder = CHAPTERS[number], runs / params.run
-    values = {**asdict(params), "runs": str(runs)}
+    values = {"run": params.run, "runs": "..", "params_file": "params.yaml"}  # seen from the copy
     template = read_template(notebooks / f"{name}.ipynb", set(values))
     template.cells = cells_of(template.cells, has_lm=params.has_lm)
     if number == FINDINGS:
-        translate(template, params.report_language)
+        translate(template, params.report.language)
     under_way, failed, copy = (folder / f"{stem}.ipynb" for stem in (f".{name}", f"{name}.failed", name))
     copy.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)
     try:
-        papermill.execute_notebook(template, str(under_way), values, **PAPERMILL)
+        papermill.execute_notebook(template, str(under_way), values, cwd=str(folder), **PAPERMILL)
         tidy_copy(under_way)
         under_way.replace(copy)
     except PapermillExecutionError as error:
@@ -194,8 +192,8 @@ def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path = NO
         if under_way.exists():
             under_way.replace(failed)
         raise ChapterFailed(
-            f"chapter {name} lost its kernel, most often for want of memory: lower micro_batch, write_batch, "
-            "batch_scan or batch_answers (--set NAME=N) and give the same command again, which resumes"
+            f"chapter {name} lost its kernel, most often for want of memory: lower machine.micro_batch, "
+            "write_batch, scan_batch or answer_batch (--set machine.NAME=N) and give the same command again, which resumes"
         ) from error
     finally:
         under_way.unlink(missing_ok=True)

@@ -9,12 +9,12 @@ earlier run of the same chapter with the same parameters is believed before the 
 
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zmem_lib.memory.shape import model_shape
-from zmem_lib.params import Params
+from zmem_lib.params import Params, changed, flat, from_flat
 from zmem_lib.runs.machine import Machine
 from zmem_lib.runs.needs import NF4_BYTES
 from zmem_lib.tables import ALSO_ABSENT, COMPARED, SYSTEMS
@@ -51,23 +51,23 @@ def weights(params: Params) -> float:
 def pass_seconds(params: Params, machine: Machine) -> float:
     """Seconds of one pass of any batch beside its arithmetic: reading the weights and starting the layers."""
     shape = model_shape(params)
-    moved = NF4_BYTES + 4 if params.quantisation == "nf4" else 4 if params.learns_whole else 2  # bytes of a weight
+    moved = NF4_BYTES + 4 if params.lm.quantisation == "nf4" else 4 if params.learns_whole else 2  # bytes of a weight
     return moved * weights(params) / machine.bytes_per_second + shape.layers * machine.layer_seconds
 
 
 def training_tokens(params: Params) -> float:
     """Tokens that one step of joint training sends through the model."""
-    block, question = params.z_tokens, QUESTION_TOKENS
-    per_step = params.batch_tuples * (block + question + EVIDENCE_TOKENS)
-    per_step += params.batch_recite * (block + 0.5 * params.document_tokens) * (params.recite_weight > 0)
-    reading = (EVIDENCE_TOKENS + 0.5 * params.evidence_tokens) / 2  # half of the reader's lessons have a passage
-    per_step += params.batch_read * (question + reading) * params.learns_reading
-    document = 0.5 * params.document_tokens
-    behind_text = params.batch_text * (document + question + EVIDENCE_TOKENS)
-    per_step += behind_text * ((params.text_weight > 0) + 1.5 * (params.distill_weight > 0))
-    per_step += params.encode_share * params.batch_recite * (document + block)
-    per_step += params.batch_tuples * question * (params.key_weight > 0)
-    return per_step * PADDING[params.corpus]
+    block, question = params.memory.z_tokens, QUESTION_TOKENS
+    per_step = params.train.batch_tuples * (block + question + EVIDENCE_TOKENS)
+    per_step += params.train.batch_recite * (block + 0.5 * params.memory.document_tokens) * (params.train.recite_weight > 0)
+    reading = (EVIDENCE_TOKENS + 0.5 * params.memory.evidence_tokens) / 2  # half of the reader's lessons have a passage
+    per_step += params.train.batch_read * (question + reading) * params.learns_reading
+    document = 0.5 * params.memory.document_tokens
+    behind_text = params.train.batch_text * (document + question + EVIDENCE_TOKENS)
+    per_step += behind_text * ((params.train.text_weight > 0) + 1.5 * (params.train.distill_weight > 0))
+    per_step += params.train.encode_share * params.train.batch_recite * (document + block)
+    per_step += params.train.batch_tuples * question * (params.train.key_weight > 0)
+    return per_step * PADDING[params.corpus.name]
 
 
 def estimate_seconds(params: Params, chapter: int, machine: Machine | float) -> float:
@@ -79,62 +79,62 @@ def estimate_seconds(params: Params, chapter: int, machine: Machine | float) -> 
 
 
 def _tables(params: Params, machine: Machine) -> float:
-    return 1.0e-3 * (params.n_documents + params.n_new_documents)
+    return 1.0e-3 * (params.corpus.documents + params.corpus.new_documents)
 
 
 def _descent_seconds(params: Params, machine: Machine, *, tokens: float, batches: float, learning: bool) -> float:
     """Forwards and backwards: of all tokens the arithmetic, of all batches the passes; `learning`: the whole model."""
-    again = params.activation_checkpointing
+    again = params.machine.activation_checkpointing
     per_weight = (6 if learning and params.learns_whole else 4) + 2 * again
     arithmetic = per_weight * weights(params) * tokens / (EFFICIENCY * machine.flops_per_second)
     return arithmetic + (2 + again) * batches * pass_seconds(params, machine)
 
 
 def _train(params: Params, machine: Machine) -> float:
-    tokens, batches = training_tokens(params) * params.train_steps, 3 * params.train_steps
-    asking = _ask(params, machine, documents=params.n_documents, each=params.pseudo_questions)
-    return asking + _descent_seconds(params, machine, tokens=tokens, batches=batches, learning=params.train_lm)
+    tokens, batches = training_tokens(params) * params.train.steps, 3 * params.train.steps
+    asking = _ask(params, machine, documents=params.corpus.documents, each=params.train.self_questions)
+    return asking + _descent_seconds(params, machine, tokens=tokens, batches=batches, learning=params.train.lm)
 
 
 def _write(params: Params, machine: Machine) -> float:
     from zmem_lib.memory.write import ASKED  # imports torch, which takes seconds
 
-    rows, steps = params.n_new_documents, params.write_steps * 4  # starts, at most
-    asked = ASKED * (params.z_tokens + QUESTION_TOKENS + EVIDENCE_TOKENS) * (params.write_questions > 0)
-    tokens = (params.z_tokens + params.document_tokens + asked) * rows * steps
-    batches = math.ceil(rows / params.write_batch) * steps
-    asking = _ask(params, machine, documents=rows, each=params.write_questions)
+    rows, steps = params.corpus.new_documents, params.write.steps * 4  # starts, at most
+    asked = ASKED * (params.memory.z_tokens + QUESTION_TOKENS + EVIDENCE_TOKENS) * (params.write.self_questions > 0)
+    tokens = (params.memory.z_tokens + params.memory.document_tokens + asked) * rows * steps
+    batches = math.ceil(rows / params.machine.write_batch) * steps
+    asking = _ask(params, machine, documents=rows, each=params.write.self_questions)
     return asking + _descent_seconds(params, machine, tokens=tokens, batches=batches, learning=False)
 
 
 def _ask(params: Params, machine: Machine, *, documents: int, each: int) -> float:
     """Drawing questions about documents token by token, and reading each document again for each of them."""
-    drawn, batches = documents * each, math.ceil(documents * each / params.batch_answers)
-    read = 2 * weights(params) * drawn * 0.5 * params.document_tokens / EFFICIENCY
+    drawn, batches = documents * each, math.ceil(documents * each / params.machine.answer_batch)
+    read = 2 * weights(params) * drawn * 0.5 * params.memory.document_tokens / EFFICIENCY
     written = 2 * weights(params) * drawn * QUESTION_TOKENS / STEPWISE
     passed = batches * LONGEST * QUESTION_TOKENS * pass_seconds(params, machine)
     return (read + written) / machine.flops_per_second + passed
 
 
 def _questions(params: Params) -> int:
-    return PARTS * (params.scan_questions or 2 * params.n_documents)
+    return PARTS * (params.answer.questions or 2 * params.corpus.documents)
 
 
 def _evidence_steps(params: Params) -> float:
-    return min(LONGEST * EVIDENCE_TOKENS, params.evidence_tokens)
+    return min(LONGEST * EVIDENCE_TOKENS, params.memory.evidence_tokens)
 
 
 def _answer(params: Params, machine: Machine) -> float:
-    documents, questions = params.n_documents + params.n_new_documents, _questions(params)
+    documents, questions = params.corpus.documents + params.corpus.new_documents, _questions(params)
     if not params.has_lm:
         return _retrieve(params, machine)
     per_token, passing = 2 * weights(params), pass_seconds(params, machine)
-    scan = per_token * questions * documents * (params.z_tokens + QUESTION_TOKENS)
-    scan_passes = questions * math.ceil(documents / params.batch_scan)
-    per_question = GENERATING_SYSTEMS * params.top_k * min(EVIDENCE_TOKENS, params.evidence_tokens)
-    per_question += READING_SYSTEMS * (params.answer_tokens + 0.3 * BLOCK_TEXT_TOKENS)
-    batches = math.ceil(questions / params.batch_answers)
-    steps = GENERATING_SYSTEMS * params.top_k * _evidence_steps(params) + READING_SYSTEMS * params.answer_tokens
+    scan = per_token * questions * documents * (params.memory.z_tokens + QUESTION_TOKENS)
+    scan_passes = questions * math.ceil(documents / params.machine.scan_batch)
+    per_question = GENERATING_SYSTEMS * params.answer.top_k * min(EVIDENCE_TOKENS, params.memory.evidence_tokens)
+    per_question += READING_SYSTEMS * (params.answer.answer_tokens + 0.3 * BLOCK_TEXT_TOKENS)
+    batches = math.ceil(questions / params.machine.answer_batch)
+    steps = GENERATING_SYSTEMS * params.answer.top_k * _evidence_steps(params) + READING_SYSTEMS * params.answer.answer_tokens
     return (
         scan / (EFFICIENCY * machine.flops_per_second)
         + per_token * questions * per_question / (STEPWISE * machine.flops_per_second)
@@ -146,42 +146,42 @@ def _answer(params: Params, machine: Machine) -> float:
 
 def _retrieve(params: Params, machine: Machine) -> float:
     """Encoding, tuning and ranking, where there is no language model."""
-    documents = params.n_documents + params.n_new_documents
-    questions = params.scan_questions or documents
-    encoded = documents * (1 + (params.dense_steps > 0)) + questions + TUNING * params.dense_steps
+    documents = params.corpus.documents + params.corpus.new_documents
+    questions = params.answer.questions or documents
+    encoded = documents * (1 + (params.answer.dense_steps > 0)) + questions + TUNING * params.answer.dense_steps
     return encoded / machine.encoded_per_second + RETRIEVERS * MATCHING_SECONDS * questions * documents
 
 
 def _read_more(params: Params, machine: Machine) -> float:
     """Passages that a model reads to order them, those of the long context, and the changed documents of the noise."""
     per_token = 2 * weights(params) / (EFFICIENCY * machine.flops_per_second)
-    document = min(BLOCK_TEXT_TOKENS, params.document_tokens) + QUESTION_TOKENS
-    orders = params.rerank_depth * document * (params.text_weight > 0 or params.lm != "scratch")
-    tokens = _questions(params) * (orders + params.long_context_tokens)
-    noisy, changed = PARTS * params.noise_questions, math.ceil(0.8 * PARTS * params.noise_questions)
-    tokens += 8 * noisy * (params.long_context_tokens + 2 * params.top_k * document)  # two kinds, four shares
-    written = _write(replace(params, n_new_documents=changed), machine) / 4 if noisy else 0.0  # one start of four
+    document = min(BLOCK_TEXT_TOKENS, params.memory.document_tokens) + QUESTION_TOKENS
+    orders = params.answer.rerank_depth * document * (params.train.text_weight > 0 or params.lm.name != "scratch")
+    tokens = _questions(params) * (orders + params.answer.long_context_tokens)
+    noisy, renewed = PARTS * params.answer.noise_questions, math.ceil(0.8 * PARTS * params.answer.noise_questions)
+    tokens += 8 * noisy * (params.answer.long_context_tokens + 2 * params.answer.top_k * document)  # two kinds, four shares
+    written = _write(changed(params, {"corpus.new_documents": renewed}), machine) / 4 if noisy else 0.0  # one start of four
     return per_token * tokens + written
 
 
 def _evaluate(params: Params, machine: Machine) -> float:
     if not params.has_lm:
-        return RETRIEVERS * SCORING_SECONDS * (params.scan_questions or params.n_documents)
-    asked = SNAPSHOTS * 6 * params.n_new_documents
-    operations = 2 * weights(params) * asked * (EVIDENCE_TOKENS + params.document_tokens)
-    passed = math.ceil(asked / params.batch_answers) * _evidence_steps(params) * pass_seconds(params, machine)
-    bootstrap = 1.0e-2 * params.bootstrap_samples
+        return RETRIEVERS * SCORING_SECONDS * (params.answer.questions or params.corpus.documents)
+    asked = SNAPSHOTS * 6 * params.corpus.new_documents
+    operations = 2 * weights(params) * asked * (EVIDENCE_TOKENS + params.memory.document_tokens)
+    passed = math.ceil(asked / params.machine.answer_batch) * _evidence_steps(params) * pass_seconds(params, machine)
+    bootstrap = 1.0e-2 * params.evaluate.bootstrap_samples
     arithmetic = operations / (STEPWISE * machine.flops_per_second)
     return arithmetic + passed + bootstrap + 5.0e-3 * _questions(params)
 
 
 def api_requests(params: Params) -> tuple[int, int, int]:
     """Requests to a reader at an address, and their input and output tokens: all systems, absent ones, snapshots."""
-    asked = len(SYSTEMS) * _questions(params) + 2 * len(ALSO_ABSENT) * params.absent_questions
-    curves = SNAPSHOTS * min(6 * params.n_new_documents, params.scan_questions or 6 * params.n_new_documents)
-    evidence = params.top_k * min(BLOCK_TEXT_TOKENS, params.evidence_tokens)
+    asked = len(SYSTEMS) * _questions(params) + 2 * len(ALSO_ABSENT) * params.corpus.absent_questions
+    curves = SNAPSHOTS * min(6 * params.corpus.new_documents, params.answer.questions or 6 * params.corpus.new_documents)
+    evidence = params.answer.top_k * min(BLOCK_TEXT_TOKENS, params.memory.evidence_tokens)
     requests = asked + curves
-    return requests, requests * (INSTRUCTION_TOKENS + QUESTION_TOKENS + evidence), requests * params.answer_tokens
+    return requests, requests * (INSTRUCTION_TOKENS + QUESTION_TOKENS + evidence), requests * params.answer.answer_tokens
 
 
 def judge_requests(params: Params) -> tuple[int, int, int]:
@@ -190,10 +190,10 @@ def judge_requests(params: Params) -> tuple[int, int, int]:
     Of an answer four of ragas', claims and entailment of RAGChecker's and RAGBench's one; of each piece of evidence one
     of ragas' and two of RAGChecker's. The token counts are those of their prompts, at four letters a token.
     """
-    judged = len(COMPARED) * (PARTS * params.judge_questions or _questions(params))
-    evidence = params.top_k * min(BLOCK_TEXT_TOKENS, params.evidence_tokens)
-    requests = judged * (JUDGING + JUDGING_PIECE * params.top_k)
-    read = judged * (JUDGING_TOKENS + JUDGING_PIECE_TOKENS * params.top_k + EVIDENCE_READ * evidence)
+    judged = len(COMPARED) * (PARTS * params.evaluate.judge_questions or _questions(params))
+    evidence = params.answer.top_k * min(BLOCK_TEXT_TOKENS, params.memory.evidence_tokens)
+    requests = judged * (JUDGING + JUDGING_PIECE * params.answer.top_k)
+    read = judged * (JUDGING_TOKENS + JUDGING_PIECE_TOKENS * params.answer.top_k + EVIDENCE_READ * evidence)
     return requests, read, requests * VERDICT_TOKENS
 
 
@@ -203,11 +203,11 @@ def _report(params: Params, machine: Machine) -> float:
 
 def earlier_seconds(runs: Path, params: Params, chapter: int) -> float | None:
     """Seconds that this chapter took in an earlier run of the same parameters, whatever its name, or None."""
-    wanted = _nameless(asdict(params))
+    wanted = _nameless(flat(params))
     for path in sorted(runs.glob(f"*/manifest_{chapter:02d}.json")):
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-            if _nameless(manifest["params"]) == wanted:
+            if _nameless(from_flat(manifest["params"])) == wanted:
                 return float(manifest["seconds"])
         except (ValueError, KeyError, TypeError, AttributeError):  # a manifest of another version says nothing here
             continue
@@ -215,7 +215,7 @@ def earlier_seconds(runs: Path, params: Params, chapter: int) -> float | None:
 
 
 def _nameless(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != "run"}
+    return {key: value for key, value in values.items() if not key.startswith(("run", "machine.api"))}
 
 
 def about(seconds: float) -> str:

@@ -71,7 +71,7 @@ def own_lessons(params: Params) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The seen documents of the run's corpus, and a few training tuples of each."""
     corpus = load_corpus(params)
     docs = corpus.docs[corpus.docs.part == "seen"].reset_index(drop=True)
-    tuples = make_tuples(corpus.docs, corpus.questions, params.evidence_window)
+    tuples = make_tuples(corpus.docs, corpus.questions, params.corpus.evidence_window)
     tuples = tuples[(tuples.split == "train") & tuples.doc_id.isin(docs.doc_id)]
     return docs, tuples.groupby("doc_id").head(TUPLES)
 
@@ -82,8 +82,8 @@ def make_setting(params: Params, docs: pd.DataFrame, tuples: pd.DataFrame, n: in
     many = pd.concat([docs.assign(doc_id=docs.doc_id + f"/{i}") for i in copies], ignore_index=True).head(n)
     more = [tuples.assign(doc_id=tuples.doc_id + f"/{i}", question_id=tuples.question_id + f"/{i}") for i in copies]
     generator = torch.Generator().manual_seed(params.seed)
-    z = torch.randn(n, params.z_tokens, memory_lm.heads.width, generator=generator) * memory_lm.heads.scale  # (N,K,W)
-    keys = torch.randn(n, params.key_width, generator=generator)  # (N,E)
+    z = torch.randn(n, params.memory.z_tokens, memory_lm.heads.width, generator=generator) * memory_lm.heads.scale  # (N,K,W)
+    keys = torch.randn(n, params.memory.key_width, generator=generator)  # (N,E)
     lessons = make_lessons(memory_lm, many, pd.concat(more, ignore_index=True), params)
     z_table = make_ztable(z, keys, folder=folder)
     return Setting(memory_lm, z_table, lessons, make_optimisers(memory_lm, params), make_scaler(memory_lm), [])

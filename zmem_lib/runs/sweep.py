@@ -1,6 +1,6 @@
 """A batch of runs: every parameter file with every combination of a grid's values, each a run of its own.
 
-Takes parameter files, a grid (`n_documents=500,2000`) and overrides; leaves runs/NAME/ of every run, where NAME is the
+Takes parameter files, a grid (`corpus.documents=500,2000`) and overrides; leaves runs/NAME/ of every run, where NAME is the
 file's `run` with the grid's values behind it. All parameters are checked before the first run; what is finished is
 skipped, what was stopped goes on, and a run that fails does not keep the others from theirs.
 """
@@ -43,7 +43,7 @@ class Batch:
 
 
 def read_grid(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Values by parameter from texts such as `n_documents=500,2000`; raises BadInput."""
+    """Values by parameter from texts such as `corpus.documents=500,2000`; raises BadInput."""
     grid: dict[str, tuple[str, ...]] = {}
     for text in texts:
         key, sign, values = (word.strip() for word in text.partition("="))

@@ -55,7 +55,7 @@ def added_memory(folder: Path, params: Params) -> Memory | None:
         )
     z = torch.from_numpy(np.stack(frame.z).astype(np.float32))  # (N,K*W)
     keys = torch.from_numpy(np.stack(frame.key).astype(np.float32))  # (N,E)
-    return check(frame, "docs"), z.view(len(z), params.z_tokens, -1), keys  # (N,K,W)
+    return check(frame, "docs"), z.view(len(z), params.memory.z_tokens, -1), keys  # (N,K,W)
 
 
 def save_added(folder: Path, memory: Memory) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from zmem_lib.opponents.retrieve import build_bm25
-from zmem_lib.params import Params
+from zmem_lib.params import Params, changed
 from zmem_lib.systems.added import current_dense, current_memory
 from zmem_lib.systems.collection import Bench, load_bench
 from zmem_lib.systems.evidence import chosen_passages, recall
@@ -25,10 +25,10 @@ SHOWN_CHARACTERS = 300  # of a piece of evidence
 def answer_lines(folder: Path, question: str, top_k: int | None = None) -> Iterator[str]:
     """Lines that tell, system by system, the chosen documents, their evidence and the reader's answer."""
     params = finished_params(folder)
-    bench = current_bench(folder, replace(params, top_k=top_k or params.top_k))
+    bench = current_bench(folder, changed(params, {"answer.top_k": top_k or params.answer.top_k}))
     asked = pd.DataFrame({"question_id": ["asked"], "question": [question], "gold_doc_ids": [[]], "part": ["seen"]})
     yield f"question: {question}"
-    yield f"documents: {len(bench.docs)}, of which the reader gets {bench.params.top_k}"
+    yield f"documents: {len(bench.docs)}, of which the reader gets {bench.params.answer.top_k}"
     for name, system in SYSTEMS.items():
         yield ""
         yield from system_lines(name, system(asked, bench).iloc[0], asked, bench)
@@ -45,20 +45,20 @@ def current_bench(folder: Path, params: Params) -> Bench:
         docs=docs,
         z=z,
         keys=keys,
-        bm25=build_bm25(list(docs.doc_id), passages(docs), tokens=params.bm25_tokens),
+        bm25=build_bm25(list(docs.doc_id), passages(docs), tokens=params.answer.bm25_tokens),
         dense=current_dense(bench.dense, bench.encoder, before=bench.docs, docs=docs),
-        tree=current_tree(folder, (docs, z, keys)) if params.select == "generated_id" else None,
+        tree=current_tree(folder, (docs, z, keys)) if params.answer.select == "generated_id" else None,
     )
 
 
 def system_lines(name: str, row: pd.Series, asked: pd.DataFrame, bench: Bench) -> Iterator[str]:
     """One system's part: each chosen document with score, title and evidence, then the answer."""
-    chosen = list(row.ranked_doc_ids[: bench.params.top_k])
+    chosen = list(row.ranked_doc_ids[: bench.params.answer.top_k])
     items = row.evidence.split("\n") if name == "zmem" else chosen_passages(bench, [chosen])[0]
     if len(items) != len(chosen):  # an item of several lines: the reader's text does not tell them apart
         items = recall(asked, bench, [chosen])[0][0]
     title_of = dict(zip(bench.docs.doc_id, bench.docs.title, strict=True))
-    score = SCORES.get(bench.params.select, "log p(question | z)") if name == "zmem" else "score"
+    score = SCORES.get(bench.params.answer.select, "log p(question | z)") if name == "zmem" else "score"
     verb = "writes" if name == "zmem" else "brings"
     yield f"{name}: answer {row.answer!r}"
     for rank, (doc_id, value, item) in enumerate(zip(chosen, row.ranked_scores, items, strict=False), 1):

@@ -70,7 +70,7 @@ def indexes(folder: Path, params: Params) -> dict[str, Any]:
     return {
         "bm25": retrieve.load_bm25(folder / "bm25"),
         "dense": retrieve.load_dense(folder / "dense.faiss"),
-        "encoder": retrieve.load_encoder(params.dense_model, params.device),
+        "encoder": retrieve.load_encoder(params.answer.dense_model, params.machine.device),
         "folder": folder,
     }
 
@@ -87,36 +87,38 @@ def texts_of(bench: Bench) -> dict[str, str]:
 
 def by_likelihood(asked: list[str], bench: Bench) -> Ranking:
     """Documents ranked by log p(question | z), an exact scan of all."""
-    scores = score_questions(bench.memory_lm, bench.z, asked, batch=bench.params.batch_scan, keep=bench.keep)  # (Q,N)
+    scores = score_questions(
+        bench.memory_lm, bench.z, asked, batch=bench.params.machine.scan_batch, keep=bench.keep
+    )  # (Q,N)
     return rank(scores, list(bench.docs.doc_id), DEPTH)
 
 
 def by_key(asked: list[str], bench: Bench) -> Ranking:
     """Documents ranked by the cosine of their key and the question's vector."""
-    depth = max(DEPTH, bench.params.shortlist)
+    depth = max(DEPTH, bench.params.answer.shortlist)
     return rank_by_key(bench.memory_lm, bench.keys, asked, list(bench.docs.doc_id), depth=depth)
 
 
 def by_key_then_likelihood(asked: list[str], bench: Bench) -> Ranking:
-    """The `shortlist` best by key, in the order of log p(question | z) and key together."""
+    """The `answer.shortlist` best by key, in the order of log p(question | z) and key together."""
     row_of = rows_of(bench)
 
     def score(pairs: list[tuple[int, str]]) -> list[float]:
         rows = [bench.memory_lm.prompts.question(asked[q]) for q, _ in pairs]
         z = bench.z[[row_of[doc_id] for _, doc_id in pairs]]  # (B,K,W)
-        return question_log_p(bench.memory_lm, z, rows, batch=bench.params.batch_scan)
+        return question_log_p(bench.memory_lm, z, rows, batch=bench.params.machine.scan_batch)
 
-    return rerank(score, by_key(asked, bench), bench.params.shortlist)
+    return rerank(score, by_key(asked, bench), bench.params.answer.shortlist)
 
 
 def by_text(asked: list[str], bench: Bench) -> Ranking:
     """The same shortlist in the order of log p(question | the passage's text) and key: the text twin."""
-    return rerank(text_score(asked, bench), by_key(asked, bench), bench.params.shortlist)
+    return rerank(text_score(asked, bench), by_key(asked, bench), bench.params.answer.shortlist)
 
 
 def has_text_twin(params: Params) -> bool:
     """Whether the model has learned questions from texts, and keys by which to choose them."""
-    return params.text_weight > 0 and params.key_width > 0
+    return params.train.text_weight > 0 and params.memory.key_width > 0
 
 
 def text_score(asked: list[str], bench: Bench) -> Callable[[list[tuple[int, str]]], list[float]]:
@@ -137,21 +139,21 @@ def by_hybrid(asked: list[str], bench: Bench, depth: int = DEPTH) -> Ranking:
 
 
 def by_lm(asked: list[str], bench: Bench) -> Ranking:
-    """The hybrid's first `rerank_depth` in the order of log p(question | the passage's text) alone."""
-    depth = bench.params.rerank_depth
+    """The hybrid's first `answer.rerank_depth` in the order of log p(question | the passage's text) alone."""
+    depth = bench.params.answer.rerank_depth
     return reordered(text_score(asked, bench), by_hybrid(asked, bench, max(DEPTH, depth)), depth)
 
 
 def by_cross_encoder(asked: list[str], bench: Bench) -> Ranking:
-    """The hybrid's first `rerank_depth` in the order of the cross-encoder's score of question and passage."""
+    """The hybrid's first `answer.rerank_depth` in the order of the cross-encoder's score of question and passage."""
     params, text_of = bench.params, texts_of(bench)
     device = (bench.memory_lm or bench.encoder).device
-    encoder = retrieve.load_cross_encoder(params.rerank_model, str(device))
+    encoder = retrieve.load_cross_encoder(params.answer.rerank_model, str(device))
 
     def score(pairs: list[tuple[int, str]]) -> list[float]:
-        return cross_scores(encoder, [(asked[q], text_of[doc_id]) for q, doc_id in pairs], params.batch_answers)
+        return cross_scores(encoder, [(asked[q], text_of[doc_id]) for q, doc_id in pairs], params.machine.answer_batch)
 
-    return reordered(score, by_hybrid(asked, bench, max(DEPTH, params.rerank_depth)), params.rerank_depth)
+    return reordered(score, by_hybrid(asked, bench, max(DEPTH, params.answer.rerank_depth)), params.answer.rerank_depth)
 
 
 def both_rankings(asked: list[str], bench: Bench) -> tuple[Ranking, Ranking]:
@@ -166,7 +168,7 @@ def by_generated_id(asked: list[str], bench: Bench) -> Ranking:
 
 def by_z(asked: list[str], bench: Bench) -> Ranking:
     """Documents ranked as `select` says, made anew: a scan that another system has kept would cost nothing."""
-    return SELECTORS[bench.params.select](asked, replace(bench, keep=None))
+    return SELECTORS[bench.params.answer.select](asked, replace(bench, keep=None))
 
 
 def z_and_bm25(asked: list[str], bench: Bench) -> tuple[Ranking, Ranking]:

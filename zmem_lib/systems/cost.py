@@ -37,7 +37,7 @@ def answered(
     path, note = folder / f"answers_{name}.parquet", bench.keep.folder / f"answers_{name}.json"
     if note.is_file() and path.is_file() and (kept := read_json(note)).pop("made_with") == bench.keep.made_with:
         return read_table(path, "answers"), Cost(**kept)
-    with metered() as cost, memory_explained("batch_answers", "batch_scan"):
+    with metered() as cost, memory_explained("machine.answer_batch", "machine.scan_batch"):
         answers = system(questions, bench)
     write_table(answers, path, "answers")
     write_json(asdict(cost) | {"made_with": bench.keep.made_with}, note)
@@ -57,13 +57,13 @@ def built_on_others(made: Mapping[str, float], z_weight: float, folder: Path, pa
     """Seconds that it took to make what systems store that stand on others: `made` has those of zmem, bm25 and hybrid.
 
     `z_weight` are those of choosing BM25's weight beside z-memory. A language model that puts passages in order as it
-    has learned to (`text_weight`) had to be trained first, in chapter 03.
+    has learned to (`train.text_weight`) had to be trained first, in chapter 03.
     """
     found = dict.fromkeys(ON_HYBRID, made["hybrid"])
     if not params.has_lm:
         return found
     found["zmem+bm25"] = made["zmem"] + made["bm25"] + z_weight
-    if params.text_weight:
+    if params.train.text_weight:
         found["lm-rerank"] += read_json(folder / "manifest_03.json")["seconds"]
     return found
 

@@ -13,7 +13,7 @@ from zmem_lib.data.tuples import parts_of
 from zmem_lib.memory.choose import Ranking
 from zmem_lib.memory.lm import MemoryLM, generate_all
 from zmem_lib.memory.prompts import Prompts
-from zmem_lib.params import Params
+from zmem_lib.params import Params, changed
 from zmem_lib.systems.collection import Bench, rows_of, texts_of
 from zmem_lib.systems.reader import read, unread
 from zmem_lib.tables import check
@@ -22,7 +22,7 @@ NO_RANKING: Ranking = ([], [])
 
 
 def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """The fixed sample that every system answers: at most `scan_questions` per part and kind, with their `part`.
+    """The fixed sample that every system answers: at most `answer.questions` per part and kind, with their `part`.
 
     Parts: seen and unasked-document (test), new (new-test), trained (as many training questions, to show the fit;
     none where there is no model that was trained).
@@ -30,7 +30,7 @@ def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
     questions = questions.assign(part=parts_of(questions))
     questions = questions[(questions.part != "") & (params.has_lm | (questions.part != "trained"))]
     shuffled = questions.sample(frac=1, random_state=params.seed)
-    limit = params.scan_questions or len(shuffled)
+    limit = params.answer.questions or len(shuffled)
     picked = shuffled.groupby(["part", "kind"], sort=False).head(limit)
     return picked.sort_values("question_id").reset_index(drop=True)
 
@@ -53,8 +53,8 @@ def from_blocks(
         bench.memory_lm,
         z,
         [asked[q] for q, _ in pairs],
-        evidence_tokens=params.evidence_tokens,
-        batch=params.batch_answers,
+        evidence_tokens=params.memory.evidence_tokens,
+        batch=params.machine.answer_batch,
     )
     items: list[list[str]] = [[] for _ in asked]
     spent = [(0, 0) for _ in asked]
@@ -83,16 +83,16 @@ def chosen_passages(bench: Bench, chosen: list[list[str]]) -> list[list[str]]:
 
 
 def packed(bench: Bench, texts: list[str]) -> list[str]:
-    """As many of the texts, in order, as fit into `long_context_tokens` with the mark before each; the first always.
+    """As many of the texts, in order, as fit into `answer.long_context_tokens` with the mark before each; the first always.
 
-    Each is cut to `evidence_tokens`, the last one to what is left.
+    Each is cut to `memory.evidence_tokens`, the last one to what is left.
     """
-    prompts, left, items = bench.memory_lm.prompts, bench.params.long_context_tokens, []
+    prompts, left, items = bench.memory_lm.prompts, bench.params.answer.long_context_tokens, []
     for text in texts:
         left -= len(prompts.marks["item"])
         if left < 1:
             break
-        items.append(shortened(prompts, text, min(left, bench.params.evidence_tokens)))
+        items.append(shortened(prompts, text, min(left, bench.params.memory.evidence_tokens)))
         left -= len(prompts.encode(items[-1]))
     return items
 
@@ -107,10 +107,17 @@ def shortened(prompts: Prompts, text: str, limit: int) -> str:
 
 
 def wide(bench: Bench) -> Bench:
-    """The bench with a smaller `batch_answers`: as many tokens at once where the reader gets a long context."""
+    """The bench with a smaller `machine.answer_batch`: as many tokens at once where the reader gets a long context."""
     params = bench.params
-    batch = params.batch_answers * params.top_k * params.evidence_tokens // max(params.long_context_tokens, 1)
-    return replace(bench, params=replace(params, batch_answers=min(max(batch, 1), params.batch_answers)))
+    batch = (
+        params.machine.answer_batch
+        * params.answer.top_k
+        * params.memory.evidence_tokens
+        // max(params.answer.long_context_tokens, 1)
+    )
+    return replace(
+        bench, params=changed(params, {"machine.answer_batch": min(max(batch, 1), params.machine.answer_batch)})
+    )
 
 
 def answer(
@@ -124,7 +131,7 @@ def answer(
 ) -> pd.DataFrame:
     """Read the items and return the answers table; `spent` are the tokens already read and written per question."""
     if bench.memory_lm is None:
-        readings = unread(items, bench.params.evidence_tokens)
+        readings = unread(items, bench.params.memory.evidence_tokens)
     else:
         readings = read(bench.memory_lm, list(questions.question), items, bench.params, folder=bench.folder)
     n = len(questions)

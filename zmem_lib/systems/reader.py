@@ -42,11 +42,11 @@ class Written:
 def read(
     memory_lm: MemoryLM, questions: Sequence[str], items: Sequence[list[str]], params: Params, *, folder: Path | None
 ) -> Readings:
-    """Answer each question from its evidence items, each cut to `evidence_tokens`; `folder` is the run's."""
-    prompts, limit = memory_lm.prompts, params.evidence_tokens
+    """Answer each question from its evidence items, each cut to `memory.evidence_tokens`; `folder` is the run's."""
+    prompts, limit = memory_lm.prompts, params.memory.evidence_tokens
     cut = [[prompts.encode(item, limit) for item in its] for its in items]
     shown = [[prompts.decode(ids) for ids in its] for its in cut]
-    if params.reader == "api":
+    if params.answer.reader == "api":
         written = read_at_address(memory_lm, questions, shown, params, folder=folder)
     else:
         written = read_here(memory_lm, questions, items, params)
@@ -63,10 +63,12 @@ def read(
 def read_here(memory_lm: MemoryLM, questions: Sequence[str], items: Sequence[list[str]], params: Params) -> Written:
     """What the run's own model writes."""
     prompts = memory_lm.prompts
-    readings = [prompts.reading(q, its, params.evidence_tokens) for q, its in zip(questions, items, strict=True)]
+    readings = [prompts.reading(q, its, params.memory.evidence_tokens) for q, its in zip(questions, items, strict=True)]
     adapter_off = nullcontext() if params.learns_whole else memory_lm.lm.disable_adapter()
     with adapter_off:
-        output = generate_all(memory_lm, None, readings, max_tokens=params.answer_tokens, batch=params.batch_answers)
+        output = generate_all(
+            memory_lm, None, readings, max_tokens=params.answer.answer_tokens, batch=params.machine.answer_batch
+        )
     return Written(
         texts=[prompts.decode(ids) for ids in output],
         input_tokens=[len(reading) for reading in readings],
@@ -80,7 +82,7 @@ def read_at_address(
 ) -> Written:
     """What the model at the run's address writes, or wrote when it was asked the same before; raises BadInput."""
     turns = [[memory_lm.prompts.turn(q, its)] for q, its in zip(questions, shown, strict=True)]
-    replies = ask_all(reader_address(params, folder), turns, max_tokens=params.answer_tokens)
+    replies = ask_all(reader_address(params, folder), turns, max_tokens=params.answer.answer_tokens)
     return Written(
         texts=[reply.text for reply in replies],
         input_tokens=[reply.input_tokens for reply in replies],

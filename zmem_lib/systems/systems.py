@@ -6,7 +6,7 @@
 in the place of z; `gold_passage` is given the right passage, `closed_book` none. The controls of z are in controls.py.
 Of z-memory and retrieval together: `zmem_then_text` reads the passages of the documents that z chooses, `zmem_and_bm25`
 fuses both rankings and writes from z. `hybrid_rerank` and `lm_rerank` put the hybrid's first documents in order anew.
-Every system chooses among all documents, seen and new, and hands the reader at most `top_k` evidence items; only
+Every system chooses among all documents, seen and new, and hands the reader at most `answer.top_k` evidence items; only
 `long_context` hands it as many as fit. CRAG (2401.15884) and Self-RAG (2310.11511) would be one more function each.
 """
 
@@ -41,18 +41,18 @@ from zmem_lib.tables import UNREAD
 def possible(system: str, params: Params) -> bool:
     """Whether a run's parameters allow a system: those that need something are named here."""
     needed = {
-        "dense-tuned": params.dense_steps > 0,
-        "hybrid+rerank": bool(params.rerank_model) and params.rerank_depth > 0,
-        "lm-rerank": params.rerank_depth > 0 and can_ask(params),
+        "dense-tuned": params.answer.dense_steps > 0,
+        "hybrid+rerank": bool(params.answer.rerank_model) and params.answer.rerank_depth > 0,
+        "lm-rerank": params.answer.rerank_depth > 0 and can_ask(params),
         "text-twin": has_text_twin(params),
-        "long-context": params.long_context_tokens > 0,
+        "long-context": params.answer.long_context_tokens > 0,
     }
     return needed.get(system, True) and (params.has_lm or system in UNREAD)
 
 
 def zmem(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """z chosen as `select` says, evidence generated from it."""
-    return recalled(questions, bench, lambda asked: SELECTORS[bench.params.select](asked, bench))
+    return recalled(questions, bench, lambda asked: SELECTORS[bench.params.answer.select](asked, bench))
 
 
 def zmem_and_bm25(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def recalled(questions: pd.DataFrame, bench: Bench, choose: Callable[[list[str]]
     """Evidence generated from the z of the documents that `choose` ranks first, read."""
     began = time.perf_counter()
     ranking = choose(list(questions.question))
-    items, spent = recall(questions, bench, [ids[: bench.params.top_k] for ids in ranking[0]])
+    items, spent = recall(questions, bench, [ids[: bench.params.answer.top_k] for ids in ranking[0]])
     return answer(questions, bench, items, ranking=ranking, spent=spent, began=began)
 
 
@@ -78,7 +78,7 @@ def retrieved(questions: pd.DataFrame, bench: Bench, choose: Callable[[list[str]
     """The passages of the documents that `choose` ranks first, read."""
     began = time.perf_counter()
     ranking = choose(list(questions.question))
-    items = chosen_passages(bench, [ids[: bench.params.top_k] for ids in ranking[0]])
+    items = chosen_passages(bench, [ids[: bench.params.answer.top_k] for ids in ranking[0]])
     return answer(questions, bench, items, ranking=ranking, began=began)
 
 
@@ -101,7 +101,7 @@ def bm25_asked(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
 def dense_tuned(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
     """Passages ranked by the same encoder as `dense`, trained on the training questions."""
     index = retrieve.load_dense(bench.folder / "dense_tuned.faiss")
-    encoder = retrieve.load_encoder(str(bench.folder / "dense_tuned"), bench.params.device)
+    encoder = retrieve.load_encoder(str(bench.folder / "dense_tuned"), bench.params.machine.device)
     return retrieved(questions, bench, lambda asked: retrieve.rank_dense(index, encoder, asked, DEPTH))
 
 
@@ -126,7 +126,7 @@ def lm_rerank(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
 
 
 def long_context(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """As many of the hybrid's passages as fit into `long_context_tokens`; its ranking are the documents of these."""
+    """As many of the hybrid's passages as fit into `answer.long_context_tokens`; its ranking are the documents of these."""
     began = time.perf_counter()
     ids, scores = by_hybrid(list(questions.question), bench, fusion.FUSED)
     items = [packed(bench, texts) for texts in chosen_passages(bench, ids)]

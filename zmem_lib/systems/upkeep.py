@@ -108,26 +108,26 @@ def write_documents(
     """
     memory_lm = memory_lm or load_memory_lm(folder / "lm", params)
     _, z_seen, _ = load_z(folder / "z_seen.safetensors")
-    texts, start = passages(docs), params.write_start
+    texts, start = passages(docs), params.write.start
     began = time.perf_counter()
-    asked = own_questions(memory_lm, docs, params, folder) if params.write_questions else None
+    asked = own_questions(memory_lm, docs, params, folder) if params.write.self_questions else None
     z, keys = start_memory(start, texts, memory_lm, params=params, z_seen=z_seen)
     started_ms = 1000 * (time.perf_counter() - began) / len(docs)
-    rows = [recitations(memory_lm.prompts, text, params.document_tokens) for text in texts]
+    rows = [recitations(memory_lm.prompts, text, params.memory.document_tokens) for text in texts]
     snapshots, log = write_z(memory_lm, rows, z, params=params, start=start, asked=asked, keep=keep)
     last = log.iloc[-1]
     spent = (
         f"ms per document: {started_ms:.1f} to begin (start {start}), {1000 * last.seconds_per_document:.1f} for "
-        f"{params.write_steps} steps of writing; greedy decoding recites {last.recited:.2f} of the text"
+        f"{params.write.steps} steps of writing; greedy decoding recites {last.recited:.2f} of the text"
     )
-    return snapshots[params.write_steps], keys, spent
+    return snapshots[params.write.steps], keys, spent
 
 
 def own_questions(memory_lm: MemoryLM, docs: pd.DataFrame, params: Params, folder: Path) -> list[list[Row]]:
     """The evidence rows of the questions that the model asks about each of new documents."""
-    given, n = given_questions(folder), params.write_questions
+    given, n = given_questions(folder), params.write.self_questions
     asked, _ = pseudo_questions(memory_lm, docs, n, params=params, questions=given)
-    return asked_rows(memory_lm.prompts, asked, list(docs.doc_id), params.evidence_tokens)
+    return asked_rows(memory_lm.prompts, asked, list(docs.doc_id), params.memory.evidence_tokens)
 
 
 def current_tree(folder: Path, memory: Memory) -> ids.IdTree:
