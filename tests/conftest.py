@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
@@ -28,8 +27,8 @@ SECRETS = {
 STAND_IN = """import json, os, sys
 from pathlib import Path
 from zmem_lib.files import BadInput
-from zmem_lib.params import notebook_params, params_hash
-params = notebook_params(globals())
+from zmem_lib.params import params_hash, read_params
+params = read_params(params_file, [f"run={{run}}"])
 folder = Path(runs) / params.run
 (folder / "out_{number}.txt").write_text(f"{{sys.executable}} {{os.getpid()}}")"""
 FINISH = """manifest = {{"params_hash": params_hash(params, {number}), "inputs": {{}}, "outputs": {{}}}}
@@ -59,7 +58,7 @@ def stand_ins(tmp_path: Path, smoke_params: Params) -> Callable[..., Path]:
 
 
 def stand_in(number: int, name: str, params: Params, cell: str) -> nbformat.NotebookNode:
-    values = {"runs": "../runs", **asdict(params)}
+    values = {"run": params.run, "runs": "../runs", "params_file": "../params/smoke.yaml"}
     parameters = nbformat.v4.new_code_cell("\n".join(f"{key} = {value!r}" for key, value in values.items()))
     parameters.metadata["tags"] = ["parameters"]
     sources = [STAND_IN.format(number=number), cell, FINISH.format(number=number)]

@@ -1,14 +1,14 @@
 """The ablation: what its rows replace, which runs it makes, and that it goes on where it was stopped."""
 
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 from conftest import ROOT
 from fake_runs import executor, fake_run
 
 from zmem_lib.files import BadInput, held
-from zmem_lib.params import check_params, read_params
+from zmem_lib.params import changed, check_params, flat, read_params
 from zmem_lib.report.results import read_manifest
 from zmem_lib.run import main
 from zmem_lib.runs.ablate import PARTS, PLAIN, ROWS, Study, ablate, jobs, known_rows, off_rows, row_lines
@@ -28,7 +28,7 @@ BUDGET = ("n_documents", "n_new_documents", "train_steps", "batch_tuples", "batc
 
 @pytest.fixture
 def all_on(smoke_params):
-    return check_params({**asdict(smoke_params), **ALL_ON}, "a file with every part on")
+    return check_params({**flat(smoke_params), **ALL_ON}, "a file with every part on")
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ def study(smoke_params, tmp_path):
 def test_every_row_changes_its_part_and_no_budget(all_on, tmp_path):
     made = jobs(Study(all_on, tuple(ROWS), (3,), tmp_path, tmp_path))
     assert [job.row for job in made] == list(ROWS), "with every part on, no row is off"
-    full = asdict(made[2].params)
+    full = flat(made[2].params)
     for job in made:
-        values = asdict(job.params)
+        values = flat(job.params)
         changed = {key for key in values if values[key] != full[key]} - {"run"}
         assert {key: values[key] for key in job.overrides} == job.overrides
         assert changed == {key for key, value in job.overrides.items() if full[key] != value}
@@ -53,7 +53,7 @@ def test_every_row_changes_its_part_and_no_budget(all_on, tmp_path):
 
 
 def test_the_plain_formula_has_no_part_of_ours(all_on):
-    plain = {**asdict(all_on), **PLAIN}
+    plain = {**flat(all_on), **PLAIN}
     for row in set(PARTS) - {"base", "muon"}:  # what learns how fast is no part of a formula
         switch = next(iter(PARTS[row][0]))
         assert plain[switch] == PARTS[row][0][switch], f"{row} is on in the plain formula"
@@ -65,9 +65,9 @@ def test_a_part_that_is_off_in_the_file_makes_no_row(study):
     added = ["muon", "with-distill", "with-distractors", "with-encode"]
     off = [job.row for job in jobs(everything)]
     assert off == ["frozen", "plain", "full", "recite", "recite-inside", "question", *added]
-    wider = replace(study.params, vocab_size=1024)  # made from scratch already, whatever its shape
+    wider = changed(study.params, {"lm.vocab_size": 1024})  # made from scratch already, whatever its shape
     assert "base" in off_rows(replace(everything, params=wider))
-    plain = check_params({**asdict(study.params), **PLAIN}, "the plain formula")
+    plain = check_params({**flat(study.params), **PLAIN}, "the plain formula")
     assert [job.row for job in jobs(replace(everything, params=plain))] == ["frozen", "full", *added]
 
 
@@ -92,7 +92,7 @@ def test_rows_are_made_once_and_again_where_parameters_change(study, tmp_path):
     shutil.rmtree(study.runs)  # what is kept does not need the run
     ablate(study, execute=execute, say=said.append)
     assert len(called) == 6
-    longer = replace(study, params=replace(study.params, train_steps=80), rows=("full",))
+    longer = replace(study, params=changed(study.params, {"train.steps": 80}), rows=("full",))
     ablate(longer, execute=execute, say=said.append)
     assert called[6:] == ["ablation-smoke-full-0", "ablation-smoke-full-1"]
     assert read_manifest(study.results / "ablations/smoke/full-0")["params"]["train_steps"] == 80
@@ -101,7 +101,7 @@ def test_rows_are_made_once_and_again_where_parameters_change(study, tmp_path):
 def test_a_run_of_other_parameters_is_removed_only_on_demand(study):
     one = replace(study, rows=("full",), seeds=(0,))
     left = study.runs / "ablation-smoke-full-0"
-    write_params(replace(study.params, run=left.name, train_steps=7), left)
+    write_params(changed(study.params, {"run": left.name, "train.steps": 7}), left)
     execute = executor(lambda params: 0.5, [])
     with pytest.raises(BadInput, match=r"train_steps \(7 there, 40 now\).*--start-over"):
         ablate(one, execute=execute, say=str)

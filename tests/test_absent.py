@@ -25,7 +25,7 @@ def absent_of(**values):
 
 @pytest.fixture(scope="module")
 def nobody():
-    return absent_of(n_documents=60, n_new_documents=12, absent_questions=40)
+    return absent_of({"corpus.documents": 60, "corpus.new_documents": 12, "corpus.absent_questions": 40})
 
 
 def person(question):
@@ -51,27 +51,29 @@ def test_nobody_is_a_new_combination_of_two_known_halves_in_a_training_phrasing(
 
 
 def test_markup_in_titles_makes_nobody_else(nobody):
-    absent, corpus = absent_of(n_documents=60, n_new_documents=12, absent_questions=40, markup_documents=60)
+    absent, corpus = absent_of(
+        {"corpus.documents": 60, "corpus.new_documents": 12, "corpus.absent_questions": 40, "markup_documents": 60}
+    )
     assert corpus.docs["title"].str.contains("<i>").sum() == 60
     assert absent.equals(nobody[0])
 
 
 def test_seed_alone_decides_and_none_wanted_is_none(nobody):
-    again, _ = absent_of(n_documents=60, n_new_documents=12, absent_questions=40)
-    other, _ = absent_of(n_documents=60, n_new_documents=12, absent_questions=40, seed=8)
+    again, _ = absent_of({"corpus.documents": 60, "corpus.new_documents": 12, "corpus.absent_questions": 40})
+    other, _ = absent_of({"corpus.documents": 60, "corpus.new_documents": 12, "corpus.absent_questions": 40, "seed": 8})
     assert again.equals(nobody[0]) and not other["question"].equals(nobody[0]["question"])
-    none, _ = absent_of(n_documents=60, n_new_documents=12, absent_questions=0)
+    none, _ = absent_of({"corpus.documents": 60, "corpus.new_documents": 12, "corpus.absent_questions": 0})
     assert len(none) == 0 and list(none) == list(again)
 
 
 def test_no_more_than_there_are_combinations():
-    absent, corpus = absent_of(n_documents=3, n_new_documents=1, absent_questions=500)
+    absent, corpus = absent_of({"corpus.documents": 3, "corpus.new_documents": 1, "corpus.absent_questions": 500})
     halves = [set(corpus.docs["title"].str.split().str[place]) for place in (0, 1)]
     assert len(absent) == len(halves[0]) * len(halves[1]) - 4
 
 
 def test_both_halves_of_the_split_are_used():
-    absent, _ = absent_of(n_documents=200, n_new_documents=20, absent_questions=400)
+    absent, _ = absent_of({"corpus.documents": 200, "corpus.new_documents": 20, "corpus.absent_questions": 400})
     assert len(absent) == 400 and 160 < (absent["split"] == "dev").sum() < 240
     assert set(absent["split"]) == {"dev", "test"}
 
@@ -144,7 +146,13 @@ def test_bad_line_is_named(tmp_path, row, said):
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the development data")
 def test_squad_dev_has_both_kinds():
     absent, corpus = absent_of(
-        corpus="folder", corpus_path=SHARED, n_documents=500, n_new_documents=50, absent_questions=200
+        {
+            "corpus.name": "folder",
+            "corpus.path": SHARED,
+            "corpus.documents": 500,
+            "corpus.new_documents": 50,
+            "corpus.absent_questions": 200,
+        }
     )
     assert absent["kind"].value_counts().to_dict() == {"unanswerable": 100, "left out": 100}
     assert not set(absent["question"]) & set(corpus.questions["question"])

@@ -37,7 +37,7 @@ from zmem_lib.memory.table import load_z, save_z
 from zmem_lib.meter import memory_explained
 from zmem_lib.opponents import retrieve
 from zmem_lib.opponents.index import build_flat
-from zmem_lib.params import read_params
+from zmem_lib.params import changed, read_params
 from zmem_lib.run import main, reported
 from zmem_lib.runs.pipeline import write_params
 from zmem_lib.tables import write_table
@@ -101,14 +101,16 @@ def one_long_line(here: Path) -> Callable[[], int]:
 
 def no_answers(here: Path) -> Callable[[], int]:
     corpus(None, lines([question | {"answers": ["Paris"]} for question in QUESTIONS]))(here)
-    params = replace(PARAMS, corpus="folder", corpus_path=str(here), n_documents=4, n_new_documents=0)
+    params = changed(
+        PARAMS, {"corpus.name": "folder", "corpus.path": str(here), "corpus.documents": 4, "corpus.new_documents": 0}
+    )
     loaded = load_corpus(params)
     tuples = make_tuples(loaded.docs, loaded.questions, params.corpus.evidence_window)
     return lambda: reported(lambda: make_lessons(small_lm(), loaded.docs, tuples, params))
 
 
 def other_run(here: Path) -> Callable[[], int]:
-    write_params(replace(PARAMS, seed=5), here / "runs/smoke")
+    write_params(changed(PARAMS, {"seed": 5}), here / "runs/smoke")
     return lambda: main(["run", SMOKE])
 
 
@@ -269,7 +271,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     ),
     "dense model, offline": (call(lambda: retrieve.load_encoder("org/name", "cpu")), "org/name"),
     "data set, offline": (
-        call(lambda: load_corpus(replace(PARAMS, corpus="squad"))),
+        call(lambda: load_corpus(changed(PARAMS, {"corpus.name": "squad"}))),
         "--local-dir DIR`, bring DIR here, and set corpus_path to it",
     ),
     "no hub name": (call(lambda: fetch("not a name", "", kind="model")), "nor a name on the hub"),
@@ -340,7 +342,9 @@ def test_what_looks_odd_and_works(name: str, here: Path, capsys: pytest.CaptureF
 
 def test_document_ids_are_never_file_names(here: Path) -> None:
     corpus(lines(ODD), lines(ODD_QUESTIONS))(here)
-    loaded = load_corpus(replace(PARAMS, corpus="folder", corpus_path=".", n_documents=8, n_new_documents=1))
+    loaded = load_corpus(
+        changed(PARAMS, {"corpus.name": "folder", "corpus.path": ".", "corpus.documents": 8, "corpus.new_documents": 1})
+    )
     doc_ids, folder = list(loaded.docs["doc_id"]), here / "run"
     assert sorted(doc_ids) == sorted(ODD_IDS)
     write_table(loaded.docs, folder / "docs.parquet", "docs")

@@ -1,12 +1,12 @@
 """The command line: what a mistake prints, what --help says, how long a chapter is said to take."""
 
 import json
-from dataclasses import asdict, replace
 
 import pytest
 from conftest import ROOT, zmem
 
 from zmem_lib.chapters import CHAPTERS
+from zmem_lib.params import changed, flat
 from zmem_lib.run import main
 from zmem_lib.runs.machine import measure_flops_per_second
 from zmem_lib.runs.plan import about, earlier_seconds, estimate_seconds
@@ -76,9 +76,9 @@ def test_a_chapter_is_a_number_from_1_to_7(value, capsys):
 def test_estimates_grow_with_the_work(smoke_params):
     for chapter in CHAPTERS:
         assert 0 < estimate_seconds(smoke_params, chapter, 1.0e10) < 600
-    longer = replace(smoke_params, train_steps=40_000)
+    longer = changed(smoke_params, {"train.steps": 40_000})
     assert estimate_seconds(longer, 3, 1.0e10) > 100 * estimate_seconds(smoke_params, 3, 1.0e12)
-    larger = replace(smoke_params, n_documents=10_000)
+    larger = changed(smoke_params, {"corpus.documents": 10_000})
     assert estimate_seconds(larger, 5, 1.0e10) > estimate_seconds(smoke_params, 5, 1.0e10)
     assert measure_flops_per_second(size=256, repeats=2) > 1.0e7
 
@@ -86,12 +86,12 @@ def test_estimates_grow_with_the_work(smoke_params):
 def test_an_earlier_run_is_believed_before_the_formula(smoke_params, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other/manifest_03.json").write_text(
-        json.dumps({"params": asdict(replace(smoke_params, run="other")), "seconds": 12.5})
+        json.dumps({"params": flat(changed(smoke_params, {"run": "other"})), "seconds": 12.5})
     )
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/manifest_03.json").write_text("{}")
     assert earlier_seconds(tmp_path, smoke_params, 3) == 12.5
-    assert earlier_seconds(tmp_path, replace(smoke_params, seed=9), 3) is None
+    assert earlier_seconds(tmp_path, changed(smoke_params, {"seed": 9}), 3) is None
 
 
 def test_durations_are_said_as_one_says_them():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CORPORA
-from zmem_lib.data.markup import IN_TEXT, IN_TITLE, with_markup
+from markup import IN_TEXT, IN_TITLE, with_markup
 
 from zmem_lib.data.corpus import load_corpus
 from zmem_lib.data.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
@@ -20,7 +20,7 @@ from zmem_lib.params import read_params
 ROOT = Path(__file__).parents[1]
 
 
-def params_of(**values):
+def params_of(values):
     return read_params(ROOT / "params/tiny.yaml", [f"{key}={value}" for key, value in values.items()])
 
 
@@ -137,7 +137,10 @@ def test_markup_stands_in_the_first_seen_documents_and_changes_no_other(biograph
 
 
 def test_markup_is_a_parameter_of_the_synthetic_corpus():
-    plain, marked = (load_corpus(params_of(n_documents=9, n_new_documents=3, markup_documents=n)) for n in (0, 2))
+    plain, marked = (
+        load_corpus(params_of({"corpus.documents": 9, "corpus.new_documents": 3, "markup_documents": n}))
+        for n in (0, 2)
+    )
     assert (plain.docs["text"] != marked.docs["text"]).tolist() == [True] * 2 + [False] * 10
     assert plain.dropped == {} and plain.source == "made here from the seed 7" and "do not exist" in plain.licence
 

@@ -22,8 +22,9 @@ ROOT = Path(__file__).parents[1]
 CONTEXT = "  Oslo is old. It lies by the sea. Rome is older."
 
 
-def params_of(corpus, path, **values):
-    values = {"corpus": corpus, "corpus_path": path, "n_documents": 2, "n_new_documents": 0} | values
+def params_of(corpus, path, values=()):
+    own = {"corpus.name": corpus, "corpus.path": path, "corpus.documents": 2, "corpus.new_documents": 0}
+    values = own | dict(values)
     return read_params(ROOT / "params/tiny.yaml", [f"{key}={value}" for key, value in values.items()])
 
 
@@ -98,7 +99,7 @@ def test_squad_rows_as_the_hub_has_them_and_its_revision(tmp_path, monkeypatch):
     write_parquet(snapshot / "plain_text/train-00000-of-00001.parquet", rows)
     asked = []
     monkeypatch.setattr(hub, "fetch", lambda *given, **more: asked.append((given, more["kind"])) or snapshot)
-    corpus = squad.load(params_of("squad", '""', corpus_revision="main", corpus_subset="korquad"))
+    corpus = squad.load(params_of("squad", '""', {"corpus.revision": "main", "corpus.subset": "korquad"}))
     assert asked == [(("KorQuAD/squad_kor_v1", "main"), "dataset")]
     assert corpus.questions["answer_start"].tolist() == [CONTEXT.index("Rome")]
     assert corpus.dropped[squad.IMPOSSIBLE] == 1 and corpus.licence == "CC BY-ND 2.0 KR"
@@ -155,7 +156,8 @@ def test_mirage(tmp_path):
 def test_a_subset_of_mirage_keeps_every_questions_chunks_and_grows_by_whole_groups(tmp_path):
     write_mirage(tmp_path, *mirage_rows(40))
     runs = {
-        n: load_corpus(params_of("mirage", tmp_path, n_documents=n, n_new_documents=20)) for n in (50, 53, 100, 180)
+        n: load_corpus(params_of("mirage", tmp_path, {"corpus.documents": n, "corpus.new_documents": 20}))
+        for n in (50, 53, 100, 180)
     }
     for n, corpus in runs.items():
         parts = {part: set(docs["doc_id"]) for part, docs in corpus.docs.groupby("part")}
@@ -168,7 +170,7 @@ def test_a_subset_of_mirage_keeps_every_questions_chunks_and_grows_by_whole_grou
             assert parts["new"] == set(runs[50].docs.query("part == 'new'")["doc_id"])
             assert set(runs[50].docs.query("part == 'seen'")["doc_id"]) < parts["seen"]
     with pytest.raises(BadInput, match="n_documents is 4, but documents are chosen in groups of up to 5: raise it"):
-        load_corpus(params_of("mirage", tmp_path, n_documents=4))
+        load_corpus(params_of("mirage", tmp_path, {"corpus.documents": 4}))
 
 
 # --- RAGBench ---------------------------------------------------------------------------------------------------------
@@ -193,7 +195,7 @@ def test_ragbench_with_its_own_splits(tmp_path):
     write_parquet(tmp_path / "covidqa/test-00000-of-00001.parquet", [ragbench_row("d", (DOC_B, DOC_A), ("1a",))])
     write_parquet(tmp_path / "covidqa/validation-00000-of-00001.parquet", [ragbench_row("e", keys=("0z", "1a"))])
     write_parquet(tmp_path / "cuad/train-00000-of-00001.parquet", [ragbench_row("f")])
-    corpus = ragbench.load(params_of("ragbench", tmp_path, corpus_subset="covidqa"))
+    corpus = ragbench.load(params_of("ragbench", tmp_path, {"corpus.subset": "covidqa"}))
     assert sorted(corpus.docs["text"]) == sorted([DOC_A, DOC_B])
     name = {text: doc_id for doc_id, text in texts_of(corpus).items()}
     found = corpus.questions.set_index("question_id")
@@ -213,7 +215,7 @@ def test_ragbench_with_its_own_splits(tmp_path):
 
 def test_ragbench_of_one_file_without_training_rows_is_split_by_hash(tmp_path):
     path = write_json(tmp_path / "test.jsonl", [ragbench_row(f"q{i}") for i in range(40)], lines=True)
-    corpus = ragbench.load(params_of("ragbench", path, corpus_subset="covidqa"))
+    corpus = ragbench.load(params_of("ragbench", path, {"corpus.subset": "covidqa"}))
     assert {"train", "test"} <= set(corpus.questions["split"]) and len(corpus.questions) == 40
 
 
@@ -233,7 +235,7 @@ def test_t2ragbench(tmp_path):
     write_json(tmp_path / "data/FinQA/train.jsonl", rows, lines=True)
     write_json(tmp_path / "data/FinQA/dev.jsonl.gz", [t2_row("g")], lines=True)
     write_json(tmp_path / "data/ConvFinQA/turn_0.jsonl", [t2_row("h", 3)], lines=True)
-    corpus = t2ragbench.load(params_of("t2ragbench", tmp_path, corpus_subset="FinQA"))
+    corpus = t2ragbench.load(params_of("t2ragbench", tmp_path, {"corpus.subset": "FinQA"}))
     assert corpus.docs.to_dict("records") == [
         {"doc_id": f"c{i}", "title": f"X/2015/{i}.pdf", "text": f"Page {i} | a table |"} for i in (1, 2)
     ]
@@ -243,7 +245,7 @@ def test_t2ragbench(tmp_path):
     assert corpus.dropped == dict.fromkeys(
         (t2ragbench.EMPTY, t2ragbench.BLANK, t2ragbench.REPEATED, t2ragbench.CHANGED), 1
     )
-    other = t2ragbench.load(params_of("t2ragbench", tmp_path, corpus_subset="ConvFinQA"))
+    other = t2ragbench.load(params_of("t2ragbench", tmp_path, {"corpus.subset": "ConvFinQA"}))
     assert list(other.docs["doc_id"]) == ["c3"]
 
 
@@ -253,7 +255,7 @@ def test_t2ragbench(tmp_path):
 def test_an_id_with_white_space_keeps_its_files_split(module, subset, row, tmp_path):
     write_json(tmp_path / subset / "train.jsonl", [row(" a ")], lines=True)
     write_json(tmp_path / subset / "test.jsonl", [row("b")], lines=True)
-    corpus = module.load(params_of(module.__name__.rsplit(".", 1)[1], tmp_path, corpus_subset=subset))
+    corpus = module.load(params_of(module.__name__.rsplit(".", 1)[1], tmp_path, {"corpus.subset": subset}))
     assert dict(zip(corpus.questions["question_id"], corpus.questions["split"], strict=True)) == {
         "a": "train",
         "b": "test",
@@ -265,7 +267,7 @@ def test_t2ragbench_from_csv(tmp_path):
         writer = csv.DictWriter(stream, list(t2_row("a")))
         writer.writeheader()
         writer.writerow(t2_row("a", context='Two\nlines, "quoted"'))
-    corpus = t2ragbench.load(params_of("t2ragbench", tmp_path / "rows.csv", corpus_subset="TAT-DQA"))
+    corpus = t2ragbench.load(params_of("t2ragbench", tmp_path / "rows.csv", {"corpus.subset": "TAT-DQA"}))
     assert corpus.docs["text"].tolist() == ['Two\nlines, "quoted"'] and len(corpus.questions) == 1
 
 
@@ -334,7 +336,7 @@ def test_a_bad_row_is_one_sentence_with_file_and_place(tmp_path, corpus, subset,
     write_mirage(tmp_path, *mirage_rows(1)) if corpus == "mirage" else None
     write_json(tmp_path / file, value)
     with pytest.raises(BadInput) as caught:
-        load_corpus(params_of(corpus, tmp_path, corpus_subset=f'"{subset}"'))
+        load_corpus(params_of(corpus, tmp_path, {"corpus.subset": f'"{subset}"'}))
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -384,7 +386,7 @@ def test_bad_parameters_of_a_data_set_are_named(tmp_path, corpus, values, senten
 def test_a_folder_without_the_wanted_subset_is_refused(tmp_path):
     write_json(tmp_path / "cuad/train.json", [ragbench_row("a")])
     with pytest.raises(BadInput, match="holds no file of the subset covidqa"):
-        load_corpus(params_of("ragbench", tmp_path, corpus_subset="covidqa"))
+        load_corpus(params_of("ragbench", tmp_path, {"corpus.subset": "covidqa"}))
 
 
 ANYTHING = st.recursive(
@@ -424,7 +426,7 @@ def test_any_value_in_any_place_is_read_or_refused_in_one_sentence(tmp_path, nam
     write_json(tmp_path / "dataset.json", mirage_rows(1)[0]) if name == "mirage" else None
     write_json(tmp_path / file, replaced(whole, path, value))
     try:
-        corpus = load(params_of(name, tmp_path, corpus_subset=f'"{subset}"'))
+        corpus = load(params_of(name, tmp_path, {"corpus.subset": f'"{subset}"'}))
     except BadInput as error:
         assert "\n" not in str(error) and file in str(error)
     else:
@@ -442,4 +444,4 @@ def test_any_value_in_any_place_is_read_or_refused_in_one_sentence(tmp_path, nam
 )
 def test_without_a_local_copy_the_hub_is_asked_and_what_to_do_offline_is_said(name, subset, repo):
     with pytest.raises(BadInput, match=f"{repo} .*hf download {repo} --repo-type dataset .*set corpus_path to it"):
-        load_corpus(params_of(name, '""', corpus_subset=subset, corpus_revision="main"))
+        load_corpus(params_of(name, '""', {"corpus.subset": subset, "corpus.revision": "main"}))

@@ -20,7 +20,7 @@ from zmem_lib.memory.lm import generate, load_memory_lm, make_memory_lm, save_me
 from zmem_lib.memory.table import load_z, make_ztable, save_z
 from zmem_lib.memory.train import train
 from zmem_lib.memory.write import write_z
-from zmem_lib.params import read_params
+from zmem_lib.params import changed, read_params
 from zmem_lib.systems.reader import read
 
 FAMILIES = {
@@ -44,7 +44,9 @@ print([value.hex() for value in token_nll(memory_lm, z, rows)[0].double().flatte
 def family(request, tmp_path_factory):
     """A family's name, parameters for it in 4 bit, and its model with an adapter that does something."""
     folder = save_family(FAMILIES[request.param], tmp_path_factory.mktemp(request.param))
-    params = small_params(lm=folder, quantisation="nf4", answer_tokens=6, z_tokens=3)
+    params = small_params(
+        {"lm.name": folder, "lm.quantisation": "nf4", "answer.answer_tokens": 6, "memory.z_tokens": 3}
+    )
     memory_lm = make_memory_lm(params, [])
     stir(memory_lm)
     return request.param, params, memory_lm
@@ -133,7 +135,7 @@ def test_writing_leaves_weights_and_their_gradients_alone(family):
     before = {name: weight.clone() for name, weight in memory_lm.lm.named_parameters()}
     learning = [name for name, weight in memory_lm.lm.named_parameters() if weight.requires_grad]
     rows = [recitations(memory_lm.prompts, sentence(i), 32) for i in range(3)]
-    snapshots, log = write_z(memory_lm, rows, blocks(3, params), params=replace(params, write_steps=5))
+    snapshots, log = write_z(memory_lm, rows, blocks(3, params), params=changed(params, {"write.steps": 5}))
     assert log["nll"].iloc[-1] < log["nll"].iloc[0] and not torch.equal(snapshots[0], snapshots[5])
     assert all(torch.equal(before[name], weight) for name, weight in memory_lm.lm.named_parameters())
     assert learning == [name for name, weight in memory_lm.lm.named_parameters() if weight.requires_grad]
@@ -143,7 +145,7 @@ def test_checkpointed_activations_give_the_same_gradients(family):
     _, params, _ = family
     rows, found = None, []
     for checkpointing in (False, True):
-        memory_lm = make_memory_lm(replace(params, activation_checkpointing=checkpointing), [])
+        memory_lm = make_memory_lm(changed(params, {"machine.activation_checkpointing": checkpointing}), [])
         stir(memory_lm)
         memory_lm.lm.train()
         z, rows = blocks(2, params).requires_grad_(True), rows_of(memory_lm)
@@ -174,7 +176,7 @@ def test_adapter_and_z_give_bit_equal_losses_in_a_fresh_process(family, tmp_path
 
 def test_the_saved_folder_follows_the_hubs_habits(family, tmp_path):
     _, params, memory_lm = family
-    save_memory_lm(memory_lm, tmp_path, replace(params, lm="Qwen/Qwen2.5-3B-Instruct"))
+    save_memory_lm(memory_lm, tmp_path, changed(params, {"lm.name": "Qwen/Qwen2.5-3B-Instruct"}))
     names = {path.name for path in tmp_path.iterdir()}
     assert {"config.json", "adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "README.md"} <= names
     card = (tmp_path / "README.md").read_text()
@@ -188,7 +190,9 @@ def test_the_saved_folder_follows_the_hubs_habits(family, tmp_path):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_every_precision_trains_and_writes(precision, tmp_path):
     folder = save_family(FAMILIES["llama"], tmp_path)
-    params = small_params(lm=folder, precision=precision, write_steps=4, train_steps=30, lm_lr=1.0e-2)
+    params = small_params(
+        {"lm.name": folder, "machine.precision": precision, "write.steps": 4, "train.steps": 30, "train.lm_lr": 1.0e-2}
+    )
     memory_lm = make_memory_lm(params, [])
     assert memory_lm.embeddings.dtype is getattr(torch, precision)
     _, log = write_z(memory_lm, [[row] for row in rows_of(memory_lm)], blocks(2, params), params=params)
@@ -234,7 +238,7 @@ def test_a_folder_that_is_no_model_is_named(wrong, sentence, tmp_path):
         if wrong == "pickled weights":
             torch.save({"lm_head.weight": torch.zeros(1)}, tmp_path / "lm/pytorch_model.bin")
     with pytest.raises(BadInput, match=sentence) as refusal:
-        make_memory_lm(small_params(lm=folder), [])
+        make_memory_lm(small_params({"lm.name": folder}), [])
     assert "\n" not in str(refusal.value)
 
 

@@ -6,7 +6,7 @@ papermill have their own tests.
 
 import ast
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -17,7 +17,7 @@ from families import save_family
 from tiny_models import WORDS, save_cross_encoder, sentence
 
 from zmem_lib.chapters import CHAPTERS, is_finished
-from zmem_lib.params import Params, read_params
+from zmem_lib.params import Params, flat, read_params
 from zmem_lib.tables import CHANCES, SYSTEMS, read_table
 
 FILES = {path.stem: read_params(path) for path in sorted((ROOT / "params").glob("*.yaml"))}
@@ -58,7 +58,7 @@ def execute(name: str, params: Params, runs: Path) -> None:
         shown = eval(compile(ast.Expression(last.value), name, "eval"), space) if last else None
         show(shown)
         if "parameters" in cell.metadata.get("tags", []):
-            space |= asdict(params) | {"runs": str(runs)}
+            space |= flat(params) | {"runs": str(runs)}
 
 
 def show(*values: object) -> None:

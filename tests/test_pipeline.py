@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -16,7 +15,7 @@ from conftest import ROOT
 
 from zmem_lib.chapters import CHAPTERS, finish_step, start_step
 from zmem_lib.files import BadInput, ChapterFailed
-from zmem_lib.params import params_hash, read_params
+from zmem_lib.params import changed, params_hash, read_params
 from zmem_lib.runs.pipeline import as_counted, is_done, read_template, run_chapters, start_over, write_params
 
 
@@ -53,13 +52,13 @@ def test_what_only_later_chapters_look_at_leaves_the_earlier_ones_finished(stand
         finish_step(start_step(number, smoke_params, runs), [], [])
         (runs / f"smoke/{CHAPTERS[number]}.ipynb").touch()
     write_params(smoke_params, runs / "smoke")
-    judged = replace(smoke_params, judge="nli", judge_model=str(tmp_path))
+    judged = changed(smoke_params, {"evaluate.judge": "nli", "evaluate.judge_model": str(tmp_path)})
     assert [is_done(runs / "smoke", number, judged) for number in CHAPTERS] == [True] * 5 + [False] * 2
     said = []
     run_chapters(judged, runs, notebooks=notebooks, say=said.append)
     assert [line.split(":")[0] for line in said if "skipped" in line] == [CHAPTERS[number] for number in range(1, 6)]
     assert not (runs / "smoke/out_5.txt").exists() and (runs / "smoke/out_6.txt").exists()
-    reader = replace(judged, rerank_depth=2, report_language="ko")
+    reader = changed(judged, {"answer.rerank_depth": 2, "report.language": "ko"})
     assert [is_done(runs / "smoke", number, reader) for number in CHAPTERS] == [True] * 4 + [False] * 3
     assert read_params(runs / "smoke/params.yaml") == judged
 
@@ -104,7 +103,7 @@ def test_a_template_must_take_what_is_injected(tags, source, sentence, tmp_path)
 def test_a_folder_of_other_parameters_is_refused(smoke_params, tmp_path):
     write_params(smoke_params, tmp_path / "smoke")
     write_params(smoke_params, tmp_path / "smoke")
-    other = replace(smoke_params, seed=7, n_documents=25)
+    other = changed(smoke_params, {"seed": 7, "corpus.documents": 25})
     with pytest.raises(BadInput, match=r"n_documents \(24 there, 25 now\)") as refusal:
         write_params(other, tmp_path / "smoke")
     assert "seed" in str(refusal.value) and "--start-over" in str(refusal.value)
@@ -114,10 +113,12 @@ def test_a_folder_of_other_parameters_is_refused(smoke_params, tmp_path):
 
 def test_what_only_memory_depends_on_may_change_under_way(smoke_params, tmp_path):
     write_params(smoke_params, tmp_path / "smoke")
-    other = replace(smoke_params, micro_batch=2, batch_scan=7, activation_checkpointing=True)
+    other = changed(
+        smoke_params, {"machine.micro_batch": 2, "machine.scan_batch": 7, "machine.activation_checkpointing": True}
+    )
     write_params(other, tmp_path / "smoke")
     assert read_params(tmp_path / "smoke/params.yaml") == other
-    assert params_hash(other) == params_hash(smoke_params) != params_hash(replace(other, batch_tuples=3))
+    assert params_hash(other) == params_hash(smoke_params) != params_hash(changed(other, {"train.batch_tuples": 3}))
 
 
 def test_a_chapter_that_was_killed_while_its_copy_was_written_is_no_former_run(stand_ins, smoke_params, tmp_path):
@@ -137,10 +138,10 @@ def test_a_chapter_that_was_killed_while_its_copy_was_written_is_no_former_run(s
 
 
 def test_what_is_left_of_a_subset_is_planned_by_what_chapter_01_found(smoke_params, tmp_path):
-    asked = replace(smoke_params, n_documents=20_000, corpus_subset="500")
+    asked = changed(smoke_params, {"corpus.documents": 20_000, "corpus.subset": "500"})
     assert as_counted(asked, tmp_path) == asked
     pd.DataFrame({"part": ["seen"] * 568 + ["new"] * 4}).to_parquet(tmp_path / "docs.parquet")
-    assert as_counted(asked, tmp_path) == replace(asked, n_documents=568)
+    assert as_counted(asked, tmp_path) == changed(asked, {"corpus.documents": 568})
     assert as_counted(smoke_params, tmp_path) == smoke_params
 
 

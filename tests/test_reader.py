@@ -1,7 +1,6 @@
 """The reader at an address: the same evidence and instruction as the local one, real tokens and dollars, no secret."""
 
 import shutil
-from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
@@ -12,7 +11,7 @@ from tiny_models import small_lm, small_params
 
 from zmem_lib.files import read_json, write_json
 from zmem_lib.memory.prompts import CHAT_TASK, CHAT_TASK_ALONE
-from zmem_lib.params import params_hash, read_params
+from zmem_lib.params import changed, flat, params_hash, read_params
 from zmem_lib.report import memory_tables, page, system_tables
 from zmem_lib.report.headline import costs_by_step
 from zmem_lib.run import main
@@ -22,7 +21,7 @@ from zmem_lib.systems.collection import Bench
 from zmem_lib.systems.reader import read
 from zmem_lib.tables import SYSTEMS, TABLES
 
-PARAMS = small_params(evidence_tokens=4, answer_tokens=3)
+PARAMS = small_params({"memory.evidence_tokens": 4, "answer.answer_tokens": 3})
 KEY = SECRETS["ZMEM_API_KEY"]
 
 
@@ -32,7 +31,16 @@ def memory_lm():
 
 
 def remote(fake, params=PARAMS):
-    return replace(params, reader="api", api_url=fake.url, api_model="fake", api_input_price=1.0, api_output_price=2.0)
+    return changed(
+        params,
+        {
+            "answer.reader": "api",
+            "answer.api_url": fake.url,
+            "answer.api_model": "fake",
+            "answer.api_input_price": 1.0,
+            "answer.api_output_price": 2.0,
+        },
+    )
 
 
 def last_word(number, request):
@@ -97,11 +105,7 @@ def test_what_answers_cost_stands_in_answers_costs_and_tables(memory_lm, tmp_pat
 
 def test_the_plan_counts_requests_tokens_and_dollars(smoke_params):
     assert "Reader" not in "\n".join(plan_lines(smoke_params))
-    params = replace(
-        smoke_params, reader="api", api_model="fake", api_url="http://h/v1", api_input_price=1.0, api_output_price=2.0,
-        scan_questions=100, absent_questions=10, n_new_documents=0, top_k=2, evidence_tokens=50, answer_tokens=8,
-        api_budget=3.0,
-    )  # fmt: skip
+    params = changed(smoke_params, {"answer.reader": "api", "answer.api_model": "fake", "answer.api_url": "http://h/v1", "answer.api_input_price": 1.0, "answer.api_output_price": 2.0, "answer.questions": 100, "corpus.absent_questions": 10, "corpus.new_documents": 0, "answer.top_k": 2, "memory.evidence_tokens": 50, "answer.answer_tokens": 8, "machine.api_budget": 3.0})  # fmt: skip
     requests = len(SYSTEMS) * 3 * 100 + 2 * 3 * 10
     read_tokens = requests * (40 + 15 + 2 * 50)
     lines = "\n".join(plan_lines(params))
@@ -119,7 +123,7 @@ def test_ask_and_score_use_the_reader_at_the_address_and_leave_no_secret(smoke_r
     ask = ["ask", "smoke", question, "--runs", str(runs)]
     with serving(last_word) as fake:
         params = remote(fake, read_params(runs / "smoke/params.yaml"))
-        (runs / "smoke/params.yaml").write_text(yaml.safe_dump(asdict(params), sort_keys=False))
+        (runs / "smoke/params.yaml").write_text(yaml.safe_dump(flat(params), sort_keys=False))
         for path in (runs / "smoke").glob("manifest_*.json"):  # as if its chapters had been made with this reader
             write_json(read_json(path) | {"params_hash": params_hash(params, int(path.stem[-2:]))}, path)
         assert main(ask) == 0

@@ -2,7 +2,6 @@
 
 import json
 import socket
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +10,7 @@ from conftest import ROOT, zmem
 from fake_runs import SECRET, fake_run
 
 from zmem_lib.files import BadInput
-from zmem_lib.params import params_hash, read_params
+from zmem_lib.params import changed, flat, params_hash, read_params
 from zmem_lib.report.results import (
     RESULTS,
     WHOLE,
@@ -94,7 +93,7 @@ def test_no_path_of_this_machine_is_kept(smoke_params, tmp_path, monkeypatch):
     assert found == {"seed": 1, "corpus_path": "squad", "new_corpus_path": "more", "lm": "mine", "dense_model": "dense"}
     kept = {"corpus_path": "", "new_corpus_path": "", "lm": "Qwen/Qwen2.5-3B", "dense_model": "packaged"}
     assert without_places(kept) == kept
-    params = replace(smoke_params, corpus_path=places["corpus_path"])
+    params = changed(smoke_params, {"corpus.path": places["corpus_path"]})
     keep_run(fake_run(params, tmp_path / "runs"), tmp_path / "kept")
     assert read_manifest(tmp_path / "kept")["params_hash"] == params_hash(params), "of the parameters as they were"
     assert "secret" not in texts(tmp_path / "kept")
@@ -155,7 +154,7 @@ def test_a_real_run_is_kept_without_its_texts(smoke_runs, tmp_path):
     docs = read_table(folder / "docs.parquet", "docs")
     private = [*docs["doc_id"], *docs["title"], *questions["question_id"], *questions["question"]]
     private += [answer for answers in questions["answers"] for answer in answers if len(answer) > 4]
-    private = set(private) - set(asdict(read_params(folder / "params.yaml")))  # somebody is a judge
+    private = set(private) - set(flat(read_params(folder / "params.yaml")))  # somebody is a judge
     for where in (kept, tmp_path / "row"):
         there = texts(where)
         assert [text for text in private if text and text in there] == []

@@ -1,6 +1,6 @@
 """A run without a language model: the retrieval opponents alone, through the pipeline to what the book is made of."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import nbformat
 import pandas as pd
@@ -11,7 +11,7 @@ from zmem_lib.chapters import chapters_of, is_finished
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.evaluation.scoring import OF_ANSWERS
 from zmem_lib.files import BadInput
-from zmem_lib.params import check_params, read_params
+from zmem_lib.params import changed, check_params, flat, read_params
 from zmem_lib.report.book import BOOK, assemble, finished_runs, run_notebooks
 from zmem_lib.report.notebooks import NEEDS_LM, cells_of
 from zmem_lib.report.results import keep_run, read_kept
@@ -144,9 +144,9 @@ def test_what_needs_a_memory_is_refused_in_a_sentence(runs, alone):
     ],
 )
 def test_combinations_that_need_a_reader_are_refused(changed, sentence, alone):
-    check_params(asdict(alone), "here")
+    check_params(flat(alone), "here")
     with pytest.raises(BadInput, match=sentence):
-        check_params(asdict(alone) | changed, "here")
+        check_params(flat(alone) | changed, "here")
 
 
 def test_chapters_systems_and_plan_follow_from_the_model(alone, smoke_params):
@@ -197,7 +197,7 @@ def test_fusing_by_rank_is_said_to_lose_where_the_test_says_so(p_holm, told, alo
     assert ("better than it" in said) == told and ("not told apart" in said) != told
     assert ("dense retrieval with 0.62 pulls BM25 down" in said) == told
     assert fused({"summary": summary, "pairs": pairs}, smoke_params) == [], "of runs without a memory"
-    (korean,) = fused({"summary": summary, "pairs": pairs}, replace(alone, report_language="ko"))
+    (korean,) = fused({"summary": summary, "pairs": pairs}, changed(alone, {"report.language": "ko"}))
     assert "0.77" in korean and "worse" not in korean
 
 

@@ -18,7 +18,15 @@ from zmem_lib.systems.collection import Bench, by_key, by_text, texts_of
 from zmem_lib.systems.evidence import pick_questions
 from zmem_lib.tables import SYSTEMS
 
-PARAMS = small_params(evidence_tokens=6, answer_tokens=3, top_k=2, key_width=8, shortlist=4)
+PARAMS = small_params(
+    {
+        "memory.evidence_tokens": 6,
+        "answer.answer_tokens": 3,
+        "answer.top_k": 2,
+        "memory.key_width": 8,
+        "answer.shortlist": 4,
+    }
+)
 N = 6
 
 
@@ -167,19 +175,19 @@ def test_the_sample_is_fixed_and_the_same_size_per_kind():
             for i in range(9)
         ]
     )
-    picked = pick_questions(table, small_params(scan_questions=4))
+    picked = pick_questions(table, small_params({"answer.questions": 4}))
     assert picked.groupby(["part", "kind"]).size().to_dict() == {
         ("new", ""): 4, ("seen", "rephrased"): 4, ("seen", "unasked"): 4, ("trained", ""): 4,
     }  # fmt: skip
-    assert len(pick_questions(table, small_params(scan_questions=0))) == 36
-    assert picked.equals(pick_questions(table, small_params(scan_questions=4)))
+    assert len(pick_questions(table, small_params({"answer.questions": 0}))) == 36
+    assert picked.equals(pick_questions(table, small_params({"answer.questions": 4})))
 
 
 def test_test_questions_about_documents_that_training_never_names_are_a_part_of_their_own():
     rows = [("t", "train", ["a"]), ("s", "test", ["b", "a"]), ("u", "test", ["b"]), ("d", "dev", ["b"])]
     rows += [("n", "new-test", ["c"]), ("m", "new-dev", ["c"])]
     table = pd.DataFrame(rows, columns=["question_id", "split", "gold_doc_ids"]).assign(kind="", question="?")
-    parts = pick_questions(table, small_params(scan_questions=0)).set_index("question_id")["part"].to_dict()
+    parts = pick_questions(table, small_params({"answer.questions": 0})).set_index("question_id")["part"].to_dict()
     assert parts == {"n": "new", "s": "seen", "t": "trained", "u": "unasked-document"}
-    counts = memory_tables.sample_counts(pick_questions(table, small_params(scan_questions=0)), table)
+    counts = memory_tables.sample_counts(pick_questions(table, small_params({"answer.questions": 0})), table)
     assert counts["there are"].to_dict() == {"seen": 1, "unasked-document": 1, "new": 1, "trained": 1}

@@ -30,10 +30,7 @@ from zmem_lib.systems.upkeep import add_documents, current_tree, delete_document
 from zmem_lib.tables import write_table
 from zmem_lib.text import passages
 
-PARAMS = small_params(
-    run="small", z_width=8, key_width=6, encode_share=0.5, write_start="encode", write_steps=2, write_lr=0.05,
-    select="key_then_likelihood", shortlist=5, id_steps=2, id_branching=3, evidence_tokens=6, answer_tokens=3, top_k=2,
-)  # fmt: skip
+PARAMS = small_params({"run": "small", "memory.z_width": 8, "memory.key_width": 6, "train.encode_share": 0.5, "write.start": "encode", "write.steps": 2, "write.lr": 0.05, "answer.select": "key_then_likelihood", "answer.shortlist": 5, "train.id_steps": 2, "train.id_branching": 3, "memory.evidence_tokens": 6, "answer.answer_tokens": 3, "answer.top_k": 2})  # fmt: skip
 N_SEEN, N_NEW = 5, 2
 LATE = [{"doc_id": f"late{i}", "title": f"Late {i}", "text": f"zebra{i} " + sentence(70 + i, 12)} for i in range(3)]
 
@@ -187,7 +184,7 @@ def test_every_system_sees_the_change(folder, late):
     assert torch.equal(now.z, z) and torch.equal(now.keys, keys)
     everything, asked = set(docs.doc_id), ["zebra1"]
     for name in ("query_likelihood", "key", "key_then_likelihood"):
-        wide = dataclasses.replace(now, params=dataclasses.replace(PARAMS, shortlist=50))
+        wide = dataclasses.replace(now, params=changed(PARAMS, {"answer.shortlist": 50}))
         ids, scores = collection.SELECTORS[name](asked, wide)
         assert set(ids[0]) == everything and len(ids[0]) == 8, name
         assert scores[0] == sorted(scores[0], reverse=True)
@@ -223,7 +220,7 @@ def test_generated_ids_of_others_stay_when_a_document_comes_or_goes(folder, late
         assert {name: before[name] for name in stay} == {name: after[name] for name in stay}
     assert trees[3]["late1"] != trees[2]["late1"] and trees[3]["late0"] not in trees[1].values()
     asked = pd.DataFrame({"question_id": ["q"], "question": ["who?"], "gold_doc_ids": [[]], "part": ["seen"]})
-    ranked = systems.zmem(asked, ask.current_bench(folder, dataclasses.replace(PARAMS, select="generated_id"))).iloc[0]
+    ranked = systems.zmem(asked, ask.current_bench(folder, changed(PARAMS, {"answer.select": "generated_id"}))).iloc[0]
     assert set(ranked.ranked_doc_ids) == set(trees[3])
 
 

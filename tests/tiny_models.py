@@ -1,7 +1,7 @@
 """Small models with random weights, and the parameters that go with them, for tests."""
 
 import random
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,28 +9,33 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from zmem_lib.memory.lm import MemoryLM, make_memory_lm
-from zmem_lib.params import Params, read_params
+from zmem_lib.params import Params, changed, read_params
 
 ROOT = Path(__file__).parent.parent
 WORDS = ("amber", "bird", "cloud", "dust", "ember", "fern", "grove", "hill", "iris", "jade", "kelp", "lark", "moss")
 
 
-def small_params(**changes: object) -> Params:
+def small_params(changes: Mapping[str, object] | None = None) -> Params:
     """Parameters of a very small float32 model on the CPU, with the terms question, recite and read alone."""
     tiny = read_params(ROOT / "params" / "tiny.yaml")
-    small = {"hidden_size": 32, "layers": 2, "heads": 2, "vocab_size": 400, "window_tokens": 128, "z_tokens": 3}
-    training = {"train_steps": 12, "batch_tuples": 4, "batch_recite": 2, "batch_read": 2, "checkpoint_minutes": 0.0}
-    plain = {"device": "cpu", "precision": "float32", "document_tokens": 40, "evidence_tokens": 20}
-    off = dict.fromkeys(("z_width", "key_width", "key_negatives", "pseudo_questions", "write_questions"), 0)
-    off |= dict.fromkeys(("encode_share", "text_weight", "key_weight"), 0.0)
-    off |= {"lm_optimiser": "adamw", "long_context_tokens": 40}
-    off |= {"select": "query_likelihood", "question_weight": 0.5, "lm_lr": 1e-3, "z_lr": 1e-2, "write_lr": 1e-2}
-    return replace(tiny, **(plain | small | training | off | changes))
+    values = {
+        "lm.hidden_size": 32, "lm.layers": 2, "lm.heads": 2, "lm.vocab_size": 400, "lm.window_tokens": 128,
+        "memory.z_tokens": 3, "memory.z_width": 0, "memory.key_width": 0, "memory.document_tokens": 40,
+        "memory.evidence_tokens": 20,
+        "train.steps": 12, "train.batch_tuples": 4, "train.batch_recite": 2, "train.batch_read": 2,
+        "train.key_negatives": 0, "train.self_questions": 0, "train.encode_share": 0.0, "train.text_weight": 0.0,
+        "train.key_weight": 0.0, "train.question_weight": 0.5, "train.optimiser": "adamw", "train.lm_lr": 1e-3,
+        "train.z_lr": 1e-2,
+        "write.self_questions": 0, "write.lr": 1e-2, "answer.select": "query_likelihood",
+        "answer.long_context_tokens": 40,
+        "machine.device": "cpu", "machine.precision": "float32", "machine.checkpoint_minutes": 0.0,
+    }  # fmt: skip
+    return changed(tiny, values | dict(changes or {}))
 
 
-def pretrained(**changes: object) -> Params:
+def pretrained(changes: Mapping[str, object] | None = None) -> Params:
     """The parameters of the small pretrained run, with changes."""
-    return replace(read_params(ROOT / "params" / "qwen2.5-0.5b.yaml"), **changes)
+    return changed(read_params(ROOT / "params" / "qwen2.5-0.5b.yaml"), changes or {})
 
 
 def sentence(seed: int, words: int = 8) -> str:

@@ -18,9 +18,9 @@ TUPLES = pd.DataFrame(
 )  # fmt: skip
 
 
-def setting(**changes):
+def setting(changes=None):
     """A small memory before its first step: model, table, lessons."""
-    params = small_params(**changes)
+    params = small_params(changes)
     memory_lm = small_lm(params)
     z_table = make_ztable(*start_memory(params.memory.start, list(DOCS.text), memory_lm, params=params))
     return memory_lm, z_table, make_lessons(memory_lm, DOCS, TUPLES, params)

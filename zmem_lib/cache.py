@@ -1,7 +1,7 @@
-"""Pieces of a chapter that take long are kept as they are made, so that a chapter that is killed loses one piece.
+"""What was made is not made again: one way to keep pieces of work, so that whoever was killed loses one piece.
 
-A piece is a file of named tensors, marked with what it was made with; a piece of other parameters or other inputs is
-made again. The folder is removed when the chapter is finished.
+A piece is a file: named tensors (.safetensors), a table (.parquet) or JSON (.json). Beside the pieces of a cache lie
+notes that say what each was made with; a piece of other inputs, parameters or code is made again.
 """
 
 import hashlib
@@ -9,44 +9,68 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
-
-from zmem_lib.chapters import Step
-from zmem_lib.files import hash_path, read_tensors, write_tensors
-from zmem_lib.params import params_hash
+from zmem_lib.files import hash_path, read_json, read_tensors, write_atomic, write_json, write_tensors
 
 
 @dataclass(frozen=True)
-class Keep:
-    """Where the pieces of a chapter lie, and what they are made with."""
+class Cache:
+    """Where the pieces and their notes lie, and what they are made with."""
 
     folder: Path
     made_with: str
 
 
-def start_keep(step: Step, inputs: Iterable[str]) -> Keep:
-    """The place for a chapter's pieces, which are valid for its parameters and the present content of its inputs."""
-    digest = hashlib.sha256(params_hash(step.params, step.number).encode())
-    for name in inputs:
-        digest.update(hash_path(step.folder / name).encode())
-    return Keep(step.folder / f"under_way_{step.number:02d}", digest.hexdigest()[:16])
+def open_cache(folder: Path, *made_with: object, files: Iterable[Path] = ()) -> Cache:
+    """A cache whose pieces are valid for these values, as text, and for the present content of these files."""
+    digest = hashlib.sha256("\n".join(map(str, [*made_with, *map(hash_path, files)])).encode())
+    return Cache(folder, digest.hexdigest()[:16])
 
 
-def kept(keep: Keep | None, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The piece of that name: read where it was kept, else made and kept; without a `keep`, made."""
-    if keep is None:
+def inside(cache: Cache | None, name: str) -> Cache | None:
+    """A cache of the same validity in a folder of its own inside; None for none."""
+    return cache and Cache(cache.folder / name, cache.made_with)
+
+
+def remembered(cache: Cache | None, piece: str | Path, make: Callable[[], Any]) -> Any:
+    """What `make` returns: read from the file `piece`, whose kind its name tells, or made and kept there.
+
+    A relative path lies in the cache's folder; an absolute one stays when the cache is dropped. Without a cache: made.
+    """
+    if cache is None:
         return make()
-    path = keep.folder / f"{name}.safetensors"
-    if path.is_file():
-        tensors, metadata = read_tensors(path)
-        if metadata.get("made_with") == keep.made_with:
-            return tensors
-    tensors = make()
-    write_tensors(tensors, path, {"made_with": keep.made_with})
-    return tensors
+    path = cache.folder / piece
+    note = cache.folder / f"{path.name}.made_with"
+    if path.is_file() and note.is_file() and note.read_text(encoding="utf-8") == cache.made_with:
+        return _read(path)
+    note.unlink(missing_ok=True)  # first, so that a note never stands beside a piece that it does not speak of
+    made = make()
+    _write(made, path)
+    write_atomic(note, lambda temporary: Path(temporary).write_text(cache.made_with, encoding="utf-8"))
+    return made
 
 
-def drop_keep(keep: Keep) -> None:
-    """Remove the pieces of a chapter that is finished."""
-    shutil.rmtree(keep.folder, ignore_errors=True)
+def drop_cache(cache: Cache | None) -> None:
+    """Remove pieces and notes when what they were made for is finished."""
+    if cache is not None:
+        shutil.rmtree(cache.folder, ignore_errors=True)
+
+
+def _read(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return read_tensors(path)[0]
+    if path.suffix == ".parquet":
+        import pandas as pd
+
+        return pd.read_parquet(path)
+    return read_json(path)
+
+
+def _write(value: Any, path: Path) -> None:
+    if path.suffix == ".safetensors":
+        write_tensors(value, path)
+    elif path.suffix == ".parquet":
+        write_atomic(path, lambda temporary: value.to_parquet(temporary, index=False))
+    else:
+        write_json(value, path)

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from zmem_lib.cache import Cache, open_cache
 from zmem_lib.files import hash_path, write_json, writing
 from zmem_lib.meter import peak_gpu_memory_bytes, peak_memory_bytes
 from zmem_lib.params import Params, flat, params_hash
@@ -47,6 +48,12 @@ def start_step(number: int, params: Params, runs: str | Path) -> Step:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return Step(folder, number, params, time.time())
+
+
+def step_cache(step: Step, inputs: Iterable[str]) -> Cache:
+    """The place for a chapter's pieces of work, valid for its parameters and the present content of its inputs."""
+    files = [step.folder / name for name in inputs]
+    return open_cache(step.folder / f"under_way_{step.number:02d}", params_hash(step.params, step.number), files=files)
 
 
 def finish_step(

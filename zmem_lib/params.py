@@ -251,22 +251,26 @@ def read_params(path: str | Path, overrides: Iterable[str] = ()) -> Params:
 
 
 def check_params(values: Mapping[str, Any], where: str) -> Params:
-    """Params of dotted names and values; refuse unknown, mistyped and out-of-range ones by name."""
-    nested: dict[str, Any] = {}
-    for name, value in values.items():
-        section, _, key = name.rpartition(".")
-        (nested.setdefault(section, {}) if section else nested)[key] = value
-    try:
-        params = Params(**nested)
-    except ValidationError as error:
-        raise BadInput(f"{where}: {_sentence(error.errors()[0])}") from error
+    """Params of dotted names and values; refuse unknown, mistyped and out-of-range ones, and what cannot run."""
+    params = _built(values, where)
     refuse_combinations(params, where)
     return params
 
 
 def changed(params: Params, values: Mapping[str, Any]) -> Params:
-    """The parameters with other values by dotted name, checked."""
-    return check_params(flat(params) | dict(values), "changed parameters")
+    """The parameters with other values by dotted name, each checked by itself."""
+    return _built(flat(params) | dict(values), "changed parameters")
+
+
+def _built(values: Mapping[str, Any], where: str) -> Params:
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        section, _, key = name.rpartition(".")
+        (nested.setdefault(section, {}) if section else nested)[key] = value
+    try:
+        return Params(**nested)
+    except ValidationError as error:
+        raise BadInput(f"{where}: {_sentence(error.errors()[0])}") from error
 
 
 def flat(params: Params) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from zmem_lib.api.client import Address, Reply, ask_all, judge_address, reader_a
 from zmem_lib.api.queue import Patience
 from zmem_lib.api.request import asked_wait
 from zmem_lib.files import BadInput
-from zmem_lib.params import params_hash
+from zmem_lib.params import changed, params_hash
 
 KEY = SECRETS["ZMEM_API_KEY"]
 
@@ -73,7 +73,7 @@ def test_what_was_answered_is_asked_no_more_even_by_another_run(cache):
         assert len(fake.requests) == 5, "the same question twice is one question"
         assert first[5:] == first[:2]
     assert ask_all(there, prompts(5), max_tokens=7) == first[:5], "the server is gone"
-    assert ask_all(replace(there, run="two"), prompts(5), max_tokens=7) == first[:5]
+    assert ask_all(changed(there, {"run": "two"}), prompts(5), max_tokens=7) == first[:5]
     assert (spent(cache), spent(cache, "two")) == (pytest.approx(5 * 120e-6), 0)
     for other in (replace(there, model="other"), replace(there, url=there.url + "/x")):
         assert client.key_of(other, prompts(1)[0], 7) != client.key_of(there, prompts(1)[0], 7)
@@ -237,7 +237,7 @@ def test_the_budget_is_never_exceeded_and_a_higher_one_resumes(cache):
         assert len(ask_all(there, prompts(3), max_tokens=7)) == 3, "what is kept costs nothing"
         ask_all(replace(there, budget=1.0), prompts(9), max_tokens=7)
         assert len(fake.requests) == 9
-        ask_all(replace(there, run="two"), prompts(1, 50), max_tokens=7)
+        ask_all(changed(there, {"run": "two"}), prompts(1, 50), max_tokens=7)
         assert len(fake.requests) == 10, "another run has a budget of its own"
 
 
@@ -351,14 +351,11 @@ def test_the_key_is_cut_out_of_replies_too(cache):
 
 
 def test_reader_and_judge_share_server_budget_and_cache(smoke_params, tmp_path):
-    params = replace(
-        smoke_params, reader="api", api_url="http://localhost:8000/v1/", api_model="a", judge_model="b",
-        api_budget=3.0, api_input_price=1.0, api_output_price=2.0, judge_input_price=4.0, judge_output_price=5.0,
-    )  # fmt: skip
+    params = changed(smoke_params, {"answer.reader": "api", "answer.api_url": "http://localhost:8000/v1/", "answer.api_model": "a", "evaluate.judge_model": "b", "machine.api_budget": 3.0, "answer.api_input_price": 1.0, "answer.api_output_price": 2.0, "evaluate.judge_input_price": 4.0, "evaluate.judge_output_price": 5.0})  # fmt: skip
     folder = tmp_path / "runs/smoke"
     reader, judge = reader_address(params, folder), judge_address(params, folder)
     assert reader == Address(
         "http://localhost:8000/v1", "a", 8, 3.0, 1.0, 2.0, tmp_path / "runs/api_cache.sqlite", "smoke"
     )
     assert judge == replace(reader, model="b", input_price=4.0, output_price=5.0)
-    assert params_hash(replace(params, api_budget=9.0, api_parallel=1)) == params_hash(params)
+    assert params_hash(changed(params, {"machine.api_budget": 9.0, "machine.api_parallel": 1})) == params_hash(params)

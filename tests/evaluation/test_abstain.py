@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib.cache import Keep
+from zmem_lib.cache import Cache
 from zmem_lib.evaluation import abstention
 from zmem_lib.evaluation.risk import aurc, auroc, coverage_at, margin, risk_coverage, threshold
 from zmem_lib.evaluation.stats import bootstrap, bootstrap_mean
@@ -18,7 +18,7 @@ from zmem_lib.memory.choose import score_one_by_one
 from zmem_lib.report import abstention_tables
 from zmem_lib.tables import check, write_table
 
-PARAMS = small_params(batch_answers=3)
+PARAMS = small_params({"machine.answer_batch": 3})
 WRONG = [0, 1, 0, 1]
 
 # --- formulas ---------------------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def test_answers_aside_have_a_place_of_their_own(tmp_path):
         places.append(bench.keep.folder)
         return answers_of([(row.question_id, row.part, [1.0], "") for row in questions.itertuples()])
 
-    bench = replace(make_bench(), keep=Keep(tmp_path / "under_way_05", "abc"))
+    bench = replace(make_bench(), keep=Cache(tmp_path / "under_way_05", "abc"))
     found = abstention.answer_aside(asked, {"zmem": system}, bench, folder=tmp_path)
     assert places == [tmp_path / "under_way_05/aside"] and len(found["zmem"]) == 4
     assert (tmp_path / "answers_zmem-aside.parquet").is_file()

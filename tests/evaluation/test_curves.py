@@ -1,7 +1,5 @@
 """The write curve: every measure of every snapshot, of a model with random weights and of one that is known."""
 
-import dataclasses
-
 import pandas as pd
 import pytest
 import torch
@@ -11,9 +9,18 @@ from zmem_lib.evaluation import write_curve
 from zmem_lib.files import BadInput
 from zmem_lib.memory.encoder import TEMPERATURE, question_vectors
 from zmem_lib.memory.table import save_z, unit
+from zmem_lib.params import changed
 from zmem_lib.tables import write_table
 
-PARAMS = small_params(evidence_tokens=6, answer_tokens=3, bootstrap_samples=50, shortlist=3, key_width=4)
+PARAMS = small_params(
+    {
+        "memory.evidence_tokens": 6,
+        "answer.answer_tokens": 3,
+        "evaluate.bootstrap_samples": 50,
+        "answer.shortlist": 3,
+        "memory.key_width": 4,
+    }
+)
 SEEN, NEW = ["s0", "s1"], ["n1", "n2"]
 QUESTIONS = [("s", "test", "s0", "x"), ("v1", "new-dev", "n2", "amber"), ("v2", "new-dev", "n1", "bird")]
 
@@ -74,7 +81,7 @@ def test_what_is_measured_is_the_gold_documents_block(folder, monkeypatch):
 @pytest.mark.parametrize("key_width", [0, 4])
 def test_documents_are_found_among_seen_and_new_ones(folder, key_width):
     """With keys by a shortlist of all, in the order of likelihood and key together."""
-    params = dataclasses.replace(PARAMS, key_width=key_width, shortlist=4)
+    params = changed(PARAMS, {"memory.key_width": key_width, "answer.shortlist": 4})
     memory_lm = small_lm(PARAMS)
     questions = pd.DataFrame({"question": [sentence(i, 4) for i in range(3)]})
     z, keys = random_blocks(2, PARAMS, seed=5), torch.ones(2, 4)

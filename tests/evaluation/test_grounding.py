@@ -1,13 +1,11 @@
 """Evidence held against the document that it was written from, and numbers, on tables counted by hand."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from zmem_lib.evaluation.grounding import evidence_overlap, evidence_substring, further_scores
-from zmem_lib.params import read_params
+from zmem_lib.params import changed, read_params
 
 PASSAGE = "Ada Barnes\nAda Barnes was born in Velmoor. She was a smith in Velmoor."
 
@@ -76,13 +74,13 @@ def test_the_document_is_the_chosen_one_or_the_gold_one_and_text_is_not_asked():
     assert found.loc[("zmem", "new")].tolist() == [1, 1]  # the title counts
     assert found.loc[("zmem-oracle", "seen")].tolist() == [0, 0]  # against b
     assert found.loc[("zmem-oracle", "new")].tolist() == [1, 1]
-    several = wide(replace(params, top_k=2)).drop(columns="new_first")
+    several = wide(changed(params, {"answer.top_k": 2})).drop(columns="new_first")
     assert several.loc[("zmem", "seen")].tolist() == [1, 1], "the first item alone"
     assert several.loc[("zmem-oracle", "new")].tolist() == [1, 1]
 
 
 def test_numbers_are_matched_for_their_corpus_only():
-    found = wide(replace(read_params("params/tiny.yaml"), corpus="t2ragbench"))
+    found = wide(changed(read_params("params/tiny.yaml"), {"corpus.name": "t2ragbench"}))
     assert found.loc[("bm25", "seen"), ["number_match", "number_match_strict"]].tolist() == [1, 1]
     assert found.loc[("zmem", "new"), ["number_match", "number_match_strict"]].tolist() == [0, 0]
 

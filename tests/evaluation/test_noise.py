@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib.cache import Keep
+from zmem_lib.cache import Cache
 from zmem_lib.evaluation import noise, noise_items
 from zmem_lib.evaluation.metrics import f1
 from zmem_lib.evaluation.noise_items import (
@@ -25,11 +25,20 @@ from zmem_lib.evaluation.noise_items import (
 )
 from zmem_lib.opponents.index import build_flat
 from zmem_lib.opponents.retrieve import DenseIndex, build_bm25
+from zmem_lib.params import changed
 from zmem_lib.systems import controls, evidence, systems
 from zmem_lib.systems.collection import Bench
 from zmem_lib.text import passages
 
-PARAMS = small_params(evidence_tokens=12, answer_tokens=3, top_k=1, noise_questions=3, bootstrap_samples=20)
+PARAMS = small_params(
+    {
+        "memory.evidence_tokens": 12,
+        "answer.answer_tokens": 3,
+        "answer.top_k": 1,
+        "answer.noise_questions": 3,
+        "evaluate.bootstrap_samples": 20,
+    }
+)
 N = 8
 CITIES = ("Lund", "Oslo", "Graz", "Bern", "Pisa", "Kyiv", "Riga", "Gent")
 
@@ -181,11 +190,14 @@ def test_a_reader_that_repeats_its_evidence_falls_as_items_are_replaced(bench, t
     right = pd.DataFrame({"question_id": test["question_id"], "answer": CITIES, "evidence": "",
                           "ranked_doc_ids": [[doc_id] for doc_id in golds]})  # fmt: skip
     table = noise.noise_table(
-        test, test, {"bm25": right, "gold-passage": right}, replace(bench, params=replace(PARAMS, noise_questions=4))
+        test,
+        test,
+        {"bm25": right, "gold-passage": right},
+        replace(bench, params=changed(PARAMS, {"answer.noise_questions": 4})),
     )
     for (_, _, _), some in table[table["metric"] == "em"].groupby(["system", "part", "kind"]):
         assert some["value"].tolist() == [1.0, 0.75, 0.5, 0.5, 0.25], "of four: 0, 1, 2, 2, 3 replaced"
-    several = replace(bench, params=replace(PARAMS, top_k=2, long_context_tokens=60))
+    several = replace(bench, params=changed(PARAMS, {"answer.top_k": 2, "answer.long_context_tokens": 60}))
     two = right.assign(ranked_doc_ids=[[doc_id, golds[i - 1]] for i, doc_id in enumerate(golds)])
     found = noise.noise_table(test, test, {"hybrid": two, "long-context": two}, several)
     assert len(found) == 2 * 2 * len(KINDS) * len(SHARES) * 2
@@ -193,7 +205,7 @@ def test_a_reader_that_repeats_its_evidence_falls_as_items_are_replaced(bench, t
 
 def test_what_was_kept_is_not_made_again(bench, test, written, monkeypatch, tmp_path):
     answers = answered(test, bench, ("bm25", "gold-passage"))
-    kept = replace(bench, keep=Keep(tmp_path, "these"))
+    kept = replace(bench, keep=Cache(tmp_path, "these"))
     first = noise.noise_table(test, test, answers, kept)
     monkeypatch.setattr(noise, "answer", None)
     monkeypatch.setattr(noise_items, "write_documents", None)
@@ -204,6 +216,6 @@ def test_what_was_kept_is_not_made_again(bench, test, written, monkeypatch, tmp_
 
 
 def test_without_questions_the_table_is_empty_and_nothing_is_made(bench, test, written):
-    off = replace(bench, params=replace(PARAMS, noise_questions=0))
+    off = replace(bench, params=changed(PARAMS, {"answer.noise_questions": 0}))
     table = noise.noise_table(test, test, {"bm25": None}, off)
     assert table.empty and list(table) == list(noise.TABLES["noise"]) and written == []

@@ -9,7 +9,7 @@ from zmem_lib.evaluation import selectors
 from zmem_lib.memory.table import unit
 from zmem_lib.systems import collection as benches
 
-PARAMS = small_params(key_width=4, shortlist=3, text_weight=0.5, id_steps=0)
+PARAMS = small_params({"memory.key_width": 4, "answer.shortlist": 3, "train.text_weight": 0.5, "train.id_steps": 0})
 N = 5
 
 
@@ -28,10 +28,10 @@ def asked():
 
 
 def test_parameters_say_which_ways_there_are():
-    assert list(selectors.selectors_of(small_params(id_steps=0))) == ["query_likelihood"]
+    assert list(selectors.selectors_of(small_params({"train.id_steps": 0}))) == ["query_likelihood"]
     all_but_ids = ["query_likelihood", "key", "key_then_likelihood", "text-twin"]
     assert [name for name in selectors.selectors_of(PARAMS) if name != "generated_id"] == all_but_ids
-    assert not selectors.has_text_twin(small_params(text_weight=0.5))
+    assert not selectors.has_text_twin(small_params({"train.text_weight": 0.5}))
 
 
 def test_every_way_ranks_every_question(bench, asked):

@@ -1,6 +1,5 @@
 """Generated ids: the LM stays itself, learning works, and the search finds what scoring every id finds."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -12,8 +11,9 @@ from zmem_lib.ids.head import id_adapter, load_id_head, make_id_head, save_id_he
 from zmem_lib.ids.search import Search, best_ids, id_nll, rank_generated, search_ids, train_ids
 from zmem_lib.ids.tree import IdTree, add_documents, build_tree, delete_documents, make_trie
 from zmem_lib.memory.base_lm import with_adapter
+from zmem_lib.params import changed
 
-PARAMS = small_params(id_steps=30, batch_tuples=8, lora_rank=4)
+PARAMS = small_params({"train.id_steps": 30, "train.batch_tuples": 8, "lm.lora_rank": 4})
 QUESTIONS = [sentence(seed, 3 + seed % 4) for seed in range(6)]
 N = 40
 
@@ -37,7 +37,7 @@ def make_lm(adapter, params=PARAMS):
     memory_lm = small_lm(params)
     if not adapter:
         return memory_lm
-    memory_lm = dataclasses.replace(memory_lm, lm=with_adapter(memory_lm.lm, params).eval())
+    memory_lm = changed(memory_lm, {"lm.name": with_adapter(memory_lm.lm, params).eval()})
     with torch.no_grad():
         for name, weight in memory_lm.lm.named_parameters():
             if "lora_B" in name:
@@ -133,7 +133,7 @@ def test_only_adapter_and_head_learn(tree):
 
 def test_ids_can_be_learnt(tree):
     """Training puts the document of every training question first, where it was not before."""
-    params = dataclasses.replace(PARAMS, id_steps=150, batch_tuples=20, lm_lr=0.01)
+    params = changed(PARAMS, {"train.id_steps": 150, "train.batch_tuples": 20, "train.lm_lr": 0.01})
     memory_lm = make_lm(adapter=False)
     head, pairs = make_id_head(memory_lm, tree, params), [(sentence(i, 6), f"d{i}") for i in range(N)]
     questions, search = [question for question, _ in pairs], Search(depth=1)
@@ -150,7 +150,10 @@ def test_ids_can_be_learnt(tree):
 def test_training_in_parts_equals_training_at_once(tree):
     logs = []
     for micro_batch in (0, 3):
-        memory_lm, params = make_lm(adapter=False), dataclasses.replace(PARAMS, id_steps=4, micro_batch=micro_batch)
+        memory_lm, params = (
+            make_lm(adapter=False),
+            changed(PARAMS, {"train.id_steps": 4, "machine.micro_batch": micro_batch}),
+        )
         pairs = [(sentence(i, 5), f"d{i}") for i in range(N)]
         logs.append(train_ids(memory_lm, make_id_head(memory_lm, tree, params), tree=tree, pairs=pairs, params=params))
     np.testing.assert_allclose(logs[0].nll, logs[1].nll, rtol=1e-4)

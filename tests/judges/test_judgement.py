@@ -17,7 +17,7 @@ from zmem_lib.api import client
 from zmem_lib.judges import judgement
 from zmem_lib.judges.ask import Judge, ask_claims, ask_entailed
 from zmem_lib.judges.by_ragas import judged_by_ragas
-from zmem_lib.params import read_params
+from zmem_lib.params import changed, read_params
 from zmem_lib.runs.budget import plan_lines
 from zmem_lib.runs.plan import judge_requests
 from zmem_lib.tables import COMPARED
@@ -27,7 +27,10 @@ N = 6
 
 @pytest.fixture
 def params():
-    return replace(read_params("params/tiny.yaml"), judge="api", judge_model="m", api_url="http://x", device="cpu")
+    return changed(
+        read_params("params/tiny.yaml"),
+        {"evaluate.judge": "api", "evaluate.judge_model": "m", "answer.api_url": "http://x", "machine.device": "cpu"},
+    )
 
 
 def tables(n=N):
@@ -66,23 +69,25 @@ def test_the_plan_counts_what_a_judge_is_asked(params):
     judged_by_ragas(rows(), ask, lambda texts: np.ones((len(texts), 2)))
     judgement.by_ragchecker(rows(), partial(ask_claims, judge), partial(ask_entailed, judge))
     judgement.by_ragbench(rows(), judge)
-    planned = replace(params, judge_questions=1, top_k=2)
+    planned = changed(params, {"evaluate.judge_questions": 1, "answer.top_k": 2})
     requests, read, written = judge_requests(planned)
     assert len(asked) == 15 and requests == 15 * 3 * len(COMPARED) and written == 60 * requests
-    lines = "\n".join(plan_lines(replace(planned, judge_input_price=1.0, judge_output_price=2.0)))
+    lines = "\n".join(
+        plan_lines(changed(planned, {"evaluate.judge_input_price": 1.0, "evaluate.judge_output_price": 2.0}))
+    )
     assert "Judge m, planned" in lines and f"${(read + 2 * written) / 1e6:.2f}, at $1 and $2 for a million" in lines
     assert "no limit (api_budget)" in lines
 
 
 def test_every_compared_system_is_judged_on_the_same_sample(params):
-    items = judgement.judged_items(*tables(), replace(params, judge_questions=2))
+    items = judgement.judged_items(*tables(), changed(params, {"evaluate.judge_questions": 2}))
     assert set(items["system"]) == {"bm25", "zmem"} <= set(COMPARED) and set(items["part"]) == {"seen", "new"}
     asked = items.groupby(["part", "system"])["question_id"].agg(lambda ids: tuple(sorted(ids))).unstack()
     assert (asked["bm25"] == asked["zmem"]).all() and all(len(ids) == 2 for ids in asked["bm25"])
-    again = judgement.judged_items(*tables(), replace(params, judge_questions=2))
+    again = judgement.judged_items(*tables(), changed(params, {"evaluate.judge_questions": 2}))
     assert items["question_id"].tolist() == again["question_id"].tolist()
-    assert len(judgement.judged_items(*tables(), replace(params, judge_questions=0))) == 2 * 2 * N
-    assert len(judgement.judged_items(*tables(), replace(params, judge_questions=99))) == 2 * 2 * N
+    assert len(judgement.judged_items(*tables(), changed(params, {"evaluate.judge_questions": 0}))) == 2 * 2 * N
+    assert len(judgement.judged_items(*tables(), changed(params, {"evaluate.judge_questions": 99}))) == 2 * 2 * N
     assert items.loc[items["system"] == "bm25", "chunks"].iloc[0] == ["Ada\nborn in Velmoor."]
     assert items["question"].iloc[0] == f"Where, {items['question_id'].iloc[0]}?"
 
@@ -152,7 +157,7 @@ def test_ragbench_by_named_sentences():
 
 
 def test_none_asks_nobody(params, tmp_path):
-    found, about = judgement.judge_answers(*tables(), replace(params, judge="none"), tmp_path)
+    found, about = judgement.judge_answers(*tables(), changed(params, {"evaluate.judge": "none"}), tmp_path)
     assert found.empty and found["value"].dtype == float and about == {"judge": "none"}
 
 
@@ -188,11 +193,23 @@ def test_a_server_that_fails_for_some_is_counted_and_a_rerun_is_free(params, tmp
     monkeypatch.setattr(client, "PATIENCE", replace(client.PATIENCE, tries=1, first_wait=0.01))
     encoder = SimpleNamespace(encode=lambda texts, **_: np.ones((len(texts), 2)))
     monkeypatch.setattr(judgement, "load_encoder", lambda *_: encoder)
-    priced = replace(params, judge_input_price=1.0, judge_output_price=2.0, api_parallel=4, top_k=1)
+    priced = changed(
+        params,
+        {
+            "evaluate.judge_input_price": 1.0,
+            "evaluate.judge_output_price": 2.0,
+            "machine.api_parallel": 4,
+            "answer.top_k": 1,
+        },
+    )
     with serving(served) as fake:
-        first, about = judgement.judge_answers(*tables(3), replace(priced, api_url=fake.url), tmp_path / "run")
+        first, about = judgement.judge_answers(
+            *tables(3), changed(priced, {"answer.api_url": fake.url}), tmp_path / "run"
+        )
         asked = len(fake.requests)
-        second, again = judgement.judge_answers(*tables(3), replace(priced, api_url=fake.url), tmp_path / "run")
+        second, again = judgement.judge_answers(
+            *tables(3), changed(priced, {"answer.api_url": fake.url}), tmp_path / "run"
+        )
         new = [request["messages"][-1]["content"] for request in fake.requests[asked:]]
     pd.testing.assert_frame_equal(first, second)
     assert new and all("s0?" in prompt for prompt in new), "only what failed is asked again"
@@ -212,7 +229,10 @@ def test_a_server_that_fails_for_some_is_counted_and_a_rerun_is_free(params, tmp
 
 
 def test_a_local_model_of_entailment_judges_by_ragchecker_alone(params, tmp_path):
-    nli = replace(params, judge="nli", judge_model=str(save_nli(tmp_path)), judge_questions=2)
+    nli = changed(
+        params,
+        {"evaluate.judge": "nli", "evaluate.judge_model": str(save_nli(tmp_path)), "evaluate.judge_questions": 2},
+    )
     found, about = judgement.judge_answers(*tables(), nli, tmp_path)
     assert set(found["metric"]) == set(judgement.CHECKER_METRICS) and found["value"].dropna().between(0, 1).all()
     assert about["judge"] == "nli" and about["answers"] == 8 and len(about["labels"]) == 3

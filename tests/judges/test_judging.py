@@ -11,7 +11,7 @@ from zmem_lib.api import client
 from zmem_lib.api.client import Reply
 from zmem_lib.judges import prompts as judge_prompts
 from zmem_lib.judges.ask import Judge, ask_claims, ask_entailed, ask_json, judge_at_address, keys_of
-from zmem_lib.params import read_params
+from zmem_lib.params import changed, read_params
 
 
 def judge_of(answer):
@@ -112,14 +112,20 @@ def test_over_a_server_failures_are_counted_and_a_second_run_asks_nothing(tmp_pa
             return error(500, "out of order")
         return said('{"n": 1}' if "good" in prompt else "garbage")
 
-    params = replace(
-        read_params("params/tiny.yaml"), judge="api", judge_model="m", judge_input_price=1.0, judge_output_price=1.0
+    params = changed(
+        read_params("params/tiny.yaml"),
+        {
+            "evaluate.judge": "api",
+            "evaluate.judge_model": "m",
+            "evaluate.judge_input_price": 1.0,
+            "evaluate.judge_output_price": 1.0,
+        },
     )
     prompts = [judge_prompts.said(text) for text in ("good", "garbage", "500", "good too")]
     with serving(answer) as fake:
         found = []
         for _ in range(2):
-            judge = judge_at_address(replace(params, api_url=fake.url), tmp_path / "run")
+            judge = judge_at_address(changed(params, {"answer.api_url": fake.url}), tmp_path / "run")
             found.append(ask_json(judge, prompts, [number] * 4))
             assert judge.tally == {"asked": 4, "unanswered": 1, "unreadable": 1}
             spent = [reply.money for reply in judge.replies.values() if reply]

@@ -1,6 +1,5 @@
 """Prediction-powered shares against the formula, the bootstrap without labels, and files that are refused."""
 
-from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -19,14 +18,17 @@ from zmem_lib.judges.corrected import (
     prediction_powered,
     read_labels,
 )
-from zmem_lib.params import read_params
+from zmem_lib.params import changed, read_params
 
 METRIC = "checker_precision"
 
 
 @pytest.fixture
 def params():
-    return replace(read_params("params/tiny.yaml"), judge="nli", judge_model="m", bootstrap_samples=200)
+    return changed(
+        read_params("params/tiny.yaml"),
+        {"evaluate.judge": "nli", "evaluate.judge_model": "m", "evaluate.bootstrap_samples": 200},
+    )
 
 
 def draws(seed, n, others, flip=0.2):
@@ -119,14 +121,14 @@ def test_both_kinds_of_file(params, tmp_path):
     lines = f'{{"question_id": "q1", "system": "zmem", "metric": "{METRIC}", "value": 1}}\n\n'
     table = f"question_id,system,metric,value\nq1,zmem,{METRIC},1\n"
     found = [
-        read_labels(replace(params, human_labels=write(tmp_path, name, text)), {"q1"})
+        read_labels(changed(params, {"evaluate.human_labels": write(tmp_path, name, text)}), {"q1"})
         for name, text in (("a.jsonl", lines), ("a.csv", table))
     ]
     assert found[0].values.tolist() == [["q1", "zmem", METRIC, 1.0]] == found[1].values.tolist()
 
 
 def test_no_file_yet_is_no_fault(params, tmp_path):
-    later = replace(params, human_labels=str(tmp_path / "later.csv"))
+    later = changed(params, {"evaluate.human_labels": str(tmp_path / "later.csv")})
     assert read_labels(later, {"q1"}).empty and read_labels(params, {"q1"}).empty
 
 
@@ -146,13 +148,13 @@ def test_no_file_yet_is_no_fault(params, tmp_path):
 def test_malformed_lines_are_named(params, tmp_path, row, said):
     path = write(tmp_path, "labels.csv", f"question_id,system,metric,value\n{row}\n")
     with pytest.raises(BadInput, match=said.replace("(", r"\(")):
-        read_labels(replace(params, human_labels=path), {"q1"})
+        read_labels(changed(params, {"evaluate.human_labels": path}), {"q1"})
 
 
 @pytest.mark.parametrize(("text", "said"), [("[1]", "line 1: must be a JSON object"), ("{", "line 1: not valid JSON")])
 def test_malformed_json_is_named(params, tmp_path, text, said):
     with pytest.raises(BadInput, match=said):
-        read_labels(replace(params, human_labels=write(tmp_path, "labels.jsonl", text)), {"q1"})
+        read_labels(changed(params, {"evaluate.human_labels": write(tmp_path, "labels.jsonl", text)}), {"q1"})
 
 
 @pytest.mark.parametrize(

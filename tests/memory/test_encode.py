@@ -10,7 +10,7 @@ from zmem_lib.memory.lm import load_memory_lm, prefix, save_memory_lm
 from zmem_lib.memory.soft_prompt import load_heads
 from zmem_lib.memory.table import mean_z
 
-PARAMS = small_params(z_width=8, key_width=6, encode_share=0.5)
+PARAMS = small_params({"memory.z_width": 8, "memory.key_width": 6, "train.encode_share": 0.5})
 EXACT = "donot_use_mm_for_euclid_dist"
 TEXTS = [sentence(i, 3 + 4 * i) for i in range(5)]
 
@@ -47,7 +47,7 @@ def test_gradients_reach_every_map_through_block_and_key(memory_lm):
 
 @pytest.mark.parametrize("width", [0, 32, 8])
 def test_starting_from_rows_of_the_vocabulary_stands_for_those_tokens(width):
-    params = small_params(z_width=width)
+    params = small_params({"memory.z_width": width})
     memory_lm = small_lm(params)
     z, _ = start_memory("vocab", TEXTS, memory_lm, params=params)
     soft = prefix(memory_lm, z).detach()  # (N,K,D)
@@ -61,7 +61,7 @@ def test_starting_from_rows_of_the_vocabulary_stands_for_those_tokens(width):
 
 
 def test_the_mean_start_is_that_of_the_seen_blocks_or_else_of_the_embeddings(memory_lm):
-    z_seen = random_blocks(6, small_params(hidden_size=8))
+    z_seen = random_blocks(6, small_params({"lm.hidden_size": 8}))
     z, keys = start_memory("mean", TEXTS, memory_lm, params=PARAMS, z_seen=z_seen)
     torch.testing.assert_close(z, mean_z(5, z_seen))
     torch.testing.assert_close(keys, encode(memory_lm, TEXTS, PARAMS.memory.document_tokens)[1])
@@ -79,7 +79,7 @@ def test_heads_are_saved_with_their_model_and_fill_only_what_fits(memory_lm, tmp
     save_memory_lm(memory_lm, tmp_path / "lm", PARAMS)
     loaded = load_memory_lm(tmp_path / "lm", PARAMS)
     assert all(torch.equal(a, b) for a, b in zip(memory_lm.heads.parameters(), loaded.heads.parameters(), strict=True))
-    other = small_lm(small_params(z_width=12, key_width=6, encode_share=0.5))
+    other = small_lm(small_params({"memory.z_width": 12, "memory.key_width": 6, "train.encode_share": 0.5}))
     assert load_heads(other.heads, tmp_path / "lm") == ["connector.weight", "to_block.bias", "to_block.weight"]
     assert torch.equal(other.heads.to_key.weight, memory_lm.heads.to_key.weight)
 

@@ -1,7 +1,5 @@
 """Equivalences of the memory LM: soft prompts, batches, padding, saving."""
 
-import dataclasses
-
 import pytest
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
@@ -21,6 +19,7 @@ from zmem_lib.memory.lm import (
     trim,
 )  # fmt: skip
 from zmem_lib.memory.prompts import TERMS, Row
+from zmem_lib.params import changed
 
 PARAMS = small_params()
 
@@ -124,7 +123,7 @@ def test_a_local_model_gets_an_adapter_that_survives_saving(memory_lm, tmp_path)
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
     memory_lm.prompts.tokenizer.save_pretrained(tmp_path / "base")
-    params = dataclasses.replace(PARAMS, lm=str(tmp_path / "base"))
+    params = changed(PARAMS, {"lm.name": str(tmp_path / "base")})
     adapted = make_memory_lm(params, [])
     learning = [name for name, weight in adapted.lm.named_parameters() if weight.requires_grad]
     assert learning and all("lora" in name for name in learning)
@@ -143,7 +142,7 @@ def test_a_local_model_gets_an_adapter_that_survives_saving(memory_lm, tmp_path)
 
 def test_missing_model_and_missing_gpu_are_named(tmp_path):
     with pytest.raises(BadInput, match="no/such/model"):
-        make_memory_lm(dataclasses.replace(PARAMS, lm="./no/such/model"), [])
+        make_memory_lm(changed(PARAMS, {"lm.name": "./no/such/model"}), [])
     if not torch.cuda.is_available():
         with pytest.raises(BadInput, match="cuda"):
             pick_device("cuda")

@@ -16,7 +16,7 @@ from zmem_lib.memory.self_questions import find_evidence, hold_out, is_near, kep
 from zmem_lib.tables import TABLES, write_table
 from zmem_lib.text import normalise, sentence_spans
 
-PARAMS = small_params(pseudo_questions=3, question_weight=1.0, text_weight=1.0)
+PARAMS = small_params({"train.self_questions": 3, "train.question_weight": 1.0, "train.text_weight": 1.0})
 TEXT = 'Ada was born in  Lund. She paints! "It is what I do." In 1931 she moved to Oslo.'
 DOCS = pd.DataFrame([{"doc_id": "a", "title": "Ada", "text": TEXT}, {"doc_id": "b", "title": "", "text": sentence(1)}])
 
@@ -179,13 +179,13 @@ def test_drawing_depends_on_the_seed_and_leaves_the_others_draws_alone(memory_lm
     first = asking.sampled_questions(memory_lm, DOCS, 3, set(), PARAMS)
     assert torch.equal(torch.rand(3), free)
     assert first == asking.sampled_questions(memory_lm, DOCS, 3, set(), PARAMS)
-    assert first != asking.sampled_questions(memory_lm, DOCS, 3, set(), small_params(seed=8))
+    assert first != asking.sampled_questions(memory_lm, DOCS, 3, set(), small_params({"seed": 8}))
     spans = [text[slice(*span)] for text in DOCS.text for span in sentence_spans(text)]
     assert [[evidence for _, evidence in mine] for mine in first] == [spans[:3], [spans[-1]] * 3]  # each in its turn
     known = {("a", spans[0]), ("a", spans[2]), ("b", spans[-1]), ("b", spans[1])}
     asked = asking.sampled_questions(memory_lm, DOCS, 2, known, PARAMS)  # of b all is known, so all is asked
     assert [[evidence for _, evidence in mine] for mine in asked] == [[spans[1], spans[3]], [spans[-1]] * 2]
-    wide = asking.sampled_questions(memory_lm, DOCS, 1, set(), small_params(evidence_window=1))
+    wide = asking.sampled_questions(memory_lm, DOCS, 1, set(), small_params({"corpus.evidence_window": 1}))
     assert wide[0][0][1] == "Ada was born in  Lund. She paints!"
 
 
@@ -266,7 +266,16 @@ def test_listed_questions_lose_their_numbers():
 @pytest.fixture(scope="module")
 def chat_lm(tmp_path_factory):
     folder = save_family("Qwen/Qwen2.5-3B-Instruct", tmp_path_factory.mktemp("qwen"), [TEXT, asking.ASK, asking.QUOTE])
-    params = small_params(lm=folder, pseudo_questions=2, vocab_size=0, hidden_size=0, layers=0, heads=0)
+    params = small_params(
+        {
+            "lm.name": folder,
+            "train.self_questions": 2,
+            "lm.vocab_size": 0,
+            "lm.hidden_size": 0,
+            "lm.layers": 0,
+            "lm.heads": 0,
+        }
+    )
     return make_memory_lm(params, []), params
 
 

@@ -25,7 +25,7 @@ PUBLISHED = {  # billions of weights, from the model cards
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_shape_of_a_published_model_has_its_weights(name):
-    config = model_config(pretrained(lm=name))
+    config = model_config(pretrained({"lm.name": name}))
     with torch.device("meta"):
         lm = AutoModelForCausalLM.from_config(config)
     weights = sum(weight.numel() for weight in lm.parameters())
@@ -33,12 +33,12 @@ def test_shape_of_a_published_model_has_its_weights(name):
     known = published()[name]
     assert known["weights"] == weights
     assert 2 * weights < known["download_bytes"] < 2 * weights + 100_000, "bfloat16 and a header"
-    shape = model_shape(pretrained(lm=name))
+    shape = model_shape(pretrained({"lm.name": name}))
     assert shape.linear + shape.other == weights
 
 
 def test_llama_rope_scaling_is_kept():
-    rope = model_config(pretrained(lm="meta-llama/Llama-3.1-8B-Instruct")).rope_parameters
+    rope = model_config(pretrained({"lm.name": "meta-llama/Llama-3.1-8B-Instruct"})).rope_parameters
     assert rope["rope_type"] == "llama3" and rope["factor"] == 8.0 and rope["rope_theta"] == 500000.0
     assert rope["original_max_position_embeddings"] == 8192
 
@@ -50,11 +50,11 @@ def test_every_parameter_file_names_a_model_whose_shape_is_known():
 
 def test_an_unknown_model_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(BadInput, match=r"nobody/nothing.*Qwen2\.5-3B"):
-        model_config(pretrained(lm="nobody/nothing"))
+        model_config(pretrained({"lm.name": "nobody/nothing"}))
     with pytest.raises(BadInput, match="not known here"):
-        model_config(pretrained(lm=str(tmp_path)))
+        model_config(pretrained({"lm.name": str(tmp_path)}))
 
 
 def test_a_folder_counts_before_the_published_shapes(tmp_path):
     AutoConfig.for_model("qwen2", hidden_size=64, num_attention_heads=4, vocab_size=1000).save_pretrained(tmp_path)
-    assert model_shape(pretrained(lm=str(tmp_path), lm_revision="")).vocabulary == 1000
+    assert model_shape(pretrained({"lm.name": str(tmp_path), "lm.revision": ""})).vocabulary == 1000

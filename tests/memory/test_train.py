@@ -34,7 +34,7 @@ def test_a_step_changes_no_row_whose_document_is_not_in_the_batch():
 
 
 def test_training_lowers_every_term(tmp_path):
-    memory_lm, z_table, lessons = setting(train_steps=40, lm_lr=3e-3)
+    memory_lm, z_table, lessons = setting({"train.steps": 40, "train.lm_lr": 3e-3})
     log = train(memory_lm, z_table, lessons, checkpoint=tmp_path / "checkpoint")
     curves = log[log.split == "train"].pivot(index="step", columns="term", values="nll")
     assert set(curves) == {"question", "evidence", "recite", "read"}
@@ -43,7 +43,7 @@ def test_training_lowers_every_term(tmp_path):
 
 
 def test_without_train_lm_only_z_moves(tmp_path):
-    memory_lm, z_table, lessons = setting(train_lm=False, train_steps=5)
+    memory_lm, z_table, lessons = setting({"train.lm": False, "train.steps": 5})
     weights = [weight.clone() for weight in memory_lm.lm.parameters()]
     z = z_table.z.clone()
     log = train(memory_lm, z_table, lessons, checkpoint=tmp_path / "checkpoint")
@@ -80,9 +80,9 @@ def test_a_killed_run_resumes_exactly(tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_of_other_parameters_is_not_taken_up(tmp_path):
-    memory_lm, z_table, lessons = setting(train_steps=3)
+    memory_lm, z_table, lessons = setting({"train.steps": 3})
     train(memory_lm, z_table, lessons, checkpoint=tmp_path / "checkpoint")
-    memory_lm, z_table, lessons = setting(train_steps=4)
+    memory_lm, z_table, lessons = setting({"train.steps": 4})
     log = train(memory_lm, z_table, lessons, checkpoint=tmp_path / "checkpoint")
     assert log.step.min() == 1 and log.step.max() == 4
 
@@ -93,7 +93,7 @@ def test_every_row_is_due_once_in_an_epoch_in_a_new_order():
 
 
 def test_reader_lessons_hold_the_answer_amid_distractors():
-    memory_lm, _, lessons = setting(batch_read=40, top_k=3)
+    memory_lm, _, lessons = setting({"train.batch_read": 40, "answer.top_k": 3})
     decode = memory_lm.prompts.tokenizer.decode
     steps = [reading_rows(memory_lm, lessons, step=step) for step in range(12)]
     items = [[row.ids.count(memory_lm.prompts.marks["item"][0]) for row in rows] for rows in steps]
@@ -175,7 +175,7 @@ def test_the_steps_of_that_test_have_the_encoder_and_distractors_among_them():
 def test_checkpointed_activations_change_nothing_that_is_found():
     found = [gradients(0, activation_checkpointing=checkpointing)[2] for checkpointing in (False, True)]
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*found, strict=True))
-    memory_lm, _, lessons = setting(activation_checkpointing=True)
+    memory_lm, _, lessons = setting({"machine.activation_checkpointing": True})
     memory_lm.lm.train()
     calls = []
     memory_lm.backbone.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
@@ -243,7 +243,7 @@ def test_the_time_of_a_step_does_not_read_the_whole_table(tmp_path):
 def test_a_third_of_the_tuples_are_the_models_own_once_it_has_asked():
     own = TUPLES[TUPLES.split == "train"].head(3)
     own = own.assign(tuple_id=[f"{PSEUDO}{i}@{doc}" for i, doc in enumerate(own.doc_id)])
-    params = small_params(batch_tuples=6)
+    params = small_params({"train.batch_tuples": 6})
     memory_lm = small_lm(params)
     lessons = make_lessons(memory_lm, DOCS, pd.concat([TUPLES, own]), params)
     seen = np.concatenate([batch_at(memory_lm, lessons, step).tuples for step in range(40)]).reshape(40, 6)
@@ -251,7 +251,7 @@ def test_a_third_of_the_tuples_are_the_models_own_once_it_has_asked():
 
 
 def test_text_lessons_have_the_document_or_the_evidence_alone():
-    params = small_params(text_weight=1.0, batch_text=5)
+    params = small_params({"train.text_weight": 1.0, "train.batch_text": 5})
     memory_lm = small_lm(params)
     prompts, lessons = memory_lm.prompts, make_lessons(memory_lm, DOCS, TUPLES, params)
     chosen = np.array([0, 3, 4, 7, 9])
@@ -299,7 +299,7 @@ def test_muon_moves_the_matrices_of_the_layers_and_adamw_all_else(tmp_path):
 
 
 def test_training_stops_where_it_is_to_pause_and_goes_on_from_there(tmp_path):
-    whole, paused = setting(train_steps=6), setting(train_steps=6)
+    whole, paused = setting({"train.steps": 6}), setting({"train.steps": 6})
     train(*whole, checkpoint=tmp_path / "one")
     first = train(*paused, checkpoint=tmp_path / "two", until=4)
     assert first.step.max() == 4

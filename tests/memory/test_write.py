@@ -10,8 +10,9 @@ import zmem_lib.memory.write as writing
 from zmem_lib.memory.lessons import recitations
 from zmem_lib.memory.lm import generate, greedy_scores, learning_weights
 from zmem_lib.memory.write import snapshot_steps, write_z
+from zmem_lib.params import changed
 
-PARAMS = small_params(write_steps=20, write_batch=2, write_lr=0.05, recite_inside=0.5)
+PARAMS = small_params({"write.steps": 20, "machine.write_batch": 2, "write.lr": 0.05, "train.recite_inside": 0.5})
 
 
 def texts_of(memory_lm, *lengths):
@@ -31,7 +32,7 @@ def test_writing_leaves_every_weight_bit_identical_and_lowers_the_loss():
 
 
 def test_documents_written_together_equal_documents_written_alone():
-    params = replace(PARAMS, recite_inside=0.0)
+    params = changed(PARAMS, {"train.recite_inside": 0.0})
     memory_lm, z = small_lm(params), random_blocks(2, params, seed=1)
     rows = texts_of(memory_lm, 4, 7)
     together, _ = write_z(memory_lm, rows, z, params=params)
@@ -57,7 +58,7 @@ def test_what_is_recited_is_what_greedy_decoding_writes():
 
 
 def test_a_document_that_recites_well_enough_stops_and_the_others_go_on(monkeypatch):
-    params = replace(PARAMS, write_stop=0.9)
+    params = changed(PARAMS, {"write.stop": 0.9})
     memory_lm, z = small_lm(params), random_blocks(2, params)
     scores = (torch.tensor([0.1, 5.0]), torch.tensor([0.95, 0.1]))  # nll, share recited
     monkeypatch.setattr(writing, "greedy_scores", lambda *_: scores)
@@ -76,7 +77,9 @@ def test_the_proximal_term_keeps_z_near_its_start():
     memory_lm, z = small_lm(PARAMS), random_blocks(2, PARAMS)
     away = []
     for weight in (0.0, 10.0):
-        snapshots, _ = write_z(memory_lm, texts_of(memory_lm, 8, 8), z, params=replace(PARAMS, write_proximal=weight))
+        snapshots, _ = write_z(
+            memory_lm, texts_of(memory_lm, 8, 8), z, params=changed(PARAMS, {"write.proximal": weight})
+        )
         away.append((snapshots[20] - z).square().mean())
     assert away[1] < 0.5 * away[0]
 

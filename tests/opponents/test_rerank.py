@@ -17,12 +17,21 @@ from zmem_lib.files import BadInput
 from zmem_lib.memory.lm import make_memory_lm
 from zmem_lib.opponents import fusion, rerank, retrieve
 from zmem_lib.opponents.index import build_flat
+from zmem_lib.params import changed
 from zmem_lib.systems import collection, evidence, systems
 from zmem_lib.systems.collection import Bench, by_hybrid, by_z, choose_z_weight, texts_of
 from zmem_lib.systems.cost import built_on_others
 from zmem_lib.text import passages
 
-PARAMS = small_params(evidence_tokens=10, answer_tokens=3, top_k=2, rerank_depth=3, long_context_tokens=29)
+PARAMS = small_params(
+    {
+        "memory.evidence_tokens": 10,
+        "answer.answer_tokens": 3,
+        "answer.top_k": 2,
+        "answer.rerank_depth": 3,
+        "answer.long_context_tokens": 29,
+    }
+)
 N = 6
 
 
@@ -104,7 +113,7 @@ def test_the_language_model_orders_the_hybrids_first_and_the_others_follow(made,
 
 
 def test_a_pretrained_model_that_never_learned_it_is_told_to_ask_with_its_adapter_off(tmp_path):
-    params = small_params(lm=save_family(FAMILIES["qwen2"], tmp_path), document_tokens=6)
+    params = small_params({"lm.name": save_family(FAMILIES["qwen2"], tmp_path), "memory.document_tokens": 6})
     memory_lm = make_memory_lm(params, [])
     stir(memory_lm)
     question, text = "amber bird?", "cloud dust ember fern grove hill iris <|im_end|>"
@@ -117,7 +126,7 @@ def test_a_pretrained_model_that_never_learned_it_is_told_to_ask_with_its_adapte
     assert rerank.log_p_given_text(memory_lm, [(question, text)], params) == pytest.approx([off], rel=1e-3)
     lesson = rerank.lesson_row(memory_lm.prompts, question, text, 6)
     on = one_by_one(memory_lm, lesson.ids, len(lesson.ids) - asked)
-    learned = replace(params, text_weight=0.5)
+    learned = changed(params, {"train.text_weight": 0.5})
     assert rerank.log_p_given_text(memory_lm, [(question, text)], learned) == pytest.approx([on], rel=1e-3)
     assert abs(on - off) > 0.1
     memory_lm.prompts.tokenizer.chat_template = None
@@ -126,7 +135,7 @@ def test_a_pretrained_model_that_never_learned_it_is_told_to_ask_with_its_adapte
 
 
 def test_the_cross_encoder_orders_by_its_score_of_question_and_passage(made, questions, tmp_path):
-    at = replace(made, params=replace(PARAMS, rerank_model=save_cross_encoder(tmp_path)))
+    at = replace(made, params=changed(PARAMS, {"answer.rerank_model": save_cross_encoder(tmp_path)}))
     model, text_of = retrieve.load_cross_encoder(str(tmp_path), "cpu"), texts_of(made)
     asked = list(questions.question)
     ids, _ = collection.by_cross_encoder(asked, at)
@@ -180,7 +189,15 @@ def test_what_is_cut_inside_a_character_stays_short():
 
 
 def test_parameters_say_which_systems_there_are(tmp_path, monkeypatch):
-    whole = small_params(text_weight=0.5, key_width=4, dense_steps=1, rerank_model="a", rerank_depth=2)
+    whole = small_params(
+        {
+            "train.text_weight": 0.5,
+            "memory.key_width": 4,
+            "answer.dense_steps": 1,
+            "answer.rerank_model": "a",
+            "answer.rerank_depth": 2,
+        }
+    )
     names = ("dense-tuned", "text-twin", "hybrid+rerank", "lm-rerank", "long-context")
     assert all(systems.possible(name, whole) for name in (*names, "zmem", "zmem+text"))
     without = {"dense_steps": 0, "text_weight": 0.0, "rerank_model": "", "rerank_depth": 0, "long_context_tokens": 0}
@@ -192,9 +209,9 @@ def test_parameters_say_which_systems_there_are(tmp_path, monkeypatch):
         "dense_steps": {"dense-tuned"}, "text_weight": {"text-twin", "lm-rerank"}, "rerank_model": {"hybrid+rerank"},
         "rerank_depth": {"hybrid+rerank", "lm-rerank"}, "long_context_tokens": {"long-context"},
     }  # fmt: skip
-    assert systems.possible("lm-rerank", replace(whole, text_weight=0.0, lm="org/model"))
+    assert systems.possible("lm-rerank", changed(whole, {"train.text_weight": 0.0, "lm.name": "org/model"}))
     monkeypatch.setattr(
-        "zmem_lib.evaluation.score.finished_params", lambda folder: replace(whole, long_context_tokens=0)
+        "zmem_lib.evaluation.score.finished_params", lambda folder: changed(whole, {"answer.long_context_tokens": 0})
     )
     with pytest.raises(BadInput, match="leave long-context out"):
         next(score_lines(tmp_path, ["zmem", "long-context"]))
@@ -203,6 +220,6 @@ def test_parameters_say_which_systems_there_are(tmp_path, monkeypatch):
 def test_what_is_built_on_others_took_as_long_as_these(tmp_path):
     (tmp_path / "manifest_03.json").write_text(json.dumps({"seconds": 100.0}))
     built = {"zmem": 50.0, "bm25": 1.0, "hybrid": 5.0}
-    found = built_on_others(built, 2.0, tmp_path, small_params(text_weight=0.0))
+    found = built_on_others(built, 2.0, tmp_path, small_params({"train.text_weight": 0.0}))
     assert found == {"hybrid+rerank": 5.0, "lm-rerank": 5.0, "long-context": 5.0, "zmem+bm25": 53.0}
-    assert built_on_others(built, 2.0, tmp_path, small_params(text_weight=0.5))["lm-rerank"] == 105.0
+    assert built_on_others(built, 2.0, tmp_path, small_params({"train.text_weight": 0.5}))["lm-rerank"] == 105.0

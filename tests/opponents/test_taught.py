@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -16,11 +15,12 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from zmem_lib.opponents import tuned
 from zmem_lib.opponents.dense import DOCUMENT, QUERY
 from zmem_lib.opponents.retrieve import build_bm25, load_encoder, rank_bm25
+from zmem_lib.params import changed
 
 N = 12
 ASKED = [f"asked{i}" for i in range(N)]  # words of questions: no passage has them
 WORDS = ["[UNK]", "[PAD]", "who", "of", *ASKED, *[f"told{i}" for i in range(N)]]
-PARAMS = small_params(dense_steps=30)
+PARAMS = small_params({"answer.dense_steps": 30})
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_tuning_follows_from_its_seed_and_from_no_held_out_question(small_encode
     changed = questions.assign(question=questions.question.mask(held_out, "who told0"))
     torch.manual_seed(1)
     first, again, other = (
-        tuned.tune_encoder(load_encoder(small_encoder, "cpu"), table, docs=docs, params=replace(PARAMS, seed=seed))
+        tuned.tune_encoder(load_encoder(small_encoder, "cpu"), table, docs=docs, params=changed(PARAMS, {"seed": seed}))
         for table, seed in ((questions, 7), (changed, 7), (questions, 8))
     )
     assert first.equals(again) and not first.equals(other)
@@ -179,13 +179,13 @@ def test_a_tuned_encoder_is_the_same_after_saving(small_encoder, tmp_path: Path)
 
 
 def test_what_a_killed_chapter_had_tuned_is_found_again_with_its_seconds(small_encoder, docs, questions, tmp_path):
-    params = replace(PARAMS, dense_model=small_encoder, dense_steps=2, device="cpu")
+    params = changed(PARAMS, {"answer.dense_model": small_encoder, "answer.dense_steps": 2, "machine.device": "cpu"})
     log, seconds = tuned.make_tuned(tmp_path, docs, questions, params=params)
     made = [(path, path.stat().st_mtime_ns) for path in sorted(tmp_path.rglob("*"))]
     again, as_before = tuned.make_tuned(tmp_path, docs, questions, params=params)
     assert seconds == as_before > 0 and again.equals(log) and len(log) == 3
     assert made == [(path, path.stat().st_mtime_ns) for path in sorted(tmp_path.rglob("*"))]
-    other, _ = tuned.make_tuned(tmp_path, docs, questions, params=replace(params, dense_steps=3))
+    other, _ = tuned.make_tuned(tmp_path, docs, questions, params=changed(params, {"answer.dense_steps": 3}))
     assert len(other) == 4
-    nothing, none = tuned.make_tuned(tmp_path, docs, questions, params=replace(params, dense_steps=0))
+    nothing, none = tuned.make_tuned(tmp_path, docs, questions, params=changed(params, {"answer.dense_steps": 0}))
     assert nothing.empty and none == 0

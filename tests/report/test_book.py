@@ -12,7 +12,7 @@ from urllib.parse import quote
 import nbformat
 import pytest
 import yaml
-from zmem_lib.data.markup import IN_TEXT, IN_TITLE
+from markup import IN_TEXT, IN_TITLE
 
 from zmem_lib.chapters import CHAPTERS
 from zmem_lib.files import BadInput

@@ -1,13 +1,14 @@
 """Runs side by side: which belong together, what is left out and why, and a page that shows what the tables hold."""
 
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import yaml
 from fake_runs import SECRET, fake_run
 
+from zmem_lib.params import changed, flat
 from zmem_lib.report.book import BOOK, comparison
 from zmem_lib.report.compare import (
     best_retriever,
@@ -51,7 +52,7 @@ def runs(smoke_params, tmp_path):
     for number in (3, 4):
         (folder / f"manifest_{number:02d}.json").unlink()
     old = made(smoke_params, tmp_path, run="old")
-    values = asdict(replace(smoke_params, run="old"))
+    values = flat(changed(smoke_params, {"run": "old"}))
     del values["judge"]
     (old / "params.yaml").write_text(yaml.safe_dump(values))
     return tmp_path

@@ -1,10 +1,9 @@
 """What changed since the last run of the same name: what is set aside, when, and what is said of it."""
 
-from dataclasses import replace
-
 import pytest
 from fake_runs import fake_run
 
+from zmem_lib.params import changed
 from zmem_lib.report import page
 from zmem_lib.report.previous import FOLDER, changed_params, find_previous, keep_previous, moved_values
 from zmem_lib.report.results import keep_run
@@ -14,7 +13,7 @@ from zmem_lib.tables import read_table
 
 @pytest.fixture
 def params(smoke_params):
-    return replace(smoke_params, run="once")
+    return changed(smoke_params, {"run": "once"})
 
 
 def summary_of(folder):
@@ -29,7 +28,7 @@ def test_a_first_run_has_nothing_before_it(params, tmp_path):
     folder = fake_run(params, tmp_path)
     (sentence,) = said(folder, params, tmp_path / "results")
     assert sentence.data == "First run of this name: there is nothing to compare it with."
-    (korean,) = said(folder, replace(params, report_language="ko"), tmp_path / "results")
+    (korean,) = said(folder, changed(params, {"report.language": "ko"}), tmp_path / "results")
     assert korean.data.startswith("이 이름으로 처음 실행한 결과")
 
 
@@ -38,7 +37,7 @@ def test_a_run_that_is_started_over_is_held_against_what_it_replaces(params, tmp
     start_over(folder, say=str)
     assert [path.name for path in folder.iterdir()] == [FOLDER]
     start_over(folder, say=str)  # nothing to remove, and the former summary stays
-    other = replace(params, top_k=2, report_language="en")
+    other = changed(params, {"answer.top_k": 2, "report.language": "en"})
     fake_run(other, tmp_path, value=0.8)
     sentences, table = said(folder, other, tmp_path / "results")
     assert "the previous execution in the run's folder" in sentences.data
@@ -82,9 +81,9 @@ def test_the_kept_run_of_that_name_stands_in(params, tmp_path):
 def test_only_parameters_that_may_change_the_findings_count(params):
     before = {**vars(params), "micro_batch": 99, "dense_model": "/elsewhere/packaged", "seed": 99}
     del before["noise_questions"]  # of a run made before there was such a parameter
-    found = changed_params(before, replace(params, noise_questions=0))
+    found = changed_params(before, changed(params, {"answer.noise_questions": 0}))
     assert found == {"seed": (99, params.seed)}
-    assert changed_params(before, replace(params, noise_questions=5))["noise_questions"] == (0, 5)
+    assert changed_params(before, changed(params, {"answer.noise_questions": 5}))["noise_questions"] == (0, 5)
 
 
 def test_a_value_has_moved_when_the_new_interval_leaves_it(params, tmp_path):

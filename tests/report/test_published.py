@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from html import escape
 
 import nbformat
@@ -11,13 +10,13 @@ import pytest
 from conftest import ROOT, zmem
 
 from zmem_lib.chapters import CHAPTERS
-from zmem_lib.params import read_params
+from zmem_lib.params import changed, read_params
 from zmem_lib.report import corpus_tables, memory_tables, system_tables
 from zmem_lib.report.published import attribution
 from zmem_lib.tables import write_table
 
 SHOWING = (1, 2, 3, 4, 6, 7)  # chapters that show texts
-PARAMS = replace(read_params(ROOT / "params/smoke.yaml"), corpus="squad", corpus_subset="v1.1")
+PARAMS = changed(read_params(ROOT / "params/smoke.yaml"), {"corpus.name": "squad", "corpus.subset": "v1.1"})
 MARK = "Zwickelmark"
 
 
@@ -49,13 +48,13 @@ def marked(tmp_path):
 def test_every_place_shows_texts_with_their_licence_or_numbers_alone(name, tmp_path):
     place = marked(tmp_path)[name]
     assert MARK in place(PARAMS) and "CC BY-SA 4.0" in place(PARAMS)
-    hidden = place(replace(PARAMS, publish_text=False))
+    hidden = place(changed(PARAMS, {"corpus.publish_text": False}))
     assert MARK not in hidden and re.search(r"\b1\b", hidden)
 
 
 def test_the_corpus_made_here_needs_no_licence_and_a_second_corpus_has_its_own():
-    assert attribution(replace(PARAMS, corpus="synthetic", corpus_subset="")) == ""
-    assert "new documents under that of their own" in attribution(replace(PARAMS, new_corpus_path="new"))
+    assert attribution(changed(PARAMS, {"corpus.name": "synthetic", "corpus.subset": ""})) == ""
+    assert "new documents under that of their own" in attribution(changed(PARAMS, {"corpus.new_path": "new"}))
     assert "Data" not in attribution(PARAMS) and "squad v1.1" in attribution(PARAMS)
 
 

@@ -9,6 +9,7 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
+from zmem_lib.params import changed
 from zmem_lib.report.ablation_tables import ablation, generated_ids, kept_runs
 from zmem_lib.report.compare_rows import compared, is_clear, measured
 from zmem_lib.report.results import keep_run, kept_in
@@ -134,9 +135,11 @@ def test_the_table_has_means_spreads_differences_and_n(study):
 
 def test_rows_of_other_parameters_are_left_out_and_said(study):
     make(study, rows=("full", "recite"))
-    longer = replace(study.params, train_steps=999)
+    longer = changed(study.params, {"train.steps": 999})
     make(study, rows=("question",), params=longer, seeds=(0,))
-    make(study, rows=("plain",), params=replace(study.params, batch_scan=1), seeds=(0,))  # memory only: the same find
+    make(
+        study, rows=("plain",), params=changed(study.params, {"machine.scan_batch": 1}), seeds=(0,)
+    )  # memory only: the same find
     said, table, _ = ablation("smoke", study.results)
     assert list(table.data.index) == ["plain", "full", "recite"]
     assert "Left out, being made with other parameters than `full`: `question-0` (train_steps)" in said.data
@@ -169,7 +172,7 @@ def test_what_generated_ids_find_is_shown_from_the_row_that_learned_them(study):
 
 def test_kept_runs_stand_side_by_side(smoke_params, tmp_path):
     keep_run(fake_run(smoke_params, tmp_path / "runs"), tmp_path / "results/runs/first")
-    other = replace(smoke_params, run="other", n_documents=18_900, z_tokens=1)
+    other = changed(smoke_params, {"run": "other", "corpus.documents": 18_900, "memory.z_tokens": 1})
     keep_run(fake_run(other, tmp_path / "runs", value=0.25), tmp_path / "results/runs/second")
     said, table = kept_runs(tmp_path / "results")
     assert list(table.data.index) == ["first, seen", "first, new", "second, seen", "second, new"]

@@ -1,12 +1,10 @@
 """The section Judges: its sentences and tables, from made-up verdicts."""
 
-from dataclasses import replace
-
 import pandas as pd
 import pytest
 
 from zmem_lib.judges.corrected import judged_table
-from zmem_lib.params import read_params
+from zmem_lib.params import changed, read_params
 from zmem_lib.report.judge_tables import judged_tables, judges_said
 
 ABOUT = {
@@ -18,7 +16,7 @@ COLUMNS = ["question_id", "system", "part", "metric", "value"]
 
 @pytest.fixture
 def params():
-    return replace(read_params("params/tiny.yaml"), judge="api", bootstrap_samples=50)
+    return changed(read_params("params/tiny.yaml"), {"evaluate.judge": "api", "evaluate.bootstrap_samples": 50})
 
 
 def judged(params, labels=()):
@@ -43,7 +41,7 @@ def test_who_judged_what_failed_and_what_it_cost(params, tmp_path):
     assert "The judge is `judge'x`" in text and "60 answers" in text
     assert "Of 500 questions to it 7 got no reply and 3 none that could be used" in text and "$1.23" in text
     assert "No share is corrected by people's verdicts (`human_labels` names no file)" in text
-    later = judges_said(ABOUT, judged(params), replace(params, human_labels="some/later.csv")).data
+    later = judges_said(ABOUT, judged(params), changed(params, {"evaluate.human_labels": "some/later.csv"})).data
     assert "`later.csv` is not there yet" in later
     local = judges_said({"judge": "nli", "model": str(tmp_path), "answers": 6}, judged(params), params).data
     assert f"The judge is `{tmp_path.name}`, a local model of entailment" in local and "$" not in local

@@ -1,13 +1,12 @@
 """Twenty questions side by side: which are drawn, what their blocks say, and that no text becomes a page's markup."""
 
 import re
-from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from zmem_lib.data.licences import licence_of
-from zmem_lib.params import read_params
+from zmem_lib.params import changed, read_params
 from zmem_lib.report import side_by_side
 
 HOSTILE = "<script>x</script> $z$ </td>"
@@ -95,13 +94,13 @@ def test_texts_are_escaped_and_kept_from_mathjax(tables):
 
 
 def test_unpublished_texts_leave_counts(tables):
-    html = shown(tables, replace(PARAMS, publish_text=False))
+    html = shown(tables, changed(PARAMS, {"corpus.publish_text": False}))
     assert "20 questions" in html and ">34<" in html
     assert not re.search(r"Who is|Ada|Title|z wrote|dq\d", html)
 
 
 def test_a_licence_stands_below_the_texts_of_another_corpus(tables):
-    params = replace(PARAMS, corpus="squad", corpus_subset="v1.1")
+    params = changed(PARAMS, {"corpus.name": "squad", "corpus.subset": "v1.1"})
     assert licence_of(params) == "CC BY-SA 4.0" and "CC BY-SA 4.0" in shown(tables, params)
     assert "licence" not in shown(tables)
 

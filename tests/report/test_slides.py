@@ -2,7 +2,6 @@
 
 import re
 import string
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -10,7 +9,7 @@ import pytest
 from fake_runs import made_up
 from pptx import Presentation
 
-from zmem_lib.params import read_params
+from zmem_lib.params import changed, read_params
 from zmem_lib.report.book import copy_slides
 from zmem_lib.report.page import page_plots
 from zmem_lib.report.slides import Slide, make_slides, plain, spans
@@ -53,7 +52,7 @@ def crowded(tables):
 
 
 def written(tables, folder, language):
-    params = replace(PARAMS, report_language=language)
+    params = changed(PARAMS, {"report.language": language})
     page_plots(tables, folder, params)
     deck = make_slides(tables, params, folder)
     write_pptx(deck, folder / "slides.pptx", language=language)
@@ -195,7 +194,7 @@ def test_a_run_without_memory_has_slides_too(tables, tmp_path):
     alone = {name: table[table["system"].isin(keep)] if "system" in table else table for name, table in tables.items()}
     alone["summary"] = alone["summary"][alone["summary"]["metric"] != "em"]
     alone["pairs"], alone["write_curve"] = tables["pairs"].iloc[:0], tables["write_curve"].iloc[:0]
-    params = replace(PARAMS, lm="none")
+    params = changed(PARAMS, {"lm.name": "none"})
     page_plots(alone, tmp_path, params)
     deck = make_slides(alone, params, tmp_path)
     write_pptx(deck, tmp_path / "slides.pptx", language="en")

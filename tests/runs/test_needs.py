@@ -10,7 +10,7 @@ from transformers import AutoConfig
 
 from zmem_lib.allowed import CHOICES
 from zmem_lib.memory.shape import model_shape
-from zmem_lib.params import read_params
+from zmem_lib.params import changed, read_params
 from zmem_lib.run import main
 from zmem_lib.runs import needs
 from zmem_lib.runs.budget import L4_BYTES, disk_bytes, plan_lines, summary_lines
@@ -41,22 +41,22 @@ def small(tmp_path):
 
 
 def test_four_bits_take_a_quarter_of_bfloat16_in_the_linear_layers():
-    params = pretrained(lm="Qwen/Qwen2.5-7B-Instruct")
+    params = pretrained({"lm.name": "Qwen/Qwen2.5-7B-Instruct"})
     shape = model_shape(params)
-    plain = needs.weight_bytes(replace(params, quantisation="none"), 2)
+    plain = needs.weight_bytes(changed(params, {"lm.quantisation": "none"}), 2)
     assert plain == 2 * (shape.linear + shape.other)
     saved = plain - needs.weight_bytes(params, 2)
     assert saved / (2 * shape.linear) == pytest.approx(1 - 4.127 / 16, abs=1e-3)
 
 
 def test_pieces_of_a_batch_need_less_memory():
-    whole, pieces = pretrained(micro_batch=0), pretrained(micro_batch=2)
+    whole, pieces = pretrained({"machine.micro_batch": 0}), pretrained({"machine.micro_batch": 2})
     assert needs.gpu_total(needs.memory(pieces, 3)) < needs.gpu_total(needs.memory(whole, 3))
 
 
 @pytest.mark.parametrize("name", ["batch_tuples", "z_tokens", "evidence_tokens", "lora_rank"])
 def test_training_needs_more_memory_for_more_of_anything(name):
-    params = pretrained(batch_tuples=32, micro_batch=0)
+    params = pretrained({"train.batch_tuples": 32, "machine.micro_batch": 0})
     larger = replace(params, **{name: 2 * getattr(params, name)})
     assert needs.gpu_total(needs.memory(larger, 3)) > needs.gpu_total(needs.memory(params, 3))
 
@@ -64,19 +64,19 @@ def test_training_needs_more_memory_for_more_of_anything(name):
 def test_the_gpu_holds_no_more_for_more_documents():
     params = pretrained()
     for chapter in (3, 4, 5):
-        assert needs.memory(replace(params, n_documents=100_000), chapter) == needs.memory(params, chapter)
+        assert needs.memory(changed(params, {"corpus.documents": 100_000}), chapter) == needs.memory(params, chapter)
 
 
 def test_checkpointing_needs_less_memory_and_more_time():
-    params = pretrained(batch_tuples=32)
-    without = replace(params, activation_checkpointing=False)
+    params = pretrained({"train.batch_tuples": 32})
+    without = changed(params, {"machine.activation_checkpointing": False})
     assert needs.memory(params, 3)["activations"] < 0.2 * needs.memory(without, 3)["activations"]
     assert estimate_seconds(params, 3, L4) > 1.2 * estimate_seconds(without, 3, L4)
 
 
 @pytest.mark.parametrize(("precision", "checkpointing"), [("bfloat16", True), ("bfloat16", False), ("float32", False)])
 def test_planned_memory_is_what_the_allocator_recorded(small, precision, checkpointing):
-    params = replace(small, precision=precision, activation_checkpointing=checkpointing)
+    params = changed(small, {"machine.precision": precision, "machine.activation_checkpointing": checkpointing})
     size = needs.number_bytes(params, on_gpu=False)
     for chapter, cost in measure(params).items():
         planned = sum(needs.memory(params, chapter, size).values())
@@ -84,7 +84,7 @@ def test_planned_memory_is_what_the_allocator_recorded(small, precision, checkpo
 
 
 def test_planned_memory_of_a_model_made_from_scratch():
-    params = replace(read_params(PARAMS / "smoke.yaml"), device="cpu", precision="float32", read_weight=0.0)
+    params = changed(read_params(PARAMS / "smoke.yaml"), {"machine.device": "cpu", "machine.precision": "float32", "train.read_weight": 0.0})
     for chapter, cost in measure(params).items():
         planned = sum(needs.memory(params, chapter, 4).values())
         assert planned == pytest.approx(cost.peak_bytes, rel=0.35), chapter

@@ -7,7 +7,7 @@ from zmem_lib.memory.train import train_step
 from zmem_lib.run import main
 from zmem_lib.runs.scaling import make_setting, own_lessons, step_times
 
-PARAMS = small_params(key_width=8, encode_share=0.5, key_weight=0.1, key_negatives=2, n_documents=6, n_new_documents=2)
+PARAMS = small_params({"memory.key_width": 8, "train.encode_share": 0.5, "train.key_weight": 0.1, "train.key_negatives": 2, "corpus.documents": 6, "corpus.new_documents": 2})
 
 
 def test_every_size_is_timed_in_memory_and_the_largest_on_disk(tmp_path):

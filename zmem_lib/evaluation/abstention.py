@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zmem_lib.cache import Keep
+from zmem_lib.cache import Cache
 from zmem_lib.evaluation.metrics import em
 from zmem_lib.evaluation.risk import BOUNDS, aurc, auroc, coverage_at, margin, threshold
 from zmem_lib.evaluation.scoring import ranks
@@ -48,7 +48,7 @@ def answer_aside(
     """The systems' answers to questions of `to_ask`, kept apart as answers_SYSTEM-aside.parquet; none for none."""
     if asked.empty:
         return {}
-    apart = bench.keep and Keep(bench.keep.folder / "aside", bench.keep.made_with)  # a scan of other questions
+    apart = bench.keep and Cache(bench.keep.folder / "aside", bench.keep.made_with)  # a scan of other questions
     bench = replace(bench, keep=apart)
     return {name: answered(f"{name}{ASIDE}", one, asked, bench, folder=folder)[0] for name, one in compared.items()}
 

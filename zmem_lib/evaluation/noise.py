@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zmem_lib.cache import kept
+from zmem_lib.cache import remembered
 from zmem_lib.evaluation.metrics import em, f1
 from zmem_lib.evaluation.noise_items import KINDS, SHARES, Swaps, make_swaps, noisy_questions, replaced
 from zmem_lib.evaluation.stats import bootstrap_mean
@@ -40,7 +40,7 @@ def noise_table(
     swaps = make_swaps(noisy, bench) if names else None
     for name in progress(names, "replacing evidence", len(names)):
         make = partial(noise_scores, name, answers[name], noisy, swaps=swaps, bench=bench)
-        rows += summed_up(name, noisy, kept(bench.keep, f"noise_{name}", make), bench.params)
+        rows += summed_up(name, noisy, remembered(bench.keep, f"noise_{name}.safetensors", make), bench.params)
     return check(pd.DataFrame(rows, columns=list(TABLES["noise"])), "noise")
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from zmem_lib.cache import kept
+from zmem_lib.cache import remembered
 from zmem_lib.evaluation.chance import likeness, words_of
 from zmem_lib.evaluation.metrics import answer_in_evidence
 from zmem_lib.systems.collection import Bench, texts_of
@@ -108,7 +108,7 @@ def make_swaps(noisy: pd.DataFrame, bench: Bench) -> Swaps:
     places = [replaced(noisy["part"], [n] * len(noisy), SHARES[-1], bench.params.seed) for n in {1, top_k}]
     due = sorted({q for some in places for q, _ in some})
     docs = noisy.iloc[due].assign(doc_id=lambda rows: rows["question_id"] + " changed", part="new")
-    z = kept(bench.keep, "noise_changed", partial(written_blocks, docs, bench))["z"]  # (D,K,W)
+    z = remembered(bench.keep, "noise_changed.safetensors", partial(written_blocks, docs, bench))["z"]  # (D,K,W)
     written = from_blocks(noisy, bench, [(q, place) for place, q in enumerate(due)], z)[0]
     return Swaps(
         texts={NEGATIVE: chosen_passages(bench, negatives), CHANGED: [[text] for text in passages(noisy)]},

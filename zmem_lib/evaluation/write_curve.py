@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zmem_lib.cache import Keep, kept
+from zmem_lib.cache import Cache, remembered
 from zmem_lib.evaluation.metrics import answer_in_evidence, em
 from zmem_lib.evaluation.stats import bootstrap_mean
 from zmem_lib.files import BadInput
@@ -42,7 +42,7 @@ class Asked:
     find: Find
 
 
-def write_curve(folder: Path, params: Params, memory_lm: MemoryLM, keep: Keep | None = None) -> pd.DataFrame:
+def write_curve(folder: Path, params: Params, memory_lm: MemoryLM, keep: Cache | None = None) -> pd.DataFrame:
     """The measures CURVE_METRICS of each snapshot with their intervals, the table write_curve.
 
     Of the new-dev questions at most `answer.questions`, drawn by the run's seed, are asked; `recited` is of all new
@@ -57,7 +57,7 @@ def write_curve(folder: Path, params: Params, memory_lm: MemoryLM, keep: Keep | 
     rows = []
     for path in progress(snapshots, "scoring snapshots", len(snapshots)):
         start, step = path.stem.rsplit("_", 1)
-        scores = kept(keep, f"curve_{path.stem}", partial(snapshot_scores, path, asked, params, memory_lm))
+        scores = remembered(keep, f"curve_{path.stem}.safetensors", partial(snapshot_scores, path, asked, params, memory_lm))
         logged = {"start": start, "step": int(step), **_logged(log, start, int(step))}
         for metric in CURVE_METRICS:
             estimate = bootstrap_mean(scores[metric].tolist(), params.evaluate.bootstrap_samples, params.seed)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from zmem_lib.cache import Keep, kept
+from zmem_lib.cache import Cache, remembered
 from zmem_lib.memory.encoder import TEMPERATURE, question_vectors
 from zmem_lib.memory.lm import MemoryLM, prefix, token_nll
 from zmem_lib.memory.prompts import Row
@@ -28,7 +28,7 @@ Ranking = tuple[list[list[str]], list[list[float]]]  # per question: document id
 
 @torch.no_grad()
 def score_questions(
-    memory_lm: MemoryLM, z: Tensor, questions: list[str], *, batch: int, keep: Keep | None = None
+    memory_lm: MemoryLM, z: Tensor, questions: list[str], *, batch: int, keep: Cache | None = None
 ) -> Tensor:
     """log p(question | z) of every question and every document: (Q,N) for z (N,K,W), `batch` documents at a time."""
     rows = [memory_lm.prompts.question(question).ids for question in questions]
@@ -36,7 +36,7 @@ def score_questions(
     for begin in progress(range(0, len(z), batch), "scanning"):
         chunk = z[begin : begin + batch]
         make = partial(score_chunk, memory_lm, chunk, rows)
-        chunks.append(kept(keep, f"scan_{begin:07d}_{len(chunk)}", make)["scores"])
+        chunks.append(remembered(keep, f"scan_{begin:07d}_{len(chunk)}.safetensors", make)["scores"])
     return torch.cat(chunks, 1)  # (Q,N)
 
 

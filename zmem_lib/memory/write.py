@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zmem_lib.cache import Keep, kept
+from zmem_lib.cache import Cache, remembered
 from zmem_lib.memory.lessons import recitations_at
 from zmem_lib.memory.lm import MemoryLM, frozen, greedy_scores, make_scaler, token_nll
 from zmem_lib.memory.prompts import Row
@@ -37,7 +37,7 @@ def write_z(
     params: Params,
     start: str = "",
     asked: Sequence[list[Row]] | None = None,
-    keep: Keep | None = None,
+    keep: Cache | None = None,
 ) -> tuple[dict[int, Tensor], pd.DataFrame]:
     """Write every document's text into its block of z (M,K,W): snapshots {step: (M,K,W)} and this start's write_log.
 
@@ -49,7 +49,7 @@ def write_z(
     for begin in progress(range(0, len(rows), params.machine.write_batch), f"writing {start}"):
         chunk = slice(begin, begin + params.machine.write_batch)
         make = partial(write_batch, memory_lm, rows[chunk], asked[chunk], z[chunk], params=params)
-        batches.append(kept(keep, f"{start}_{begin:07d}_{len(rows[chunk])}", make))
+        batches.append(remembered(keep, f"{start}_{begin:07d}_{len(rows[chunk])}.safetensors", make))
     snapshots = {step: torch.cat([batch[f"z_{step}"] for batch in batches]) for step in steps} if batches else {}
     n = max(len(rows), 1)
     means = {

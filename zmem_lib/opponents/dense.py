@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zmem_lib.cache import Keep, drop_keep, kept
+from zmem_lib.cache import Cache, drop_cache, remembered
 from zmem_lib.files import (
     BadInput,
     hash_path,
@@ -156,7 +156,7 @@ def encode_passages(
     """Vectors (N,E) of passages, and the seconds that were spared by what lies in `folder` (None: nothing is kept)."""
     began = time.perf_counter()
     made_with = _corpus_key(encoder, passages)
-    keep = folder and Keep(folder / f"{made_with}.pieces", made_with)
+    keep = folder and Cache(folder / f"{made_with}.pieces", made_with)
     path = folder and folder / f"{made_with}.safetensors"
     if path and path.is_file():
         whole, _ = read_tensors(path)
@@ -164,12 +164,12 @@ def encode_passages(
         begins, pieces = range(0, len(passages), PIECE), []
         for begin in progress(begins, "encoding passages") if len(begins) > 1 else begins:
             some = passages[begin : begin + PIECE]
-            pieces.append(kept(keep, f"{begin:09d}", partial(_timed, encoder, some)))
+            pieces.append(remembered(keep, f"{begin:09d}.safetensors", partial(_timed, encoder, some)))
         whole = {"vectors": torch.cat([piece["vectors"] for piece in pieces])}  # (N,E)
         whole["seconds"] = torch.stack([piece["seconds"] for piece in pieces]).sum()
         if path:
             write_tensors(whole, path, {"made_with": made_with})
-            drop_keep(keep)
+            drop_cache(keep)
     return whole["vectors"].numpy(), max(0.0, float(whole["seconds"]) - (time.perf_counter() - began))
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zmem_lib.cache import Keep
+from zmem_lib.cache import Cache
 from zmem_lib.files import read_json
 from zmem_lib.ids.run_ids import rank_by_id
 from zmem_lib.ids.tree import IdTree
@@ -43,11 +43,11 @@ class Bench:
     dense: Any
     encoder: Any
     folder: Path
-    keep: Keep | None = None  # where finished pieces of the chapter lie
+    keep: Cache | None = None  # where finished pieces of the chapter lie
     tree: IdTree | None = None  # of the generated ids of docs, where documents came or went after the chapters
 
 
-def load_bench(folder: Path, params: Params, docs: pd.DataFrame, keep: Keep | None = None) -> Bench:
+def load_bench(folder: Path, params: Params, docs: pd.DataFrame, keep: Cache | None = None) -> Bench:
     """Everything that chapters 03 to 05 left in a run's folder."""
     if not params.has_lm:
         return Bench(params, None, docs, torch.empty(0), torch.empty(0), **indexes(folder, params), keep=keep)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
-from zmem_lib.cache import Keep, drop_keep
+from zmem_lib.cache import Cache, drop_cache
 from zmem_lib.chapters import is_finished
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.data.folder import read_docs
@@ -60,13 +60,13 @@ def add_documents(folder: Path, file: Path, *, replacing: bool = False) -> list[
                 f"{file} has doc_id {there.iloc[0]!r}, which {folder} has already: give the document another id, "
                 "or put it in the place of that one (--replace)"
             )
-        keep = Keep(folder / ADDED / "under_way", f"{made_with(folder)} {hash_path(file)}")
+        keep = Cache(folder / ADDED / "under_way", f"{made_with(folder)} {hash_path(file)}")
         z, keys, spent = write_documents(folder, new, params, keep)
         earlier = added_memory(folder, params)
         rest = [rows_of(earlier, ~earlier[0].doc_id.isin(new.doc_id))] if earlier else []
         save_added(folder, joined([*rest, (new, z, keys)]))
         keep_ids(folder, current_memory(folder, params), without=set(new.doc_id))
-        drop_keep(keep)
+        drop_cache(keep)
         replaced = f", {len(there)} of them in the place of earlier ones" if len(there) else ""
         return [f"added {counted(len(new))} to {folder}{replaced}", spent, state_line(folder, params)]
 
@@ -100,7 +100,7 @@ def delete_documents(folder: Path, doc_ids: Sequence[str]) -> list[str]:
 
 
 def write_documents(
-    folder: Path, docs: pd.DataFrame, params: Params, keep: Keep | None, memory_lm: MemoryLM | None = None
+    folder: Path, docs: pd.DataFrame, params: Params, keep: Cache | None, memory_lm: MemoryLM | None = None
 ) -> tuple[Tensor, Tensor, str]:
     """Blocks z (N,K,W) and keys (N,E) of new documents by the run's frozen model, and a line that says what it took.
 
@@ -137,7 +137,7 @@ def current_tree(folder: Path, memory: Memory) -> ids.IdTree:
 
 
 def keep_ids(folder: Path, memory: Memory, *, without: set[str] = frozenset()) -> None:
-    """Keep the ids of these documents, where the run has any; those of `without` are given anew."""
+    """Cache the ids of these documents, where the run has any; those of `without` are given anew."""
     if (folder / NEW).is_dir():
         before = current_tree(folder, rows_of(memory, ~memory[0].doc_id.isin(without)))
         ids.save_tree(fitted(before, memory), tree_folder(folder))
