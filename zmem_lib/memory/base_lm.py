@@ -26,18 +26,23 @@ from transformers import (
 )
 
 from zmem_lib.files import BadInput
+from zmem_lib.memory import Settings
 from zmem_lib.memory.prompts import MARKERS
 from zmem_lib.memory.shape import scratch_config
-from zmem_lib.params import Params
 
 SCRATCH_ATTENTION = "eager"  # at a few dozen tokens on a CPU, a third faster than the fused kernel
 LORA_SCALE = 2  # alpha over rank
 
 
+def learns_whole(lm: Any) -> bool:
+    """Whether all weights of the model that the section `lm` names learn, and not an adapter."""
+    return lm.name == "scratch" or lm.lora_rank == 0
+
+
 def pick_device(name: str) -> torch.device:
     """The device that a parameter names; `auto` takes a GPU where there is one."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise BadInput("device is cuda but torch finds no GPU: set device to cpu or auto")
+        raise BadInput("machine.device is cuda but torch finds no GPU: set it to cpu or auto")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
@@ -50,31 +55,29 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float16 if on_gpu else torch.float32
 
 
-def load_base(folder: Path, params: Params) -> nn.Module:
-    """The causal language model in a folder, on the device, frozen, in the arithmetic's dtype or in 4 bit."""
-    device = pick_device(params.machine.device)
+def load_lm(folder: Path, params: Settings) -> nn.Module:
+    """The causal language model in a folder, on the device: whole, in float32, or frozen, in the arithmetic's dtype."""
+    section, device = params.lm, pick_device(params.machine.device)
+    if learns_whole(section):
+        attention = {"attn_implementation": SCRATCH_ATTENTION} if section.name == "scratch" else {}
+        return _loaded(AutoModelForCausalLM, folder, dtype=torch.float32, **attention).to(device)
     dtype = pick_dtype(params.machine.precision, device)
     options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}, "use_safetensors": True}
-    if params.lm.quantisation == "nf4":
+    if section.quantisation == "nf4":
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
         )
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
     lm = _loaded(AutoModelForCausalLM, folder, **options)
-    if params.lm.window_tokens > (longest := lm.config.max_position_embeddings):
+    if section.window_tokens > (longest := lm.config.max_position_embeddings):
         raise BadInput(
-            f"window_tokens {params.lm.window_tokens} is more than {params.lm.name} can read ({longest}): lower it"
+            f"lm.window_tokens {section.window_tokens} is more than {section.name} can read ({longest}): lower it"
         )
     lm.requires_grad_(False)
     for module in lm.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):  # a layout without gradients, taken up by inference on a CPU
             module.support_avx512bf16_for_cpu = False
     return lm
-
-
-def load_whole(folder: Path) -> nn.Module:
-    """The causal language model in a folder, in float32 on the CPU, all of whose weights learn."""
-    return _loaded(AutoModelForCausalLM, folder, dtype=torch.float32, attn_implementation=SCRATCH_ATTENTION)
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -87,14 +90,14 @@ def _loaded(kind: Any, folder: Path, **options: Any) -> Any:
     try:
         return kind.from_pretrained(str(folder), trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        told = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300]
         raise BadInput(
             f"{folder} cannot be loaded as a causal language model with its tokenizer, from safetensors and without "
-            f"code of its own ({told}): give `lm` a model that transformers knows"
+            f"code of its own ({reason}): give `lm.name` a model that transformers knows"
         ) from error
 
 
-def with_adapter(lm: nn.Module, params: Params) -> nn.Module:
+def with_adapter(lm: nn.Module, params: Settings) -> nn.Module:
     """The frozen model with a new LoRA adapter, float32, on every linear layer but the output head."""
     from peft import LoraConfig, get_peft_model  # imports bitsandbytes, which a model made here does not need
 
@@ -133,28 +136,29 @@ def plain_generation(lm: nn.Module, tokenizer: Any) -> GenerationConfig:
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of at most `lm.vocab_size` tokens, with this project's markers as special tokens."""
-    specials = ["<pad>", "<end>"] + [special for special, _ in MARKERS.values()]
+    """A byte-level BPE tokenizer of at most `vocab_size` tokens, with this project's markers as special tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+        vocab_size=vocab_size,
+        special_tokens=["<pad>", "<end>", *(special for special, _ in MARKERS.values())],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>")
 
 
-def make_scratch_lm(params: Params, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A small Llama with random weights, tied embeddings, for the tokenizer's vocabulary."""
+def make_scratch_lm(params: Settings, tokenizer: PreTrainedTokenizerFast) -> nn.Module:
+    """A small Llama with random weights, tied embeddings, for the tokenizer's vocabulary, on the device."""
     torch.manual_seed(params.seed)
     config = scratch_config(
-        params,
+        params.lm,
         vocab_size=len(tokenizer),
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         attn_implementation=SCRATCH_ATTENTION,
     )
-    return LlamaForCausalLM(config)
+    return LlamaForCausalLM(config).to(pick_device(params.machine.device))

@@ -16,19 +16,17 @@ from torch import Tensor, nn
 
 from zmem_lib.files import new_folder
 from zmem_lib.hub import find_lm
-from zmem_lib.memory import base_lm
-from zmem_lib.memory.prompts import Prompts, Row, collate, make_prompts
-from zmem_lib.memory.soft_prompt import MemoryHeads, load_heads, make_heads, save_heads
+from zmem_lib.memory import Settings, base_lm
+from zmem_lib.memory.prompts import TERMS, Prompts, Row, collate, make_prompts
+from zmem_lib.memory.soft_prompt import MemoryHeads, load_heads, save_heads
 from zmem_lib.meter import progress
-from zmem_lib.params import Params
-from zmem_lib.report.model_card import model_card
 
 
 @dataclass(frozen=True)
 class MemoryLM:
     """A language model with what is needed to use it."""
 
-    lm: nn.Module
+    lm: Any  # nn.Module, with an adapter or without
     heads: MemoryHeads
     prompts: Prompts
     device: torch.device
@@ -40,12 +38,17 @@ class MemoryLM:
         return self.lm.get_input_embeddings().weight
 
     @property
-    def causal(self) -> nn.Module:
-        """The causal language model itself, adapters included."""
-        return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
+    def adapted(self) -> bool:
+        """Whether an adapter learns on top of a frozen model."""
+        return hasattr(self.lm, "get_base_model")
 
     @property
-    def backbone(self) -> nn.Module:
+    def causal(self) -> Any:
+        """The causal language model itself, adapters included."""
+        return self.lm.get_base_model() if self.adapted else self.lm
+
+    @property
+    def backbone(self) -> Any:
         """The model below its output head, adapters included."""
         return self.causal.base_model
 
@@ -64,58 +67,60 @@ class MemoryLM:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
 
 
-def make_memory_lm(params: Params, texts: Iterable[str]) -> MemoryLM:
-    """The model that `params.lm.name` names, ready to train: made from scratch, or loaded, with an adapter or without."""
+def make_memory_lm(params: Settings, texts: Iterable[str]) -> MemoryLM:
+    """The model that `lm.name` names, ready to train: made from scratch, or loaded, with an adapter or without."""
     if params.lm.name == "scratch":
         tokenizer = base_lm.train_tokenizer(texts, params.lm.vocab_size)
         return wrap(base_lm.make_scratch_lm(params, tokenizer), tokenizer, params)
     folder = find_lm(params.lm.name, params.lm.revision)
-    tokenizer = base_lm.load_tokenizer(folder)
-    lm = base_lm.load_whole(folder) if params.learns_whole else base_lm.load_base(folder, params)
-    lm = lm if params.learns_whole else base_lm.with_adapter(lm, params)
-    memory_lm = wrap(lm, tokenizer, params)
+    lm = base_lm.load_lm(folder, params)
+    lm = lm if base_lm.learns_whole(params.lm) else base_lm.with_adapter(lm, params)
+    memory_lm = wrap(lm, base_lm.load_tokenizer(folder), params)
     load_heads(memory_lm.heads, folder)  # where the model has learned with such heads
     return memory_lm
 
 
-def load_memory_lm(folder: Path, params: Params) -> MemoryLM:
+def load_memory_lm(folder: Path, params: Settings) -> MemoryLM:
     """The model that `save_memory_lm` wrote to `folder`, frozen."""
-    tokenizer = base_lm.load_tokenizer(folder)
-    if params.learns_whole:
-        lm = base_lm.load_whole(folder)
+    if base_lm.learns_whole(params.lm):
+        lm = base_lm.load_lm(folder, params)
     else:
-        base = base_lm.load_base(find_lm(params.lm.name, params.lm.revision), params)
-        lm = base_lm.load_adapter(base, folder)
-    memory_lm = wrap(lm, tokenizer, params)
+        lm = base_lm.load_adapter(base_lm.load_lm(find_lm(params.lm.name, params.lm.revision), params), folder)
+    memory_lm = wrap(lm, base_lm.load_tokenizer(folder), params)
     load_heads(memory_lm.heads, folder)
     memory_lm.lm.requires_grad_(False)
     memory_lm.heads.requires_grad_(False)
     return memory_lm
 
 
-def save_memory_lm(memory_lm: MemoryLM, folder: Path, params: Params) -> None:
-    """Write weights (all, or the adapter's) and heads as safetensors, configuration, tokenizer and a model card."""
-    adapter = {} if params.learns_whole else {"save_embedding_layers": False}  # else it asks the hub about them
+def save_memory_lm(memory_lm: MemoryLM, folder: Path, card: str) -> None:
+    """Write weights (all, or the adapter's) and heads as safetensors, configuration, tokenizer and README.md: `card`."""
+    options = {"save_embedding_layers": False} if memory_lm.adapted else {}  # else it asks the hub about them
     with new_folder(folder) as new:
-        memory_lm.lm.save_pretrained(new, **adapter)
+        memory_lm.lm.save_pretrained(new, **options)
         memory_lm.lm.config.save_pretrained(new)
         memory_lm.prompts.tokenizer.save_pretrained(new)
         save_heads(memory_lm.heads, new)
-        (new / "README.md").write_text(model_card(params), encoding="utf-8")
+        (new / "README.md").write_text(card, encoding="utf-8")
 
 
-def wrap(lm: nn.Module, tokenizer: Any, params: Params) -> MemoryLM:
-    """The model with its prompts, on the device that the parameters name, generating greedily."""
-    device = base_lm.pick_device(params.machine.device)
-    lm = lm.to(device) if params.learns_whole else lm  # a loaded one is there; in 4 bit it cannot be moved
+def wrap(lm: Any, tokenizer: Any, params: Settings) -> MemoryLM:
+    """The model with its prompts and new heads, generating greedily."""
     lm.generation_config = base_lm.plain_generation(lm, tokenizer)
     return ready(lm, make_prompts(tokenizer), params)
 
 
-def ready(lm: nn.Module, prompts: Prompts, params: Params) -> MemoryLM:
-    """The model on its device with new heads, its arithmetic and its activations as the parameters want them."""
+def ready(lm: Any, prompts: Prompts, params: Settings) -> MemoryLM:
+    """The model with new heads, its arithmetic and its activations as the parameters want them."""
     device = base_lm.pick_device(params.machine.device)
-    heads = make_heads(params, lm.get_input_embeddings().weight)
+    torch.manual_seed(params.seed)
+    heads = MemoryHeads(
+        lm.get_input_embeddings().weight,
+        z_tokens=params.memory.z_tokens,
+        z_width=params.memory.z_width,
+        key_width=params.memory.key_width,
+        encoder=params.train.encode_share > 0,
+    ).to(device)
     memory_lm = MemoryLM(lm.eval(), heads, prompts, device, base_lm.pick_dtype(params.machine.precision, device))
     if params.machine.activation_checkpointing:
         memory_lm.causal.activation_checkpointing_enable()
@@ -145,31 +150,37 @@ def make_scaler(memory_lm: MemoryLM) -> torch.amp.GradScaler:
     return torch.amp.GradScaler(memory_lm.device.type, enabled=memory_lm.dtype is torch.float16)
 
 
-def token_nll(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-    """-log p of every token that counts, given z (B,K,W) and the tokens before it, and each token's term: both (B,T).
+def counted_logits(
+    memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row], term: str = ""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Logits (counted,V) of the tokens that count, given z (B,K,W); ids, terms and what counts (every term, or this one).
 
-    Tokens of term none, and padding, have 0. Without z the first token of a row has nothing before it and must not
-    count.
+    The last three are (B,T). Without z the first token of a row has nothing before it and must not count. The
+    vocabulary is spread out only where a token counts: of a reader's lesson that is a twentieth.
     """
     ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, memory_lm.pad))  # (B,T)
-    counted = terms > 0
-    logits = token_logits(memory_lm, z, (ids, mask, counted))  # (counted,V)
-    losses = nn.functional.cross_entropy(logits.float(), ids[counted], reduction="none")  # (counted,)
-    return losses.new_zeros(ids.shape).masked_scatter(counted, losses), terms  # (B,T)
-
-
-def token_logits(memory_lm: MemoryLM, z: Tensor | None, tokens: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Logits (counted,V) of the tokens that count, given z (B,K,W); tokens are ids, mask and what counts, each (B,T).
-
-    The vocabulary is spread out only where a token counts: of a reader's lesson that is a twentieth.
-    """
-    ids, mask, counted = tokens
+    counted = terms == TERMS.index(term) if term else terms > 0  # (B,T)
     assert z is not None or not counted[:, 0].any(), "the first token of a row without z cannot be predicted"
-    embedded, mask = with_soft_prompt(memory_lm, z, ids, mask)  # (B,P+T,D), (B,P+T)
+    embedded = memory_lm.lm.get_input_embeddings()(ids)  # (B,T,D)
+    if z is not None:
+        begun = prefix(memory_lm, z)  # (B,P,D)
+        embedded = torch.cat([begun, embedded], 1)  # (B,P+T,D)
+        mask = torch.cat([mask.new_ones(begun.shape[:2]), mask], 1)  # (B,P+T)
     with memory_lm.arithmetic():
         output = memory_lm.backbone(inputs_embeds=embedded, attention_mask=mask, use_cache=False)
         before = output.last_hidden_state.roll(1, 1)[:, -ids.shape[1] :]  # (B,T,D): position t-1 predicts token t
-        return memory_lm.lm.get_output_embeddings()(before[counted])  # (counted,V)
+        logits = memory_lm.lm.get_output_embeddings()(before[counted])  # (counted,V)
+    return logits.float(), ids, terms, counted
+
+
+def token_nll(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+    """-log p of every token that counts, given z (B,K,W) and the tokens before it, and each token's term: both (B,T).
+
+    Tokens of term none, and padding, have 0.
+    """
+    logits, ids, terms, counted = counted_logits(memory_lm, z, rows)
+    losses = nn.functional.cross_entropy(logits, ids[counted], reduction="none")  # (counted,)
+    return losses.new_zeros(ids.shape).masked_scatter(counted, losses), terms  # (B,T)
 
 
 @torch.no_grad()
@@ -178,9 +189,7 @@ def greedy_scores(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) ->
 
     The share (B,) ends at the first token that is not the likeliest: up to there decoding and row are the same.
     """
-    ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, memory_lm.pad))  # (B,T)
-    counted = terms > 0
-    logits = token_logits(memory_lm, z, (ids, mask, counted)).float()  # (counted,V)
+    logits, ids, _, counted = counted_logits(memory_lm, z, rows)
     losses = nn.functional.cross_entropy(logits, ids[counted], reduction="none")  # (counted,)
     nll = losses.new_zeros(ids.shape).masked_scatter(counted, losses).sum(1) / counted.sum(1)  # (B,)
     right = (~counted).masked_scatter(counted, logits.argmax(-1) == ids[counted])  # (B,T)
@@ -197,13 +206,16 @@ def prefix(memory_lm: MemoryLM, z: Tensor) -> Tensor:
     return torch.cat([begin.expand(len(soft), -1, -1), soft], 1)  # (B,P,D)
 
 
-def with_soft_prompt(memory_lm: MemoryLM, z: Tensor | None, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Embeddings (B,P+T,D) and mask (B,P+T) of the prefix with z (B,K,W), followed by the tokens ids (B,T)."""
-    embedded = memory_lm.lm.get_input_embeddings()(ids)  # (B,T,D)
-    if z is None:
-        return embedded, mask
-    before = prefix(memory_lm, z)  # (B,P,D)
-    return torch.cat([before, embedded], 1), torch.cat([mask.new_ones(before.shape[:2]), mask], 1)
+def left_padded(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+    """Embeddings (B,P+T,D) and mask (B,P+T) of each prompt behind its prefix with z (B,K,W), padded in front."""
+    embed = memory_lm.lm.get_input_embeddings()
+    blocks = [embed(torch.tensor(prompt, device=memory_lm.device)) for prompt in prompts]  # (T_i,D) each
+    if z is not None:
+        blocks = [torch.cat(pair) for pair in zip(prefix(memory_lm, z), blocks, strict=True)]  # (P+T_i,D)
+    width = max(len(block) for block in blocks)
+    padded = [nn.functional.pad(block, (0, 0, width - len(block), 0)) for block in blocks]
+    mask = [[0] * (width - len(block)) + [1] * len(block) for block in blocks]
+    return torch.stack(padded), torch.tensor(mask, device=memory_lm.device)  # (B,P+T,D), (B,P+T)
 
 
 @torch.no_grad()
@@ -212,9 +224,7 @@ def generate(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]]
     embedded, mask = left_padded(memory_lm, z, prompts)  # (B,P+T,D), (B,P+T)
     with memory_lm.arithmetic():
         new = memory_lm.lm.generate(
-            inputs_embeds=embedded,
-            attention_mask=mask,
-            max_new_tokens=max_tokens,
+            inputs_embeds=embedded, attention_mask=mask, max_new_tokens=max_tokens
         )  # (B,<=max_tokens)
     return [trim(row, memory_lm.ends) for row in new.tolist()]
 
@@ -237,15 +247,3 @@ def generate_all(
 def trim(ids: list[int], ends: Sequence[int]) -> list[int]:
     """The ids before the first that ends a text."""
     return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids))]
-
-
-def left_padded(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-    """Embeddings (B,P+T,D) and mask (B,P+T) of each prompt behind its prefix with z (B,K,W), padded in front."""
-    embed = memory_lm.lm.get_input_embeddings()
-    blocks = [embed(torch.tensor(prompt, device=memory_lm.device)) for prompt in prompts]  # (T_i,D) each
-    if z is not None:
-        blocks = [torch.cat(pair) for pair in zip(prefix(memory_lm, z), blocks, strict=True)]  # (P+T_i,D)
-    width = max(len(block) for block in blocks)
-    padded = [nn.functional.pad(block, (0, 0, width - len(block), 0)) for block in blocks]
-    mask = [[0] * (width - len(block)) + [1] * len(block) for block in blocks]
-    return torch.stack(padded), torch.tensor(mask, device=memory_lm.device)  # (B,P+T,D), (B,P+T)

@@ -5,40 +5,40 @@ Batches pass through the model `machine.micro_batch` rows at a time.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from zmem_lib.memory import Settings
 from zmem_lib.memory.encoder import TEMPERATURE, encode_rows, question_rows
 from zmem_lib.memory.lessons import Batch, Lessons
-from zmem_lib.memory.lm import MemoryLM, token_logits, token_nll
-from zmem_lib.memory.prompts import TERMS, Row, collate
-from zmem_lib.memory.table import blocks_of, unit
-from zmem_lib.params import Params
+from zmem_lib.memory.lm import MemoryLM, counted_logits, token_nll
+from zmem_lib.memory.prompts import TERMS, Row
+from zmem_lib.memory.table import ZTable, blocks_of, take_rows, unit
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a step has to do: the rows (U,K*W+E) belong to `documents` (U,), in rising order."""
+    """What a step has to do: the rows (U,K*W+E), which learn, belong to `documents` (U,), in rising order."""
 
     memory_lm: MemoryLM
+    z_table: ZTable  # does not learn here
     lessons: Lessons
     batch: Batch
     documents: np.ndarray
     rows: Tensor
-    table_z: Tensor  # (U,K,W) of the documents, as the table has them; they do not learn here
-    pool_keys: Tensor  # (H,E) of the documents batch.pool; they do not learn
+    encoded: Tensor | None  # what the encoder made, of which rows are a copy: it takes their gradient further back
     scaler: torch.amp.GradScaler
 
     def blocks(self, documents: np.ndarray) -> Tensor:
         """The blocks of documents (B,M), side by side: (B,M*K,W)."""
-        params, place = self.lessons.params, np.searchsorted(self.documents, documents)  # (B,M)
-        z = blocks_of(self.rows, params.memory.z_tokens, self.memory_lm.heads.width)  # (U,K,W)
-        return z[torch.as_tensor(place, device=z.device)].flatten(1, 2)  # (B,M*K,W)
+        place = torch.as_tensor(np.searchsorted(self.documents, documents), device=self.rows.device)  # (B,M)
+        return blocks_of(self.rows, self.z_table.k, self.z_table.width)[place].flatten(1, 2)  # (B,M*K,W)
 
     def chunks(self, n: int) -> Iterator[slice]:
         """Slices of n rows that pass through the model at once."""
@@ -46,42 +46,49 @@ class Work:
         return (slice(begin, begin + size) for begin in range(0, n, size))
 
 
-def encoded_rows(memory_lm: MemoryLM, texts: Sequence[list[int]], size: int) -> tuple[Tensor, Callable[[Tensor], None]]:
-    """Rows (U,K*W+E) that the encoder makes of documents, as if they were of the table, and what leads gradients back.
+def make_work(
+    memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, batch: Batch, scaler: torch.amp.GradScaler
+) -> Work:
+    """The work of a batch, its rows taken from the table or made by the encoder."""
+    documents = np.unique(np.concatenate([lessons.tuple_index[batch.tuples], batch.beside.ravel(), batch.recited]))
+    if not batch.encoded:
+        rows = take_rows(z_table, torch.as_tensor(documents), memory_lm.device)
+        return Work(memory_lm, z_table, lessons, batch, documents, rows, None, scaler)
+    texts = [lessons.texts[i] for i in documents]
+    encoded = encoded_rows(memory_lm, texts, lessons.params.machine.micro_batch or len(texts))
+    rows = encoded.detach().requires_grad_(True)
+    return Work(memory_lm, z_table, lessons, batch, documents, rows, encoded, scaler)
+
+
+def encoded_rows(memory_lm: MemoryLM, texts: Sequence[list[int]], size: int) -> Tensor:
+    """Rows (U,K*W+E) that the encoder makes of documents, as if they were of the table; gradients flow.
 
     Where more than `size` documents are encoded, they are encoded twice, `size` at a time, instead of being kept.
     """
-    whole = len(texts) <= size
 
     def made(chunk: Sequence[list[int]]) -> Tensor:
         z, keys = encode_rows(memory_lm, chunk)
         return torch.cat([z.flatten(1), keys], 1)  # (B,K*W+E)
 
-    with torch.set_grad_enabled(whole):
-        rows = torch.cat([made(texts[begin : begin + size]) for begin in range(0, len(texts), size)])  # (U,K*W+E)
-
-    def backward(gradient: Tensor) -> None:
-        if whole:
-            return rows.backward(gradient)
-        for begin in range(0, len(texts), size):
-            made(texts[begin : begin + size]).backward(gradient[begin : begin + size])
-
-    return rows.detach().requires_grad_(True), backward
+    if len(texts) <= size:
+        return made(texts)
+    chunks = [texts[begin : begin + size] for begin in range(0, len(texts), size)]
+    return torch.cat([checkpoint(made, chunk, use_reentrant=False) for chunk in chunks])  # (U,K*W+E)
 
 
 def all_losses(work: Work) -> dict[str, float]:
     """Add the gradients of every term that the parameters ask for; returns their means."""
-    params, batch = work.lessons.params, work.batch
+    train, batch = work.lessons.params.train, work.batch
     losses = row_losses(work, tuple_rows(work), right_and_beside(work))
     if len(batch.recited):
         losses |= row_losses(work, batch.recite_rows, batch.recited[:, None])
     if rows := batch.read_rows + batch.text_rows:
         losses |= row_losses(work, rows)
-    if params.train.distill_weight:
+    if train.distill_weight:
         losses["distill"] = distill_loss(work)
-    if params.train.key_weight:
+    if train.key_weight:
         losses["key"] = key_loss(work)
-    if params.train.encode_weight and batch.encoded:
+    if train.encode_weight and batch.encoded:
         losses["encode"] = encode_loss(work)
     return losses
 
@@ -124,7 +131,7 @@ def key_loss(work: Work) -> float:
     lessons, tuples, total = work.lessons, work.batch.tuples, 0.0
     documents = np.unique(lessons.tuple_index[tuples])
     at = torch.as_tensor(np.searchsorted(work.documents, documents), device=work.rows.device)
-    first = work.rows.shape[1] - lessons.params.memory.key_width  # of a row's numbers that belong to the key
+    first = work.z_table.k * work.z_table.width  # of a row's numbers that belong to the key
     right = np.searchsorted(documents, lessons.tuple_index[tuples])
     for chunk in work.chunks(len(tuples)):
         vectors = question_rows(work.memory_lm, [lessons.questions[i] for i in tuples[chunk]])  # (B,E)
@@ -144,7 +151,8 @@ def hard_logits(work: Work, vectors: Tensor, tuples: np.ndarray) -> Tensor:
     """Logits (B,H') of the keys in the pool that are nearest to the vectors (B,E) and belong to no gold document."""
     present = set(work.documents.tolist())
     pool = [[d in work.lessons.gold[i] or d in present for d in work.batch.pool.tolist()] for i in tuples]
-    logits = vectors @ unit(work.pool_keys).T / TEMPERATURE  # (B,H)
+    keys = unit(work.z_table.keys[work.batch.pool].to(vectors.device))  # (H,E)
+    logits = vectors @ keys.T / TEMPERATURE  # (B,H)
     barred = torch.tensor(pool, device=logits.device, dtype=torch.bool).view(logits.shape)
     logits = logits.masked_fill(barred, -torch.inf)
     return logits.topk(min(work.lessons.params.train.key_negatives, logits.shape[1])).values  # (B,H')
@@ -152,10 +160,10 @@ def hard_logits(work: Work, vectors: Tensor, tuples: np.ndarray) -> Tensor:
 
 def encode_loss(work: Work) -> float:
     """Squared distance of the encoder's blocks from the table's, as a share of the latter's mean square."""
-    params = work.lessons.params
-    made = blocks_of(work.rows, params.memory.z_tokens, work.memory_lm.heads.width)  # (U,K,W)
-    loss = nn.functional.mse_loss(made, work.table_z) / work.table_z.square().mean()
-    work.scaler.scale(params.train.encode_weight * loss).backward()
+    made = blocks_of(work.rows, work.z_table.k, work.z_table.width)  # (U,K,W)
+    there = work.z_table.z[work.documents].to(made.device)  # (U,K,W)
+    loss = nn.functional.mse_loss(made, there) / there.square().mean()
+    work.scaler.scale(work.lessons.params.train.encode_weight * loss).backward()
     return loss.item()
 
 
@@ -164,29 +172,22 @@ def distill_loss(work: Work) -> float:
 
     The teacher is the model as it is now; where the text is not trained on, without its adapter.
     """
-    lessons, params, memory_lm = work.lessons, work.lessons.params, work.memory_lm
-    tuples, total = work.batch.tuples[: params.train.batch_text], 0.0
-    adapted = not params.learns_whole and not params.train.text_weight
+    lessons, train, memory_lm = work.lessons, work.lessons.params.train, work.memory_lm
+    tuples, total = work.batch.tuples[: train.batch_text], 0.0
+    bare = memory_lm.adapted and not train.text_weight
     for chunk in work.chunks(len(tuples)):
         chosen = tuples[chunk]
-        rows = [lessons.tuple_rows[i] for i in chosen]
-        texts = [lessons.texts[lessons.tuple_index[i]] for i in chosen]
-        with torch.no_grad(), memory_lm.lm.disable_adapter() if adapted else nullcontext():
+        rows, documents = [lessons.tuple_rows[i] for i in chosen], lessons.tuple_index[chosen]
+        texts = [lessons.texts[i] for i in documents]
+        with torch.no_grad(), memory_lm.lm.disable_adapter() if bare else nullcontext():
             behind = [Row(text + row.ids, [0] * len(text) + row.terms) for text, row in zip(texts, rows, strict=True)]
-            teacher = evidence_logits(memory_lm, None, behind)  # (counted,V)
-        student = evidence_logits(memory_lm, work.blocks(lessons.tuple_index[chosen][:, None]), rows)  # (counted,V)
+            teacher = counted_logits(memory_lm, None, behind, "evidence")[0].log_softmax(-1)  # (counted,V)
+        student = counted_logits(memory_lm, work.blocks(documents[:, None]), rows, "evidence")[0].log_softmax(-1)
         kl = nn.functional.kl_div(student, teacher, log_target=True, reduction="batchmean")
         loss = kl * (len(chosen) / len(tuples))
-        work.scaler.scale(params.train.distill_weight * loss).backward()
+        work.scaler.scale(train.distill_weight * loss).backward()
         total += loss.item()
     return total
-
-
-def evidence_logits(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> Tensor:
-    """Log-probabilities (counted,V) of the evidence tokens in rows behind z (B,K,W)."""
-    ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, memory_lm.pad))  # (B,T)
-    counted = terms == TERMS.index("evidence")
-    return token_logits(memory_lm, z, (ids, mask, counted)).float().log_softmax(-1)  # (counted,V)
 
 
 def mean_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
@@ -194,6 +195,6 @@ def mean_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
     return {TERMS[t]: nll[terms == t].mean() for t in terms.unique().tolist() if t}
 
 
-def weight(params: Params, term: str) -> float:
+def weight(params: Settings, term: str) -> float:
     """The weight of a loss term; that of the evidence is one."""
     return 1.0 if term == "evidence" else getattr(params.train, f"{term}_weight")

@@ -1,7 +1,7 @@
 """The memory itself: a table with one block of K soft tokens, and one key, per document.
 
-Takes document ids by row, returns blocks `z (B,K,W)` that stand in front of token embeddings once heads.py has brought
-them to the model's width, and keys (B,E) by which a document is found. The soft prompt follows Lester et al.
+Takes document ids by row, returns blocks `z (B,K,W)` that stand in front of token embeddings once soft_prompt.py has
+brought them to the model's width, and keys (B,E) by which a document is found. The soft prompt follows Lester et al.
 (2104.08691); one block per document, trained with the language model, is this project's own. A step reads and moves
 only the rows of the documents in its batch, Adam's moments (1412.6980) included, so its time does not grow with N.
 """
@@ -39,27 +39,32 @@ class ZTable:
         """The keys (N,E), a view of the rows."""
         return self.rows[:, self.k * self.width :]
 
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a training changes, by name; what is copied into them is in the table."""
+        return {"rows": self.rows, "first": self.first, "second": self.second, "moves": self.moves}
+
 
 def make_ztable(z: Tensor, keys: Tensor | None = None, *, folder: Path | None = None) -> ZTable:
     """A table that starts from blocks z (N,K,W) and keys (N,E), in memory or in memory-mapped files of a folder."""
     n, k, width = z.shape
     keys = z.new_zeros(n, 0) if keys is None else keys
     assert len(keys) == n, (z.shape, keys.shape)
-    shape = (n, k * width + keys.shape[1])
-    rows, first, second = (room(shape, folder, name) for name in ("rows", "first", "second"))
+    rows, first, second = (
+        _zeros(n, k * width + keys.shape[1], folder and folder / f"{name}.bin") for name in ("rows", "first", "second")
+    )
     rows[:, : k * width] = z.detach().float().reshape(n, k * width)  # (N,K*W)
     rows[:, k * width :] = keys.detach().float()
     return ZTable(k, width, rows, first, second, torch.zeros(n, dtype=torch.int64))
 
 
-def room(shape: tuple[int, int], folder: Path | None, name: str) -> Tensor:
-    """Zeros of a shape, float32: in memory, or in the file NAME.bin of a folder, of which only what is used is read."""
-    if folder is None:
-        return torch.zeros(shape)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.bin"
+def _zeros(n: int, width: int, path: Path | None) -> Tensor:
+    """Zeros (n,width) in memory, or in a file of which only what is used is read."""
+    if path is None:
+        return torch.zeros(n, width)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    return torch.from_file(str(path), shared=True, size=shape[0] * shape[1]).view(shape)
+    return torch.from_file(str(path), shared=True, size=n * width).view(n, width)
 
 
 def blocks_of(rows: Tensor, k: int, width: int) -> Tensor:
@@ -83,22 +88,6 @@ def move_rows(table: ZTable, index: Tensor, gradient: Tensor, lr: float) -> None
     scale = (second / (1 - BETAS[1] ** moves).float()[:, None]).sqrt_().add_(EPSILON)
     table.moves[index], table.first[index], table.second[index] = moves, first, second
     table.rows[index] -= lr * corrected / scale
-
-
-def table_tensors(table: ZTable) -> dict[str, Tensor]:
-    """The tensors of a table by name, for a checkpoint; what is copied into them is in the table."""
-    return {"rows": table.rows, "first": table.first, "second": table.second, "moves": table.moves}
-
-
-def random_z(n: int, *, k: int, width: int, scale: float, seed: int) -> Tensor:
-    """Random blocks (n,K,W), normal with this standard deviation (that of the token embeddings, as a rule)."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, k, width, generator=generator) * scale
-
-
-def mean_z(n: int, z: Tensor) -> Tensor:
-    """The mean block of z (N,K,W), n times: (n,K,W)."""
-    return z.mean(0, keepdim=True).expand(n, -1, -1).clone()
 
 
 def shuffle_index(n: int, seed: int) -> Tensor:

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from zmem_lib.files import new_folder, read_json, write_json
 from zmem_lib.memory.base_lm import pick_dtype
-from zmem_lib.memory.rates import linear
+from zmem_lib.memory.train import linear
 from zmem_lib.meter import progress
 from zmem_lib.opponents.dense import DOCUMENT, QUERY, by_cosine
 from zmem_lib.opponents.retrieve import build_dense, load_encoder, rank_dense, save_dense
