@@ -31,7 +31,7 @@ from zmem_lib.data.corpus import load_corpus
 from zmem_lib.data.tuples import make_tuples
 from zmem_lib.files import LOCK, BadInput, held, write_json, write_tensors
 from zmem_lib.hub import fetch, find_lm, find_reranker
-from zmem_lib.memory.base_lm import pick_device
+from zmem_lib.memory.lm import pick_device
 from zmem_lib.memory.lessons import make_lessons
 from zmem_lib.memory.table import load_z, save_z
 from zmem_lib.meter import memory_explained

@@ -22,5 +22,5 @@ def setting(changes=None):
     """A small memory before its first step: model, table, lessons."""
     params = small_params(changes)
     memory_lm = small_lm(params)
-    z_table = make_ztable(*start_memory(params.memory.start, list(DOCS.text), memory_lm, params=params))
+    z_table = make_ztable(*start_memory(params.memory.start, list(DOCS.text), memory_lm, limit=40, seed=params.seed))
     return memory_lm, z_table, make_lessons(memory_lm, DOCS, TUPLES, params)

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from zmem_lib.files import new_folder, read_tensors, write_tensors
 from zmem_lib.ids.tree import Id, IdTree, Trie
-from zmem_lib.memory.base_lm import LORA_SCALE, quiet_peft
-from zmem_lib.memory.lm import MemoryLM
+from zmem_lib.memory.lm import MemoryLM, lora, quiet_peft
 
 ADAPTER = "ids"
 RANK = 16  # of the adapter, where the model itself has none
@@ -65,9 +64,8 @@ def id_adapter(memory_lm: MemoryLM, head: IdHead, *, learns: bool) -> Iterator[l
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package when peft imports it
     from peft import LoraConfig, get_peft_model
 
-    lm, rank = memory_lm.lm, head.rank
+    lm, config = memory_lm.lm, LoraConfig(**lora(head.rank))
     learning = [weight for weight in lm.parameters() if weight.requires_grad]
-    config = LoraConfig(r=rank, lora_alpha=LORA_SCALE * rank, target_modules="all-linear", task_type="CAUSAL_LM")
     own = lm.active_adapter if memory_lm.adapted else None
     with quiet_peft():
         if own:

@@ -42,6 +42,7 @@ ROWS = 512  # beginnings of ids that pass through the model at once
 
 Lesson = tuple[list[int], Id]  # a prompt and the id to generate
 Found = list[tuple[float, Id]]  # -log p and id, best first
+Read = tuple[list[tuple[Tensor, Tensor]], Tensor, Tensor]  # of questions: keys and values, mask (Q,P), states (Q,P,D)
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,6 @@ class Search:
     width: int = 20  # beginnings of ids that a question follows at once, at first
     most: int = 2000  # beginnings after which a question has to do with what was found
     batch: int = 8  # questions at once
-
-
-@dataclass(frozen=True)
-class Read:
-    """Questions that the model has read: keys and values of every layer, mask (Q,P), last states (Q,D)."""
-
-    layers: list[tuple[Tensor, Tensor]]
-    mask: Tensor
-    states: Tensor
 
 
 def learn_ids(
@@ -100,18 +92,21 @@ def train_ids(
 ) -> pd.DataFrame:
     """Teach head and adapter the ids of (question, document id) pairs for `train.id_steps` steps; a log of step and nll."""
     trie, log, steps, size = make_trie(tree), [], params.train.id_steps, params.train.batch_tuples
+    micro_batch = params.machine.micro_batch or size
     rows = [(memory_lm.prompts.find(question), tree.ids[doc_id]) for question, doc_id in pairs]
     torch.manual_seed(params.seed)
-    with id_adapter(memory_lm, head, learns=True) as weights:
+    with id_adapter(memory_lm, head, learns=True) as weights, memory_explained("machine.micro_batch"):
         groups = [{"params": weights, "lr": params.train.lm_lr}, {"params": head.parameters(), "lr": HEAD_LR}]
         optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(cosine, steps=steps))
         scaler = make_scaler(memory_lm)
         memory_lm.lm.train()
         for step in progress(range(steps), "learning ids"):
-            due = [rows[i] for i in batch_indices(len(rows), size, step=step, seed=params.seed)]
-            with memory_explained("machine.micro_batch"):
-                nll = descend(memory_lm, head, trie, due, scaler=scaler, size=params.machine.micro_batch or size)
+            due, mean = [rows[i] for i in batch_indices(len(rows), size, step=step, seed=params.seed)], 0.0
+            for begin in range(0, size, micro_batch):
+                nll = id_nll(memory_lm, head, trie, due[begin : begin + micro_batch]).sum() / size
+                scaler.scale(nll).backward()
+                mean += nll.item()
             scaler.unscale_(optimiser)
             nn.utils.clip_grad_norm_([*weights, *head.parameters()], CLIP)
             scaler.step(optimiser)
@@ -119,21 +114,9 @@ def train_ids(
             schedule.step()
             optimiser.zero_grad(set_to_none=True)
             if step % max(1, round(steps * LOG_EVERY)) == 0 or step + 1 == steps:
-                log.append((step + 1, nll))
+                log.append((step + 1, mean))
         memory_lm.lm.eval()
     return pd.DataFrame(log, columns=["step", "nll"])
-
-
-def descend(
-    memory_lm: MemoryLM, head: IdHead, trie: Trie, rows: Sequence[Lesson], *, scaler: torch.amp.GradScaler, size: int
-) -> float:
-    """Add the gradients of one batch, `size` rows at a time; returns its mean -log p(id | question)."""
-    total = 0.0
-    for begin in range(0, len(rows), size):
-        nll = id_nll(memory_lm, head, trie, rows[begin : begin + size]).sum() / len(rows)
-        scaler.scale(nll).backward()
-        total += nll.item()
-    return total
 
 
 def id_nll(memory_lm: MemoryLM, head: IdHead, trie: Trie, rows: Sequence[Lesson]) -> Tensor:
@@ -161,27 +144,28 @@ def padded(paths: Sequence[Id], device: torch.device) -> Tensor:
 def search_ids(
     memory_lm: MemoryLM, head: IdHead, *, tree: IdTree, questions: Sequence[str], search: Search
 ) -> tuple[Ranking, list[bool]]:
-    """The documents with the likeliest ids for each question, with log p(id | question), best first.
-
-    Also, for each question, whether these are for certain the best of all.
-    """
+    """The likeliest ids' documents for each question, with log p(id | question); whether they are surely the best."""
     trie, ended = make_trie(tree), []
     prompts = [memory_lm.prompts.find(question) for question in questions]
     with id_adapter(memory_lm, head, learns=False):
         for begin in progress(range(0, len(prompts), search.batch), "generating ids"):
-            questions_read = read(memory_lm, prompts[begin : begin + search.batch])
-            ended += search_batch(memory_lm, head, trie, questions_read, search)
+            ended += search_batch(memory_lm, head, trie, prompts[begin : begin + search.batch], search)
     ids = [[trie.documents[path] for _, path in found] for found, _ in ended]
     return (ids, [[-cost for cost, _ in found] for found, _ in ended]), [certain for _, certain in ended]
 
 
 def search_batch(
-    memory_lm: MemoryLM, head: IdHead, trie: Trie, questions: Read, search: Search
+    memory_lm: MemoryLM, head: IdHead, trie: Trie, prompts: Sequence[list[int]], search: Search
 ) -> list[tuple[Found, bool]]:
     """What `best_ids` returns for every question; in each round the model reads what all of them follow."""
-    running = [best_ids(trie, search) for _ in questions.mask]
+    embedded, mask = left_padded(memory_lm, None, prompts)  # (Q,P,D), (Q,P)
+    options = {"attention_mask": mask, "position_ids": positions(mask), "use_cache": True}
+    with memory_lm.arithmetic():  # the questions are read once, for all codes that may follow them
+        output = memory_lm.backbone(inputs_embeds=embedded, **options)
+    read = ([(layer.keys, layer.values) for layer in output.past_key_values.layers], mask, output.last_hidden_state)
+    running = [best_ids(trie, search) for _ in prompts]
     ended: dict[int, tuple[Found, bool]] = {}
-    answers: dict[int, Any] = dict.fromkeys(range(len(running)))  # what each that goes on is told next: at first nothing
+    answers: dict[int, Any] = dict.fromkeys(range(len(running)))  # what each that goes on is told: at first nothing
     while answers:
         wanted = {}
         for q, answer in answers.items():
@@ -189,9 +173,12 @@ def search_batch(
                 wanted[q] = running[q].send(answer)
             except StopIteration as end:
                 ended[q] = end.value
-        places = [(q, prefix) for q, prefixes in wanted.items() for prefix in prefixes]
-        rows = iter(next_log_p(memory_lm, head, trie, questions, places))
-        answers = {q: [next(rows) for _ in prefixes] for q, prefixes in wanted.items()}
+        places, rows = [(q, prefix) for q, prefixes in wanted.items() for prefix in prefixes], []
+        for begin in range(0, len(places), ROWS):
+            states = next_states(memory_lm, head, read, places[begin : begin + ROWS])  # (R,D)
+            rows += head.log_p(states, trie, [prefix for _, prefix in places[begin : begin + ROWS]]).tolist()
+        log_p = iter(rows)
+        answers = {q: [next(log_p) for _ in prefixes] for q, prefixes in wanted.items()}
     return [ended[q] for q in range(len(running))]
 
 
@@ -225,43 +212,18 @@ def best_ids(trie: Trie, search: Search) -> Generator[list[Id], list[list[float]
     return found, not promising()
 
 
-def read(memory_lm: MemoryLM, prompts: Sequence[list[int]]) -> Read:
-    """Let the model read prompts, once for all codes that may follow them."""
-    embedded, mask = left_padded(memory_lm, None, prompts)  # (Q,P,D), (Q,P)
-    with memory_lm.arithmetic():
-        output = memory_lm.backbone(
-            inputs_embeds=embedded, attention_mask=mask, position_ids=positions(mask), use_cache=True
-        )
-    layers = [(layer.keys, layer.values) for layer in output.past_key_values.layers]
-    return Read(layers, mask, output.last_hidden_state[:, -1])
-
-
-def next_log_p(
-    memory_lm: MemoryLM, head: IdHead, trie: Trie, questions: Read, places: Sequence[tuple[int, Id]]
-) -> list[list[float]]:
-    """log p (C,) of the code after every (question's row, beginning of an id)."""
-    rows: list[list[float]] = []
-    for begin in range(0, len(places), ROWS):
-        some = places[begin : begin + ROWS]
-        states = next_states(memory_lm, head, questions, some)  # (R,D)
-        rows += head.log_p(states, trie, [prefix for _, prefix in some]).tolist()
-    return rows
-
-
-def next_states(memory_lm: MemoryLM, head: IdHead, questions: Read, places: Sequence[tuple[int, Id]]) -> Tensor:
-    """The model's state (R,D) after each question and beginning; all are empty, or none is."""
-    rows = torch.tensor([q for q, _ in places], device=memory_lm.device)
+def next_states(memory_lm: MemoryLM, head: IdHead, read: Read, places: Sequence[tuple[int, Id]]) -> Tensor:
+    """The model's state (R,D) after each question (its row) and beginning of an id; all are empty, or none is."""
+    layers, mask, states = read
+    rows = torch.tensor([q for q, _ in places], device=memory_lm.device)  # (R,)
     codes = padded([prefix for _, prefix in places], memory_lm.device)  # (R,L)
     if not codes.shape[1]:
-        return questions.states[rows]
-    mask = torch.cat([questions.mask[rows], torch.ones_like(codes)], 1)  # (R,P+L)
-    layers = [(keys[rows], values[rows]) for keys, values in questions.layers]
+        return states[rows, -1]
+    mask = torch.cat([mask[rows], torch.ones_like(codes)], 1)  # (R,P+L)
+    cache = DynamicCache([(keys[rows], values[rows]) for keys, values in layers], config=memory_lm.lm.config)
+    options = {"position_ids": positions(mask)[:, -codes.shape[1] :], "past_key_values": cache}
+    embedded = head.embed(codes).to(memory_lm.embeddings.dtype)  # (R,L,D)
     with memory_lm.arithmetic():
-        states = memory_lm.backbone(
-            inputs_embeds=head.embed(codes).to(memory_lm.embeddings.dtype),  # (R,L,D)
-            attention_mask=mask,
-            position_ids=positions(mask)[:, -codes.shape[1] :],
-            past_key_values=DynamicCache(layers, config=memory_lm.lm.config),
-        ).last_hidden_state  # (R,L,D)
+        states = memory_lm.backbone(inputs_embeds=embedded, attention_mask=mask, **options).last_hidden_state  # (R,L,D)
     last = torch.tensor([len(prefix) - 1 for _, prefix in places], device=memory_lm.device)
     return states[torch.arange(len(places), device=memory_lm.device), last]  # (R,D)

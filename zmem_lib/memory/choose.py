@@ -2,8 +2,7 @@
 
 Query likelihood follows Ponte and Croft (1998); here the language model of a document is the shared model behind the
 document's z. Its full scan runs z once per document, keeps its keys and values, and continues them with each question.
-The key of a document is matched with the question's vector; a shortlist by key is then put in order by key and
-likelihood together.
+The key of a document is matched with the question's vector; a shortlist by key is then put in order by both together.
 Dividing a question's scores by its length would change no order: all documents are scored on the same question.
 """
 

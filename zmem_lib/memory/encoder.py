@@ -69,23 +69,17 @@ def _chunks(rows: list[list[int]], label: str) -> Iterator[list[list[int]]]:
 
 
 def start_memory(
-    start: str,
-    texts: Sequence[str],
-    memory_lm: MemoryLM,
-    *,
-    document_tokens: int,
-    seed: int,
-    z_seen: Tensor | None = None,
+    start: str, texts: Sequence[str], memory_lm: MemoryLM, *, limit: int, seed: int, z_seen: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Where the blocks (N,K,W) and keys (N,E) of documents begin.
 
     random: normal, as large as the token embeddings. mean: the mean of z_seen (N,K,W), or, before there is any, of the
     embeddings. vocab: the embeddings of tokens drawn at random. encode: what the model makes of the document, of at
-    most `document_tokens`. The key is the encoder's for every start; without an encoder it is random.
+    most `limit` tokens. The key is the encoder's for every start; without an encoder it is random.
     """
     n, heads = len(texts), memory_lm.heads
     generator = torch.Generator().manual_seed(seed)
-    encoded = encode(memory_lm, texts, document_tokens) if heads.to_block is not None and n else None
+    encoded = encode(memory_lm, texts, limit) if heads.to_block is not None and n else None
     keys = encoded[1] if encoded else unit(torch.randn(n, heads.key_width, generator=generator))
     if start == "encode" and encoded:
         return encoded

@@ -29,12 +29,11 @@ DEV_TUPLES = 96
 
 
 class Tokenised(Sequence):
-    """A sequence whose items are made of others when they are first asked for, and kept: most are never due."""
+    """A sequence whose items are made when they are first asked for, and kept."""
 
     def __init__(self, make: Callable[..., Any], *arguments: Sequence) -> None:
         """The i-th item is `make` of the i-th of each argument."""
-        self.make, self.arguments = make, arguments
-        self.kept = [None] * len(arguments[0])
+        self.make, self.arguments, self.kept = make, arguments, [None] * len(arguments[0])
 
     def __getitem__(self, i: Any) -> Any:
         """The i-th item."""
@@ -86,13 +85,13 @@ class Batch:
 
 def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, params: Settings) -> Lessons:
     """The lessons of seen documents and their train and dev tuples; row i of z belongs to the i-th of `docs`."""
-    prompts, row_of = memory_lm.prompts, {doc_id: i for i, doc_id in enumerate(docs.doc_id)}
+    row_of = {doc_id: i for i, doc_id in enumerate(docs.doc_id)}
     tuples = tuples[tuples.doc_id.isin(row_of)]
     train = tuples[tuples.split == "train"].reset_index(drop=True)
     if train.empty:
         raise BadInput("no training question has an answer that stands in its document: look at `answers` and `doc_id`")
     dev = tuples[tuples.split == "dev"].head(DEV_TUPLES)
-    texts, limit = passages(docs), params.memory.document_tokens
+    prompts, texts, limit = memory_lm.prompts, passages(docs), params.memory.document_tokens
     index, own = train.doc_id.map(row_of), train.tuple_id.str.startswith(PSEUDO)
     golds = index.groupby(train.question_id).agg(frozenset)
     return Lessons(
@@ -182,7 +181,7 @@ def recitations_at(documents: Sequence[list[Row]], inside: float, rng: np.random
 
 def reading_rows(lessons: Lessons, step: int) -> list[Row]:
     """The reader's lessons of a step: gold evidence among distractors, all as sentences or all as whole passages."""
-    params, tuples, rows = lessons.params, lessons.tuples, []
+    params, prompts, tuples, rows = lessons.params, lessons.prompts, lessons.tuples, []
     rng = np.random.default_rng((params.seed, step))
     kind = rng.random()
     for place in batch_indices(len(lessons.answered), params.train.batch_read, step=step, seed=params.seed + 2):
@@ -194,8 +193,8 @@ def reading_rows(lessons: Lessons, step: int) -> list[Row]:
             items = [tuples.evidence[j] for j in picked]
         else:
             items = [lessons.passages[lessons.tuple_index[j]] for j in picked]
-        reading = lessons.prompts.reading(tuples.question[i], items, params.memory.evidence_tokens)
-        rows.append(lessons.prompts.read(reading, tuples.answers[i][0]))
+        reading = prompts.reading(tuples.question[i], items, params.memory.evidence_tokens)
+        rows.append(prompts.read(reading, tuples.answers[i][0]))
     return rows
 
 
@@ -211,8 +210,8 @@ def text_rows(lessons: Lessons, chosen: np.ndarray, step: int) -> list[Row]:
 
 def batch_indices(n: int, size: int, *, step: int, seed: int) -> np.ndarray:
     """The `size` of n items that are due at a step, in a new random order each epoch."""
-    places = np.arange(step * size, (step + 1) * size)
-    return np.array([_epoch(n, int(place) // n, seed)[place % n] for place in places], dtype=int)
+    places = range(step * size, (step + 1) * size)
+    return np.array([_epoch(n, place // n, seed)[place % n] for place in places], dtype=int)
 
 
 @lru_cache(maxsize=8)

@@ -1,10 +1,15 @@
-"""A causal language model behind soft prompts: likelihoods and generation.
+"""A causal language model behind soft prompts: how it is made or loaded, its likelihoods, and what it generates.
 
 Takes blocks z (B,K,W) and token ids, returns negative log-likelihoods per token or generated ids. What stands before
 the tokens is the family's beginning-of-sequence token, where it has one, and then z, brought to the model's width by
-the heads. The model itself comes from base_lm.py: trained whole, or frozen with a LoRA adapter.
+the heads. `scratch` is a small Llama with random weights and a tokenizer trained on the corpus. Any other model is
+loaded from safetensors. With a `lm.lora_rank`, its weights are frozen in the arithmetic's dtype or in 4 bit (NF4,
+double-quantised: QLoRA, 2305.14314), and it learns through a LoRA adapter in float32 on all its linear layers
+(2106.09685); without, all its weights learn in float32. Code of a model's own is never run.
 """
 
+import logging
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,21 +17,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig, LlamaForCausalLM
+from transformers import PreTrainedTokenizerFast as FastTokenizer
 
-from zmem_lib.files import new_folder
+from zmem_lib.files import BadInput, new_folder
 from zmem_lib.hub import find_lm
-from zmem_lib.memory import Settings, base_lm
-from zmem_lib.memory.prompts import TERMS, Prompts, Row, collate, make_prompts
+from zmem_lib.memory import Settings
+from zmem_lib.memory.prompts import MARKERS, TERMS, Prompts, Row, collate, make_prompts
+from zmem_lib.memory.shape import scratch_config
 from zmem_lib.memory.soft_prompt import MemoryHeads, load_heads, save_heads
 from zmem_lib.meter import progress
+
+SCRATCH_ATTENTION = "eager"  # at a few dozen tokens on a CPU, a third faster than the fused kernel
+LORA_SCALE = 2  # alpha over rank
 
 
 @dataclass(frozen=True)
 class MemoryLM:
     """A language model with what is needed to use it."""
 
-    lm: Any  # nn.Module, with an adapter or without
+    lm: Any  # with an adapter or without
     heads: MemoryHeads
     prompts: Prompts
     device: torch.device
@@ -53,11 +65,6 @@ class MemoryLM:
         return self.causal.base_model
 
     @property
-    def pad(self) -> int:
-        """The id that fills up short rows; they are masked, so the end token serves where a family has no other."""
-        return self.lm.generation_config.pad_token_id
-
-    @property
     def ends(self) -> list[int]:
         """The ids that end a generated text."""
         return self.lm.generation_config.eos_token_id
@@ -68,25 +75,23 @@ class MemoryLM:
 
 
 def make_memory_lm(params: Settings, texts: Iterable[str]) -> MemoryLM:
-    """The model that `lm.name` names, ready to train: made from scratch, or loaded, with an adapter or without."""
+    """The model that `lm.name` names, ready to train."""
     if params.lm.name == "scratch":
-        tokenizer = base_lm.train_tokenizer(texts, params.lm.vocab_size)
-        return wrap(base_lm.make_scratch_lm(params, tokenizer), tokenizer, params)
+        tokenizer = train_tokenizer(texts, params.lm.vocab_size)
+        return wrap(make_scratch_lm(params, tokenizer), tokenizer, params)
     folder = find_lm(params.lm.name, params.lm.revision)
-    lm = base_lm.load_lm(folder, params)
-    lm = lm if base_lm.learns_whole(params.lm) else base_lm.with_adapter(lm, params)
-    memory_lm = wrap(lm, base_lm.load_tokenizer(folder), params)
+    lm = load_lm(folder, params)
+    lm = lm if learns_whole(params.lm) else with_adapter(lm, params)
+    memory_lm = wrap(lm, _loaded(AutoTokenizer, folder), params)
     load_heads(memory_lm.heads, folder)  # where the model has learned with such heads
     return memory_lm
 
 
 def load_memory_lm(folder: Path, params: Settings) -> MemoryLM:
     """The model that `save_memory_lm` wrote to `folder`, frozen."""
-    if base_lm.learns_whole(params.lm):
-        lm = base_lm.load_lm(folder, params)
-    else:
-        lm = base_lm.load_adapter(base_lm.load_lm(find_lm(params.lm.name, params.lm.revision), params), folder)
-    memory_lm = wrap(lm, base_lm.load_tokenizer(folder), params)
+    whole = learns_whole(params.lm)
+    lm = load_lm(folder if whole else find_lm(params.lm.name, params.lm.revision), params)
+    memory_lm = wrap(lm if whole else with_adapter(lm, params, folder), _loaded(AutoTokenizer, folder), params)
     load_heads(memory_lm.heads, folder)
     memory_lm.lm.requires_grad_(False)
     memory_lm.heads.requires_grad_(False)
@@ -94,7 +99,7 @@ def load_memory_lm(folder: Path, params: Settings) -> MemoryLM:
 
 
 def save_memory_lm(memory_lm: MemoryLM, folder: Path, card: str) -> None:
-    """Write weights (all, or the adapter's) and heads as safetensors, configuration, tokenizer and README.md: `card`."""
+    """Write weights (all, or the adapter's) and heads as safetensors, configuration, tokenizer; `card` is README.md."""
     options = {"save_embedding_layers": False} if memory_lm.adapted else {}  # else it asks the hub about them
     with new_folder(folder) as new:
         memory_lm.lm.save_pretrained(new, **options)
@@ -105,26 +110,137 @@ def save_memory_lm(memory_lm: MemoryLM, folder: Path, card: str) -> None:
 
 
 def wrap(lm: Any, tokenizer: Any, params: Settings) -> MemoryLM:
-    """The model with its prompts and new heads, generating greedily."""
-    lm.generation_config = base_lm.plain_generation(lm, tokenizer)
+    """The model with its prompts and new heads; it generates greedily, and ends where its family ends a turn."""
+    ends = lm.generation_config.eos_token_id
+    ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    lm.generation_config = GenerationConfig(eos_token_id=sorted(ends), pad_token_id=pad, do_sample=False)
     return ready(lm, make_prompts(tokenizer), params)
 
 
 def ready(lm: Any, prompts: Prompts, params: Settings) -> MemoryLM:
     """The model with new heads, its arithmetic and its activations as the parameters want them."""
-    device = base_lm.pick_device(params.machine.device)
+    memory, device = params.memory, pick_device(params.machine.device)
     torch.manual_seed(params.seed)
-    heads = MemoryHeads(
-        lm.get_input_embeddings().weight,
-        z_tokens=params.memory.z_tokens,
-        z_width=params.memory.z_width,
-        key_width=params.memory.key_width,
-        encoder=params.train.encode_share > 0,
-    ).to(device)
-    memory_lm = MemoryLM(lm.eval(), heads, prompts, device, base_lm.pick_dtype(params.machine.precision, device))
+    shape = {"z_tokens": memory.z_tokens, "z_width": memory.z_width, "key_width": memory.key_width}
+    heads = MemoryHeads(lm.get_input_embeddings().weight, **shape, encoder=params.train.encode_share > 0).to(device)
+    memory_lm = MemoryLM(lm.eval(), heads, prompts, device, pick_dtype(params.machine.precision, device))
     if params.machine.activation_checkpointing:
         memory_lm.causal.activation_checkpointing_enable()
     return memory_lm
+
+
+def learns_whole(lm: Any) -> bool:
+    """Whether all weights of the model that the section `lm` names learn, and not an adapter."""
+    return lm.name == "scratch" or lm.lora_rank == 0
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that a parameter names; `auto` takes a GPU where there is one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput("machine.device is cuda but torch finds no GPU: set it to cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype that a parameter names; `auto`: bfloat16 where it is native, else float16 (GPU) or float32 (CPU)."""
+    if name != "auto":
+        return getattr(torch, name)
+    on_gpu = device.type == "cuda"
+    native = torch.cuda.is_bf16_supported(False) if on_gpu else torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float16 if on_gpu else torch.float32
+
+
+def load_lm(folder: Path, params: Settings) -> nn.Module:
+    """The causal language model in a folder, on the device: whole, in float32, or frozen, in the arithmetic's dtype."""
+    section, device = params.lm, pick_device(params.machine.device)
+    if learns_whole(section):
+        attention = {"attn_implementation": SCRATCH_ATTENTION} if section.name == "scratch" else {}
+        return _loaded(AutoModelForCausalLM, folder, dtype=torch.float32, **attention).to(device)
+    dtype = pick_dtype(params.machine.precision, device)
+    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}, "use_safetensors": True}
+    if section.quantisation == "nf4":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        )
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
+    lm = _loaded(AutoModelForCausalLM, folder, **options)
+    if section.window_tokens > (longest := lm.config.max_position_embeddings):
+        raise BadInput(
+            f"lm.window_tokens {section.window_tokens} is more than {section.name} can read ({longest}): lower it"
+        )
+    lm.requires_grad_(False)
+    for module in lm.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):  # a layout without gradients, taken up by inference on a CPU
+            module.support_avx512bf16_for_cpu = False
+    return lm
+
+
+def _loaded(kind: Any, folder: Path, **options: Any) -> Any:
+    """What `kind` reads from a folder; what is wrong with the folder in one sentence."""
+    try:
+        return kind.from_pretrained(str(folder), trust_remote_code=False, **options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise BadInput(
+            f"{folder} cannot be loaded as a causal language model with its tokenizer, from safetensors and without "
+            f"code of its own ({reason}): give `lm.name` a model that transformers knows"
+        ) from error
+
+
+def with_adapter(lm: nn.Module, params: Settings, folder: Path | None = None) -> Any:
+    """The frozen model with a LoRA adapter, float32, on every linear layer but the output head: new, or a folder's."""
+    from peft import LoraConfig, PeftModel, get_peft_model  # imports bitsandbytes, which a model made here does without
+
+    with quiet_peft():
+        if folder:
+            return PeftModel.from_pretrained(lm, str(folder))
+        torch.manual_seed(params.seed)
+        adapted = get_peft_model(lm, LoraConfig(**lora(params.lm.lora_rank)))
+    adapted.peft_config["default"].base_model_name_or_path = params.lm.name  # not the folder of this machine's cache
+    return adapted
+
+
+def lora(rank: int) -> dict[str, Any]:
+    """Of an adapter of this rank, the fields of peft's LoraConfig."""
+    return {"r": rank, "lora_alpha": LORA_SCALE * rank, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Without peft's warning that it asks transformers by an old name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        yield
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> FastTokenizer:
+    """A byte-level BPE tokenizer of at most `vocab_size` tokens, with this project's markers as special tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=["<pad>", "<end>", *(special for special, _ in MARKERS.values())],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return FastTokenizer(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>")
+
+
+def make_scratch_lm(params: Settings, tokenizer: FastTokenizer) -> nn.Module:
+    """A small Llama with random weights, tied embeddings, for the tokenizer's vocabulary, on the device."""
+    torch.manual_seed(params.seed)
+    config = scratch_config(
+        params.lm,
+        vocab_size=len(tokenizer),
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        attn_implementation=SCRATCH_ATTENTION,
+    )
+    return LlamaForCausalLM(config).to(pick_device(params.machine.device))
 
 
 @contextmanager
@@ -153,12 +269,13 @@ def make_scaler(memory_lm: MemoryLM) -> torch.amp.GradScaler:
 def counted_logits(
     memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row], term: str = ""
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Logits (counted,V) of the tokens that count, given z (B,K,W); ids, terms and what counts (every term, or this one).
+    """Logits (counted,V) of the tokens that count (every term, or one), given z (B,K,W); ids, terms, what counts (B,T).
 
-    The last three are (B,T). Without z the first token of a row has nothing before it and must not count. The
-    vocabulary is spread out only where a token counts: of a reader's lesson that is a twentieth.
+    Without z the first token of a row has nothing before it and must not count. The vocabulary is spread out only where
+    a token counts: of a reader's lesson that is a twentieth.
     """
-    ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, memory_lm.pad))  # (B,T)
+    pad = memory_lm.lm.generation_config.pad_token_id  # masked, so an end token serves where a family has no other
+    ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, pad))  # (B,T) each
     counted = terms == TERMS.index(term) if term else terms > 0  # (B,T)
     assert z is not None or not counted[:, 0].any(), "the first token of a row without z cannot be predicted"
     embedded = memory_lm.lm.get_input_embeddings()(ids)  # (B,T,D)
@@ -174,10 +291,7 @@ def counted_logits(
 
 
 def token_nll(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-    """-log p of every token that counts, given z (B,K,W) and the tokens before it, and each token's term: both (B,T).
-
-    Tokens of term none, and padding, have 0.
-    """
+    """-log p of every token that counts, else 0, given z (B,K,W) and the tokens before it; and its term: both (B,T)."""
     logits, ids, terms, counted = counted_logits(memory_lm, z, rows)
     losses = nn.functional.cross_entropy(logits, ids[counted], reduction="none")  # (counted,)
     return losses.new_zeros(ids.shape).masked_scatter(counted, losses), terms  # (B,T)
@@ -199,9 +313,9 @@ def greedy_scores(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) ->
 
 def prefix(memory_lm: MemoryLM, z: Tensor) -> Tensor:
     """What stands before the tokens: the family's first token where it has one, then z (B,K,W); (B,P,D)."""
-    embed = memory_lm.lm.get_input_embeddings()
-    assert z.shape[-1] == memory_lm.heads.width, (z.shape, memory_lm.heads.width)
-    soft = memory_lm.heads.soft_tokens(z.to(memory_lm.device).float()).to(embed.weight.dtype)  # (B,K,D)
+    embed, heads = memory_lm.lm.get_input_embeddings(), memory_lm.heads
+    assert z.shape[-1] == heads.width, (z.shape, heads.width)
+    soft = heads.connector(z.to(memory_lm.device).float()).to(embed.weight.dtype)  # (B,K,D)
     begin = embed(torch.tensor(memory_lm.prompts.begin, dtype=torch.long, device=memory_lm.device))  # (0 or 1,D)
     return torch.cat([begin.expand(len(soft), -1, -1), soft], 1)  # (B,P,D)
 
@@ -219,28 +333,20 @@ def left_padded(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[in
 
 
 @torch.no_grad()
-def generate(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]], max_tokens: int) -> list[list[int]]:
-    """Greedy continuation of each prompt after its z (B,K,W): lists of ids, without the end token."""
-    embedded, mask = left_padded(memory_lm, z, prompts)  # (B,P+T,D), (B,P+T)
-    with memory_lm.arithmetic():
-        new = memory_lm.lm.generate(
-            inputs_embeds=embedded, attention_mask=mask, max_new_tokens=max_tokens
-        )  # (B,<=max_tokens)
-    return [trim(row, memory_lm.ends) for row in new.tolist()]
-
-
 def generate_all(
     memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]], *, max_tokens: int, batch: int
 ) -> list[list[int]]:
-    """`generate` for any number of prompts: in batches of like length, returned in the order given."""
+    """Greedy continuation of each prompt after its z (B,K,W), without the end token; batches are of like length."""
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     output: list[list[int]] = [[] for _ in prompts]
     for begin in progress(range(0, len(order), batch), "generating"):
         chosen = order[begin : begin + batch]
         block = None if z is None else z[chosen]  # (B,K,W)
-        new = generate(memory_lm, block, [prompts[i] for i in chosen], max_tokens)
-        for i, ids in zip(chosen, new, strict=True):
-            output[i] = ids
+        embedded, mask = left_padded(memory_lm, block, [prompts[i] for i in chosen])  # (B,P+T,D), (B,P+T)
+        with memory_lm.arithmetic():
+            new = memory_lm.lm.generate(inputs_embeds=embedded, attention_mask=mask, max_new_tokens=max_tokens)
+        for i, ids in zip(chosen, new.tolist(), strict=True):  # new: (B,<=max_tokens)
+            output[i] = trim(ids, memory_lm.ends)
     return output
 
 

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from zmem_lib.memory import Settings
 from zmem_lib.memory.encoder import TEMPERATURE, encode_rows, question_rows
 from zmem_lib.memory.lessons import Batch, Lessons
 from zmem_lib.memory.lm import MemoryLM, counted_logits, token_nll
 from zmem_lib.memory.prompts import TERMS, Row
-from zmem_lib.memory.table import ZTable, blocks_of, take_rows, unit
+from zmem_lib.memory.table import ZTable, unit
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Work:
     def blocks(self, documents: np.ndarray) -> Tensor:
         """The blocks of documents (B,M), side by side: (B,M*K,W)."""
         place = torch.as_tensor(np.searchsorted(self.documents, documents), device=self.rows.device)  # (B,M)
-        return blocks_of(self.rows, self.z_table.k, self.z_table.width)[place].flatten(1, 2)  # (B,M*K,W)
+        return self.z_table.blocks(self.rows)[place].flatten(1, 2)  # (B,M*K,W)
 
     def chunks(self, n: int) -> Iterator[slice]:
         """Slices of n rows that pass through the model at once."""
@@ -51,26 +50,25 @@ def make_work(
 ) -> Work:
     """The work of a batch, its rows taken from the table or made by the encoder."""
     documents = np.unique(np.concatenate([lessons.tuple_index[batch.tuples], batch.beside.ravel(), batch.recited]))
-    if not batch.encoded:
-        rows = take_rows(z_table, torch.as_tensor(documents), memory_lm.device)
-        return Work(memory_lm, z_table, lessons, batch, documents, rows, None, scaler)
-    texts = [lessons.texts[i] for i in documents]
-    encoded = encoded_rows(memory_lm, texts, lessons.params.machine.micro_batch or len(texts))
-    rows = encoded.detach().requires_grad_(True)
-    return Work(memory_lm, z_table, lessons, batch, documents, rows, encoded, scaler)
+    if batch.encoded:
+        encoded = encoded_rows(memory_lm, [lessons.texts[i] for i in documents], lessons.params.machine.micro_batch)
+        rows = encoded.detach()
+    else:
+        encoded, rows = None, z_table.rows[documents].to(memory_lm.device)  # (U,K*W+E)
+    return Work(memory_lm, z_table, lessons, batch, documents, rows.requires_grad_(True), encoded, scaler)
 
 
 def encoded_rows(memory_lm: MemoryLM, texts: Sequence[list[int]], size: int) -> Tensor:
     """Rows (U,K*W+E) that the encoder makes of documents, as if they were of the table; gradients flow.
 
-    Where more than `size` documents are encoded, they are encoded twice, `size` at a time, instead of being kept.
+    Where more than `size` documents (0: any number) are encoded, they are encoded twice, instead of being kept.
     """
 
     def made(chunk: Sequence[list[int]]) -> Tensor:
         z, keys = encode_rows(memory_lm, chunk)
         return torch.cat([z.flatten(1), keys], 1)  # (B,K*W+E)
 
-    if len(texts) <= size:
+    if not 0 < size < len(texts):
         return made(texts)
     chunks = [texts[begin : begin + size] for begin in range(0, len(texts), size)]
     return torch.cat([checkpoint(made, chunk, use_reentrant=False) for chunk in chunks])  # (U,K*W+E)
@@ -78,12 +76,16 @@ def encoded_rows(memory_lm: MemoryLM, texts: Sequence[list[int]], size: int) -> 
 
 def all_losses(work: Work) -> dict[str, float]:
     """Add the gradients of every term that the parameters ask for; returns their means."""
-    train, batch = work.lessons.params.train, work.batch
-    losses = row_losses(work, tuple_rows(work), right_and_beside(work))
+    lessons, batch, train = work.lessons, work.batch, work.lessons.params.train
+    rows, right = [lessons.tuple_rows[i] for i in batch.tuples], lessons.tuple_index[batch.tuples]
+    if batch.beside.shape[1]:  # among distractors the question does not count: it says nothing of its own z
+        question = TERMS.index("question")
+        rows = [Row(row.ids, [0 if term == question else term for term in row.terms]) for row in rows]
+    losses = row_losses(work, rows, np.insert(batch.beside, batch.place, right, axis=1))  # behind (B,1+M)
     if len(batch.recited):
         losses |= row_losses(work, batch.recite_rows, batch.recited[:, None])
-    if rows := batch.read_rows + batch.text_rows:
-        losses |= row_losses(work, rows)
+    if batch.read_rows or batch.text_rows:
+        losses |= row_losses(work, batch.read_rows + batch.text_rows)
     if train.distill_weight:
         losses["distill"] = distill_loss(work)
     if train.key_weight:
@@ -93,24 +95,9 @@ def all_losses(work: Work) -> dict[str, float]:
     return losses
 
 
-def tuple_rows(work: Work) -> list[Row]:
-    """The rows of the step's tuples; among distractors the question does not count: it says nothing of its own z."""
-    rows = [work.lessons.tuple_rows[i] for i in work.batch.tuples]
-    if not work.batch.beside.shape[1]:
-        return rows
-    question = TERMS.index("question")
-    return [Row(row.ids, [0 if term == question else term for term in row.terms]) for row in rows]
-
-
-def right_and_beside(work: Work) -> np.ndarray:
-    """The documents (B,1+M) whose blocks stand before each tuple, the right one at the step's place."""
-    right = work.lessons.tuple_index[work.batch.tuples]
-    return np.insert(work.batch.beside, work.batch.place, right, axis=1)  # (B,1+M)
-
-
 def row_losses(work: Work, rows: Sequence[Row], documents: np.ndarray | None = None) -> dict[str, float]:
     """Add the gradients of rows, each behind the blocks of its documents (B,M); the mean nll per token of each term."""
-    params = work.lessons.params
+    weights = vars(work.lessons.params.train) | {"evidence_weight": 1.0}
     count = Counter(TERMS[term] for row in rows for term in row.terms)
     losses: dict[str, float] = {}
     for chunk in work.chunks(len(rows)):
@@ -118,9 +105,14 @@ def row_losses(work: Work, rows: Sequence[Row], documents: np.ndarray | None = N
         here = Counter(TERMS[term] for row in rows[chunk] for term in row.terms)
         by_term = mean_by_term(*token_nll(work.memory_lm, z, rows[chunk]))
         parts = {term: nll * (here[term] / count[term]) for term, nll in by_term.items()}
-        work.scaler.scale(sum(weight(params, term) * nll for term, nll in parts.items())).backward()
+        work.scaler.scale(sum(weights[f"{term}_weight"] * nll for term, nll in parts.items())).backward()
         losses |= {term: losses.get(term, 0.0) + nll.item() for term, nll in parts.items()}
     return losses
+
+
+def mean_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
+    """Mean nll per token of each term that occurs, from nll and terms of one shape."""
+    return {TERMS[t]: nll[terms == t].mean() for t in terms.unique().tolist() if t}
 
 
 def key_loss(work: Work) -> float:
@@ -149,18 +141,16 @@ def key_loss(work: Work) -> float:
 
 def hard_logits(work: Work, vectors: Tensor, tuples: np.ndarray) -> Tensor:
     """Logits (B,H') of the keys in the pool that are nearest to the vectors (B,E) and belong to no gold document."""
-    present = set(work.documents.tolist())
-    pool = [[d in work.lessons.gold[i] or d in present for d in work.batch.pool.tolist()] for i in tuples]
-    keys = unit(work.z_table.keys[work.batch.pool].to(vectors.device))  # (H,E)
-    logits = vectors @ keys.T / TEMPERATURE  # (B,H)
-    barred = torch.tensor(pool, device=logits.device, dtype=torch.bool).view(logits.shape)
-    logits = logits.masked_fill(barred, -torch.inf)
+    present, pool = set(work.documents.tolist()), work.batch.pool
+    barred = np.array([[d in work.lessons.gold[i] or d in present for d in pool.tolist()] for i in tuples], dtype=bool)
+    logits = vectors @ unit(work.z_table.keys[pool].to(vectors.device)).T / TEMPERATURE  # (B,H)
+    logits = logits.masked_fill(torch.as_tensor(barred, device=logits.device), -torch.inf)
     return logits.topk(min(work.lessons.params.train.key_negatives, logits.shape[1])).values  # (B,H')
 
 
 def encode_loss(work: Work) -> float:
     """Squared distance of the encoder's blocks from the table's, as a share of the latter's mean square."""
-    made = blocks_of(work.rows, work.z_table.k, work.z_table.width)  # (U,K,W)
+    made = work.z_table.blocks(work.rows)  # (U,K,W)
     there = work.z_table.z[work.documents].to(made.device)  # (U,K,W)
     loss = nn.functional.mse_loss(made, there) / there.square().mean()
     work.scaler.scale(work.lessons.params.train.encode_weight * loss).backward()
@@ -176,25 +166,14 @@ def distill_loss(work: Work) -> float:
     tuples, total = work.batch.tuples[: train.batch_text], 0.0
     bare = memory_lm.adapted and not train.text_weight
     for chunk in work.chunks(len(tuples)):
-        chosen = tuples[chunk]
-        rows, documents = [lessons.tuple_rows[i] for i in chosen], lessons.tuple_index[chosen]
+        documents, rows = lessons.tuple_index[tuples[chunk]], [lessons.tuple_rows[i] for i in tuples[chunk]]
         texts = [lessons.texts[i] for i in documents]
+        behind = [Row(text + row.ids, [0] * len(text) + row.terms) for text, row in zip(texts, rows, strict=True)]
         with torch.no_grad(), memory_lm.lm.disable_adapter() if bare else nullcontext():
-            behind = [Row(text + row.ids, [0] * len(text) + row.terms) for text, row in zip(texts, rows, strict=True)]
             teacher = counted_logits(memory_lm, None, behind, "evidence")[0].log_softmax(-1)  # (counted,V)
         student = counted_logits(memory_lm, work.blocks(documents[:, None]), rows, "evidence")[0].log_softmax(-1)
         kl = nn.functional.kl_div(student, teacher, log_target=True, reduction="batchmean")
-        loss = kl * (len(chosen) / len(tuples))
+        loss = kl * (len(rows) / len(tuples))
         work.scaler.scale(train.distill_weight * loss).backward()
         total += loss.item()
     return total
-
-
-def mean_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
-    """Mean nll per token of each term that occurs, from nll and terms of one shape."""
-    return {TERMS[t]: nll[terms == t].mean() for t in terms.unique().tolist() if t}
-
-
-def weight(params: Settings, term: str) -> float:
-    """The weight of a loss term; that of the evidence is one."""
-    return 1.0 if term == "evidence" else getattr(params.train, f"{term}_weight")

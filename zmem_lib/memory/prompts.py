@@ -6,8 +6,8 @@
     <read> q <item> e ... <answer> a <end> term `read`; no z: this is the reader, the same for every system
     <question> q <find>                    no term; the last state is the question's vector, for keys and ids
 
-One pass over the first form gives both -log p(q | z), which the selector scores, and -log p(e | z, q). The markers are
-special tokens where the tokenizer was made here, plain words elsewhere. A model with a chat template reads through it.
+The first form gives both -log p(q | z), which the selector scores, and -log p(e | z, q). The markers are special tokens
+where the tokenizer was made here, plain words elsewhere. A model with a chat template reads through it.
 """
 
 import re
@@ -30,10 +30,8 @@ MARKERS = {  # name: (special token of a tokenizer made here, plain text for any
 }
 CHAT_TASK = "Answer the question from the evidence. Write the answer alone, in a few words."
 CHAT_TASK_ALONE = "Answer the question. Write the answer alone, in a few words."
-CHAT_VALUES = {  # what templates ask for beside the turns
-    "date_string": "26 Jul 2024",  # Llama 3's own default; without it newer templates write today's date
-    "enable_thinking": False,
-}
+# What templates ask for beside the turns; the date is Llama 3's own default, without it newer ones write today's.
+CHAT_VALUES = {"date_string": "26 Jul 2024", "enable_thinking": False}
 
 
 @dataclass(frozen=True)
@@ -99,12 +97,9 @@ class Prompts:
         return self.begin + self.marks["evidence"] + self.encode(text, limit) + [self.end]
 
     def twin(self, text: list[int], row: Row) -> Row:
-        """A row that begins with a question, after its document's text; all behind the first marker counts as `text`.
-
-        The marker between question and evidence too: who asks has to know where a question ends.
-        """
-        given, counted = len(self.marks["question"]), TERMS.index("text")
-        return Row(text + row.ids, [0] * (len(text) + given) + [counted] * (len(row.ids) - given))
+        """A row that begins with a question, after its document's text; all behind its first marker counts: `text`."""
+        given = len(self.marks["question"])  # the other marker counts: who asks has to know where a question ends
+        return join([(text + row.ids[:given], "none"), (row.ids[given:], "text")])
 
     def find(self, question: str) -> list[int]:
         """What a question's vector, and a generated id, is made from; no z."""

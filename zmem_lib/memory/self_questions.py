@@ -4,10 +4,9 @@ Takes documents, returns training tuples, and how many questions were lost on th
 The text twin, which has learned p(question, evidence | text), draws questions about each sentence in turn, as doc2query
 does from a text (1904.08375), and confirms those that lead back: a question must be likelier behind its own sentence
 than behind any other of the document, a round trip as in Promptagator (2209.11755). A model with a chat template reads
-the text, is asked for questions, and then for the sentence that answers each; what it made up goes, as evidence must
-stand in the document word for word. A question that is nearly a held-out one never trains.
-
-Such a tuple has no answer, only its evidence once more: the reader's lessons leave out what begins with PSEUDO.
+the text, is asked for questions, and then for the sentence that answers each, which must stand there word for word. A
+question that is nearly a held-out one never trains. Such a tuple has no answer, only its evidence once more: the
+reader's lessons leave out what begins with PSEUDO.
 """
 
 import re
@@ -16,12 +15,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 from functools import cache, partial
 from itertools import count
+from math import ceil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
+from zmem_lib import text as plain_text
 from zmem_lib.cache import Cache, remembered
 from zmem_lib.memory import Settings
 from zmem_lib.memory.choose import question_log_p
@@ -29,15 +29,7 @@ from zmem_lib.memory.lm import MemoryLM, generate_all, left_padded, trim
 from zmem_lib.memory.prompts import MARKERS
 from zmem_lib.meter import progress
 from zmem_lib.tables import PSEUDO, TABLES, check, read_table
-from zmem_lib.text import (
-    QUESTION_TOKENS,
-    normalise,
-    normalise_korquad,
-    passage,
-    passages,
-    sentence_spans,
-    sentence_window,
-)
+from zmem_lib.text import QUESTION_TOKENS, passage, passages, sentence_spans, sentence_window
 
 NEAR = 0.8  # Jaccard similarity of their words from which two questions are near-duplicates
 QUOTED_WORDS = 3  # at least, of a quotation that is not a whole sentence
@@ -55,13 +47,7 @@ Asked = list[tuple[int, str, str]]  # number of the document, question, evidence
 
 
 def own_questions(
-    memory_lm: MemoryLM,
-    docs: pd.DataFrame,
-    n: int,
-    *,
-    params: Settings,
-    questions: pd.DataFrame,
-    known: Known = frozenset(),
+    memory_lm: MemoryLM, docs: pd.DataFrame, n: int, *, params: Settings, questions: pd.DataFrame, known: Known = ()
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training tuples of at most n questions per document of docs, and their counts.
 
@@ -71,16 +57,13 @@ def own_questions(
     if not n:
         return pd.DataFrame(columns=list(TABLES["tuples"])), pd.DataFrame({"what": ["asked"], "n": [0]})
     chats = bool(memory_lm.prompts.tokenizer.chat_template)
-    if chats:
-        asked = chat_questions(memory_lm, docs, n, params)
-    else:
-        asked = drawn_questions(memory_lm, docs, n, known, params)
-    plain = normalise_korquad if params.corpus.normalisation == "korquad" else normalise
-    sifted, fates = sift(asked, docs, questions, plain=plain)
+    ask = chat_questions if chats else partial(drawn_questions, known=known)
+    asked = ask(memory_lm, docs, n, params)
+    sifted, fates = sift(asked, docs, questions, korquad=params.corpus.normalisation == "korquad")
     fates["empty"] += n * len(docs) - len(asked)
     quotes = (chat_quotes if chats else confirmed_quotes)(memory_lm, docs, sifted, params)
-    given, rows = set(questions.question_id), []
-    free = (question_id for i in count() if (question_id := f"{PSEUDO}{i:06d}") not in given)
+    taken, rows = set(questions.question_id), []
+    free = (question_id for i in count() if (question_id := f"{PSEUDO}{i:06d}") not in taken)
     for (document, question, _), quote in zip(sifted, quotes, strict=True):
         doc = docs.iloc[document]
         if span := find_evidence(doc.text, quote, part=chats):
@@ -91,7 +74,7 @@ def own_questions(
     fates["unanswerable"], fates["kept"] = len(sifted) - len(rows), len(rows)
     tuples = check(pd.DataFrame(rows, columns=list(TABLES["tuples"])), "tuples")
     silent = set(docs.doc_id).difference(*questions.gold_doc_ids[questions.split == "train"])
-    counts = {"asked": sum(fates[name] for name in FATES)} | {name: fates[name] for name in FATES}
+    counts = {"asked": fates.total()} | {name: fates[name] for name in FATES}
     counts |= {"documents without training question": len(silent)}
     counts |= {"of these, documents that got one": len(silent & set(tuples.doc_id))}
     return tuples, pd.DataFrame({"what": list(counts), "n": list(counts.values())})
@@ -120,26 +103,22 @@ def given_questions(folder: Path) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def sift(
-    asked: Asked, docs: pd.DataFrame, questions: pd.DataFrame, *, plain: Callable[[str], str]
-) -> tuple[Asked, Counter]:
+def sift(asked: Asked, docs: pd.DataFrame, questions: pd.DataFrame, *, korquad: bool) -> tuple[Asked, Counter]:
     """The questions that may train, once each, and how many of the others there were of each kind.
 
     Kinds: empty; duplicate, of another one or of a training question about the same document; near a held-out question.
     """
+    normalise = plain_text.normalise_korquad if korquad else plain_text.normalise
     trains = questions.split == "train"
-    is_near = near_any(map(plain, questions.question[~trains]))
+    is_near = near_any(map(normalise, questions.question[~trains]))
     train = questions[trains].explode("gold_doc_ids")
-    seen = {(doc_id, plain(text)) for doc_id, text in zip(train.gold_doc_ids, train.question, strict=True)}
+    seen = set(zip(train.gold_doc_ids, map(normalise, train.question), strict=True))
     sifted, fates = [], Counter()
     for document, question, evidence in asked:
-        key = docs.doc_id.iloc[document], plain(question)
-        if not key[1]:
-            fates["empty"] += 1
-        elif key in seen:
-            fates["duplicate"] += 1
-        elif is_near(key[1]):
-            fates["near a held-out question"] += 1
+        words = normalise(question)
+        key = (docs.doc_id.iloc[document], words)
+        if not words or key in seen or is_near(words):
+            fates["empty" if not words else "duplicate" if key in seen else "near a held-out question"] += 1
         else:
             seen.add(key)
             sifted.append((document, question, evidence))
@@ -149,21 +128,21 @@ def sift(
 def near_any(held_out: Iterable[str]) -> Callable[[str], bool]:
     """The test whether a question has nearly the words of one that is held out (Jaccard similarity from NEAR on).
 
-    All are normalised. Only those held out that share a word with the question are counted.
+    All are normalised. Two such sets of words share at least NEAR of each, so that one of the few rarest words is among
+    them: only what has one of these is looked at (the prefix filter of Chaudhuri, Ganti and Kaushik, 2006).
     """
-    having: dict[str, list[int]] = defaultdict(list)
     words_of = [set(question.split()) for question in held_out]
-    lengths = np.array([len(words) for words in words_of], dtype=int)
+    having: dict[str, list[int]] = defaultdict(list)
     for number, words in enumerate(words_of):
         for word in words:
             having[word].append(number)
 
     def is_near(question: str) -> bool:
         words = set(question.split())
-        sharing = [number for word in words for number in having.get(word, ())]
-        numbers, shared = np.unique(np.array(sharing, dtype=int), return_counts=True)
-        either = len(words) + lengths[numbers] - shared
-        return bool((shared >= NEAR * either - 1e-9).any())
+        rarest = sorted(words, key=lambda word: len(having.get(word, ())))
+        rarest = rarest[: len(words) - ceil(NEAR * len(words) - 1e-9) + 1]
+        others = (words_of[number] for word in rarest for number in having.get(word, ()))
+        return any(len(words & other) >= NEAR * len(words | other) - 1e-9 for other in others)
 
     return is_near
 
@@ -189,23 +168,23 @@ def pieces_of(text: str, window: int) -> list[str]:
     return [text[slice(*sentence_window(text, start, end, window))] for start, end in sentence_spans(text)]
 
 
-def drawn_questions(memory_lm: MemoryLM, docs: pd.DataFrame, n: int, known: Known, params: Settings) -> Asked:
+def drawn_questions(memory_lm: MemoryLM, docs: pd.DataFrame, n: int, params: Settings, known: Known = ()) -> Asked:
     """n questions about each document, drawn from p(question | title and one sentence), the sentences in turn.
 
     Their evidence is that sentence, with the neighbours that evidence has in this run (`corpus.evidence_window`). What
     is `known` as the evidence of a document's questions is not asked for, unless all is.
     """
-    prompts, limit, chosen, read = memory_lm.prompts, params.memory.document_tokens, [], []
-    for document, (doc_id, title, text) in enumerate(zip(docs.doc_id, docs.title, docs.text, strict=True)):
+    prompts, chosen, questions = memory_lm.prompts, [], []
+    for document, (doc_id, text) in enumerate(zip(docs.doc_id, docs.text, strict=True)):
         pieces = pieces_of(text, params.corpus.evidence_window)
         pieces = [piece for piece in pieces if (doc_id, piece) not in known] or pieces
         chosen += [(document, pieces[i % len(pieces)]) for i in range(n)]
-        read += [prompts.text(passage(title, pieces[i % len(pieces)]), limit) for i in range(n)]
-    questions = []
+    texts = [passage(docs.title.iloc[document], piece) for document, piece in chosen]
     with torch.random.fork_rng([memory_lm.device] if memory_lm.device.type == "cuda" else []):
         torch.manual_seed(params.seed)
-        for begin in progress(range(0, len(read), BATCH), "asking"):
-            questions += sample(memory_lm, [row + prompts.marks["question"] for row in read[begin : begin + BATCH]])
+        for begin in progress(range(0, len(texts), BATCH), "asking"):
+            read = [prompts.text(text, params.memory.document_tokens) for text in texts[begin : begin + BATCH]]
+            questions += sample(memory_lm, [row + prompts.marks["question"] for row in read])
     return [(document, question, piece) for (document, piece), question in zip(chosen, questions, strict=True)]
 
 
@@ -225,11 +204,8 @@ def sample(memory_lm: MemoryLM, rows: Sequence[list[int]]) -> list[str]:
 
 
 def first_question(text: str, *, ended: bool) -> str:
-    """The text up to its first question mark or, without one, its first line; empty if the model did not end that.
-
-    A model that never learned what stands behind a question goes on with anything, so that no marker need follow.
-    """
-    if match := QUESTION.match(text):
+    """The text up to its first question mark or, without one, its first line; empty if the model did not end that."""
+    if match := QUESTION.match(text):  # a model that never learned what follows a question goes on with anything
         return match[0].strip()
     line, next_line, _ = text.partition("\n")  # where markers are plain text, one of them begins a line
     return line.strip() if next_line or ended else ""
@@ -251,30 +227,27 @@ def confirmed_quotes(memory_lm: MemoryLM, docs: pd.DataFrame, asked: Asked, para
 
 def chat_questions(memory_lm: MemoryLM, docs: pd.DataFrame, n: int, params: Settings) -> Asked:
     """At most n questions that a chat model makes up for each document; their evidence is not known yet."""
-    turns = [f"{ASK.format(n=n)}\n\nText: {text}" for text in read_texts(memory_lm, docs, params)]
-    written = chat(memory_lm, turns, n * QUESTION_TOKENS, params)
+    written = chat(memory_lm, docs, [(i, ASK.format(n=n), "") for i in range(len(docs))], n * QUESTION_TOKENS, params)
     return [(i, question, "") for i, lines in enumerate(written) for question in listed_questions(lines)[:n]]
 
 
 def chat_quotes(memory_lm: MemoryLM, docs: pd.DataFrame, asked: Asked, params: Settings) -> list[str]:
     """What a chat model copies from the document's text as the answer to each question."""
-    texts, plain = read_texts(memory_lm, docs, params), memory_lm.prompts.plain
-    turns = [f"{QUOTE}\n\nText: {texts[document]}\n\nQuestion: {plain(question)}" for document, question, _ in asked]
-    written = chat(memory_lm, turns, params.memory.evidence_tokens, params)
-    return [lines.partition("\n")[0].strip(" \"'“”‘’«»") for lines in written]
+    plain, limit = memory_lm.prompts.plain, params.memory.evidence_tokens
+    tasks = [(i, QUOTE, f"\n\nQuestion: {plain(question)}") for i, question, _ in asked]
+    return [lines.partition("\n")[0].strip(" \"'“”‘’«»") for lines in chat(memory_lm, docs, tasks, limit, params)]
 
 
-def read_texts(memory_lm: MemoryLM, docs: pd.DataFrame, params: Settings) -> list[str]:
-    """As much of each document as z has seen."""
-    return [memory_lm.prompts.cut(text, params.memory.document_tokens) for text in passages(docs)]
-
-
-def chat(memory_lm: MemoryLM, turns: Sequence[str], max_tokens: int, params: Settings) -> list[str]:
-    """What the model, its adapter off, says to each turn of a user."""
-    prompts, batch = [memory_lm.prompts.chat(turn) for turn in turns], params.machine.answer_batch
+def chat(
+    memory_lm: MemoryLM, docs: pd.DataFrame, tasks: Sequence[tuple[int, str, str]], max_tokens: int, params: Settings
+) -> list[str]:
+    """What the model, its adapter off, says to each turn of a user: a document's number, the task, what follows it."""
+    prompts, limit = memory_lm.prompts, params.memory.document_tokens
+    texts = [prompts.cut(text, limit) for text in passages(docs)]  # as much of each as z has seen
+    turns = [prompts.chat(f"{task}\n\nText: {texts[i]}{more}") for i, task, more in tasks]
     with memory_lm.lm.disable_adapter() if memory_lm.adapted else nullcontext():
-        output = generate_all(memory_lm, None, prompts, max_tokens=max_tokens, batch=batch)
-    return [memory_lm.prompts.decode(ids) for ids in output]
+        ids = generate_all(memory_lm, None, turns, max_tokens=max_tokens, batch=params.machine.answer_batch)
+    return [prompts.decode(written) for written in ids]
 
 
 def listed_questions(lines: str) -> list[str]:

@@ -34,20 +34,19 @@ class Shape:
 
 
 def scratch_config(lm: Any, **more: Any) -> Any:
-    """The configuration of a small Llama of the shape that the section `lm` says; `more` goes over it."""
+    """The configuration of a small Llama of the shape that the section `lm` says, with `more`."""
     from transformers import LlamaConfig
 
-    shape = {
-        "vocab_size": lm.vocab_size,
-        "hidden_size": lm.hidden_size,
-        "intermediate_size": (lm.hidden_size * 8 // 3 + 31) // 32 * 32,
-        "num_hidden_layers": lm.layers,
-        "num_attention_heads": lm.heads,
-        "max_position_embeddings": lm.window_tokens,
-        "tie_word_embeddings": True,
-        "initializer_range": lm.hidden_size**-0.5,  # the usual 0.02 is made for models many times as wide
-    }
-    return LlamaConfig(**(shape | more))
+    return LlamaConfig(
+        hidden_size=lm.hidden_size,
+        intermediate_size=(lm.hidden_size * 8 // 3 + 31) // 32 * 32,
+        num_hidden_layers=lm.layers,
+        num_attention_heads=lm.heads,
+        max_position_embeddings=lm.window_tokens,
+        tie_word_embeddings=True,
+        initializer_range=lm.hidden_size**-0.5,  # the usual 0.02 is made for models many times as wide
+        **({"vocab_size": lm.vocab_size} | more),
+    )
 
 
 def model_config(params: Settings) -> Any:
@@ -89,13 +88,11 @@ def model_shape(params: Settings) -> Shape:
         with torch.device("meta"):
             lm = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except ValueError as error:
-        raise BadInput(
-            f"lm.name {params.lm.name} is no causal language model that transformers knows: give another"
-        ) from error
-    head = lm.get_output_embeddings()
+        sentence = f"lm.name {params.lm.name} is no causal language model that transformers knows: give another"
+        raise BadInput(sentence) from error
+    head, text = lm.get_output_embeddings(), config.get_text_config()
     linear = [part.weight for part in lm.modules() if isinstance(part, torch.nn.Linear | Conv1D) and part is not head]
     in_linear = sum(weight.numel() for weight in linear)
-    text = config.get_text_config()
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     return Shape(
         layers=text.num_hidden_layers,

@@ -35,22 +35,16 @@ class MemoryHeads(nn.Module):
         if self.to_block is not None:
             nn.init.normal_(self.to_block.weight, std=scale * d**-0.5)  # from normed states to the embeddings' scale
 
-    def soft_tokens(self, z: Tensor) -> Tensor:
-        """Soft tokens (B,K,D) of blocks z (B,K,W)."""
-        return self.connector(z)
-
     def random_z(self, n: int, seed: int) -> Tensor:
         """Random blocks (n,K,W), normal, as large as the token embeddings."""
-        drawn = torch.randn(n, self.z_tokens, self.width, generator=torch.Generator().manual_seed(seed))
-        return drawn * self.scale
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(n, self.z_tokens, self.width, generator=generator) * self.scale
 
     def block_and_key(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Blocks (B,K,W) and unit keys (B,E) from the model's last states (B,K+1,D) at the memory tokens."""
         assert self.to_block is not None, "a model without an encoder makes no blocks"
-        z = self.to_block(states[:, :-1])  # (B,K,W)
-        if self.to_key is None:
-            return z.float(), z.new_zeros(len(z), 0).float()
-        return z.float(), unit(self.to_key(states[:, -1]))  # (B,E)
+        z = self.to_block(states[:, :-1]).float()  # (B,K,W)
+        return z, unit(self.to_key(states[:, -1])) if self.to_key is not None else z.new_zeros(len(z), 0)  # (B,E)
 
 
 def save_heads(heads: MemoryHeads, folder: Path) -> None:

@@ -32,12 +32,16 @@ class ZTable:
     @property
     def z(self) -> Tensor:
         """The blocks (N,K,W), a view of the rows."""
-        return blocks_of(self.rows, self.k, self.width)
+        return self.blocks(self.rows)
 
     @property
     def keys(self) -> Tensor:
         """The keys (N,E), a view of the rows."""
         return self.rows[:, self.k * self.width :]
+
+    def blocks(self, rows: Tensor) -> Tensor:
+        """The blocks (B,K,W) in rows (B,K*W+E)."""
+        return rows[:, : self.k * self.width].reshape(len(rows), self.k, self.width)  # (B,K,W)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -49,32 +53,18 @@ def make_ztable(z: Tensor, keys: Tensor | None = None, *, folder: Path | None = 
     """A table that starts from blocks z (N,K,W) and keys (N,E), in memory or in memory-mapped files of a folder."""
     n, k, width = z.shape
     keys = z.new_zeros(n, 0) if keys is None else keys
-    assert len(keys) == n, (z.shape, keys.shape)
-    rows, first, second = (
-        _zeros(n, k * width + keys.shape[1], folder and folder / f"{name}.bin") for name in ("rows", "first", "second")
-    )
-    rows[:, : k * width] = z.detach().float().reshape(n, k * width)  # (N,K*W)
-    rows[:, k * width :] = keys.detach().float()
+    rows, first, second = (_zeros(n, k * width + keys.shape[1], folder, at) for at in ("rows", "first", "second"))
+    rows[:, : k * width], rows[:, k * width :] = z.detach().reshape(n, k * width), keys.detach()  # (N,K*W), (N,E)
     return ZTable(k, width, rows, first, second, torch.zeros(n, dtype=torch.int64))
 
 
-def _zeros(n: int, width: int, path: Path | None) -> Tensor:
-    """Zeros (n,width) in memory, or in a file of which only what is used is read."""
-    if path is None:
+def _zeros(n: int, width: int, folder: Path | None, name: str) -> Tensor:
+    """Zeros (n,width), in memory or in the file NAME.bin, of which only what is used is read."""
+    if folder is None:
         return torch.zeros(n, width)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    return torch.from_file(str(path), shared=True, size=n * width).view(n, width)
-
-
-def blocks_of(rows: Tensor, k: int, width: int) -> Tensor:
-    """The blocks (B,K,W) in rows (B,K*W+E)."""
-    return rows[:, : k * width].reshape(len(rows), k, width)  # (B,K,W)
-
-
-def take_rows(table: ZTable, index: Tensor, device: torch.device) -> Tensor:
-    """A copy of the rows index (U,) on the device, which learns: (U,K*W+E)."""
-    return table.rows[index].to(device).requires_grad_(True)  # (U,K*W+E)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.bin").unlink(missing_ok=True)
+    return torch.from_file(str(folder / f"{name}.bin"), shared=True, size=n * width).view(n, width)
 
 
 @torch.no_grad()

@@ -9,7 +9,6 @@ makes the blocks. A run that was killed goes on from its checkpoint as if it had
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,20 +57,21 @@ def train(
     `until` a checkpoint is left from which the next call goes on, with other lessons perhaps.
     """
     assert until is None or keep, "a training that is to go on needs a place for its checkpoint"
-    params, training = lessons.params, make_training(memory_lm, z_table, lessons)
-    steps, log_every = params.train.steps, max(1, round(params.train.steps * LOG_EVERY))
+    training, numbers = make_training(memory_lm, z_table, lessons), lessons.params.train
     state = load_checkpoint(training, keep) or {"step": 0, "seconds": 0.0, "log": [], "since": []}
     log, since = [tuple(line) for line in state["log"]], state["since"]
     began = saved = time.monotonic()
-    for step in progress(range(state["step"], steps if until is None else until), "joint training"):
+    for step in progress(range(state["step"], numbers.steps if until is None else until), "joint training"):
         with memory_explained("machine.micro_batch"):
             since.append(train_step(training, step))
-        elapsed = state["seconds"] + time.monotonic() - began
-        if step % log_every == 0 or step + 1 == steps:
-            log += [(step + 1, term, "train", nll, elapsed) for term, nll in mean_losses(since).items()]
-            log += [(step + 1, term, "dev", nll, elapsed) for term, nll in dev_nll(memory_lm, z_table, lessons).items()]
+        elapsed, last = state["seconds"] + time.monotonic() - began, step + 1 == numbers.steps
+        if step % max(1, round(numbers.steps * LOG_EVERY)) == 0 or last:
+            terms = dict.fromkeys(term for losses in since for term in losses)
+            means = {term: float(np.mean([losses[term] for losses in since if term in losses])) for term in terms}
+            for split, nll_of in (("train", means), ("dev", dev_nll(training))):
+                log += [(step + 1, term, split, nll, elapsed) for term, nll in nll_of.items()]
             since = []
-        late = time.monotonic() - saved > 60 * params.machine.checkpoint_minutes and step + 1 < steps
+        late = time.monotonic() - saved > 60 * lessons.params.machine.checkpoint_minutes and not last
         if keep and (late or step + 1 == until):
             save_checkpoint(training, keep, {"step": step + 1, "seconds": elapsed, "log": log, "since": since})
             saved = time.monotonic()
@@ -81,48 +81,28 @@ def train(
 
 def train_step(training: Training, step: int) -> dict[str, float]:
     """One update of the model and of the rows of z in the batch; returns the mean nll per token of each term."""
-    memory_lm, z_table, lessons = training.memory_lm, training.z_table, training.lessons
-    optimisers, scaler, numbers = training.optimisers, training.scaler, lessons.params.train
+    memory_lm, z_table, scaler = training.memory_lm, training.z_table, training.scaler
+    numbers = training.lessons.params.train
     memory_lm.lm.train()
     share = cosine(step, numbers.steps)
-    for optimiser in optimisers:
+    for optimiser in training.optimisers:
         optimiser.zero_grad(set_to_none=True)
         for group in optimiser.param_groups:
             group["lr"] = numbers.lm_lr * share
-    work = make_work(memory_lm, z_table, lessons, batch_at(lessons, step), scaler)
+    work = make_work(memory_lm, z_table, training.lessons, batch_at(training.lessons, step), scaler)
     losses = all_losses(work)
     if work.encoded is not None:
         work.encoded.backward(work.rows.grad)
     row_holder = torch.optim.SGD([work.rows], lr=0.0)  # to undo the loss scaling of z as of everything else
-    for optimiser in (*optimisers, row_holder):
+    for optimiser in (*training.optimisers, row_holder):
         scaler.unscale_(optimiser)
     nn.utils.clip_grad_norm_([weight for weight in learning_weights(memory_lm) if weight.grad is not None], CLIP)
     if work.encoded is None and work.rows.grad.isfinite().all():
         move_rows(z_table, torch.tensor(work.documents), work.rows.grad, numbers.z_lr * share)
-    for optimiser in optimisers:
+    for optimiser in training.optimisers:
         scaler.step(optimiser)
     scaler.update()
     return losses
-
-
-def mean_losses(steps: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The mean of each term over those of the steps that have it."""
-    terms = dict.fromkeys(term for losses in steps for term in losses)
-    return {term: float(np.mean([losses[term] for losses in steps if term in losses])) for term in terms}
-
-
-@torch.no_grad()
-def dev_nll(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons) -> dict[str, float]:
-    """Mean nll per token of question and evidence over the dev tuples of seen documents."""
-    memory_lm.lm.eval()
-    found, batch = [], lessons.params.train.batch_tuples
-    for begin in range(0, len(lessons.dev_rows), batch):
-        z = z_table.z[lessons.dev_index[begin : begin + batch]]  # (B,K,W)
-        found.append(token_nll(memory_lm, z, [lessons.dev_rows[begin + i] for i in range(len(z))]))  # (B,T) each
-    if not found:
-        return {}
-    nll, terms = (torch.cat([tensor.flatten() for tensor in kind]) for kind in zip(*found, strict=True))
-    return {term: mean.item() for term, mean in mean_by_term(nll, terms).items()}
 
 
 def cosine(step: int, steps: int) -> float:
@@ -134,23 +114,34 @@ def cosine(step: int, steps: int) -> float:
     return LAST + (1 - LAST) * (1 + math.cos(math.pi * done)) / 2
 
 
-def linear(step: int, steps: int, *, warm_up: float) -> float:
-    """From 0 up during a share `warm_up` of the steps, then linearly back to 0 (as BERT is fine-tuned, 1810.04805)."""
-    rising = math.ceil(steps * warm_up)
-    if step < rising:
-        return step / rising
-    return max(0.0, (steps - step) / max(1, steps - rising))
+@torch.no_grad()
+def dev_nll(training: Training) -> dict[str, float]:
+    """Mean nll per token of question and evidence over the dev tuples of seen documents."""
+    memory_lm, lessons, found = training.memory_lm, training.lessons, []
+    memory_lm.lm.eval()
+    for begin in range(0, len(lessons.dev_rows), lessons.params.train.batch_tuples):
+        index = lessons.dev_index[begin : begin + lessons.params.train.batch_tuples]
+        rows = [lessons.dev_rows[begin + i] for i in range(len(index))]
+        found.append(token_nll(memory_lm, training.z_table.z[index], rows))  # (B,T) each
+    if not found:
+        return {}
+    nll, terms = (torch.cat([tensor.flatten() for tensor in kind]) for kind in zip(*found, strict=True))
+    return {term: mean.item() for term, mean in mean_by_term(nll, terms).items()}
 
 
 def make_optimisers(memory_lm: MemoryLM, params: Settings) -> list[torch.optim.Optimizer]:
     """AdamW for what learns of heads and model.
 
     With `train.optimiser: muon`, the matrices in the model's layers learn by Muon (Jordan et al., 2024), whose steps are
-    scaled to the size of AdamW's (2502.16982), so that both take the same rate.
+    scaled to the size of AdamW's (2502.16982), so that both take one rate.
     """
+    lm = memory_lm.lm
     if not params.train.lm:
-        memory_lm.lm.requires_grad_(False)
-    matrices = layer_matrices(memory_lm) if params.train.optimiser == "muon" else []
+        lm.requires_grad_(False)
+    matrices: list[nn.Parameter] = []
+    if params.train.optimiser == "muon":
+        ends = {id(module.weight) for module in (lm.get_input_embeddings(), lm.get_output_embeddings())}
+        matrices = [w for w in lm.parameters() if w.requires_grad and w.ndim == 2 and id(w) not in ends]
     inside = set(map(id, matrices))
     others = [weight for weight in learning_weights(memory_lm) if id(weight) not in inside]
     optimisers: list[torch.optim.Optimizer] = []
@@ -160,12 +151,6 @@ def make_optimisers(memory_lm: MemoryLM, params: Settings) -> list[torch.optim.O
         scaled = {"adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.01}
         optimisers.append(torch.optim.Muon(matrices, lr=params.train.lm_lr, **scaled))
     return optimisers
-
-
-def layer_matrices(memory_lm: MemoryLM) -> list[nn.Parameter]:
-    """The matrices that learn in the model's layers: all but embeddings, output head and norms."""
-    ends = {id(module.weight) for module in (memory_lm.lm.get_input_embeddings(), memory_lm.lm.get_output_embeddings())}
-    return [w for w in memory_lm.lm.parameters() if w.requires_grad and w.ndim == 2 and id(w) not in ends]
 
 
 def save_checkpoint(training: Training, keep: Cache, state: dict[str, Any]) -> None:
@@ -181,10 +166,12 @@ def save_checkpoint(training: Training, keep: Cache, state: dict[str, Any]) -> N
 
 def load_checkpoint(training: Training, keep: Cache | None) -> dict[str, Any] | None:
     """Restore a checkpoint in place and return its state; None where there is none that was made with the same."""
-    folder = keep and keep.folder / "checkpoint"
-    if folder and not folder.exists() and (new := folder.with_name("checkpoint.new") / "state.json").exists():
-        new.parent.rename(folder)  # killed between the removal of the old one and the renaming
-    if not folder or not folder.exists() or (state := read_json(folder / "state.json"))["made_with"] != keep.made_with:
+    if keep is None:
+        return None
+    folder, new = keep.folder / "checkpoint", keep.folder / "checkpoint.new"
+    if not folder.exists() and (new / "state.json").exists():  # killed between the old one's removal and the renaming
+        new.rename(folder)
+    if not folder.exists() or (state := read_json(folder / "state.json"))["made_with"] != keep.made_with:
         return None
     kept, _ = read_tensors(folder / "tensors.safetensors")
     for name, tensor in changing(training).items():
@@ -201,7 +188,8 @@ def load_checkpoint(training: Training, keep: Cache | None) -> dict[str, Any] | 
 
 def changing(training: Training) -> dict[str, Tensor]:
     """By name, the weights that learn, and the table with its moments; a tied weight once."""
-    parts = (("lm", training.memory_lm.lm), ("heads", training.memory_lm.heads))
-    weights = {f"{part}.{name}": weight for part, module in parts for name, weight in module.named_parameters()}
-    learned = {name: weight.data for name, weight in weights.items() if weight.requires_grad}
-    return learned | {f"table.{name}": tensor for name, tensor in training.z_table.tensors.items()}
+    tensors = {f"table.{name}": tensor for name, tensor in training.z_table.tensors.items()}
+    for part in ("lm", "heads"):
+        weights = getattr(training.memory_lm, part).named_parameters()
+        tensors |= {f"{part}.{name}": weight.data for name, weight in weights if weight.requires_grad}
+    return tensors

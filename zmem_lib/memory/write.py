@@ -23,7 +23,7 @@ from zmem_lib.memory import Settings
 from zmem_lib.memory.lessons import recitations, recitations_at
 from zmem_lib.memory.lm import MemoryLM, frozen, greedy_scores, make_scaler, token_nll
 from zmem_lib.memory.prompts import Row
-from zmem_lib.memory.table import ZTable, blocks_of, make_ztable, move_rows, take_rows
+from zmem_lib.memory.table import ZTable, make_ztable, move_rows
 from zmem_lib.meter import memory_explained, progress
 
 MEASURED = ("nll", "recited", "writing", "seconds_per_document")
@@ -33,7 +33,7 @@ Documents = list[tuple[list[Row], list[Row]]]  # of each its recitations, and th
 
 @dataclass(frozen=True)
 class Writing:
-    """The numbers of writing; those without a meaning here have it in params.py, under `write` and `train`."""
+    """The numbers of writing: params.py says what they mean, under `write`, `train` and `memory`."""
 
     steps: int = 50
     lr: float = 1e-2
@@ -64,9 +64,8 @@ def write(
 ) -> tuple[dict[int, Tensor], pd.DataFrame]:
     """Write every text into its block of z (M,K,W), or a random one: snapshots {step: (M,K,W)} and the write_log table.
 
-    `numbers` are fields of Writing. `start` names z in the log; `asked` are the evidence rows of the questions that were
-    made up about each document. With `keep`, every batch of documents that is written is kept, and a chapter that was
-    killed goes on after it.
+    `numbers` are fields of Writing, `asked` the evidence rows of the questions that were made up about each document,
+    `start` names z in the log. With `keep` a chapter that was killed goes on after the last batch that was written.
     """
     how = Writing(**numbers)
     z = memory_lm.heads.random_z(len(texts), how.seed) if z is None else z
@@ -76,10 +75,12 @@ def write(
         chunk = slice(begin, begin + how.batch)
         make = partial(write_batch, memory_lm, documents[chunk], z[chunk], how)
         batches.append(remembered(keep, f"{start}_{begin:07d}_{len(rows[chunk])}.safetensors", make))
-    steps, n = snapshot_steps(how.steps), max(len(rows), 1)
-    means = {name: [sum(batch[name][i].item() for batch in batches) / n for i in range(len(steps))] for name in MEASURED}
-    log = pd.DataFrame({"start": start, "step": steps, **means, "n": len(rows)})
-    return {step: torch.cat([z[:0], *(batch[f"z_{step}"] for batch in batches)]) for step in steps}, log
+    log: dict[str, Any] = {"start": start, "step": snapshot_steps(how.steps)}
+    for name in MEASURED:
+        sums = sum((batch[name] for batch in batches), torch.zeros(len(log["step"])))  # (snapshots,)
+        log[name] = (sums / max(len(rows), 1)).tolist()
+    snapshots = {step: torch.cat([z[:0], *(batch[f"z_{step}"] for batch in batches)]) for step in log["step"]}
+    return snapshots, pd.DataFrame(log | {"n": len(rows)})
 
 
 def write_batch(memory_lm: MemoryLM, documents: Documents, z: Tensor, how: Writing) -> dict[str, Tensor]:
@@ -89,15 +90,15 @@ def write_batch(memory_lm: MemoryLM, documents: Documents, z: Tensor, how: Writi
         for step, block, measured in descend(memory_lm, documents, z, how):
             batch[f"z_{step}"] = block
             log.append(measured)
-    return batch | {name: torch.tensor([line[name] for line in log]).double() for name in log[0]}
+    return batch | {name: torch.tensor([line[i] for line in log]).double() for i, name in enumerate(MEASURED)}
 
 
 def descend(
     memory_lm: MemoryLM, documents: Documents, z: Tensor, how: Writing
-) -> Iterator[tuple[int, Tensor, dict[str, float]]]:
-    """Adam on z (B,K,W) alone; yields at every snapshot, from step 0 on, the step, z, and sums over the documents.
+) -> Iterator[tuple[int, Tensor, tuple[float, ...]]]:
+    """Adam on z (B,K,W) alone; yields at every snapshot, from step 0 on, the step, z, and MEASURED over the documents.
 
-    nll: per token of the whole text; recited: as greedy_scores; writing: documents that have not stopped.
+    nll: per token of the whole text; recited: as greedy_scores; writing: documents that have not stopped; all summed.
     """
     table, active, seconds = make_ztable(z.cpu()), np.arange(len(documents)), 0.0
     scaler, rng = make_scaler(memory_lm), np.random.default_rng((how.seed, 2))
@@ -105,8 +106,7 @@ def descend(
         if step in snapshot_steps(how.steps):
             nll, recited = greedy_scores(memory_lm, table.z, [rows[0] for rows, _ in documents])
             active = np.flatnonzero(recited.numpy() < how.stop) if how.stop else active
-            measured = {"nll": nll.sum().item(), "recited": recited.sum().item(), "writing": float(len(active))}
-            yield step, table.z.clone(), measured | {"seconds_per_document": seconds}
+            yield step, table.z.clone(), (nll.sum().item(), recited.sum().item(), float(len(active)), seconds)
         if not len(active) or step == how.steps:
             continue
         began = time.perf_counter()
@@ -118,19 +118,13 @@ def descend(
 
 
 def write_step(
-    memory_lm: MemoryLM,
-    table: ZTable,
-    due: Sequence[tuple[int, Row]],
-    *,
-    start: Tensor,
-    how: Writing,
-    scaler: torch.amp.GradScaler,
+    memory_lm: MemoryLM, table: ZTable, due: Sequence[tuple[int, Row]], *, start: Tensor, how: Writing, scaler: Any
 ) -> None:
     """One step of Adam on the blocks of the documents that the rows belong to, by their nll; no other block moves."""
     documents, place = np.unique([document for document, _ in due], return_inverse=True)  # (B,), (R,)
     index, rows = torch.as_tensor(documents), [row for _, row in due]
-    learning = take_rows(table, index, memory_lm.device)  # (B,K*W)
-    block = blocks_of(learning, table.k, table.width)  # (B,K,W)
+    learning = table.rows[index].to(memory_lm.device).requires_grad_(True)  # (B,K*W)
+    block = table.blocks(learning)  # (B,K,W)
     memory_lm.lm.train(memory_lm.causal.is_activation_checkpointing)  # checkpoints are made in training mode only
     for begin in range(0, len(rows), how.batch):  # first the recitations, then the questions
         chunk = slice(begin, begin + how.batch)

@@ -21,9 +21,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from zmem_lib.combinations import refuse_memoryless
-from zmem_lib.memory.base_lm import SCRATCH_ATTENTION, load_lm, pick_device, with_adapter
 from zmem_lib.memory.lessons import Lessons
-from zmem_lib.memory.lm import MemoryLM, learning_weights, ready
+from zmem_lib.memory.lm import SCRATCH_ATTENTION, MemoryLM, learning_weights, load_lm, pick_device, ready, with_adapter
 from zmem_lib.memory.prompts import TERMS, Prompts, Row
 from zmem_lib.memory.shape import model_config, model_shape
 from zmem_lib.memory.table import ZTable, make_ztable

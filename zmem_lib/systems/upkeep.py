@@ -112,7 +112,7 @@ def write_documents(
     began = time.perf_counter()
     asked = own_question_rows(memory_lm, docs, params, folder) if params.write.self_questions else None
     limit = params.memory.document_tokens
-    z, keys = start_memory(start, texts, memory_lm, document_tokens=limit, seed=params.seed, z_seen=z_seen)
+    z, keys = start_memory(start, texts, memory_lm, limit=limit, seed=params.seed, z_seen=z_seen)
     started_ms = 1000 * (time.perf_counter() - began) / len(docs)
     snapshots, log = write(memory_lm, texts, z, start=start, asked=asked, keep=keep, **numbers_of(params))
     last = log.iloc[-1]

@@ -1,6 +1,7 @@
 """Generated ids: the LM stays itself, learning works, and the search finds what scoring every id finds."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ import torch
 from tiny_models import sentence, small_lm, small_params
 
 from zmem_lib.ids.head import id_adapter, load_id_head, make_id_head, save_id_head
-from zmem_lib.ids.search import Search, best_ids, id_nll, rank_generated, search_ids, train_ids
+from zmem_lib.ids.search import Search, best_ids, id_nll, search_ids, train_ids
 from zmem_lib.ids.tree import IdTree, add_documents, build_tree, delete_documents, make_trie
-from zmem_lib.memory.base_lm import with_adapter
+from zmem_lib.memory.lm import with_adapter
 from zmem_lib.params import changed
 
 PARAMS = small_params({"train.id_steps": 30, "train.batch_tuples": 8, "lm.lora_rank": 4})
@@ -37,7 +38,7 @@ def make_lm(adapter, params=PARAMS):
     memory_lm = small_lm(params)
     if not adapter:
         return memory_lm
-    memory_lm = changed(memory_lm, {"lm.name": with_adapter(memory_lm.lm, params).eval()})
+    memory_lm = replace(memory_lm, lm=with_adapter(memory_lm.lm.requires_grad_(False), params).eval())
     with torch.no_grad():
         for name, weight in memory_lm.lm.named_parameters():
             if "lora_B" in name:
@@ -45,9 +46,14 @@ def make_lm(adapter, params=PARAMS):
     return memory_lm
 
 
+def rank_generated(*arguments, **options):
+    """The ranking alone."""
+    return search_ids(*arguments, **options)[0]
+
+
 def random_head(memory_lm, tree):
     """A head and an adapter far from where they start, so that codes, levels and weights all matter."""
-    head = make_id_head(memory_lm, tree, PARAMS)
+    head = make_id_head(memory_lm, tree, rank=4, seed=PARAMS.seed)
     with torch.no_grad(), id_adapter(memory_lm, head, learns=False) as weights:
         for weight in [*weights, head.output]:
             weight.normal_(std=0.3)
@@ -79,7 +85,7 @@ def test_learning_ids_leaves_the_lm_bit_identical(tree, adapter, frozen):
     if frozen:
         memory_lm.lm.requires_grad_(False)
     weights, learns, logits = state(memory_lm)
-    head = make_id_head(memory_lm, tree, PARAMS)
+    head = make_id_head(memory_lm, tree, rank=4, seed=PARAMS.seed)
     pairs = [(sentence(i, 5), f"d{i}") for i in range(N)]
     log = train_ids(memory_lm, head, tree=tree, pairs=pairs, params=PARAMS)
     rank_generated(memory_lm, head, tree=tree, questions=QUESTIONS[:2], search=Search(depth=3))
@@ -100,7 +106,7 @@ def test_the_adapter_stands_on_top_of_the_lms_own(tree):
     ids = torch.tensor([memory_lm.prompts.asked(QUESTIONS[0])])
     with torch.no_grad():
         own = memory_lm.lm(input_ids=ids).logits
-        with id_adapter(memory_lm, make_id_head(memory_lm, tree, PARAMS), learns=False):
+        with id_adapter(memory_lm, make_id_head(memory_lm, tree, rank=4, seed=PARAMS.seed), learns=False):
             new = memory_lm.lm(input_ids=ids).logits
         with id_adapter(memory_lm, random_head(memory_lm, tree), learns=False):
             other = memory_lm.lm(input_ids=ids).logits
@@ -135,7 +141,7 @@ def test_ids_can_be_learnt(tree):
     """Training puts the document of every training question first, where it was not before."""
     params = changed(PARAMS, {"train.id_steps": 150, "train.batch_tuples": 20, "train.lm_lr": 0.01})
     memory_lm = make_lm(adapter=False)
-    head, pairs = make_id_head(memory_lm, tree, params), [(sentence(i, 6), f"d{i}") for i in range(N)]
+    head, pairs = make_id_head(memory_lm, tree, rank=4, seed=params.seed), [(sentence(i, 6), f"d{i}") for i in range(N)]
     questions, search = [question for question, _ in pairs], Search(depth=1)
 
     def right():
@@ -155,7 +161,7 @@ def test_training_in_parts_equals_training_at_once(tree):
             changed(PARAMS, {"train.id_steps": 4, "machine.micro_batch": micro_batch}),
         )
         pairs = [(sentence(i, 5), f"d{i}") for i in range(N)]
-        logs.append(train_ids(memory_lm, make_id_head(memory_lm, tree, params), tree=tree, pairs=pairs, params=params))
+        logs.append(train_ids(memory_lm, make_id_head(memory_lm, tree, rank=4, seed=params.seed), tree=tree, pairs=pairs, params=params))
     np.testing.assert_allclose(logs[0].nll, logs[1].nll, rtol=1e-4)
 
 
