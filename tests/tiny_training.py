@@ -1,6 +1,7 @@
 """Ten documents, their tuples, and a small memory that can be trained on them, for tests."""
 
 import pandas as pd
+import torch
 from tiny_models import sentence, small_lm, small_params
 
 from zmem_lib.memory.encoder import start_memory
@@ -16,6 +17,11 @@ TUPLES = pd.DataFrame(
         for i in range(N) for j, split in enumerate(("train", "train", "dev"))
     ]
 )  # fmt: skip
+
+
+def tensors_of(z_table):
+    """All that a table changes, by name."""
+    return {name: part for name, part in vars(z_table).items() if isinstance(part, torch.Tensor)}
 
 
 def setting(changes=None):

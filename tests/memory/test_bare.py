@@ -7,7 +7,8 @@ from pathlib import Path
 from tiny_models import small_params
 
 MAY = ("torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm", "zmem_lib")
-ABSENT = ("pydantic", "faiss", *(f"zmem_lib.{name}" for name in ("params", "combinations", "data", "report", "opponents")))
+OTHERS = ("params", "combinations", "data", "opponents", "report")
+ABSENT = ("pydantic", "faiss", *(f"zmem_lib.{name}" for name in OTHERS))
 CODE = f"""import builtins, sys
 sys.modules |= dict.fromkeys({ABSENT})  # importing one of them raises ImportError
 plain = builtins.__import__

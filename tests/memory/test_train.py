@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from tiny_models import small_lm, small_params
-from tiny_training import DOCS, TUPLES, N, setting
+from tiny_training import DOCS, TUPLES, N, setting, tensors_of
 
 import zmem_lib.memory.train as training
 from zmem_lib.cache import Cache
@@ -54,7 +54,7 @@ def test_without_train_lm_only_z_moves(tmp_path):
 def test_a_killed_run_resumes_exactly(tmp_path, monkeypatch):
     memory_lm, z_table, lessons = setting()
     straight_log = train(memory_lm, z_table, lessons)
-    straight = [weight.clone() for weight in (*memory_lm.lm.parameters(), *z_table.tensors.values())]
+    straight = [weight.clone() for weight in (*memory_lm.lm.parameters(), *tensors_of(z_table).values())]
 
     real_step, killed_at = training.train_step, 7
 
@@ -72,7 +72,7 @@ def test_a_killed_run_resumes_exactly(tmp_path, monkeypatch):
     memory_lm, z_table, lessons = setting()  # as a fresh process has it
     resumed_log = train(memory_lm, z_table, lessons, keep=Cache(tmp_path, "these"))
     assert done == list(range(killed_at, lessons.params.train.steps))
-    resumed = [*memory_lm.lm.parameters(), *z_table.tensors.values()]
+    resumed = [*memory_lm.lm.parameters(), *tensors_of(z_table).values()]
     assert all(torch.equal(a, b) for a, b in zip(straight, resumed, strict=True))
     pd.testing.assert_frame_equal(straight_log.drop(columns="seconds"), resumed_log.drop(columns="seconds"))
 
@@ -155,7 +155,7 @@ def test_checkpointed_activations_change_nothing_that_is_found():
     calls = []
     memory_lm.backbone.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
     z = torch.zeros(1, lessons.params.memory.z_tokens, memory_lm.heads.width, requires_grad=True)
-    token_nll(memory_lm, z, [lessons.tuple_rows[0]])[0].sum().backward()
+    token_nll(memory_lm, z, [lessons.tuple_row(0)])[0].sum().backward()
     assert len(calls) == 2, "every layer is computed twice"
 
 
@@ -179,10 +179,10 @@ def test_a_question_of_weight_zero_has_no_gradient():
 
 def test_an_encoded_step_moves_the_encoder_and_no_row():
     memory_lm, z_table, lessons = setting(ALL_TERMS | {"train.encode_share": 1.0})
-    before = {name: tensor.clone() for name, tensor in z_table.tensors.items()}
+    before = {name: tensor.clone() for name, tensor in tensors_of(z_table).items()}
     maps = {name: weight.clone() for name, weight in memory_lm.heads.named_parameters()}
     train_step(make_training(memory_lm, z_table, lessons), 0)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in z_table.tensors.items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tensors_of(z_table).items())
     assert all(not torch.equal(weight, maps[name]) for name, weight in memory_lm.heads.named_parameters())
 
 
@@ -196,7 +196,8 @@ def test_gold_documents_are_never_negatives():
     only = {"tuples": np.flatnonzero(np.isin(lessons.tuple_index, [0, 1])), "beside": np.empty((0, 0), int)}
     only |= {"encoded": False, "recited": np.array([0]), "pool": np.array([0, 1])}
     batch = dataclasses.replace(batch_at(lessons, 0), **only)
-    assert key_loss(make_work(memory_lm, z_table, lessons, batch, make_scaler(memory_lm))) == 0.0, "with no document but the gold ones nothing is left to tell apart"
+    work = make_work(memory_lm, z_table, lessons, batch, make_scaler(memory_lm))
+    assert key_loss(work) == 0.0, "with no document but the gold ones nothing is left to tell apart"
 
 
 def test_the_time_of_a_step_does_not_read_the_whole_table(tmp_path):
@@ -229,7 +230,7 @@ def test_text_lessons_have_the_document_or_the_evidence_alone():
         for i, row in zip(chosen, text_rows(lessons, chosen, step), strict=True):
             doc, one = lessons.tuple_index[i], lessons.tuples.iloc[i]
             alone = prompts.text(f"t{doc}\n{one.evidence}", params.memory.document_tokens)
-            assert row == prompts.twin(alone if step % 4 else lessons.texts[doc], lessons.tuple_rows[i])
+            assert row == prompts.twin(alone if step % 4 else lessons.text(doc), lessons.tuple_row(i))
 
 
 def test_behind_a_text_the_model_learns_where_a_question_ends():
@@ -291,8 +292,8 @@ def test_a_text_is_tokenised_when_it_is_first_due_and_never_again(monkeypatch):
     real, read = Prompts.encode, []
     monkeypatch.setattr(Prompts, "encode", lambda self, *asked: read.append(asked) or real(self, *asked))
     _, _, lessons = setting(ALL_TERMS | {"memory.start": "vocab", "train.encode_share": 0.0})
-    assert not read, "making lessons reads nothing yet"
-    rows = (lessons.recite_rows, lessons.texts, lessons.tuple_rows, lessons.questions)
-    first = [list(kind) for kind in rows]
+    read.clear()  # dev rows, which are due again and again
+    makers = {lessons.recitations: N, lessons.text: N, lessons.tuple_row: 2 * N, lessons.question: 2 * N}
+    first = [[make(i) for i in range(n)] for make, n in makers.items()]
     assert len(read) == N * 2 + N + 2 * N * 2 + 2 * N  # a document is its whole and here one sentence
-    assert [list(kind) for kind in rows] == first and len(read) == 9 * N
+    assert [[make(i) for i in range(n)] for make, n in makers.items()] == first and len(read) == 9 * N

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zmem_lib.files import new_folder, read_tensors, write_tensors
 from zmem_lib.ids.tree import Id, IdTree, Trie
-from zmem_lib.memory.lm import MemoryLM, lora, quiet_peft
+from zmem_lib.memory.lm import LORA, LORA_SCALE, MemoryLM, quiet_peft
 
 ADAPTER = "ids"
 RANK = 16  # of the adapter, where the model itself has none
@@ -26,11 +26,9 @@ class IdHead(nn.Module):
     """Embeddings and output rows (levels,codes,D) of the codes, and the adapter's weights while it is not in use."""
 
     def __init__(self, codes: Tensor, output: Tensor, rank: int) -> None:
-        """Start from these rows; an adapter without weights is made anew when it is first used."""
         super().__init__()
-        self.codes, self.output = nn.Parameter(codes), nn.Parameter(output)
-        self.rank = rank
-        self.adapter: dict[str, Tensor] = {}
+        self.codes, self.output, self.rank = nn.Parameter(codes), nn.Parameter(output), rank
+        self.adapter: dict[str, Tensor] = {}  # made anew when it is first used
 
     def level(self, depth: Sequence[int]) -> Tensor:
         """The rows' level for codes at these depths; what lies deeper than the head shares its last level."""
@@ -64,7 +62,7 @@ def id_adapter(memory_lm: MemoryLM, head: IdHead, *, learns: bool) -> Iterator[l
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package when peft imports it
     from peft import LoraConfig, get_peft_model
 
-    lm, config = memory_lm.lm, LoraConfig(**lora(head.rank))
+    lm, config = memory_lm.lm, LoraConfig(r=head.rank, lora_alpha=LORA_SCALE * head.rank, **LORA)
     learning = [weight for weight in lm.parameters() if weight.requires_grad]
     own = lm.active_adapter if memory_lm.adapted else None
     with quiet_peft():

@@ -8,12 +8,10 @@ p(code | question, codes before) is a softmax over what the trie allows there, s
 The search therefore keeps every beginning that it leaves aside, and goes on, with a beam twice as wide each time,
 until none of them is as likely as the documents found: then these are for certain the best of all.
 
-A run keeps the tree of ids, the codes and the adapter in `ids/`. New documents get ids below the old tree, in
-`ids_new/`; no old id changes.
+A run keeps tree, codes and adapter in `ids/`; new documents get ids below that tree, in `ids_new/`.
 """
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush, nsmallest
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
 from zmem_lib.files import must_exist
@@ -38,29 +37,22 @@ from zmem_lib.meter import memory_explained, progress
 SEEN, NEW = "ids", "ids_new"
 HEAD_LR = 5e-3  # of rows that start from nothing; the adapter learns at the model's own rate
 LOG_EVERY = 0.02  # of the steps
-ROWS = 512  # beginnings of ids that pass through the model at once
+QUESTIONS, ROWS = 8, 512  # questions that are searched at once; beginnings of ids that pass through the model at once
 
 Lesson = tuple[list[int], Id]  # a prompt and the id to generate
 Found = list[tuple[float, Id]]  # -log p and id, best first
-Read = tuple[list[tuple[Tensor, Tensor]], Tensor, Tensor]  # of questions: keys and values, mask (Q,P), states (Q,P,D)
-
-
-@dataclass(frozen=True)
-class Search:
-    """How far the search for ids goes; it always goes on until there are `depth` documents."""
-
-    depth: int = 20  # documents wanted
-    width: int = 20  # beginnings of ids that a question follows at once, at first
-    most: int = 2000  # beginnings after which a question has to do with what was found
-    batch: int = 8  # questions at once
+OneSearch = Generator[list[Id], Any, tuple[Found, bool]]
+Read = tuple[
+    list[tuple[Tensor, Tensor]], Tensor, Tensor
+]  # of questions: keys and values, mask (Q,P), last states (Q,D)
 
 
 def learn_ids(
     memory_lm: MemoryLM, keys: Tensor, tuples: pd.DataFrame, *, doc_ids: Sequence[str], params: Settings, folder: Path
 ) -> pd.DataFrame:
-    """Give ids to documents with these keys (N,E), train the model to generate them from the training questions.
+    """Give ids to documents with these keys (N,E), and teach them to the model from the training questions.
 
-    Writes tree, codes and adapter to the run's folder; returns the loss as rows of train_log.
+    Tree, codes and adapter are written to the run's folder; returns the loss as rows of train_log.
     """
     tree = build_tree(list(doc_ids), keys.numpy(), branching=params.train.id_branching, seed=params.seed)
     head = make_id_head(memory_lm, tree, rank=params.lm.lora_rank, seed=params.seed)
@@ -79,18 +71,15 @@ def add_ids(folder: Path, doc_ids: Sequence[str], keys: Tensor) -> None:
 
 
 def rank_by_id(memory_lm: MemoryLM, questions: list[str], folder: Path, *, tree: IdTree | None, depth: int) -> Ranking:
-    """The `depth` documents whose ids the model generates most likely, and log p(id | question).
-
-    `tree` holds the ids of the documents to choose among; None: those of the run's chapters.
-    """
+    """The `depth` documents whose ids, of this tree or else of the run's, are likeliest, and log p(id | question)."""
     tree, head = tree or load_tree(must_exist(folder / NEW)), load_id_head(memory_lm, folder / SEEN / "head")
-    return search_ids(memory_lm, head, tree=tree, questions=questions, search=Search(depth=depth))[0]
+    return search_ids(memory_lm, head, tree=tree, questions=questions, depth=depth)[0]
 
 
 def train_ids(
     memory_lm: MemoryLM, head: IdHead, *, tree: IdTree, pairs: Sequence[tuple[str, str]], params: Settings
 ) -> pd.DataFrame:
-    """Teach head and adapter the ids of (question, document id) pairs for `train.id_steps` steps; a log of step and nll."""
+    """Teach head and adapter the ids of (question, document id) pairs in `train.id_steps` steps; log: step, nll."""
     trie, log, steps, size = make_trie(tree), [], params.train.id_steps, params.train.batch_tuples
     micro_batch = params.machine.micro_batch or size
     rows = [(memory_lm.prompts.find(question), tree.ids[doc_id]) for question, doc_id in pairs]
@@ -136,34 +125,34 @@ def id_nll(memory_lm: MemoryLM, head: IdHead, trie: Trie, rows: Sequence[Lesson]
 
 def padded(paths: Sequence[Id], device: torch.device) -> Tensor:
     """Codes (B,L) int64 of the paths, filled up on the right."""
-    longest = max(map(len, paths))
-    return torch.tensor([[*path, *[0] * (longest - len(path))] for path in paths], dtype=torch.long, device=device)
+    return pad_sequence([torch.tensor(path, dtype=torch.long) for path in paths], batch_first=True).to(device)
 
 
 @torch.no_grad()
 def search_ids(
-    memory_lm: MemoryLM, head: IdHead, *, tree: IdTree, questions: Sequence[str], search: Search
+    memory_lm: MemoryLM, head: IdHead, *, tree: IdTree, questions: Sequence[str], **limits: int
 ) -> tuple[Ranking, list[bool]]:
-    """The likeliest ids' documents for each question, with log p(id | question); whether they are surely the best."""
+    """Documents of the likeliest ids, with log p(id | question); whether they surely are the best. Limits: best_ids."""
     trie, ended = make_trie(tree), []
     prompts = [memory_lm.prompts.find(question) for question in questions]
     with id_adapter(memory_lm, head, learns=False):
-        for begin in progress(range(0, len(prompts), search.batch), "generating ids"):
-            ended += search_batch(memory_lm, head, trie, prompts[begin : begin + search.batch], search)
+        for begin in progress(range(0, len(prompts), QUESTIONS), "generating ids"):
+            some = prompts[begin : begin + QUESTIONS]
+            ended += search_batch(memory_lm, head, trie, some, [best_ids(trie, **limits) for _ in some])
     ids = [[trie.documents[path] for _, path in found] for found, _ in ended]
     return (ids, [[-cost for cost, _ in found] for found, _ in ended]), [certain for _, certain in ended]
 
 
 def search_batch(
-    memory_lm: MemoryLM, head: IdHead, trie: Trie, prompts: Sequence[list[int]], search: Search
+    memory_lm: MemoryLM, head: IdHead, trie: Trie, prompts: Sequence[list[int]], running: Sequence[OneSearch]
 ) -> list[tuple[Found, bool]]:
-    """What `best_ids` returns for every question; in each round the model reads what all of them follow."""
+    """What the search of every question returns; in each round the model reads what all of them follow."""
     embedded, mask = left_padded(memory_lm, None, prompts)  # (Q,P,D), (Q,P)
     options = {"attention_mask": mask, "position_ids": positions(mask), "use_cache": True}
     with memory_lm.arithmetic():  # the questions are read once, for all codes that may follow them
         output = memory_lm.backbone(inputs_embeds=embedded, **options)
-    read = ([(layer.keys, layer.values) for layer in output.past_key_values.layers], mask, output.last_hidden_state)
-    running = [best_ids(trie, search) for _ in prompts]
+    layers = [(layer.keys, layer.values) for layer in output.past_key_values.layers]
+    read = (layers, mask, output.last_hidden_state[:, -1])
     ended: dict[int, tuple[Found, bool]] = {}
     answers: dict[int, Any] = dict.fromkeys(range(len(running)))  # what each that goes on is told: at first nothing
     while answers:
@@ -182,19 +171,19 @@ def search_batch(
     return [ended[q] for q in range(len(running))]
 
 
-def best_ids(trie: Trie, search: Search) -> Generator[list[Id], list[list[float]], tuple[Found, bool]]:
-    """Search one question's best ids: yields beginnings, is sent log p (C,) of the codes after each of them.
+def best_ids(trie: Trie, *, depth: int, width: int = 20, most: int = 2000) -> OneSearch:
+    """Search one question's `depth` best ids: yields beginnings, is sent log p (C,) of the codes after each of them.
 
-    Returns the best ids, and whether no other id can be among them.
+    At first `width` beginnings are followed at once; after `most`, the search ends as soon as there are `depth` ids.
+    Returns them, and whether no other id can be among them.
     """
     left: Found = [(0.0, ())] if trie.children else []  # a heap of the beginnings that were not followed
-    found: Found = []
-    width, followed = search.width, 0
+    found, followed = [], 0
 
     def promising() -> bool:
-        return bool(left) and (len(found) < search.depth or left[0][0] <= found[-1][0])
+        return bool(left) and (len(found) < depth or left[0][0] <= found[-1][0])
 
-    while promising() and (len(found) < search.depth or followed < search.most):
+    while promising() and (len(found) < depth or followed < most):
         due = []
         while len(due) < width and promising():
             due.append(heappop(left))
@@ -207,8 +196,8 @@ def best_ids(trie: Trie, search: Search) -> Generator[list[Id], list[list[float]
                     found.append((cost - row[code], path))
                 else:
                     heappush(left, (cost - row[code], path))
-        found = nsmallest(search.depth, found)
-        width *= 2 if len(found) == search.depth else 1
+        found = nsmallest(depth, found)
+        width *= 2 if len(found) == depth else 1
     return found, not promising()
 
 
@@ -218,7 +207,7 @@ def next_states(memory_lm: MemoryLM, head: IdHead, read: Read, places: Sequence[
     rows = torch.tensor([q for q, _ in places], device=memory_lm.device)  # (R,)
     codes = padded([prefix for _, prefix in places], memory_lm.device)  # (R,L)
     if not codes.shape[1]:
-        return states[rows, -1]
+        return states[rows]
     mask = torch.cat([mask[rows], torch.ones_like(codes)], 1)  # (R,P+L)
     cache = DynamicCache([(keys[rows], values[rows]) for keys, values in layers], config=memory_lm.lm.config)
     options = {"position_ids": positions(mask)[:, -codes.shape[1] :], "past_key_values": cache}

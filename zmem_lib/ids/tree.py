@@ -5,9 +5,8 @@ identifiers" (2202.06991, section 3.2): k-means over the vectors, again within e
 number within each last cluster, the leaf; here one bound, `branching`, holds for clusters and leaves. New documents
 get ids without a change to any old one, which is what incremental indexing asks for (DSI++, 2212.09744): a new one
 walks down to the nearest centroid and takes the leaf's next number. A full leaf opens one child more, with clusters of
-its own, the first documents that come there as their centroids.
-
-No id is the beginning of another one, so that an id is whole as soon as the trie says so, without an end code.
+its own, the first documents that come there as their centroids. No id is the beginning of another one, so that an id is
+whole as soon as the trie says so, without an end code.
 """
 
 import warnings

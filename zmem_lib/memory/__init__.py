@@ -11,8 +11,7 @@ from typing import Any, Protocol
 class Settings(Protocol):
     """Resolved parameters by section: `Params`, or, where there is no pydantic, what `settings` reads from their JSON.
 
-    They are taken by what needs whole sections: making and loading a model, its lessons, and its own questions.
-    Everything else takes the numbers that it needs.
+    Who needs whole sections takes them: a model, its lessons, its own questions. All else takes the numbers it needs.
     """
 
     seed: int

@@ -3,7 +3,6 @@
 Query likelihood follows Ponte and Croft (1998); here the language model of a document is the shared model behind the
 document's z. Its full scan runs z once per document, keeps its keys and values, and continues them with each question.
 The key of a document is matched with the question's vector; a shortlist by key is then put in order by both together.
-Dividing a question's scores by its length would change no order: all documents are scored on the same question.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,30 +39,21 @@ def score_questions(
 
 def score_chunk(memory_lm: MemoryLM, z: Tensor, rows: list[list[int]]) -> dict[str, Tensor]:
     """`scores` (Q,B): log p of the questions in rows, after their marker, given each z (B,K,W)."""
+    scores, first, lm = [], len(memory_lm.prompts.marks["question"]), memory_lm.lm
     with memory_explained("machine.scan_batch"):
-        before = z_cache(memory_lm, z)
-        return {"scores": torch.stack([continue_cache(memory_lm, before, ids).float().cpu() for ids in rows])}
-
-
-def z_cache(memory_lm: MemoryLM, z: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Keys and values of every layer for the prefix with z (B,K,W)."""
-    with memory_lm.arithmetic():
-        output = memory_lm.lm(inputs_embeds=prefix(memory_lm, z), use_cache=True, logits_to_keep=1)
-    return [(layer.keys, layer.values) for layer in output.past_key_values.layers]
-
-
-def continue_cache(memory_lm: MemoryLM, prefix: list[tuple[Tensor, Tensor]], ids: list[int]) -> Tensor:
-    """log p of the question in ids, after its marker, for each document in the cache: (B,)."""
-    b, k = prefix[0][0].shape[0], prefix[0][0].shape[2]
-    cache = DynamicCache([(keys, values) for keys, values in prefix], config=memory_lm.lm.config)
-    tokens = torch.tensor(ids, device=memory_lm.device).expand(b, -1)  # (B,T)
-    with memory_lm.arithmetic():
-        mask = tokens.new_ones(b, k + len(ids))
-        logits = memory_lm.lm(input_ids=tokens, attention_mask=mask, past_key_values=cache).logits  # (B,T,V)
-    first = len(memory_lm.prompts.marks["question"])
-    logits = logits[:, first - 1 : -1].float().flatten(0, 1)  # (B*(T-first),V)
-    nll = nn.functional.cross_entropy(logits, tokens[:, first:].flatten(), reduction="none")
-    return -nll.view(b, -1).sum(1).cpu()  # (B,)
+        with memory_lm.arithmetic():
+            before = lm(inputs_embeds=prefix(memory_lm, z), use_cache=True, logits_to_keep=1).past_key_values
+        layers = [(layer.keys, layer.values) for layer in before.layers]  # (B,heads,P,width) each
+        for ids in rows:
+            tokens = torch.tensor(ids, device=memory_lm.device).expand(len(z), -1)  # (B,T)
+            mask = tokens.new_ones(len(z), layers[0][0].shape[2] + len(ids))  # (B,P+T)
+            continued = DynamicCache(layers, config=lm.config)
+            with memory_lm.arithmetic():
+                logits = lm(input_ids=tokens, attention_mask=mask, past_key_values=continued).logits  # (B,T,V)
+            logits = logits[:, first - 1 : -1].float().flatten(0, 1)  # (B*(T-first),V)
+            nll = nn.functional.cross_entropy(logits, tokens[:, first:].flatten(), reduction="none")
+            scores.append(-nll.view(len(z), -1).sum(1).cpu())  # (B,)
+    return {"scores": torch.stack(scores).float()}
 
 
 def rank_by_key(memory_lm: MemoryLM, keys: Tensor, questions: list[str], doc_ids: list[str], *, depth: int) -> Ranking:
@@ -93,11 +83,8 @@ def rerank(score: Callable[[list[tuple[int, str]]], list[float]], by_key: Rankin
 
 @torch.no_grad()
 def question_log_p(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row], *, batch: int) -> list[float]:
-    """log p of the question in each row, after what stands before it: z (B,K,W), or, without z, a text in the row.
-
-    The soft tokens are so few that running them again for every pair costs less than keeping their cache.
-    """
-    found = []
+    """log p of the question in each row, after what stands before it: z (B,K,W), or, without z, a text in the row."""
+    found = []  # z is run again for every pair: so few tokens cost less than keeping their cache
     for begin in progress(range(0, len(rows), batch), "scoring"):
         block = None if z is None else z[begin : begin + batch]
         with memory_explained("machine.scan_batch"):

@@ -17,15 +17,17 @@ TEMPERATURE = 0.05  # of the softmax over cosines of a question's vector with ke
 BATCH = 64  # documents, or questions, that are read at once where nothing learns
 
 
-def encode_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-    """Blocks z (B,K,W) and unit keys (B,E) of documents given as token ids (prompts.text); gradients flow."""
+def encode_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
+    """Rows (B,K*W+E), as in the table, of documents given as token ids (prompts.text); gradients flow."""
     heads = memory_lm.heads
     embedded, mask = left_padded(memory_lm, None, texts)  # (B,T,D), (B,T)
     tokens = heads.memory_tokens.to(embedded.dtype).expand(len(texts), -1, -1)  # (B,K+1,D)
     mask = torch.cat([mask, mask.new_ones(tokens.shape[:2])], 1)  # (B,T+K+1)
     states = last_states(memory_lm, torch.cat([embedded, tokens], 1), mask)[:, -tokens.shape[1] :]  # (B,K+1,D)
     with memory_lm.arithmetic():
-        return heads.block_and_key(states)  # (B,K,W), (B,E)
+        blocks = heads.to_block(states[:, :-1]).float().flatten(1)  # (B,K*W)
+        keys = blocks[:, :0] if heads.to_key is None else unit(heads.to_key(states[:, -1]))  # (B,E)
+    return torch.cat([blocks, keys], 1)  # (B,K*W+E)
 
 
 def question_rows(memory_lm: MemoryLM, questions: Sequence[list[int]]) -> Tensor:
@@ -37,11 +39,9 @@ def question_rows(memory_lm: MemoryLM, questions: Sequence[list[int]]) -> Tensor
 
 def last_states(memory_lm: MemoryLM, embedded: Tensor, mask: Tensor) -> Tensor:
     """The model's last states (B,T,D) over embeddings (B,T,D), padded in front where the mask (B,T) is 0."""
+    options = {"attention_mask": mask, "position_ids": positions(mask), "use_cache": False}
     with memory_lm.arithmetic():
-        output = memory_lm.backbone(
-            inputs_embeds=embedded, attention_mask=mask, position_ids=positions(mask), use_cache=False
-        )
-    return output.last_hidden_state
+        return memory_lm.backbone(inputs_embeds=embedded, **options).last_hidden_state
 
 
 def positions(mask: Tensor) -> Tensor:
@@ -52,9 +52,10 @@ def positions(mask: Tensor) -> Tensor:
 @torch.no_grad()
 def encode(memory_lm: MemoryLM, texts: Sequence[str], limit: int) -> tuple[Tensor, Tensor]:
     """Blocks z (N,K,W) and unit keys (N,E) of documents, at most `limit` tokens of each; float32 on the CPU."""
-    rows = [memory_lm.prompts.text(text, limit) for text in texts]
-    z, keys = zip(*(encode_rows(memory_lm, chunk) for chunk in _chunks(rows, "encoding")), strict=True)
-    return torch.cat(z).float().cpu(), torch.cat(keys).float().cpu()  # (N,K,W), (N,E)
+    rows, heads = [memory_lm.prompts.text(text, limit) for text in texts], memory_lm.heads
+    encoded = torch.cat([encode_rows(memory_lm, chunk) for chunk in _chunks(rows, "encoding")]).float().cpu()
+    z, keys = encoded.split([heads.z_tokens * heads.width, heads.key_width], 1)  # (N,K*W), (N,E)
+    return z.reshape(len(texts), heads.z_tokens, heads.width), keys.contiguous()  # (N,K,W), (N,E)
 
 
 @torch.no_grad()

@@ -6,8 +6,7 @@ killed goes on exactly as if it had not been. A text is tokenised when it is fir
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any
+from functools import cache, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -28,44 +27,25 @@ HARD_POOL = 512  # documents, drawn anew at each step, among which hard negative
 DEV_TUPLES = 96
 
 
-class Tokenised(Sequence):
-    """A sequence whose items are made when they are first asked for, and kept."""
-
-    def __init__(self, make: Callable[..., Any], *arguments: Sequence) -> None:
-        """The i-th item is `make` of the i-th of each argument."""
-        self.make, self.arguments, self.kept = make, arguments, [None] * len(arguments[0])
-
-    def __getitem__(self, i: Any) -> Any:
-        """The i-th item."""
-        if self.kept[i] is None:
-            self.kept[i] = self.make(*(argument[i] for argument in self.arguments))
-        return self.kept[i]
-
-    def __len__(self) -> int:
-        """How many items there are."""
-        return len(self.kept)
-
-
 @dataclass(frozen=True)
 class Lessons:
-    """All that is trained on, as token rows: training and dev tuples with their document's row of z, documents."""
+    """All that is trained on; token rows are functions of a tuple's or document's number, and keep what they made."""
 
     params: Settings
     prompts: Prompts
     reads: bool  # the reader's task is learned here: a model with an adapter reads without it
     tuples: pd.DataFrame  # for training
-    tuple_rows: Sequence[Row]
+    tuple_row: Callable[[int], Row]
     tuple_index: np.ndarray
-    questions: Sequence[list[int]]  # of the training tuples, to be turned into vectors
+    question: Callable[[int], list[int]]  # of a training tuple, to be turned into a vector
     gold: list[frozenset[int]]  # rows of z of all gold documents of a tuple's question: never its negatives
     answered: np.ndarray  # numbers of the tuples whose answer is known
     own: np.ndarray  # numbers of the others: of the questions that the model asked itself
-    dev_rows: Sequence[Row]
+    dev_rows: list[Row]
     dev_index: np.ndarray
-    titles: list[str]
-    passages: list[str]
-    texts: Sequence[list[int]]  # documents, to be encoded or read
-    recite_rows: Sequence[list[Row]]  # per document: the whole, then each sentence from inside it on
+    docs: pd.DataFrame
+    text: Callable[[int], list[int]]  # a document, to be encoded or read
+    recitations: Callable[[int], list[Row]]  # of a document: the whole, then each sentence from inside it on
 
 
 @dataclass(frozen=True)
@@ -92,6 +72,7 @@ def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, 
         raise BadInput("no training question has an answer that stands in its document: look at `answers` and `doc_id`")
     dev = tuples[tuples.split == "dev"].head(DEV_TUPLES)
     prompts, texts, limit = memory_lm.prompts, passages(docs), params.memory.document_tokens
+    rows, dev_rows = (evidence_rows(prompts, some, params.memory.evidence_tokens) for some in (train, dev))
     index, own = train.doc_id.map(row_of), train.tuple_id.str.startswith(PSEUDO)
     golds = index.groupby(train.question_id).agg(frozenset)
     return Lessons(
@@ -99,30 +80,30 @@ def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, 
         prompts=prompts,
         reads=not memory_lm.adapted and params.train.lm and params.train.read_weight > 0,
         tuples=train,
-        tuple_rows=evidence_rows(prompts, train, params.memory.evidence_tokens),
+        tuple_row=rows,
         tuple_index=index.to_numpy(copy=True),
-        questions=Tokenised(prompts.find, list(train.question)),
+        question=cache(lambda i: prompts.find(train.question[i])),
         gold=[golds[question_id] for question_id in train.question_id],
         answered=np.flatnonzero(~own),
         own=np.flatnonzero(own),
-        dev_rows=evidence_rows(prompts, dev, params.memory.evidence_tokens),
+        dev_rows=[dev_rows(i) for i in range(len(dev))],
         dev_index=dev.doc_id.map(row_of).to_numpy(copy=True),
-        titles=list(docs.title),
-        passages=texts,
-        texts=Tokenised(partial(prompts.text, limit=limit), texts),
-        recite_rows=Tokenised(partial(recitations, prompts, limit=limit), texts),
+        docs=docs.assign(passage=texts),
+        text=cache(lambda i: prompts.text(texts[i], limit)),
+        recitations=cache(lambda i: recitations(prompts, texts[i], limit)),
     )
 
 
-def evidence_rows(prompts: Prompts, tuples: pd.DataFrame, limit: int) -> Tokenised:
-    """The rows of tuples, without their z; evidence of at most `limit` tokens."""
-    return Tokenised(partial(prompts.evidence, limit=limit), list(tuples.question), list(tuples.evidence))
+def evidence_rows(prompts: Prompts, tuples: pd.DataFrame, limit: int) -> Callable[[int], Row]:
+    """The rows of tuples by their number, without their z; evidence of at most `limit` tokens."""
+    pairs = list(zip(tuples.question, tuples.evidence, strict=True))
+    return cache(lambda i: prompts.evidence(*pairs[i], limit))
 
 
 def asked_rows(prompts: Prompts, asked: pd.DataFrame, doc_ids: Sequence[str], limit: int) -> list[list[Row]]:
     """Of each document the evidence rows of the tuples `asked` about it; evidence of at most `limit` tokens."""
-    places, rows = asked.groupby("doc_id").indices, evidence_rows(prompts, asked, limit)
-    return [[rows[i] for i in places.get(doc_id, ())] for doc_id in doc_ids]
+    places, row = asked.groupby("doc_id").indices, evidence_rows(prompts, asked, limit)
+    return [[row(i) for i in places.get(doc_id, ())] for doc_id in doc_ids]
 
 
 def recitations(prompts: Prompts, text: str, limit: int) -> list[Row]:
@@ -133,7 +114,7 @@ def recitations(prompts: Prompts, text: str, limit: int) -> list[Row]:
 
 def batch_at(lessons: Lessons, step: int) -> Batch:
     """What is due at a step."""
-    train, seed, n = lessons.params.train, lessons.params.seed, len(lessons.recite_rows)
+    train, seed, n = lessons.params.train, lessons.params.seed, len(lessons.docs)
     rng = np.random.default_rng((seed, step, 1))
     encoded = bool(rng.random() < train.encode_share)
     tuples = tuples_at(lessons, step)
@@ -151,7 +132,7 @@ def batch_at(lessons: Lessons, step: int) -> Batch:
         beside=rng.integers(n, size=(len(tuples), m)),
         place=int(rng.integers(m + 1)),
         recited=recited,
-        recite_rows=recitations_at([lessons.recite_rows[i] for i in recited], train.recite_inside, rng),
+        recite_rows=recitations_at([lessons.recitations(i) for i in recited], train.recite_inside, rng),
         read_rows=reading_rows(lessons, step) if lessons.reads else [],
         text_rows=text_rows(lessons, tuples[: train.batch_text], step) if train.text_weight else [],
         pool=rng.integers(n, size=HARD_POOL * bool(train.key_negatives)),
@@ -159,23 +140,16 @@ def batch_at(lessons: Lessons, step: int) -> Batch:
 
 
 def tuples_at(lessons: Lessons, step: int) -> np.ndarray:
-    """Numbers (B,) of the training tuples that are due at a step; where there are any, a third are the model's own.
-
-    Its own questions come late and ask for what no other question does: they have to catch up.
-    """
+    """Numbers (B,) of the training tuples that are due at a step; where there are any, a third are the model's own."""
     size, seed, given, own = lessons.params.train.batch_tuples, lessons.params.seed, lessons.answered, lessons.own
-    n_own = size // 3 if len(own) else 0
+    n_own = size // 3 if len(own) else 0  # they come late and ask for what no other question does: they catch up
     chosen = given[batch_indices(len(given), size - n_own, step=step, seed=seed)]
     return np.concatenate([chosen, own[batch_indices(len(own), n_own, step=step, seed=seed + 3)]])
 
 
 def recitations_at(documents: Sequence[list[Row]], inside: float, rng: np.random.Generator) -> list[Row]:
-    """All documents whole, or, in a share `inside` of the cases, of each one sentence behind its first words.
-
-    What can be entered anywhere is what questions reach: each fact without what precedes it. All are of one kind, so
-    that short rows need not be padded to the length of long ones.
-    """
-    alone = rng.random() < inside
+    """All documents whole, or, in a share `inside` of the cases, of each one sentence behind its first words."""
+    alone = rng.random() < inside  # so each fact is reached without what precedes it; of one kind: less padding
     return [rows[rng.integers(1, len(rows))] if alone and len(rows) > 1 else rows[0] for rows in documents]
 
 
@@ -190,9 +164,9 @@ def reading_rows(lessons: Lessons, step: int) -> list[Row]:
         if kind < READ_NOTHING:
             items = []
         elif kind < READ_NOTHING + READ_SENTENCE:
-            items = [tuples.evidence[j] for j in picked]
+            items = list(tuples.evidence[picked])
         else:
-            items = [lessons.passages[lessons.tuple_index[j]] for j in picked]
+            items = list(lessons.docs.passage.iloc[lessons.tuple_index[picked]])
         reading = prompts.reading(tuples.question[i], items, params.memory.evidence_tokens)
         rows.append(prompts.read(reading, tuples.answers[i][0]))
     return rows
@@ -202,9 +176,9 @@ def text_rows(lessons: Lessons, chosen: np.ndarray, step: int) -> list[Row]:
     """The text twin's lessons: at one step in TEXT_EVERY behind the document, at others behind the evidence alone."""
     prompts, limit, rows = lessons.prompts, lessons.params.memory.document_tokens, []
     for i, document in zip(chosen, lessons.tuple_index[chosen], strict=True):
-        alone = passage(lessons.titles[document], lessons.tuples.evidence[i])
-        text = prompts.text(alone, limit) if step % TEXT_EVERY else lessons.texts[document]
-        rows.append(prompts.twin(text, lessons.tuple_rows[i]))
+        alone = passage(lessons.docs.title.iloc[document], lessons.tuples.evidence[i])
+        text = prompts.text(alone, limit) if step % TEXT_EVERY else lessons.text(document)
+        rows.append(prompts.twin(text, lessons.tuple_row(i)))
     return rows
 
 

@@ -22,16 +22,17 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig, LlamaForCausalLM
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
-from zmem_lib.files import BadInput, new_folder
+from zmem_lib.files import BadInput, new_folder, write_tensors
 from zmem_lib.hub import find_lm
 from zmem_lib.memory import Settings
 from zmem_lib.memory.prompts import MARKERS, TERMS, Prompts, Row, collate, make_prompts
 from zmem_lib.memory.shape import scratch_config
-from zmem_lib.memory.soft_prompt import MemoryHeads, load_heads, save_heads
+from zmem_lib.memory.soft_prompt import HEADS_FILE, MemoryHeads, load_heads
 from zmem_lib.meter import progress
 
 SCRATCH_ATTENTION = "eager"  # at a few dozen tokens on a CPU, a third faster than the fused kernel
 LORA_SCALE = 2  # alpha over rank
+LORA = {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}  # of every adapter
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def save_memory_lm(memory_lm: MemoryLM, folder: Path, card: str) -> None:
         memory_lm.lm.save_pretrained(new, **options)
         memory_lm.lm.config.save_pretrained(new)
         memory_lm.prompts.tokenizer.save_pretrained(new)
-        save_heads(memory_lm.heads, new)
+        if heads := memory_lm.heads.state_dict():
+            write_tensors(heads, new / HEADS_FILE)
         (new / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -166,9 +168,8 @@ def load_lm(folder: Path, params: Settings) -> nn.Module:
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
     lm = _loaded(AutoModelForCausalLM, folder, **options)
     if section.window_tokens > (longest := lm.config.max_position_embeddings):
-        raise BadInput(
-            f"lm.window_tokens {section.window_tokens} is more than {section.name} can read ({longest}): lower it"
-        )
+        wanted = f"lm.window_tokens {section.window_tokens}"
+        raise BadInput(f"{wanted} is more than {section.name} can read ({longest}): lower it")
     lm.requires_grad_(False)
     for module in lm.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):  # a layout without gradients, taken up by inference on a CPU
@@ -196,14 +197,10 @@ def with_adapter(lm: nn.Module, params: Settings, folder: Path | None = None) ->
         if folder:
             return PeftModel.from_pretrained(lm, str(folder))
         torch.manual_seed(params.seed)
-        adapted = get_peft_model(lm, LoraConfig(**lora(params.lm.lora_rank)))
+        rank = params.lm.lora_rank
+        adapted = get_peft_model(lm, LoraConfig(r=rank, lora_alpha=LORA_SCALE * rank, **LORA))
     adapted.peft_config["default"].base_model_name_or_path = params.lm.name  # not the folder of this machine's cache
     return adapted
-
-
-def lora(rank: int) -> dict[str, Any]:
-    """Of an adapter of this rank, the fields of peft's LoraConfig."""
-    return {"r": rank, "lora_alpha": LORA_SCALE * rank, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
 
 
 @contextmanager
@@ -232,14 +229,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> FastTokenizer:
 def make_scratch_lm(params: Settings, tokenizer: FastTokenizer) -> nn.Module:
     """A small Llama with random weights, tied embeddings, for the tokenizer's vocabulary, on the device."""
     torch.manual_seed(params.seed)
-    config = scratch_config(
-        params.lm,
-        vocab_size=len(tokenizer),
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        attn_implementation=SCRATCH_ATTENTION,
-    )
+    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    config = scratch_config(params.lm, vocab_size=len(tokenizer), attn_implementation=SCRATCH_ATTENTION, **ids)
     return LlamaForCausalLM(config).to(pick_device(params.machine.device))
 
 
@@ -269,11 +260,7 @@ def make_scaler(memory_lm: MemoryLM) -> torch.amp.GradScaler:
 def counted_logits(
     memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row], term: str = ""
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Logits (counted,V) of the tokens that count (every term, or one), given z (B,K,W); ids, terms, what counts (B,T).
-
-    Without z the first token of a row has nothing before it and must not count. The vocabulary is spread out only where
-    a token counts: of a reader's lesson that is a twentieth.
-    """
+    """Logits (counted,V) of tokens that count (every term, or one), given z (B,K,W); ids, terms, what counts (B,T)."""
     pad = memory_lm.lm.generation_config.pad_token_id  # masked, so an end token serves where a family has no other
     ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, pad))  # (B,T) each
     counted = terms == TERMS.index(term) if term else terms > 0  # (B,T)
@@ -286,7 +273,7 @@ def counted_logits(
     with memory_lm.arithmetic():
         output = memory_lm.backbone(inputs_embeds=embedded, attention_mask=mask, use_cache=False)
         before = output.last_hidden_state.roll(1, 1)[:, -ids.shape[1] :]  # (B,T,D): position t-1 predicts token t
-        logits = memory_lm.lm.get_output_embeddings()(before[counted])  # (counted,V)
+        logits = memory_lm.lm.get_output_embeddings()(before[counted])  # (counted,V): few, of a reader's lesson
     return logits.float(), ids, terms, counted
 
 

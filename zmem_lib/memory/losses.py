@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -50,34 +51,20 @@ def make_work(
 ) -> Work:
     """The work of a batch, its rows taken from the table or made by the encoder."""
     documents = np.unique(np.concatenate([lessons.tuple_index[batch.tuples], batch.beside.ravel(), batch.recited]))
+    encoded, rows = None, z_table.rows[documents].to(memory_lm.device)  # (U,K*W+E)
     if batch.encoded:
-        encoded = encoded_rows(memory_lm, [lessons.texts[i] for i in documents], lessons.params.machine.micro_batch)
+        texts = [lessons.text(i) for i in documents]
+        size = lessons.params.machine.micro_batch or len(texts)  # what is in pieces is encoded twice, and not kept
+        encode = partial(checkpoint, encode_rows, use_reentrant=False) if size < len(texts) else encode_rows
+        encoded = torch.cat([encode(memory_lm, texts[i : i + size]) for i in range(0, len(texts), size)])  # (U,K*W+E)
         rows = encoded.detach()
-    else:
-        encoded, rows = None, z_table.rows[documents].to(memory_lm.device)  # (U,K*W+E)
     return Work(memory_lm, z_table, lessons, batch, documents, rows.requires_grad_(True), encoded, scaler)
-
-
-def encoded_rows(memory_lm: MemoryLM, texts: Sequence[list[int]], size: int) -> Tensor:
-    """Rows (U,K*W+E) that the encoder makes of documents, as if they were of the table; gradients flow.
-
-    Where more than `size` documents (0: any number) are encoded, they are encoded twice, instead of being kept.
-    """
-
-    def made(chunk: Sequence[list[int]]) -> Tensor:
-        z, keys = encode_rows(memory_lm, chunk)
-        return torch.cat([z.flatten(1), keys], 1)  # (B,K*W+E)
-
-    if not 0 < size < len(texts):
-        return made(texts)
-    chunks = [texts[begin : begin + size] for begin in range(0, len(texts), size)]
-    return torch.cat([checkpoint(made, chunk, use_reentrant=False) for chunk in chunks])  # (U,K*W+E)
 
 
 def all_losses(work: Work) -> dict[str, float]:
     """Add the gradients of every term that the parameters ask for; returns their means."""
     lessons, batch, train = work.lessons, work.batch, work.lessons.params.train
-    rows, right = [lessons.tuple_rows[i] for i in batch.tuples], lessons.tuple_index[batch.tuples]
+    rows, right = [lessons.tuple_row(i) for i in batch.tuples], lessons.tuple_index[batch.tuples]
     if batch.beside.shape[1]:  # among distractors the question does not count: it says nothing of its own z
         question = TERMS.index("question")
         rows = [Row(row.ids, [0 if term == question else term for term in row.terms]) for row in rows]
@@ -126,7 +113,7 @@ def key_loss(work: Work) -> float:
     first = work.z_table.k * work.z_table.width  # of a row's numbers that belong to the key
     right = np.searchsorted(documents, lessons.tuple_index[tuples])
     for chunk in work.chunks(len(tuples)):
-        vectors = question_rows(work.memory_lm, [lessons.questions[i] for i in tuples[chunk]])  # (B,E)
+        vectors = question_rows(work.memory_lm, [lessons.question(i) for i in tuples[chunk]])  # (B,E)
         logits = vectors @ unit(work.rows[at, first:]).T / TEMPERATURE  # (B,U')
         barred = np.array([[d in lessons.gold[i] for d in documents] for i in tuples[chunk]])  # (B,U')
         barred[np.arange(len(barred)), right[chunk]] = False
@@ -158,16 +145,13 @@ def encode_loss(work: Work) -> float:
 
 
 def distill_loss(work: Work) -> float:
-    """KL (nats per evidence token) from what the model says with the document's text in context to what it says with z.
-
-    The teacher is the model as it is now; where the text is not trained on, without its adapter.
-    """
+    """KL (nats per evidence token) from what the model says behind the document's text to what it says with z."""
     lessons, train, memory_lm = work.lessons, work.lessons.params.train, work.memory_lm
     tuples, total = work.batch.tuples[: train.batch_text], 0.0
-    bare = memory_lm.adapted and not train.text_weight
+    bare = memory_lm.adapted and not train.text_weight  # the teacher: without adapter where text is not trained on
     for chunk in work.chunks(len(tuples)):
-        documents, rows = lessons.tuple_index[tuples[chunk]], [lessons.tuple_rows[i] for i in tuples[chunk]]
-        texts = [lessons.texts[i] for i in documents]
+        documents, rows = lessons.tuple_index[tuples[chunk]], [lessons.tuple_row(i) for i in tuples[chunk]]
+        texts = [lessons.text(i) for i in documents]
         behind = [Row(text + row.ids, [0] * len(text) + row.terms) for text, row in zip(texts, rows, strict=True)]
         with torch.no_grad(), memory_lm.lm.disable_adapter() if bare else nullcontext():
             teacher = counted_logits(memory_lm, None, behind, "evidence")[0].log_softmax(-1)  # (counted,V)

@@ -137,8 +137,8 @@ def make_prompts(tokenizer: Any) -> Prompts:
         name: [known[special]] if special in known else tokenizer(plain, add_special_tokens=False)["input_ids"]
         for name, (special, plain) in MARKERS.items()
     }
-    begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    begin = begin if begin and tokenizer("a")["input_ids"][:1] == begin else []
+    begin = [tokenizer.bos_token_id]
+    begin = begin if tokenizer("a")["input_ids"][:1] == begin else []
     added = sorted((token for token in tokenizer.get_added_vocab() if len(token) > 1), key=len, reverse=True)
     special = re.compile("|".join(map(re.escape, added)) or r"(?!)")
     return Prompts(tokenizer, marks, begin, tokenizer.eos_token_id, special)

@@ -83,10 +83,7 @@ def own_questions(
 def kept_questions(
     memory_lm: MemoryLM, docs: pd.DataFrame, n: int, *, params: Settings, folder: Path, keep: Cache | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """n questions about each of a run's seen or new documents, and their counts, with all questions of the run at hand.
-
-    Both are written to the run's folder, where a chapter that was killed finds them again as long as `keep` is valid.
-    """
+    """n questions about each of a run's seen or new documents, and their counts, kept in the run's folder."""
     if not (n and len(docs)):
         return own_questions(memory_lm, docs, 0, params=params, questions=docs)
     train = read_table(folder / "tuples.parquet", "tuples").query("split == 'train'")
@@ -104,10 +101,7 @@ def given_questions(folder: Path) -> pd.DataFrame:
 
 
 def sift(asked: Asked, docs: pd.DataFrame, questions: pd.DataFrame, *, korquad: bool) -> tuple[Asked, Counter]:
-    """The questions that may train, once each, and how many of the others there were of each kind.
-
-    Kinds: empty; duplicate, of another one or of a training question about the same document; near a held-out question.
-    """
+    """The questions that may train, once for each document, and how many of the others there were of each kind."""
     normalise = plain_text.normalise_korquad if korquad else plain_text.normalise
     trains = questions.split == "train"
     is_near = near_any(map(normalise, questions.question[~trains]))
@@ -117,8 +111,12 @@ def sift(asked: Asked, docs: pd.DataFrame, questions: pd.DataFrame, *, korquad: 
     for document, question, evidence in asked:
         words = normalise(question)
         key = (docs.doc_id.iloc[document], words)
-        if not words or key in seen or is_near(words):
-            fates["empty" if not words else "duplicate" if key in seen else "near a held-out question"] += 1
+        if not words:
+            fates["empty"] += 1
+        elif key in seen:
+            fates["duplicate"] += 1
+        elif is_near(words):
+            fates["near a held-out question"] += 1
         else:
             seen.add(key)
             sifted.append((document, question, evidence))
@@ -171,8 +169,8 @@ def pieces_of(text: str, window: int) -> list[str]:
 def drawn_questions(memory_lm: MemoryLM, docs: pd.DataFrame, n: int, params: Settings, known: Known = ()) -> Asked:
     """n questions about each document, drawn from p(question | title and one sentence), the sentences in turn.
 
-    Their evidence is that sentence, with the neighbours that evidence has in this run (`corpus.evidence_window`). What
-    is `known` as the evidence of a document's questions is not asked for, unless all is.
+    Their evidence is that sentence with its neighbours (`corpus.evidence_window`). What is `known` as the evidence of a
+    document's questions is not asked for, unless all is.
     """
     prompts, chosen, questions = memory_lm.prompts, [], []
     for document, (doc_id, text) in enumerate(zip(docs.doc_id, docs.text, strict=True)):

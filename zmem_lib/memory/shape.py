@@ -1,7 +1,7 @@
 """The shape of a language model, nothing loaded: from its own configuration.
 
-That is the one of a local folder, of the hub's cache, or of `model_shapes.json`, which holds the published ones of the
-models that `params/` names. A model made here has the shape that its parameters say.
+That is the one of a local folder, of the hub's cache, or of `model_shapes.json`, which holds the published ones that
+`params/` names. A model made here has the shape that its parameters say.
 """
 
 import json
@@ -12,8 +12,6 @@ from typing import Any
 
 from zmem_lib.files import BadInput
 from zmem_lib.memory import Settings
-
-SHAPES = Path(__file__).with_name("model_shapes.json")
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def model_config(params: Settings) -> Any:
 @lru_cache(maxsize=1)
 def published() -> dict[str, dict[str, Any]]:
     """What `model_shapes.json` says of each model: configuration, number of weights, bytes to download, licence."""
-    return json.loads(SHAPES.read_text(encoding="utf-8"))
+    return json.loads(Path(__file__).with_name("model_shapes.json").read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=8)

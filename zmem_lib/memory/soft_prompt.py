@@ -10,10 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from zmem_lib.files import read_tensors, write_tensors
-from zmem_lib.memory.table import unit
+from zmem_lib.files import read_tensors
 
-FILE = "heads.safetensors"
+HEADS_FILE = "heads.safetensors"  # beside their model
 
 
 class MemoryHeads(nn.Module):
@@ -40,23 +39,10 @@ class MemoryHeads(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(n, self.z_tokens, self.width, generator=generator) * self.scale
 
-    def block_and_key(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Blocks (B,K,W) and unit keys (B,E) from the model's last states (B,K+1,D) at the memory tokens."""
-        assert self.to_block is not None, "a model without an encoder makes no blocks"
-        z = self.to_block(states[:, :-1]).float()  # (B,K,W)
-        return z, unit(self.to_key(states[:, -1])) if self.to_key is not None else z.new_zeros(len(z), 0)  # (B,E)
 
-
-def save_heads(heads: MemoryHeads, folder: Path) -> None:
-    """Write the heads beside their model."""
-    if weights := heads.state_dict():
-        write_tensors(weights, folder / FILE)
-
-
-def load_heads(heads: MemoryHeads, folder: Path) -> list[str]:
-    """Fill the heads with what a folder has of the same name and shape; returns the names that stay as they were."""
-    tensors = read_tensors(folder / FILE)[0] if (folder / FILE).is_file() else {}
-    here = heads.state_dict()
-    fitting = {name: tensor for name, tensor in tensors.items() if name in here and here[name].shape == tensor.shape}
-    heads.load_state_dict(fitting, strict=False)
-    return sorted(set(here) - set(fitting))
+def load_heads(heads: MemoryHeads, folder: Path) -> None:
+    """Fill the heads with what a folder has of the same name and shape."""
+    if (folder / HEADS_FILE).is_file():
+        here, there = heads.state_dict(), read_tensors(folder / HEADS_FILE)[0]
+        fitting = {name: there[name] for name in here if name in there and there[name].shape == here[name].shape}
+        heads.load_state_dict(fitting, strict=False)

@@ -43,11 +43,6 @@ class ZTable:
         """The blocks (B,K,W) in rows (B,K*W+E)."""
         return rows[:, : self.k * self.width].reshape(len(rows), self.k, self.width)  # (B,K,W)
 
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        """All that a training changes, by name; what is copied into them is in the table."""
-        return {"rows": self.rows, "first": self.first, "second": self.second, "moves": self.moves}
-
 
 def make_ztable(z: Tensor, keys: Tensor | None = None, *, folder: Path | None = None) -> ZTable:
     """A table that starts from blocks z (N,K,W) and keys (N,E), in memory or in memory-mapped files of a folder."""

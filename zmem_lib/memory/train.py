@@ -120,9 +120,9 @@ def dev_nll(training: Training) -> dict[str, float]:
     memory_lm, lessons, found = training.memory_lm, training.lessons, []
     memory_lm.lm.eval()
     for begin in range(0, len(lessons.dev_rows), lessons.params.train.batch_tuples):
-        index = lessons.dev_index[begin : begin + lessons.params.train.batch_tuples]
-        rows = [lessons.dev_rows[begin + i] for i in range(len(index))]
-        found.append(token_nll(memory_lm, training.z_table.z[index], rows))  # (B,T) each
+        some = slice(begin, begin + lessons.params.train.batch_tuples)
+        z = training.z_table.z[lessons.dev_index[some]]  # (B,K,W)
+        found.append(token_nll(memory_lm, z, lessons.dev_rows[some]))  # (B,T) each
     if not found:
         return {}
     nll, terms = (torch.cat([tensor.flatten() for tensor in kind]) for kind in zip(*found, strict=True))
@@ -132,24 +132,21 @@ def dev_nll(training: Training) -> dict[str, float]:
 def make_optimisers(memory_lm: MemoryLM, params: Settings) -> list[torch.optim.Optimizer]:
     """AdamW for what learns of heads and model.
 
-    With `train.optimiser: muon`, the matrices in the model's layers learn by Muon (Jordan et al., 2024), whose steps are
+    With `train.optimiser: muon`, the matrices in the model's layers learn by Muon (Jordan et al., 2024), its steps
     scaled to the size of AdamW's (2502.16982), so that both take one rate.
     """
-    lm = memory_lm.lm
+    lm, options = memory_lm.lm, {"lr": params.train.lm_lr, "weight_decay": 0.01}
     if not params.train.lm:
         lm.requires_grad_(False)
-    matrices: list[nn.Parameter] = []
-    if params.train.optimiser == "muon":
-        ends = {id(module.weight) for module in (lm.get_input_embeddings(), lm.get_output_embeddings())}
-        matrices = [w for w in lm.parameters() if w.requires_grad and w.ndim == 2 and id(w) not in ends]
-    inside = set(map(id, matrices))
-    others = [weight for weight in learning_weights(memory_lm) if id(weight) not in inside]
+    learning, muon = learning_weights(memory_lm), params.train.optimiser == "muon"
+    ends = {id(module.weight) for module in (lm.get_input_embeddings(), lm.get_output_embeddings())}
+    inside = {id(weight) for weight in lm.parameters() if muon and weight.ndim == 2} - ends
+    kinds = [[weight for weight in learning if (id(weight) in inside) == within] for within in (False, True)]
     optimisers: list[torch.optim.Optimizer] = []
-    if others:
-        optimisers.append(torch.optim.AdamW(others, lr=params.train.lm_lr, betas=(0.9, 0.98), weight_decay=0.01))
-    if matrices:
-        scaled = {"adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.01}
-        optimisers.append(torch.optim.Muon(matrices, lr=params.train.lm_lr, **scaled))
+    if kinds[0]:
+        optimisers.append(torch.optim.AdamW(kinds[0], betas=(0.9, 0.98), **options))
+    if kinds[1]:
+        optimisers.append(torch.optim.Muon(kinds[1], adjust_lr_fn="match_rms_adamw", **options))
     return optimisers
 
 
@@ -188,7 +185,7 @@ def load_checkpoint(training: Training, keep: Cache | None) -> dict[str, Any] | 
 
 def changing(training: Training) -> dict[str, Tensor]:
     """By name, the weights that learn, and the table with its moments; a tied weight once."""
-    tensors = {f"table.{name}": tensor for name, tensor in training.z_table.tensors.items()}
+    tensors = {f"table.{name}": part for name, part in vars(training.z_table).items() if isinstance(part, Tensor)}
     for part in ("lm", "heads"):
         weights = getattr(training.memory_lm, part).named_parameters()
         tensors |= {f"{part}.{name}": weight.data for name, weight in weights if weight.requires_grad}

@@ -8,7 +8,7 @@ it alone: a block that is pulled towards reciting leaves the region in which a k
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -84,37 +84,28 @@ def write(
 
 
 def write_batch(memory_lm: MemoryLM, documents: Documents, z: Tensor, how: Writing) -> dict[str, Tensor]:
-    """Documents written side by side; of every snapshot z_STEP (B,K,W), and sums over the documents (snapshots,)."""
-    batch, log = {}, []
-    with frozen(memory_lm), memory_explained("machine.write_batch"):
-        for step, block, measured in descend(memory_lm, documents, z, how):
-            batch[f"z_{step}"] = block
-            log.append(measured)
-    return batch | {name: torch.tensor([line[i] for line in log]).double() for i, name in enumerate(MEASURED)}
+    """Adam on z (B,K,W) alone: of every snapshot z_STEP (B,K,W), and the sums MEASURED over the documents (snapshots,).
 
-
-def descend(
-    memory_lm: MemoryLM, documents: Documents, z: Tensor, how: Writing
-) -> Iterator[tuple[int, Tensor, tuple[float, ...]]]:
-    """Adam on z (B,K,W) alone; yields at every snapshot, from step 0 on, the step, z, and MEASURED over the documents.
-
-    nll: per token of the whole text; recited: as greedy_scores; writing: documents that have not stopped; all summed.
+    nll: per token of the whole text; recited: as greedy_scores; writing: documents that have not stopped.
     """
     table, active, seconds = make_ztable(z.cpu()), np.arange(len(documents)), 0.0
-    scaler, rng = make_scaler(memory_lm), np.random.default_rng((how.seed, 2))
-    for step in range(how.steps + 1):
-        if step in snapshot_steps(how.steps):
-            nll, recited = greedy_scores(memory_lm, table.z, [rows[0] for rows, _ in documents])
-            active = np.flatnonzero(recited.numpy() < how.stop) if how.stop else active
-            yield step, table.z.clone(), (nll.sum().item(), recited.sum().item(), float(len(active)), seconds)
-        if not len(active) or step == how.steps:
-            continue
-        began = time.perf_counter()
-        recited_rows = recitations_at([documents[i][0] for i in active], how.recite_inside, rng)
-        due = list(zip(active, recited_rows, strict=True))
-        due += [(i, documents[i][1][j]) for i in active for j in rng.permutation(len(documents[i][1]))[:ASKED]]
-        write_step(memory_lm, table, due, start=z, how=how, scaler=scaler)
-        seconds += time.perf_counter() - began
+    scaler, rng, batch, log = make_scaler(memory_lm), np.random.default_rng((how.seed, 2)), {}, []
+    with frozen(memory_lm), memory_explained("machine.write_batch"):
+        for step in range(how.steps + 1):
+            if step in snapshot_steps(how.steps):
+                nll, recited = greedy_scores(memory_lm, table.z, [rows[0] for rows, _ in documents])
+                active = np.flatnonzero(recited.numpy() < how.stop) if how.stop else active
+                log.append((nll.sum().item(), recited.sum().item(), float(len(active)), seconds))
+                batch[f"z_{step}"] = table.z.clone()
+            if not len(active) or step == how.steps:
+                continue
+            began = time.perf_counter()
+            recited_rows = recitations_at([documents[i][0] for i in active], how.recite_inside, rng)
+            due = list(zip(active, recited_rows, strict=True))
+            due += [(i, documents[i][1][j]) for i in active for j in rng.permutation(len(documents[i][1]))[:ASKED]]
+            write_step(memory_lm, table, due, start=z, how=how, scaler=scaler)
+            seconds += time.perf_counter() - began
+    return batch | {name: torch.tensor([line[i] for line in log]).double() for i, name in enumerate(MEASURED)}
 
 
 def write_step(

@@ -128,18 +128,17 @@ def train_steps(memory_lm: MemoryLM, z_table: ZTable, params: Params) -> None:
         prompts=memory_lm.prompts,
         reads=False,
         tuples=pd.DataFrame({"question": []}),
-        tuple_rows=rows,
+        tuple_row=rows.__getitem__,
         tuple_index=index,
-        questions=[],
+        question=rows.__getitem__,
         gold=[],
         answered=np.arange(len(rows)),
         own=index[:0],
         dev_rows=[],
         dev_index=index[:0],
-        titles=[],
-        passages=[],
-        texts=[],
-        recite_rows=[[row] for row in recited] or [[]] * n,
+        docs=pd.DataFrame(index=range(len(recited) or n)),
+        text=rows.__getitem__,
+        recitations=lambda i: [recited[i]],
     )
     training = make_training(memory_lm, z_table, lessons)
     for step in range(STEPS):
