@@ -2,10 +2,10 @@
 
 Takes blocks z (B,K,W) and token ids, returns negative log-likelihoods per token or generated ids. What stands before
 the tokens is the family's beginning-of-sequence token, where it has one, and then z, brought to the model's width by
-the heads. `scratch` is a small Llama with random weights and a tokenizer trained on the corpus. Any other model is
-loaded from safetensors. With a `lm.lora_rank`, its weights are frozen in the arithmetic's dtype or in 4 bit (NF4,
-double-quantised: QLoRA, 2305.14314), and it learns through a LoRA adapter in float32 on all its linear layers
-(2106.09685); without, all its weights learn in float32. Code of a model's own is never run.
+the heads. `scratch` is a small Llama with random weights and a tokenizer trained on the corpus; any other model is
+loaded from safetensors, code of its own is never run. With a `lm.lora_rank` its weights are frozen, in the arithmetic's
+dtype or in 4 bit (NF4, double-quantised: QLoRA, 2305.14314), and it learns through a LoRA adapter in float32 on all its
+linear layers (2106.09685); without, all its weights learn in float32.
 """
 
 import logging
@@ -32,7 +32,7 @@ from zmem_lib.meter import progress
 
 SCRATCH_ATTENTION = "eager"  # at a few dozen tokens on a CPU, a third faster than the fused kernel
 LORA_SCALE = 2  # alpha over rank
-LORA = {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}  # of every adapter
+LORA: dict[str, Any] = {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}  # of every adapter
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,10 @@ def make_memory_lm(params: Settings, texts: Iterable[str]) -> MemoryLM:
     """The model that `lm.name` names, ready to train."""
     if params.lm.name == "scratch":
         tokenizer = train_tokenizer(texts, params.lm.vocab_size)
-        return wrap(make_scratch_lm(params, tokenizer), tokenizer, params)
+        ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        config = scratch_config(params.lm, vocab_size=len(tokenizer), attn_implementation=SCRATCH_ATTENTION, **ids)
+        torch.manual_seed(params.seed)
+        return wrap(LlamaForCausalLM(config).to(pick_device(params.machine.device)), tokenizer, params)
     folder = find_lm(params.lm.name, params.lm.revision)
     lm = load_lm(folder, params)
     lm = lm if learns_whole(params.lm) else with_adapter(lm, params)
@@ -216,22 +219,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> FastTokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=["<pad>", "<end>", *(special for special, _ in MARKERS.values())],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
+    specials, alphabet = [special for special, _ in MARKERS.values()], pre_tokenizers.ByteLevel.alphabet()
+    options = {"special_tokens": ["<pad>", "<end>", *specials], "initial_alphabet": alphabet, "show_progress": False}
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, **options))
     return FastTokenizer(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>")
-
-
-def make_scratch_lm(params: Settings, tokenizer: FastTokenizer) -> nn.Module:
-    """A small Llama with random weights, tied embeddings, for the tokenizer's vocabulary, on the device."""
-    torch.manual_seed(params.seed)
-    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    config = scratch_config(params.lm, vocab_size=len(tokenizer), attn_implementation=SCRATCH_ATTENTION, **ids)
-    return LlamaForCausalLM(config).to(pick_device(params.machine.device))
 
 
 @contextmanager

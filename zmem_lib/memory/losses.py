@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.utils.checkpoint import checkpoint
 
 from zmem_lib.memory.encoder import TEMPERATURE, encode_rows, question_rows
@@ -33,7 +34,7 @@ class Work:
     documents: np.ndarray
     rows: Tensor
     encoded: Tensor | None  # what the encoder made, of which rows are a copy: it takes their gradient further back
-    scaler: torch.amp.GradScaler
+    scaler: GradScaler
 
     def blocks(self, documents: np.ndarray) -> Tensor:
         """The blocks of documents (B,M), side by side: (B,M*K,W)."""
@@ -46,9 +47,7 @@ class Work:
         return (slice(begin, begin + size) for begin in range(0, n, size))
 
 
-def make_work(
-    memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, batch: Batch, scaler: torch.amp.GradScaler
-) -> Work:
+def make_work(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, batch: Batch, scaler: GradScaler) -> Work:
     """The work of a batch, its rows taken from the table or made by the encoder."""
     documents = np.unique(np.concatenate([lessons.tuple_index[batch.tuples], batch.beside.ravel(), batch.recited]))
     encoded, rows = None, z_table.rows[documents].to(memory_lm.device)  # (U,K*W+E)
@@ -68,7 +67,7 @@ def all_losses(work: Work) -> dict[str, float]:
     if batch.beside.shape[1]:  # among distractors the question does not count: it says nothing of its own z
         question = TERMS.index("question")
         rows = [Row(row.ids, [0 if term == question else term for term in row.terms]) for row in rows]
-    losses = row_losses(work, rows, np.insert(batch.beside, batch.place, right, axis=1))  # behind (B,1+M)
+    losses = row_losses(work, rows, np.insert(batch.beside, batch.place, right, axis=1))  # (B,1+M)
     if len(batch.recited):
         losses |= row_losses(work, batch.recite_rows, batch.recited[:, None])
     if batch.read_rows or batch.text_rows:

@@ -1,12 +1,11 @@
 """Questions that the language model asks itself about every document, to be trained on beside those that were given.
 
-Takes documents, returns training tuples, and how many questions were lost on the way, and why. There are two ways.
-The text twin, which has learned p(question, evidence | text), draws questions about each sentence in turn, as doc2query
-does from a text (1904.08375), and confirms those that lead back: a question must be likelier behind its own sentence
-than behind any other of the document, a round trip as in Promptagator (2209.11755). A model with a chat template reads
-the text, is asked for questions, and then for the sentence that answers each, which must stand there word for word. A
-question that is nearly a held-out one never trains. Such a tuple has no answer, only its evidence once more: the
-reader's lessons leave out what begins with PSEUDO.
+Takes documents, returns training tuples, and how many questions were lost on the way, and why. The text twin, which has
+learned p(question, evidence | text), draws questions about each sentence in turn, as doc2query does from a text
+(1904.08375), and confirms those that lead back: a question must be likelier behind its own sentence than behind any
+other of the document, a round trip as in Promptagator (2209.11755). A model with a chat template reads the text, is
+asked for questions, and then for the sentence that answers each, word for word. A question that is nearly a held-out
+one never trains. Such a tuple has no answer, only its evidence once more: the reader's lessons leave it out.
 """
 
 import re
@@ -124,10 +123,10 @@ def sift(asked: Asked, docs: pd.DataFrame, questions: pd.DataFrame, *, korquad: 
 
 
 def near_any(held_out: Iterable[str]) -> Callable[[str], bool]:
-    """The test whether a question has nearly the words of one that is held out (Jaccard similarity from NEAR on).
+    """The test whether a normalised question has nearly the words of one that is held out (Jaccard, from NEAR on).
 
-    All are normalised. Two such sets of words share at least NEAR of each, so that one of the few rarest words is among
-    them: only what has one of these is looked at (the prefix filter of Chaudhuri, Ganti and Kaushik, 2006).
+    Two such sets of words share at least NEAR of each, so that one of the few rarest words is among them: only what has
+    one of these is looked at (the prefix filter of Chaudhuri, Ganti and Kaushik, 2006).
     """
     words_of = [set(question.split()) for question in held_out]
     having: dict[str, list[int]] = defaultdict(list)

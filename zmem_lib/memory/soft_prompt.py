@@ -6,6 +6,7 @@ A connector brings z from its own width W to the model's D, as one linear map fo
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +25,11 @@ class MemoryHeads(nn.Module):
         d, scale = embeddings.shape[1], embeddings.detach().float().std().item()
         self.z_tokens, self.key_width = z_tokens, key_width
         self.width, self.scale = z_width or d, scale  # W of a soft token; the standard deviation of the embeddings
-        self.connector = nn.Linear(self.width, d, bias=False) if z_width else nn.Identity()
-        self.memory_tokens = nn.Parameter(torch.randn(z_tokens + 1, d) * scale) if encoder else None
-        self.to_block = nn.Linear(d, self.width) if encoder else None
-        self.to_key = nn.Linear(d, key_width) if encoder and key_width else None
-        self.to_query = nn.Linear(d, key_width) if key_width else None
+        self.connector: Any = nn.Linear(self.width, d, bias=False) if z_width else nn.Identity()
+        self.memory_tokens: Any = nn.Parameter(torch.randn(z_tokens + 1, d) * scale) if encoder else None
+        self.to_block: Any = nn.Linear(d, self.width) if encoder else None
+        self.to_key: Any = nn.Linear(d, key_width) if encoder and key_width else None
+        self.to_query: Any = nn.Linear(d, key_width) if key_width else None
         if z_width:
             nn.init.normal_(self.connector.weight, std=self.width**-0.5)  # keeps the scale of what it is given
         if self.to_block is not None:

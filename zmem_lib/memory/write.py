@@ -1,10 +1,9 @@
 """Writing: z for new documents by gradient steps with the language model frozen.
 
-Takes the new documents' own texts, with them, if wanted, questions that the model has asked itself about these texts
-(self_questions.py), and a start z (M,K,W); returns snapshots of z along the way and the write_log table. Nothing but z
-learns, and no given question is seen. A document that recites well enough stops by itself. The frozen model with a
-learned prefix follows GradMem (2603.13875) and prompt tuning (2104.08691). The key is the encoder's, and writing leaves
-it alone: a block that is pulled towards reciting leaves the region in which a key made from it would be found.
+Takes the new documents' own texts, if wanted with questions that the model has asked itself about them, and a start z
+(M,K,W); returns snapshots of z along the way and the write_log table. Nothing but z learns, and no given question is
+seen. The frozen model with a learned prefix follows GradMem (2603.13875) and prompt tuning (2104.08691). The key is the
+encoder's: a block that is pulled towards reciting leaves the region in which a key made from it would be found.
 """
 
 import time
