@@ -137,8 +137,7 @@ def make_prompts(tokenizer: Any) -> Prompts:
         name: [known[special]] if special in known else tokenizer(plain, add_special_tokens=False)["input_ids"]
         for name, (special, plain) in MARKERS.items()
     }
-    begin = [tokenizer.bos_token_id]
-    begin = begin if tokenizer("a")["input_ids"][:1] == begin else []
+    begin = [tokenizer.bos_token_id] if tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id] else []
     added = sorted((token for token in tokenizer.get_added_vocab() if len(token) > 1), key=len, reverse=True)
     special = re.compile("|".join(map(re.escape, added)) or r"(?!)")
     return Prompts(tokenizer, marks, begin, tokenizer.eos_token_id, special)

@@ -48,6 +48,7 @@ def make_ztable(z: Tensor, keys: Tensor | None = None, *, folder: Path | None = 
     """A table that starts from blocks z (N,K,W) and keys (N,E), in memory or in memory-mapped files of a folder."""
     n, k, width = z.shape
     keys = z.new_zeros(n, 0) if keys is None else keys
+    assert len(keys) == n, (z.shape, keys.shape)
     rows, first, second = (_zeros(n, k * width + keys.shape[1], folder, at) for at in ("rows", "first", "second"))
     rows[:, : k * width], rows[:, k * width :] = z.detach().reshape(n, k * width), keys.detach()  # (N,K*W), (N,E)
     return ZTable(k, width, rows, first, second, torch.zeros(n, dtype=torch.int64))
