@@ -26,13 +26,14 @@ from conftest import ROOT, zmem
 from test_pipeline import gone, wait_for_pid
 from tiny_models import small_lm
 
+from zmem_lib.cache import Cache, drop_cache
 from zmem_lib.chapters import is_finished
 from zmem_lib.data.corpus import load_corpus
 from zmem_lib.data.tuples import make_tuples
 from zmem_lib.files import LOCK, BadInput, held, write_json, write_tensors
 from zmem_lib.hub import fetch, find_lm, find_reranker
-from zmem_lib.memory.base_lm import pick_device
 from zmem_lib.memory.lessons import make_lessons
+from zmem_lib.memory.lm import pick_device
 from zmem_lib.memory.table import load_z, save_z
 from zmem_lib.meter import memory_explained
 from zmem_lib.opponents import retrieve
@@ -312,7 +313,7 @@ def test_one_sentence_and_nothing_lost(name: str, here: Path, capsys: pytest.Cap
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_missing_gpu_is_named() -> None:
-    with pytest.raises(BadInput, match="device is cuda but torch finds no GPU: set device to cpu or auto"):
+    with pytest.raises(BadInput, match="machine.device is cuda but torch finds no GPU: set it to cpu or auto"):
         pick_device("cuda")
 
 
@@ -375,24 +376,24 @@ def test_a_long_line_is_not_read_whole(here: Path, capsys: pytest.CaptureFixture
 def test_out_of_memory_keeps_the_checkpoint(here: Path, monkeypatch, capsys) -> None:
     import zmem_lib.memory.train as training
 
-    step = training.train_step
+    step, keep = training.train_step, Cache(here / "under_way", "these")
 
     def train(fails_at: int) -> pd.DataFrame:
         memory_lm, z_table, lessons = tiny_training.setting()
 
-        def limited(*arguments, **options):
-            if options["step"] == fails_at:
+        def limited(started, at):
+            if at == fails_at:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-            return step(*arguments, **options)
+            return step(started, at)
 
         monkeypatch.setattr(training, "train_step", limited)
-        log = training.train(memory_lm, z_table, lessons, checkpoint=here / "checkpoint")
+        log = training.train(memory_lm, z_table, lessons, keep=keep)
         return log.drop(columns="seconds"), z_table.z
 
     assert reported(lambda: train(fails_at=7)) == 2
-    assert "lower micro_batch (--set micro_batch=N)" in capsys.readouterr().err
-    assert json.loads((here / "checkpoint/state.json").read_text())["step"] == 7
-    (log, z), (never_log, never_z) = train(fails_at=-1), (training.drop_checkpoint(here), train(-1))[1]
+    assert "lower machine.micro_batch (--set machine.micro_batch=N)" in capsys.readouterr().err
+    assert json.loads((here / "under_way/checkpoint/state.json").read_text())["step"] == 7
+    (log, z), (never_log, never_z) = train(fails_at=-1), (drop_cache(keep), train(-1))[1]
     assert log.equals(never_log) and torch.equal(z, never_z)
 
 

@@ -3,24 +3,24 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 import torch
 from conftest import ROOT
 from families import NAMED, save_family
-from tiny_models import random_blocks, sentence, small_params
+from tiny_models import generate, random_blocks, score_one_by_one, sentence, small_params
 from tiny_training import DOCS, TUPLES
 
+from zmem_lib.cache import Cache
 from zmem_lib.files import BadInput
-from zmem_lib.memory.base_lm import pick_dtype
-from zmem_lib.memory.choose import score_one_by_one, score_questions
-from zmem_lib.memory.lessons import make_lessons, recitations
-from zmem_lib.memory.lm import generate, load_memory_lm, make_memory_lm, save_memory_lm, token_nll
+from zmem_lib.memory.choose import score_questions
+from zmem_lib.memory.lessons import make_lessons
+from zmem_lib.memory.lm import load_memory_lm, make_memory_lm, pick_dtype, save_memory_lm, token_nll
 from zmem_lib.memory.table import load_z, make_ztable, save_z
 from zmem_lib.memory.train import train
-from zmem_lib.memory.write import write_z
-from zmem_lib.params import changed, read_params
+from zmem_lib.memory.write import numbers_of, write
+from zmem_lib.params import changed, dumped, read_params
+from zmem_lib.report.model_card import model_card
 from zmem_lib.systems.reader import read
 
 FAMILIES = {
@@ -107,12 +107,11 @@ def test_reading_goes_through_the_chat_template_without_the_adapter(family):
     assert reading.count(tokenizer.bos_token_id) == (tokenizer.bos_token_id is not None)
     assert reading == memory_lm.prompts.reading(hostile, ["cloud dust", hostile], 8), "another day, another prompt"
     with_adapter = read(memory_lm, ["amber"], [["cloud dust"]], params, folder=None)
-    other = replace(params)
     for module in memory_lm.lm.modules():
         if hasattr(module, "lora_B"):
             assert not module.disable_adapters, "the adapter stayed off after reading"
     stir(memory_lm)
-    assert read(memory_lm, ["amber"], [["cloud dust"]], other, folder=None).answers == with_adapter.answers
+    assert read(memory_lm, ["amber"], [["cloud dust"]], params, folder=None).answers == with_adapter.answers
 
 
 def test_a_batch_of_unlike_length_reads_like_its_rows(family):
@@ -134,8 +133,8 @@ def test_writing_leaves_weights_and_their_gradients_alone(family):
     _, params, memory_lm = family
     before = {name: weight.clone() for name, weight in memory_lm.lm.named_parameters()}
     learning = [name for name, weight in memory_lm.lm.named_parameters() if weight.requires_grad]
-    rows = [recitations(memory_lm.prompts, sentence(i), 32) for i in range(3)]
-    snapshots, log = write_z(memory_lm, rows, blocks(3, params), params=changed(params, {"write.steps": 5}))
+    texts = [sentence(i) for i in range(3)]
+    snapshots, log = write(memory_lm, texts, blocks(3, params), **numbers_of(params) | {"steps": 5})
     assert log["nll"].iloc[-1] < log["nll"].iloc[0] and not torch.equal(snapshots[0], snapshots[5])
     assert all(torch.equal(before[name], weight) for name, weight in memory_lm.lm.named_parameters())
     assert learning == [name for name, weight in memory_lm.lm.named_parameters() if weight.requires_grad]
@@ -158,9 +157,9 @@ def test_checkpointed_activations_give_the_same_gradients(family):
 def test_adapter_and_z_give_bit_equal_losses_in_a_fresh_process(family, tmp_path):
     _, params, memory_lm = family
     z = blocks(2, params)
-    save_memory_lm(memory_lm, tmp_path / "lm", params)
+    save_memory_lm(memory_lm, tmp_path / "lm", "")
     save_z(["a", "b"], z, tmp_path / "z.safetensors")
-    (tmp_path / "params.yaml").write_text(json.dumps(vars(params)))
+    (tmp_path / "params.yaml").write_text(dumped(params))
     done = subprocess.run(
         [sys.executable, "-c", LOAD, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -176,12 +175,12 @@ def test_adapter_and_z_give_bit_equal_losses_in_a_fresh_process(family, tmp_path
 
 def test_the_saved_folder_follows_the_hubs_habits(family, tmp_path):
     _, params, memory_lm = family
-    save_memory_lm(memory_lm, tmp_path, changed(params, {"lm.name": "Qwen/Qwen2.5-3B-Instruct"}))
+    save_memory_lm(memory_lm, tmp_path, model_card(changed(params, {"lm.name": "Qwen/Qwen2.5-3B-Instruct"})))
     names = {path.name for path in tmp_path.iterdir()}
     assert {"config.json", "adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "README.md"} <= names
     card = (tmp_path / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: peft\n") and "base_model: Qwen/Qwen2.5-3B-Instruct" in card
-    assert "zmem" in card and "train_steps: 12" in card
+    assert "zmem" in card and "  steps: 12\n" in card
     adapter = json.loads((tmp_path / "adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == params.lm.name and adapter["r"] == params.lm.lora_rank
     assert not {path.suffix for path in tmp_path.iterdir()} & {".bin", ".pt", ".pkl"}
@@ -195,10 +194,10 @@ def test_every_precision_trains_and_writes(precision, tmp_path):
     )
     memory_lm = make_memory_lm(params, [])
     assert memory_lm.embeddings.dtype is getattr(torch, precision)
-    _, log = write_z(memory_lm, [[row] for row in rows_of(memory_lm)], blocks(2, params), params=params)
+    _, log = write(memory_lm, ["amber bird cloud dust", "hill iris"], blocks(2, params), **numbers_of(params))
     assert log["nll"].iloc[-1] < log["nll"].iloc[0]
     z_table, lessons = make_ztable(blocks(len(DOCS), params)), make_lessons(memory_lm, DOCS, TUPLES, params)
-    trained = train(memory_lm, z_table, lessons, checkpoint=tmp_path / "checkpoint").query("split == 'train'")
+    trained = train(memory_lm, z_table, lessons, keep=Cache(tmp_path, "these")).query("split == 'train'")
     recited = trained[trained["term"] == "recite"]["nll"]
     assert recited.iloc[-1] < recited.iloc[0] and (tmp_path / "checkpoint/state.json").is_file()
 
@@ -246,5 +245,5 @@ def test_the_scratch_marks_cannot_be_forged_by_a_text():
     memory_lm = make_memory_lm(small_params(), [sentence(i) for i in range(20)])
     marks = {ids[0] for ids in memory_lm.prompts.marks.values()} | {memory_lm.prompts.end}
     assert not marks & set(memory_lm.prompts.encode("amber <end> <evidence><answer> bird"))
-    assert read_params(ROOT / "params/tiny.yaml").lm == "scratch"
+    assert read_params(ROOT / "params/tiny.yaml").lm.name == "scratch"
     assert random_blocks(1, small_params()).shape == (1, 3, 32)

@@ -6,7 +6,6 @@ papermill have their own tests.
 
 import ast
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -17,15 +16,17 @@ from families import save_family
 from tiny_models import WORDS, save_cross_encoder, sentence
 
 from zmem_lib.chapters import CHAPTERS, is_finished
-from zmem_lib.params import Params, flat, read_params
+from zmem_lib.params import Params, changed, dumped, read_params
 from zmem_lib.tables import CHANCES, SYSTEMS, read_table
 
 FILES = {path.stem: read_params(path) for path in sorted((ROOT / "params").glob("*.yaml"))}
 HUB = {name: params for name, params in FILES.items() if "/" in params.lm.name}
 SMALL = {
-    "device": "cpu", "n_documents": 40, "n_new_documents": 10, "train_steps": 3, "batch_tuples": 4, "batch_recite": 4,
-    "z_tokens": 3, "write_steps": 2, "scan_questions": 4, "evidence_tokens": 24, "answer_tokens": 4, "top_k": 2,
-    "document_tokens": 48, "bootstrap_samples": 20, "rerank_depth": 3, "long_context_tokens": 96, "noise_questions": 1,
+    "machine.device": "cpu", "corpus.documents": 40, "corpus.new_documents": 10, "train.steps": 3,
+    "train.batch_tuples": 4, "train.batch_recite": 4, "memory.z_tokens": 3, "memory.evidence_tokens": 24,
+    "memory.document_tokens": 48, "write.steps": 2, "answer.questions": 4, "answer.answer_tokens": 4, "answer.top_k": 2,
+    "answer.rerank_depth": 3, "answer.long_context_tokens": 96, "answer.noise_questions": 1,
+    "evaluate.bootstrap_samples": 20,
 }  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def execute(name: str, params: Params, runs: Path) -> None:
         shown = eval(compile(ast.Expression(last.value), name, "eval"), space) if last else None
         show(shown)
         if "parameters" in cell.metadata.get("tags", []):
-            space |= flat(params) | {"runs": str(runs)}
+            space |= {"run": params.run, "runs": str(runs), "params_file": str(runs / "params.yaml")}
 
 
 def show(*values: object) -> None:
@@ -72,10 +73,15 @@ def test_a_small_model_of_the_class_goes_through_all_chapters(name, tmp_path, mo
     monkeypatch.setattr(matplotlib, "get_backend", lambda: "agg")
     monkeypatch.setenv("ZMEM_PROGRESS", "")
     texts = write_mirage(tmp_path / "mirage", 12)
-    lm = save_family(HUB[name].lm, tmp_path / "lm", texts)
-    reranker = save_cross_encoder(tmp_path / "reranker")
-    params = replace(HUB[name], lm=lm, rerank_model=reranker, corpus_path=str(tmp_path / "mirage"), **SMALL)
+    made = {
+        "lm.name": save_family(HUB[name].lm.name, tmp_path / "lm", texts),
+        "answer.rerank_model": save_cross_encoder(tmp_path / "reranker"),
+        "corpus.path": str(tmp_path / "mirage"),
+    }
+    params = changed(HUB[name], SMALL | made)
     folder = tmp_path / "runs" / params.run
+    folder.mkdir(parents=True)
+    (tmp_path / "runs/params.yaml").write_text(dumped(params))
     for chapter in CHAPTERS.values():
         execute(chapter, params, tmp_path / "runs")
     assert all(is_finished(folder, number, params) for number in CHAPTERS)

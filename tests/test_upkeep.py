@@ -15,12 +15,11 @@ from tiny_models import sentence, small_lm, small_params
 from zmem_lib.chapters import finish_step, is_finished, start_step
 from zmem_lib.data.folder import read_docs
 from zmem_lib.files import LOCK, BadInput, hash_path, held, write_json
-from zmem_lib.ids import run_ids, tree
+from zmem_lib.ids import search, tree
 from zmem_lib.memory.encoder import start_memory
-from zmem_lib.memory.lessons import recitations
 from zmem_lib.memory.lm import load_memory_lm, save_memory_lm
 from zmem_lib.memory.table import save_z
-from zmem_lib.memory.write import write_z
+from zmem_lib.memory.write import numbers_of, write
 from zmem_lib.opponents import retrieve
 from zmem_lib.run import main
 from zmem_lib.runs.pipeline import write_params
@@ -59,8 +58,8 @@ def folder(tmp_path, monkeypatch) -> Path:
         pd.DataFrame({"doc_id": doc_ids, "title": "", "text": texts, "part": parts}), folder / "docs.parquet", "docs"
     )
     memory_lm = small_lm(PARAMS)
-    save_memory_lm(memory_lm, folder / "lm", PARAMS)
-    z, keys = start_memory("encode", passages(docs), memory_lm, params=PARAMS)
+    save_memory_lm(memory_lm, folder / "lm", "")
+    z, keys = start_memory("encode", passages(docs), memory_lm, limit=40, seed=PARAMS.seed)
     for part, rows in (("seen", slice(0, N_SEEN)), ("new", slice(N_SEEN, None))):
         save_z(doc_ids[rows], z[rows].contiguous(), folder / f"z_{part}.safetensors", keys[rows].contiguous())
     retrieve.save_bm25(retrieve.build_bm25(doc_ids, texts, tokens="words"), folder / "bm25")
@@ -116,9 +115,8 @@ def test_an_added_document_is_written_as_chapter_04_would(folder, late):
     add_documents(folder, late)
     _, z, keys = current_memory(folder, PARAMS)
     memory_lm, texts = load_memory_lm(folder / "lm", PARAMS), passages(pd.DataFrame(LATE))
-    start, encoded = start_memory("encode", texts, memory_lm, params=PARAMS)
-    rows = [recitations(memory_lm.prompts, text, PARAMS.memory.document_tokens) for text in texts]
-    written = write_z(memory_lm, rows, start, params=PARAMS)[0][PARAMS.write.steps]
+    start, encoded = start_memory("encode", texts, memory_lm, limit=40, seed=PARAMS.seed)
+    written = write(memory_lm, texts, start, **numbers_of(PARAMS))[0][PARAMS.write.steps]
     assert torch.equal(z[7:], written) and not torch.equal(z[7:], start)
     assert torch.equal(keys[7:], encoded)
 
@@ -201,9 +199,9 @@ def test_generated_ids_of_others_stay_when_a_document_comes_or_goes(folder, late
     own = current_memory(folder, PARAMS)
     tuples = pd.DataFrame({"question": ["who?", "where?"], "doc_id": ["d0", "d1"], "split": "train"})
     memory_lm, seen = load_memory_lm(folder / "lm", PARAMS), list(own[0].doc_id[:N_SEEN])
-    run_ids.learn_ids(memory_lm, own[2][:N_SEEN], tuples, doc_ids=seen, params=PARAMS, folder=folder)
-    run_ids.add_ids(folder, list(own[0].doc_id[N_SEEN:]), own[2][N_SEEN:])
-    files, trees = left_by_chapters(folder), [tree.load_tree(folder / run_ids.NEW).ids]
+    search.learn_ids(memory_lm, own[2][:N_SEEN], tuples, doc_ids=seen, params=PARAMS, folder=folder)
+    search.add_ids(folder, list(own[0].doc_id[N_SEEN:]), own[2][N_SEEN:])
+    files, trees = left_by_chapters(folder), [tree.load_tree(folder / search.NEW).ids]
 
     def changed(change) -> None:
         change()

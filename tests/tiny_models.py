@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from zmem_lib.memory.lm import MemoryLM, make_memory_lm
+from zmem_lib.memory.lm import MemoryLM, generate_all, make_memory_lm, token_nll
 from zmem_lib.params import Params, changed, read_params
 
 ROOT = Path(__file__).parent.parent
@@ -76,6 +76,21 @@ def save_cross_encoder(folder: Path, labels: int = 1) -> str:
     model.save_pretrained(folder)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **named).save_pretrained(folder)
     return str(folder)
+
+
+def generate(memory_lm: MemoryLM, z: torch.Tensor | None, prompts: list[list[int]], most: int) -> list[list[int]]:
+    """Greedy continuations of all prompts side by side."""
+    return generate_all(memory_lm, z, prompts, max_tokens=most, batch=len(prompts))
+
+
+@torch.no_grad()
+def score_one_by_one(memory_lm: MemoryLM, z: torch.Tensor, questions: list[str]) -> torch.Tensor:
+    """log p(question | z) (Q,N) by one plain forward pass for each pair: what every faster way is compared with."""
+    given = len(memory_lm.prompts.marks["question"])
+    rows = [memory_lm.prompts.question(question) for question in questions]
+    return torch.stack([
+        torch.stack([-token_nll(memory_lm, block[None], [row])[0][0, given:].sum() for block in z]) for row in rows
+    ])  # fmt: skip
 
 
 def random_blocks(n: int, params: Params, seed: int = 0) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Ten documents, their tuples, and a small memory that can be trained on them, for tests."""
 
 import pandas as pd
+import torch
 from tiny_models import sentence, small_lm, small_params
 
 from zmem_lib.memory.encoder import start_memory
@@ -18,9 +19,14 @@ TUPLES = pd.DataFrame(
 )  # fmt: skip
 
 
+def tensors_of(z_table):
+    """All that a table changes, by name."""
+    return {name: part for name, part in vars(z_table).items() if isinstance(part, torch.Tensor)}
+
+
 def setting(changes=None):
     """A small memory before its first step: model, table, lessons."""
     params = small_params(changes)
     memory_lm = small_lm(params)
-    z_table = make_ztable(*start_memory(params.memory.start, list(DOCS.text), memory_lm, params=params))
+    z_table = make_ztable(*start_memory(params.memory.start, list(DOCS.text), memory_lm, limit=40, seed=params.seed))
     return memory_lm, z_table, make_lessons(memory_lm, DOCS, TUPLES, params)

@@ -4,8 +4,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from zmem_lib.files import BadInput
+from zmem_lib.text import QUESTION_TOKENS
 
-QUESTION_TOKENS = 48  # room that the window must leave for a question and the markers
 NO_LM = "none"  # lm of a run of the retrieval opponents alone
 NOT_RUNS = ("encodings",)  # folders among the runs that are none
 SHAPE = ("vocab_size", "hidden_size", "layers", "heads")  # of a model made from scratch; 0 for any other

@@ -30,6 +30,7 @@ UNREAD = (  # stand without a language model too: what they retrieve is evaluate
 MEASURES = ("em", "f1", "answer_in_evidence", "recall@1")  # of page one
 CONTROLS = tuple(name for name in SYSTEMS if name not in COMPARED)
 CONTEXTS = ("noise vulnerability", "context acceptability", "context insensitivity", "context misinterpretation")
+PSEUDO = "pseudo-"  # begins the ids of tuples whose question the model asked itself; their answer is not known
 CHANCES = ("chance", "chance-alike")  # no systems: what gold evidence of other questions says, in the tables of scores
 
 OF_MEMORY = (  # tables of what only a run with a language model has

@@ -2,9 +2,12 @@
 
 import re
 import string
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
+QUESTION_TOKENS = 48  # room that the window must leave for a question and the markers
 KORQUAD_SIGNS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 WORD = re.compile(r"\S+")
@@ -17,7 +20,7 @@ def passage(title: str, text: str) -> str:
     return f"{title}\n{text}" if title else text
 
 
-def passages(docs: pd.DataFrame) -> list[str]:
+def passages(docs: "pd.DataFrame") -> list[str]:
     """The passage of every document of a table with title and text, in its order."""
     return [passage(title, text) for title, text in zip(docs["title"], docs["text"], strict=True)]
 

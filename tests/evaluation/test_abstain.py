@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_models import random_blocks, sentence, small_lm, small_params
+from tiny_models import random_blocks, score_one_by_one, sentence, small_lm, small_params
 
 from zmem_lib.cache import Cache
 from zmem_lib.evaluation import abstention
 from zmem_lib.evaluation.risk import aurc, auroc, coverage_at, margin, risk_coverage, threshold
 from zmem_lib.evaluation.stats import bootstrap, bootstrap_mean
-from zmem_lib.memory.choose import score_one_by_one
 from zmem_lib.report import abstention_tables
 from zmem_lib.tables import check, write_table
 

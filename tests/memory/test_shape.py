@@ -12,7 +12,7 @@ from zmem_lib.memory.shape import model_config, model_shape, published
 from zmem_lib.params import read_params
 
 PARAMS = Path(__file__).parents[2] / "params"
-PRETRAINED = [path for path in PARAMS.glob("*.yaml") if "/" in read_params(path).lm]
+PRETRAINED = [path for path in PARAMS.glob("*.yaml") if "/" in read_params(path).lm.name]
 PUBLISHED = {  # billions of weights, from the model cards
     "Qwen/Qwen2.5-0.5B-Instruct": 0.494,
     "Qwen/Qwen2.5-3B-Instruct": 3.09,
@@ -44,7 +44,7 @@ def test_llama_rope_scaling_is_kept():
 
 
 def test_every_parameter_file_names_a_model_whose_shape_is_known():
-    names = {read_params(path).lm for path in PRETRAINED}
+    names = {read_params(path).lm.name for path in PRETRAINED}
     assert names and names <= set(published())
 
 

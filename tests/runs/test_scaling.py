@@ -21,9 +21,9 @@ def test_every_size_is_timed_in_memory_and_the_largest_on_disk(tmp_path):
 def test_a_step_moves_only_the_rows_of_its_batch_of_many(tmp_path):
     docs, tuples = own_lessons(PARAMS)
     one = make_setting(PARAMS, docs, tuples, 50, None)
-    before = one.z_table.rows.clone()
-    train_step(one.memory_lm, one.z_table, one.lessons, optimisers=one.optimisers, scaler=one.scaler, step=1)
-    moved = (one.z_table.rows != before).any(1).sum()
+    before = one.training.z_table.rows.clone()
+    train_step(one.training, 1)
+    moved = (one.training.z_table.rows != before).any(1).sum()
     assert moved <= PARAMS.train.batch_tuples + PARAMS.train.batch_recite < 50
 
 

@@ -13,8 +13,6 @@ import pandas as pd
 from zmem_lib.tables import check
 from zmem_lib.text import sentence_window
 
-PSEUDO = "pseudo-"  # begins the ids of tuples whose question the model asked itself; their answer is not known
-
 
 def make_tuples(docs: pd.DataFrame, questions: pd.DataFrame, evidence_window: int) -> pd.DataFrame:
     """One tuple per question and gold document, in the questions' order; tuple_id is question_id@doc_id."""

@@ -1,8 +1,8 @@
 """What a language model needs to speak in codes: rows for them, and an adapter that is there only while ids are meant.
 
-Codes are no words: each has an embedding and an output row of its own at every level of the tree (doc_ids.py). What
-the model itself learns for ids lies in a LoRA adapter (2106.09685) on top of all that it has, its own adapter
-included. `id_adapter` puts it there and takes it away again; outside, the model is bit for bit what it was.
+Codes are no words: each has an embedding and an output row of its own at every level of the tree (tree.py). What the
+model itself learns for ids lies in a LoRA adapter (2106.09685) on top of all that it has, its own adapter included.
+`id_adapter` puts it there and takes it away again; outside, the model is bit for bit what it was.
 """
 
 import logging
@@ -15,9 +15,7 @@ from torch import Tensor, nn
 
 from zmem_lib.files import new_folder, read_tensors, write_tensors
 from zmem_lib.ids.tree import Id, IdTree, Trie
-from zmem_lib.memory.base_lm import LORA_SCALE, quiet_peft
-from zmem_lib.memory.lm import MemoryLM
-from zmem_lib.params import Params
+from zmem_lib.memory.lm import LORA, LORA_SCALE, MemoryLM, quiet_peft
 
 ADAPTER = "ids"
 RANK = 16  # of the adapter, where the model itself has none
@@ -28,11 +26,9 @@ class IdHead(nn.Module):
     """Embeddings and output rows (levels,codes,D) of the codes, and the adapter's weights while it is not in use."""
 
     def __init__(self, codes: Tensor, output: Tensor, rank: int) -> None:
-        """Start from these rows; an adapter without weights is made anew when it is first used."""
         super().__init__()
-        self.codes, self.output = nn.Parameter(codes), nn.Parameter(output)
-        self.rank = rank
-        self.adapter: dict[str, Tensor] = {}
+        self.codes, self.output, self.rank = nn.Parameter(codes), nn.Parameter(output), rank
+        self.adapter: dict[str, Tensor] = {}  # made anew when it is first used
 
     def level(self, depth: Sequence[int]) -> Tensor:
         """The rows' level for codes at these depths; what lies deeper than the head shares its last level."""
@@ -52,24 +48,23 @@ class IdHead(nn.Module):
         return logits.masked_fill(~allowed.to(logits.device), float("-inf")).log_softmax(1)
 
 
-def make_id_head(memory_lm: MemoryLM, tree: IdTree, params: Params) -> IdHead:
-    """A new head for the codes of a tree, and for ids a little longer than those."""
+def make_id_head(memory_lm: MemoryLM, tree: IdTree, *, rank: int, seed: int) -> IdHead:
+    """A new head for the codes of a tree, and for ids a little longer than those; rank 0: RANK."""
     d, scale = memory_lm.embeddings.shape[1], memory_lm.embeddings.detach().float().std().item()
     shape = (2, tree.depth + SPARE_LEVELS, tree.branching + 1, d)
-    codes, output = torch.randn(shape, generator=torch.Generator().manual_seed(params.seed))  # (levels,codes,D) each
-    return IdHead(codes * scale, output / d, params.lm.lora_rank or RANK).to(memory_lm.device)
+    codes, output = torch.randn(shape, generator=torch.Generator().manual_seed(seed))  # (levels,codes,D) each
+    return IdHead(codes * scale, output / d, rank or RANK).to(memory_lm.device)
 
 
 @contextmanager
 def id_adapter(memory_lm: MemoryLM, head: IdHead, *, learns: bool) -> Iterator[list[nn.Parameter]]:
     """The head's adapter on top of the model while this lasts, all else frozen; yields the adapter's weights."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package when peft imports it
-    from peft import LoraConfig, PeftModel, get_peft_model
+    from peft import LoraConfig, get_peft_model
 
-    lm, rank = memory_lm.lm, head.rank
+    lm, config = memory_lm.lm, LoraConfig(r=head.rank, lora_alpha=LORA_SCALE * head.rank, **LORA)
     learning = [weight for weight in lm.parameters() if weight.requires_grad]
-    config = LoraConfig(r=rank, lora_alpha=LORA_SCALE * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    own = lm.active_adapter if isinstance(lm, PeftModel) else None
+    own = lm.active_adapter if memory_lm.adapted else None
     with quiet_peft():
         if own:
             lm.add_adapter(ADAPTER, config)

@@ -1,78 +1,101 @@
 """Method 2: choose a document by generating its id, code by code, from the question.
 
-Takes a tree of ids (doc_ids.py) and pairs (question, document), returns a ranking with log p(id | question). Learning
+Takes a tree of ids (tree.py) and pairs (question, document), returns a ranking with log p(id | question). Learning
 -log p(id | question) is DSI's retrieval task (2202.06991, section 3); questions that the model asks itself, beside the
 training questions, stand for the documents' text as in DSI-QG (2206.10128): which pairs there are is the caller's.
 
 p(code | question, codes before) is a softmax over what the trie allows there, so no id is likelier than its beginning.
 The search therefore keeps every beginning that it leaves aside, and goes on, with a beam twice as wide each time,
 until none of them is as likely as the documents found: then these are for certain the best of all.
+
+A run keeps tree, codes and adapter in `ids/`; new documents get ids below that tree, in `ids_new/`.
 """
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush, nsmallest
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
-from zmem_lib.ids.head import IdHead, id_adapter
-from zmem_lib.ids.tree import Id, IdTree, Trie, make_trie
+from zmem_lib.files import must_exist
+from zmem_lib.ids.head import IdHead, id_adapter, load_id_head, make_id_head, save_id_head
+from zmem_lib.ids.tree import Id, IdTree, Trie, add_documents, build_tree, load_tree, make_trie, save_tree
+from zmem_lib.memory import Settings
 from zmem_lib.memory.choose import Ranking
+from zmem_lib.memory.encoder import last_states, positions
 from zmem_lib.memory.lessons import batch_indices
 from zmem_lib.memory.lm import MemoryLM, left_padded, make_scaler
-from zmem_lib.memory.rates import cosine
+from zmem_lib.memory.train import CLIP, cosine
 from zmem_lib.meter import memory_explained, progress
-from zmem_lib.params import Params
 
+SEEN, NEW = "ids", "ids_new"
 HEAD_LR = 5e-3  # of rows that start from nothing; the adapter learns at the model's own rate
-CLIP = 1.0
 LOG_EVERY = 0.02  # of the steps
-ROWS = 512  # beginnings of ids that pass through the model at once
+QUESTIONS, ROWS = 8, 512  # questions that are searched at once; beginnings of ids that pass through the model at once
 
 Lesson = tuple[list[int], Id]  # a prompt and the id to generate
 Found = list[tuple[float, Id]]  # -log p and id, best first
+OneSearch = Generator[list[Id], Any, tuple[Found, bool]]
+Read = tuple[
+    list[tuple[Tensor, Tensor]], Tensor, Tensor
+]  # of questions: keys and values, mask (Q,P), last states (Q,D)
 
 
-@dataclass(frozen=True)
-class Search:
-    """How far the search for ids goes; it always goes on until there are `depth` documents."""
+def learn_ids(
+    memory_lm: MemoryLM, keys: Tensor, tuples: pd.DataFrame, *, doc_ids: Sequence[str], params: Settings, folder: Path
+) -> pd.DataFrame:
+    """Give ids to documents with these keys (N,E), and teach them to the model from the training questions.
 
-    depth: int = 20  # documents wanted
-    width: int = 20  # beginnings of ids that a question follows at once, at first
-    most: int = 2000  # beginnings after which a question has to do with what was found
-    batch: int = 8  # questions at once
+    Tree, codes and adapter are written to the run's folder; returns the loss as rows of train_log.
+    """
+    tree = build_tree(list(doc_ids), keys.numpy(), branching=params.train.id_branching, seed=params.seed)
+    head = make_id_head(memory_lm, tree, rank=params.lm.lora_rank, seed=params.seed)
+    train = tuples[(tuples.split == "train") & tuples.doc_id.isin(set(doc_ids))]
+    pairs = list(zip(train.question, train.doc_id, strict=True))
+    log = train_ids(memory_lm, head, tree=tree, pairs=pairs, params=params)
+    save_tree(tree, folder / SEEN / "tree")
+    save_id_head(head, folder / SEEN / "head")
+    return log.assign(term="id", split="train", seconds=float("nan"))
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Questions that the model has read: keys and values of every layer, mask (Q,P), last states (Q,D)."""
+def add_ids(folder: Path, doc_ids: Sequence[str], keys: Tensor) -> None:
+    """Give ids to new documents with these keys (M,E), below the run's tree; every old id stays as it is."""
+    tree = load_tree(must_exist(folder / SEEN / "tree"))
+    save_tree(add_documents(tree, list(doc_ids), keys.numpy()), folder / NEW)
 
-    layers: list[tuple[Tensor, Tensor]]
-    mask: Tensor
-    states: Tensor
+
+def rank_by_id(memory_lm: MemoryLM, questions: list[str], folder: Path, *, tree: IdTree | None, depth: int) -> Ranking:
+    """The `depth` documents whose ids, of this tree or else of the run's, are likeliest, and log p(id | question)."""
+    tree, head = tree or load_tree(must_exist(folder / NEW)), load_id_head(memory_lm, folder / SEEN / "head")
+    return search_ids(memory_lm, head, tree=tree, questions=questions, depth=depth)[0]
 
 
 def train_ids(
-    memory_lm: MemoryLM, head: IdHead, *, tree: IdTree, pairs: Sequence[tuple[str, str]], params: Params
+    memory_lm: MemoryLM, head: IdHead, *, tree: IdTree, pairs: Sequence[tuple[str, str]], params: Settings
 ) -> pd.DataFrame:
-    """Teach head and adapter the ids of (question, document id) pairs for `train.id_steps` steps; a log of step and nll."""
-    trie, log, steps = make_trie(tree), [], params.train.id_steps
+    """Teach head and adapter the ids of (question, document id) pairs in `train.id_steps` steps; log: step, nll."""
+    trie, log, steps, size = make_trie(tree), [], params.train.id_steps, params.train.batch_tuples
+    micro_batch = params.machine.micro_batch or size
     rows = [(memory_lm.prompts.find(question), tree.ids[doc_id]) for question, doc_id in pairs]
     torch.manual_seed(params.seed)
-    with id_adapter(memory_lm, head, learns=True) as weights:
+    with id_adapter(memory_lm, head, learns=True) as weights, memory_explained("machine.micro_batch"):
         groups = [{"params": weights, "lr": params.train.lm_lr}, {"params": head.parameters(), "lr": HEAD_LR}]
         optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(cosine, steps=steps))
         scaler = make_scaler(memory_lm)
         memory_lm.lm.train()
         for step in progress(range(steps), "learning ids"):
-            due = [rows[i] for i in batch_indices(len(rows), params.train.batch_tuples, step=step, seed=params.seed)]
-            with memory_explained("machine.micro_batch"):
-                nll = descend(memory_lm, head, trie, due, scaler=scaler, size=params.machine.micro_batch or len(due))
+            due, mean = [rows[i] for i in batch_indices(len(rows), size, step=step, seed=params.seed)], 0.0
+            for begin in range(0, size, micro_batch):
+                nll = id_nll(memory_lm, head, trie, due[begin : begin + micro_batch]).sum() / size
+                scaler.scale(nll).backward()
+                mean += nll.item()
             scaler.unscale_(optimiser)
             nn.utils.clip_grad_norm_([*weights, *head.parameters()], CLIP)
             scaler.step(optimiser)
@@ -80,21 +103,9 @@ def train_ids(
             schedule.step()
             optimiser.zero_grad(set_to_none=True)
             if step % max(1, round(steps * LOG_EVERY)) == 0 or step + 1 == steps:
-                log.append((step + 1, nll))
+                log.append((step + 1, mean))
         memory_lm.lm.eval()
     return pd.DataFrame(log, columns=["step", "nll"])
-
-
-def descend(
-    memory_lm: MemoryLM, head: IdHead, trie: Trie, rows: Sequence[Lesson], *, scaler: torch.amp.GradScaler, size: int
-) -> float:
-    """Add the gradients of one batch, `size` rows at a time; returns its mean -log p(id | question)."""
-    total = 0.0
-    for begin in range(0, len(rows), size):
-        nll = id_nll(memory_lm, head, trie, rows[begin : begin + size]).sum() / len(rows)
-        scaler.scale(nll).backward()
-        total += nll.item()
-    return total
 
 
 def id_nll(memory_lm: MemoryLM, head: IdHead, trie: Trie, rows: Sequence[Lesson]) -> Tensor:
@@ -102,13 +113,8 @@ def id_nll(memory_lm: MemoryLM, head: IdHead, trie: Trie, rows: Sequence[Lesson]
     embedded, mask = left_padded(memory_lm, None, [prompt for prompt, _ in rows])  # (B,P,D), (B,P)
     codes = head.embed(padded([path[:-1] for _, path in rows], memory_lm.device))  # (B,L-1,D)
     mask = torch.cat([mask, mask.new_ones(codes.shape[:2])], 1)  # (B,P+L-1): no id sees what is filled up behind it
-    with memory_lm.arithmetic():
-        states = memory_lm.backbone(
-            inputs_embeds=torch.cat([embedded, codes.to(embedded.dtype)], 1),  # (B,P+L-1,D)
-            attention_mask=mask,
-            position_ids=positions(mask),
-            use_cache=False,
-        ).last_hidden_state[:, embedded.shape[1] - 1 :]  # (B,L,D)
+    both = torch.cat([embedded, codes.to(embedded.dtype)], 1)  # (B,P+L-1,D)
+    states = last_states(memory_lm, both, mask)[:, embedded.shape[1] - 1 :]  # (B,L,D)
     places = [(row, level) for row, (_, path) in enumerate(rows) for level in range(len(path))]
     row, level = torch.tensor(places, device=memory_lm.device).T  # (M,) each
     log_p = head.log_p(states[row, level], trie, [rows[i][1][:depth] for i, depth in places])  # (M,C)
@@ -119,44 +125,36 @@ def id_nll(memory_lm: MemoryLM, head: IdHead, trie: Trie, rows: Sequence[Lesson]
 
 def padded(paths: Sequence[Id], device: torch.device) -> Tensor:
     """Codes (B,L) int64 of the paths, filled up on the right."""
-    longest = max(map(len, paths))
-    return torch.tensor([[*path, *[0] * (longest - len(path))] for path in paths], dtype=torch.long, device=device)
-
-
-def positions(mask: Tensor) -> Tensor:
-    """The place of every token in its row, from the mask (B,T) of rows padded in front."""
-    return (mask.cumsum(1) - 1).clamp(min=0)
-
-
-def rank_generated(
-    memory_lm: MemoryLM, head: IdHead, *, tree: IdTree, questions: Sequence[str], search: Search
-) -> Ranking:
-    """The documents with the likeliest ids for each question, with log p(id | question), best first."""
-    return search_ids(memory_lm, head, tree=tree, questions=questions, search=search)[0]
+    return pad_sequence([torch.tensor(path, dtype=torch.long) for path in paths], batch_first=True).to(device)
 
 
 @torch.no_grad()
 def search_ids(
-    memory_lm: MemoryLM, head: IdHead, *, tree: IdTree, questions: Sequence[str], search: Search
+    memory_lm: MemoryLM, head: IdHead, *, tree: IdTree, questions: Sequence[str], **limits: int
 ) -> tuple[Ranking, list[bool]]:
-    """The same ranking and, for each question, whether its documents are for certain the best of all."""
+    """Documents of the likeliest ids, with log p(id | question); whether they surely are the best. Limits: best_ids."""
     trie, ended = make_trie(tree), []
     prompts = [memory_lm.prompts.find(question) for question in questions]
     with id_adapter(memory_lm, head, learns=False):
-        for begin in progress(range(0, len(prompts), search.batch), "generating ids"):
-            asked = ask(memory_lm, prompts[begin : begin + search.batch])
-            ended += search_batch(memory_lm, head, trie, asked, search)
+        for begin in progress(range(0, len(prompts), QUESTIONS), "generating ids"):
+            some = prompts[begin : begin + QUESTIONS]
+            ended += search_batch(memory_lm, head, trie, some, [best_ids(trie, **limits) for _ in some])
     ids = [[trie.documents[path] for _, path in found] for found, _ in ended]
     return (ids, [[-cost for cost, _ in found] for found, _ in ended]), [certain for _, certain in ended]
 
 
 def search_batch(
-    memory_lm: MemoryLM, head: IdHead, trie: Trie, asked: Asked, search: Search
+    memory_lm: MemoryLM, head: IdHead, trie: Trie, prompts: Sequence[list[int]], running: Sequence[OneSearch]
 ) -> list[tuple[Found, bool]]:
-    """What `best_ids` returns for every question; in each round the model reads what all of them follow."""
-    running = [best_ids(trie, search) for _ in asked.mask]
+    """What the search of every question returns; in each round the model reads what all of them follow."""
+    embedded, mask = left_padded(memory_lm, None, prompts)  # (Q,P,D), (Q,P)
+    options = {"attention_mask": mask, "position_ids": positions(mask), "use_cache": True}
+    with memory_lm.arithmetic():  # the questions are read once, for all codes that may follow them
+        output = memory_lm.backbone(inputs_embeds=embedded, **options)
+    layers = [(layer.keys, layer.values) for layer in output.past_key_values.layers]
+    read = (layers, mask, output.last_hidden_state[:, -1])
     ended: dict[int, tuple[Found, bool]] = {}
-    answers = dict.fromkeys(range(len(running)))  # what each search that goes on is to be told next: at first nothing
+    answers: dict[int, Any] = dict.fromkeys(range(len(running)))  # what each that goes on is told: at first nothing
     while answers:
         wanted = {}
         for q, answer in answers.items():
@@ -164,25 +162,28 @@ def search_batch(
                 wanted[q] = running[q].send(answer)
             except StopIteration as end:
                 ended[q] = end.value
-        places = [(q, prefix) for q, prefixes in wanted.items() for prefix in prefixes]
-        rows = iter(next_log_p(memory_lm, head, trie, asked, places))
-        answers = {q: [next(rows) for _ in prefixes] for q, prefixes in wanted.items()}
+        places, rows = [(q, prefix) for q, prefixes in wanted.items() for prefix in prefixes], []
+        for begin in range(0, len(places), ROWS):
+            states = next_states(memory_lm, head, read, places[begin : begin + ROWS])  # (R,D)
+            rows += head.log_p(states, trie, [prefix for _, prefix in places[begin : begin + ROWS]]).tolist()
+        log_p = iter(rows)
+        answers = {q: [next(log_p) for _ in prefixes] for q, prefixes in wanted.items()}
     return [ended[q] for q in range(len(running))]
 
 
-def best_ids(trie: Trie, search: Search) -> Generator[list[Id], list[list[float]], tuple[Found, bool]]:
-    """Search one question's best ids: yields beginnings, is sent log p (C,) of the codes after each of them.
+def best_ids(trie: Trie, *, depth: int, width: int = 20, most: int = 2000) -> OneSearch:
+    """Search one question's `depth` best ids: yields beginnings, is sent log p (C,) of the codes after each of them.
 
-    Returns the best ids, and whether no other id can be among them.
+    At first `width` beginnings are followed at once; after `most`, the search ends as soon as there are `depth` ids.
+    Returns them, and whether no other id can be among them.
     """
     left: Found = [(0.0, ())] if trie.children else []  # a heap of the beginnings that were not followed
-    found: Found = []
-    width, followed = search.width, 0
+    found, followed = [], 0
 
     def promising() -> bool:
-        return bool(left) and (len(found) < search.depth or left[0][0] <= found[-1][0])
+        return bool(left) and (len(found) < depth or left[0][0] <= found[-1][0])
 
-    while promising() and (len(found) < search.depth or followed < search.most):
+    while promising() and (len(found) < depth or followed < most):
         due = []
         while len(due) < width and promising():
             due.append(heappop(left))
@@ -195,48 +196,23 @@ def best_ids(trie: Trie, search: Search) -> Generator[list[Id], list[list[float]
                     found.append((cost - row[code], path))
                 else:
                     heappush(left, (cost - row[code], path))
-        found = nsmallest(search.depth, found)
-        width *= 2 if len(found) == search.depth else 1
+        found = nsmallest(depth, found)
+        width *= 2 if len(found) == depth else 1
     return found, not promising()
 
 
-def ask(memory_lm: MemoryLM, prompts: Sequence[list[int]]) -> Asked:
-    """Let the model read prompts, once for all codes that may follow them."""
-    embedded, mask = left_padded(memory_lm, None, prompts)  # (Q,P,D), (Q,P)
-    with memory_lm.arithmetic():
-        output = memory_lm.backbone(
-            inputs_embeds=embedded, attention_mask=mask, position_ids=positions(mask), use_cache=True
-        )
-    layers = [(layer.keys, layer.values) for layer in output.past_key_values.layers]
-    return Asked(layers, mask, output.last_hidden_state[:, -1])
-
-
-def next_log_p(
-    memory_lm: MemoryLM, head: IdHead, trie: Trie, asked: Asked, places: Sequence[tuple[int, Id]]
-) -> list[list[float]]:
-    """log p (C,) of the code after every (question's row, beginning of an id)."""
-    rows: list[list[float]] = []
-    for begin in range(0, len(places), ROWS):
-        some = places[begin : begin + ROWS]
-        states = next_states(memory_lm, head, asked, some)  # (R,D)
-        rows += head.log_p(states, trie, [prefix for _, prefix in some]).tolist()
-    return rows
-
-
-def next_states(memory_lm: MemoryLM, head: IdHead, asked: Asked, places: Sequence[tuple[int, Id]]) -> Tensor:
-    """The model's state (R,D) after each question and beginning; all are empty, or none is."""
-    rows = torch.tensor([q for q, _ in places], device=memory_lm.device)
+def next_states(memory_lm: MemoryLM, head: IdHead, read: Read, places: Sequence[tuple[int, Id]]) -> Tensor:
+    """The model's state (R,D) after each question (its row) and beginning of an id; all are empty, or none is."""
+    layers, mask, states = read
+    rows = torch.tensor([q for q, _ in places], device=memory_lm.device)  # (R,)
     codes = padded([prefix for _, prefix in places], memory_lm.device)  # (R,L)
     if not codes.shape[1]:
-        return asked.states[rows]
-    mask = torch.cat([asked.mask[rows], torch.ones_like(codes)], 1)  # (R,P+L)
-    cache = DynamicCache([(keys[rows], values[rows]) for keys, values in asked.layers], config=memory_lm.lm.config)
+        return states[rows]
+    mask = torch.cat([mask[rows], torch.ones_like(codes)], 1)  # (R,P+L)
+    cache = DynamicCache([(keys[rows], values[rows]) for keys, values in layers], config=memory_lm.lm.config)
+    options = {"position_ids": positions(mask)[:, -codes.shape[1] :], "past_key_values": cache}
+    embedded = head.embed(codes).to(memory_lm.embeddings.dtype)  # (R,L,D)
     with memory_lm.arithmetic():
-        states = memory_lm.backbone(
-            inputs_embeds=head.embed(codes).to(memory_lm.embeddings.dtype),  # (R,L,D)
-            attention_mask=mask,
-            position_ids=positions(mask)[:, -codes.shape[1] :],
-            past_key_values=cache,
-        ).last_hidden_state  # (R,L,D)
+        states = memory_lm.backbone(inputs_embeds=embedded, attention_mask=mask, **options).last_hidden_state  # (R,L,D)
     last = torch.tensor([len(prefix) - 1 for _, prefix in places], device=memory_lm.device)
     return states[torch.arange(len(places), device=memory_lm.device), last]  # (R,D)

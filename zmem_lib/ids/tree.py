@@ -5,9 +5,8 @@ identifiers" (2202.06991, section 3.2): k-means over the vectors, again within e
 number within each last cluster, the leaf; here one bound, `branching`, holds for clusters and leaves. New documents
 get ids without a change to any old one, which is what incremental indexing asks for (DSI++, 2212.09744): a new one
 walks down to the nearest centroid and takes the leaf's next number. A full leaf opens one child more, with clusters of
-its own, the first documents that come there as their centroids.
-
-No id is the beginning of another one, so that an id is whole as soon as the trie says so, without an end code.
+its own, the first documents that come there as their centroids. No id is the beginning of another one, so that an id is
+whole as soon as the trie says so, without an end code.
 """
 
 import warnings
@@ -41,19 +40,27 @@ class IdTree:
 
 @dataclass(frozen=True)
 class Trie:
-    """What can follow every beginning of an id, and the documents at the ends."""
+    """What can follow every beginning of an id, codes in ascending order, and the documents at the ends."""
 
     children: dict[Id, list[int]]
     documents: dict[Id, str]
+
+
+def make_trie(tree: IdTree) -> Trie:
+    """The trie of the ids of all documents that are there."""
+    children: dict[Id, set[int]] = {}
+    for path in tree.ids.values():
+        for level, code in enumerate(path):
+            children.setdefault(path[:level], set()).add(code)
+    ordered = {prefix: sorted(codes) for prefix, codes in children.items()}
+    return Trie(ordered, {path: doc_id for doc_id, path in tree.ids.items()})
 
 
 def build_tree(doc_ids: Sequence[str], vectors: np.ndarray, *, branching: int, seed: int) -> IdTree:
     """Ids for documents with these unit vectors (N,E), by hierarchical k-means."""
     assert len(set(doc_ids)) == len(doc_ids) == len(vectors), (len(set(doc_ids)), len(doc_ids), vectors.shape)
     if branching < 2:
-        raise BadInput(
-            f"id_branching is {branching}, but ids need at least two children in a node: set it to 2 or more"
-        )
+        raise BadInput(f"train.id_branching is {branching}, but a node of ids needs two children: set it to 2 or more")
     vectors = np.asarray(vectors, dtype=np.float32)
     ids, placed, centroids = {}, {}, {}
     waiting: list[tuple[Id, np.ndarray]] = [((), np.arange(len(doc_ids)))]
@@ -91,14 +98,6 @@ def add_documents(tree: IdTree, doc_ids: Sequence[str], vectors: np.ndarray) -> 
     return tree
 
 
-def delete_documents(tree: IdTree, doc_ids: Iterable[str]) -> IdTree:
-    """The tree without these documents; their ids stay unused, so that no other document is ever found by them."""
-    gone = set(doc_ids)
-    if unknown := gone - set(tree.ids):
-        raise BadInput(f"document {min(unknown)!r} has no generated id: give the id of a document of this run")
-    return replace(tree, ids={doc_id: path for doc_id, path in tree.ids.items() if doc_id not in gone})
-
-
 def _place(tree: IdTree, vector: np.ndarray) -> Id:
     """Walk a vector (E,) down the tree, count it in at every node, and return its id; changes the tree given."""
     prefix: Id = ()
@@ -125,25 +124,20 @@ def _nearest(tree: IdTree, prefix: Id, vector: np.ndarray) -> int:
     return int(np.lexsort((below, distances))[0])
 
 
-def make_trie(tree: IdTree) -> Trie:
-    """The trie of the ids of all documents that are there; codes in ascending order."""
-    children: dict[Id, set[int]] = {}
-    for path in tree.ids.values():
-        for level, code in enumerate(path):
-            children.setdefault(path[:level], set()).add(code)
-    ordered = {prefix: sorted(codes) for prefix, codes in children.items()}
-    return Trie(ordered, {path: doc_id for doc_id, path in tree.ids.items()})
+def delete_documents(tree: IdTree, doc_ids: Iterable[str]) -> IdTree:
+    """The tree without these documents; their ids stay unused, so that no other document is ever found by them."""
+    gone = set(doc_ids)
+    if unknown := gone - set(tree.ids):
+        raise BadInput(f"document {min(unknown)!r} has no generated id: give the id of a document of this run")
+    return replace(tree, ids={doc_id: path for doc_id, path in tree.ids.items() if doc_id not in gone})
 
 
 def save_tree(tree: IdTree, folder: Path) -> None:
     """Write `tree.json` and `centroids.safetensors` to a folder of their own; an id is written as 3.0.12."""
-    written = {
-        "branching": tree.branching,
-        "ids": {doc_id: _text(path) for doc_id, path in tree.ids.items()},
-        "placed": {_text(prefix): number for prefix, number in tree.placed.items()},
-    }
+    ids = {doc_id: _text(path) for doc_id, path in tree.ids.items()}
+    placed = {_text(prefix): number for prefix, number in tree.placed.items()}
     with new_folder(folder) as new:
-        write_json(written, new / "tree.json")
+        write_json({"branching": tree.branching, "ids": ids, "placed": placed}, new / "tree.json")
         centroids = {_text(prefix): rows for prefix, rows in tree.centroids.items()}
         save_file(centroids, str(new / "centroids.safetensors"))
 
@@ -151,13 +145,10 @@ def save_tree(tree: IdTree, folder: Path) -> None:
 def load_tree(folder: Path) -> IdTree:
     """Read what `save_tree` wrote."""
     read = read_json(folder / "tree.json")
+    ids = {doc_id: _path(text) for doc_id, text in read["ids"].items()}
+    placed = {_path(text): number for text, number in read["placed"].items()}
     centroids = load_file(str(must_exist(folder / "centroids.safetensors")))
-    return IdTree(
-        read["branching"],
-        {doc_id: _path(text) for doc_id, text in read["ids"].items()},
-        {_path(text): number for text, number in read["placed"].items()},
-        {_path(text): rows for text, rows in centroids.items()},
-    )
+    return IdTree(read["branching"], ids, placed, {_path(text): rows for text, rows in centroids.items()})
 
 
 def _text(path: Id) -> str:

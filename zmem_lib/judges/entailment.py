@@ -14,7 +14,7 @@ import torch
 
 from zmem_lib.files import BadInput
 from zmem_lib.hub import find_judge, loading
-from zmem_lib.memory.base_lm import pick_device
+from zmem_lib.memory.lm import pick_device
 from zmem_lib.meter import progress
 from zmem_lib.text import sentence_spans
 

@@ -22,7 +22,7 @@ from zmem_lib.judges.claims import FIGURES, figures
 from zmem_lib.judges.entailment import entailed, load_entailer, sentence_claims
 from zmem_lib.judges.prompts import TEXTS, said, sentences_that_matter
 from zmem_lib.judges.trace import TRACE, keyed, trace
-from zmem_lib.memory.base_lm import pick_device
+from zmem_lib.memory.lm import pick_device
 from zmem_lib.opponents.retrieve import load_encoder
 from zmem_lib.params import Params
 from zmem_lib.tables import COMPARED, TABLES, TEST_PARTS, check

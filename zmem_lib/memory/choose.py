@@ -2,9 +2,7 @@
 
 Query likelihood follows Ponte and Croft (1998); here the language model of a document is the shared model behind the
 document's z. Its full scan runs z once per document, keeps its keys and values, and continues them with each question.
-The key of a document is matched with the question's vector; a shortlist by key is then put in order by key and
-likelihood together.
-Dividing a question's scores by its length would change no order: all documents are scored on the same question.
+The key of a document is matched with the question's vector; a shortlist by key is then put in order by both together.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,9 +18,8 @@ from zmem_lib.memory.lm import MemoryLM, prefix, token_nll
 from zmem_lib.memory.prompts import Row
 from zmem_lib.memory.table import unit
 from zmem_lib.meter import memory_explained, progress
-from zmem_lib.opponents.index import build_flat, search
 
-INDEX_FROM = 10_000  # documents from which the keys are searched by an index
+SCORES_AT_ONCE = 2**26  # cosines of questions and keys that are held at once: 256 MiB
 Ranking = tuple[list[list[str]], list[list[float]]]  # per question: document ids and their scores, best first
 
 
@@ -42,54 +39,29 @@ def score_questions(
 
 def score_chunk(memory_lm: MemoryLM, z: Tensor, rows: list[list[int]]) -> dict[str, Tensor]:
     """`scores` (Q,B): log p of the questions in rows, after their marker, given each z (B,K,W)."""
+    scores, first, lm = [], len(memory_lm.prompts.marks["question"]), memory_lm.lm
     with memory_explained("machine.scan_batch"):
-        before = z_cache(memory_lm, z)
-        return {"scores": torch.stack([continue_cache(memory_lm, before, ids).float().cpu() for ids in rows])}
-
-
-@torch.no_grad()
-def score_one_by_one(memory_lm: MemoryLM, z: Tensor, questions: list[str]) -> Tensor:
-    """The same scores (Q,N) by one plain forward pass for each pair: the reference for `score_questions`."""
-    scores = torch.empty(len(questions), len(z))
-    for q, question in enumerate(questions):
-        for i in range(len(z)):
-            nll, _ = token_nll(memory_lm, z[i : i + 1].to(memory_lm.device), [memory_lm.prompts.question(question)])
-            scores[q, i] = -nll[0, len(memory_lm.prompts.marks["question"]) :].sum().cpu()
-    return scores
-
-
-def z_cache(memory_lm: MemoryLM, z: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Keys and values of every layer for the prefix with z (B,K,W)."""
-    with memory_lm.arithmetic():
-        output = memory_lm.lm(inputs_embeds=prefix(memory_lm, z), use_cache=True, logits_to_keep=1)
-    return [(layer.keys, layer.values) for layer in output.past_key_values.layers]
-
-
-def continue_cache(memory_lm: MemoryLM, prefix: list[tuple[Tensor, Tensor]], ids: list[int]) -> Tensor:
-    """log p of the question in ids, after its marker, for each document in the cache: (B,)."""
-    b, k = prefix[0][0].shape[0], prefix[0][0].shape[2]
-    cache = DynamicCache([(keys, values) for keys, values in prefix], config=memory_lm.lm.config)
-    tokens = torch.tensor(ids, device=memory_lm.device).expand(b, -1)  # (B,T)
-    with memory_lm.arithmetic():
-        logits = memory_lm.lm(
-            input_ids=tokens,
-            attention_mask=tokens.new_ones(b, k + len(ids)),
-            past_key_values=cache,
-        ).logits  # (B,T,V)
-    first = len(memory_lm.prompts.marks["question"])
-    nll = nn.functional.cross_entropy(
-        logits[:, first - 1 : -1].float().flatten(0, 1), tokens[:, first:].flatten(), reduction="none"
-    )
-    return -nll.view(b, -1).sum(1).cpu()  # (B,)
+        with memory_lm.arithmetic():
+            before = lm(inputs_embeds=prefix(memory_lm, z), use_cache=True, logits_to_keep=1).past_key_values
+        layers = [(layer.keys, layer.values) for layer in before.layers]  # (B,heads,P,width) each
+        for ids in rows:
+            tokens = torch.tensor(ids, device=memory_lm.device).expand(len(z), -1)  # (B,T)
+            mask = tokens.new_ones(len(z), layers[0][0].shape[2] + len(ids))  # (B,P+T)
+            continued = DynamicCache(layers, config=lm.config)
+            with memory_lm.arithmetic():
+                logits = lm(input_ids=tokens, attention_mask=mask, past_key_values=continued).logits  # (B,T,V)
+            logits = logits[:, first - 1 : -1].float().flatten(0, 1)  # (B*(T-first),V)
+            nll = nn.functional.cross_entropy(logits, tokens[:, first:].flatten(), reduction="none")
+            scores.append(-nll.view(len(z), -1).sum(1).cpu())  # (B,)
+    return {"scores": torch.stack(scores).float()}
 
 
 def rank_by_key(memory_lm: MemoryLM, keys: Tensor, questions: list[str], doc_ids: list[str], *, depth: int) -> Ranking:
     """The `depth` documents whose keys (N,E) lie nearest to each question's vector, and their cosines."""
-    vectors = question_vectors(memory_lm, questions)  # (Q,E)
-    if len(keys) < INDEX_FROM:
-        return rank(vectors @ unit(keys).T, doc_ids, depth)
-    rows, scores = search(build_flat(unit(keys).numpy()), vectors.numpy(), depth)  # (Q,depth) each
-    return [[doc_ids[row] for row in best] for best in rows], scores.tolist()
+    vectors, keys = question_vectors(memory_lm, questions), unit(keys)  # (Q,E), (N,E)
+    size = max(1, SCORES_AT_ONCE // max(1, len(keys)))
+    parts = [rank(vectors[begin : begin + size] @ keys.T, doc_ids, depth) for begin in range(0, len(vectors), size)]
+    return [best for ids, _ in parts for best in ids], [best for _, cosines in parts for best in cosines]
 
 
 def rerank(score: Callable[[list[tuple[int, str]]], list[float]], by_key: Ranking, depth: int) -> Ranking:
@@ -99,24 +71,20 @@ def rerank(score: Callable[[list[tuple[int, str]]], list[float]], by_key: Rankin
     is, but for a constant, the logarithm of the product of the two probabilities that training teaches.
     """
     shortlists = [list(zip(ids[:depth], cosines, strict=False)) for ids, cosines in zip(*by_key, strict=True)]
-    pairs = [(q, doc_id) for q, mine in enumerate(shortlists) for doc_id, _ in mine]
-    cosines = [cosine for mine in shortlists for _, cosine in mine]
+    pairs = [(q, doc_id) for q, shortlist in enumerate(shortlists) for doc_id, _ in shortlist]
+    cosines = [cosine for shortlist in shortlists for _, cosine in shortlist]
     scored: list[list[tuple[float, str]]] = [[] for _ in shortlists]
     for (q, doc_id), value, cosine in zip(pairs, score(pairs), cosines, strict=True):
         scored[q].append((value + cosine / TEMPERATURE, doc_id))
-    ordered = [
-        sorted(mine, key=lambda one: -one[0]) for mine in scored
-    ]  # stable: equal ones stay in the shortlist's order
-    return [[doc_id for _, doc_id in mine] for mine in ordered], [[value for value, _ in mine] for mine in ordered]
+    for documents in scored:
+        documents.sort(key=lambda document: -document[0])  # stable: equal ones stay in the shortlist's order
+    return [[doc_id for _, doc_id in best] for best in scored], [[value for value, _ in best] for best in scored]
 
 
 @torch.no_grad()
 def question_log_p(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row], *, batch: int) -> list[float]:
-    """log p of the question in each row, after what stands before it: z (B,K,W), or, without z, a text in the row.
-
-    The soft tokens are so few that running them again for every pair costs less than keeping their cache.
-    """
-    found = []
+    """log p of the question in each row, after what stands before it: z (B,K,W), or, without z, a text in the row."""
+    found = []  # z is run again for every pair: so few tokens cost less than keeping their cache
     for begin in progress(range(0, len(rows), batch), "scoring"):
         block = None if z is None else z[begin : begin + batch]
         with memory_explained("machine.scan_batch"):
@@ -127,7 +95,12 @@ def question_log_p(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row], *
 
 def rank(scores: Tensor, doc_ids: list[str], depth: int) -> Ranking:
     """The `depth` best documents of each question from scores (Q,N), ties in the order of doc_ids."""
-    order = torch.sort(scores, dim=1, descending=True, stable=True)
+    ids: list[list[str]] = [[] for _ in scores]
+    values: list[list[float]] = [[] for _ in scores]
     depth = min(depth, len(doc_ids))
-    ids = [[doc_ids[i] for i in row[:depth]] for row in order.indices.tolist()]
-    return ids, [row[:depth] for row in order.values.tolist()]
+    for q, row in enumerate(scores if depth else ()):
+        near = (~(row < row.topk(depth).values[-1])).nonzero()[:, 0]  # (depth or more,): all that tie with the last
+        best = row[near].sort(descending=True, stable=True)
+        ids[q] = [doc_ids[i] for i in near[best.indices[:depth]].tolist()]
+        values[q] = best.values[:depth].tolist()
+    return ids, values

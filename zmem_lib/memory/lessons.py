@@ -1,22 +1,21 @@
 """What joint training learns from, as token rows, and which of them are due at a step.
 
 Takes the training tuples and documents. The batch of a step depends on the seed and the step alone, so a run that was
-killed goes on exactly as if it had not been.
+killed goes on exactly as if it had not been. A text is tokenised when it is first due, and then kept.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any
+from functools import cache, lru_cache
 
 import numpy as np
 import pandas as pd
 
-from zmem_lib.data.tuples import PSEUDO
 from zmem_lib.files import BadInput
+from zmem_lib.memory import Settings
 from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.memory.prompts import Prompts, Row
-from zmem_lib.params import Params
+from zmem_lib.tables import PSEUDO
 from zmem_lib.text import passage, passages, sentence_spans
 
 INSIDE_GIVEN = 4  # tokens of the sentence in which a recitation begins that are given, not asked
@@ -29,42 +28,24 @@ DEV_TUPLES = 96
 
 
 @dataclass(frozen=True)
-class Made(Sequence):
-    """A sequence whose items are made when they are asked for: of many documents only those of a step are tokenised."""
-
-    make: Callable[[int], Any]
-    n: int
-
-    def __getitem__(self, i: int) -> Any:
-        """The i-th item; i from 0 to n - 1."""
-        if not 0 <= i < self.n:
-            raise IndexError(i)
-        return self.make(i)
-
-    def __len__(self) -> int:
-        """How many items there are."""
-        return self.n
-
-
-@dataclass(frozen=True)
 class Lessons:
-    """All that is trained on, as token rows: training and dev tuples with their document's row of z, documents."""
+    """All that is trained on; token rows are functions of a tuple's or document's number, and keep what they made."""
 
-    params: Params
-    tuple_rows: Sequence[Row]
+    params: Settings
+    prompts: Prompts
+    reads: bool  # the reader's task is learned here: a model with an adapter reads without it
+    tuples: pd.DataFrame  # for training
+    tuple_row: Callable[[int], Row]
     tuple_index: np.ndarray
-    questions: Sequence[list[int]]  # of the training tuples, to be turned into vectors
-    of_document: dict[int, np.ndarray]  # numbers of its training tuples
+    question: Callable[[int], list[int]]  # of a training tuple, to be turned into a vector
     gold: list[frozenset[int]]  # rows of z of all gold documents of a tuple's question: never its negatives
-    dev_rows: Sequence[Row]
-    dev_index: np.ndarray
-    recite_rows: Sequence[list[Row]]  # per document: the whole, then each sentence from inside it on
-    texts: Sequence[list[int]]  # documents, to be encoded or read
-    tuples: pd.DataFrame
     answered: np.ndarray  # numbers of the tuples whose answer is known
     own: np.ndarray  # numbers of the others: of the questions that the model asked itself
-    titles: list[str]
-    passages: list[str]
+    dev_rows: list[Row]
+    dev_index: np.ndarray
+    docs: pd.DataFrame
+    text: Callable[[int], list[int]]  # a document, to be encoded or read
+    recitations: Callable[[int], list[Row]]  # of a document: the whole, then each sentence from inside it on
 
 
 @dataclass(frozen=True)
@@ -82,90 +63,47 @@ class Batch:
     pool: np.ndarray  # (H,) documents among which hard negatives are looked for
 
 
-def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, params: Params) -> Lessons:
-    """Tokenise seen documents and their train and dev tuples; row i of z belongs to the i-th of `docs`."""
-    prompts, row_of = memory_lm.prompts, {doc_id: i for i, doc_id in enumerate(docs.doc_id)}
+def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, params: Settings) -> Lessons:
+    """The lessons of seen documents and their train and dev tuples; row i of z belongs to the i-th of `docs`."""
+    row_of = {doc_id: i for i, doc_id in enumerate(docs.doc_id)}
     tuples = tuples[tuples.doc_id.isin(row_of)]
     train = tuples[tuples.split == "train"].reset_index(drop=True)
     if train.empty:
         raise BadInput("no training question has an answer that stands in its document: look at `answers` and `doc_id`")
     dev = tuples[tuples.split == "dev"].head(DEV_TUPLES)
-    texts, index, asked = passages(docs), train.doc_id.map(row_of), train.tuple_id.str.startswith(PSEUDO)
+    prompts, texts, limit = memory_lm.prompts, passages(docs), params.memory.document_tokens
+    rows, dev_rows = (evidence_rows(prompts, some, params.memory.evidence_tokens) for some in (train, dev))
+    index, own = train.doc_id.map(row_of), train.tuple_id.str.startswith(PSEUDO)
     golds = index.groupby(train.question_id).agg(frozenset)
     return Lessons(
         params=params,
-        tuple_rows=evidence_rows(prompts, train, params.memory.evidence_tokens),
-        tuple_index=index.to_numpy(copy=True),
-        questions=made_of(prompts.find, list(train.question)),
-        of_document={i: np.array(places) for i, places in index.groupby(index.to_numpy()).indices.items()},
-        gold=[golds[question_id] for question_id in train.question_id],
-        dev_rows=evidence_rows(prompts, dev, params.memory.evidence_tokens),
-        dev_index=dev.doc_id.map(row_of).to_numpy(copy=True),
-        recite_rows=made_of(partial(recitations, prompts, limit=params.memory.document_tokens), texts),
-        texts=made_of(partial(prompts.text, limit=params.memory.document_tokens), texts),
+        prompts=prompts,
+        reads=not memory_lm.adapted and params.train.lm and params.train.read_weight > 0,
         tuples=train,
-        answered=np.flatnonzero(~asked),
-        own=np.flatnonzero(asked),
-        titles=list(docs.title),
-        passages=texts,
+        tuple_row=rows,
+        tuple_index=index.to_numpy(copy=True),
+        question=cache(lambda i: prompts.find(train.question[i])),
+        gold=[golds[question_id] for question_id in train.question_id],
+        answered=np.flatnonzero(~own),
+        own=np.flatnonzero(own),
+        dev_rows=[dev_rows(i) for i in range(len(dev))],
+        dev_index=dev.doc_id.map(row_of).to_numpy(copy=True),
+        docs=docs.assign(passage=texts),
+        text=cache(lambda i: prompts.text(texts[i], limit)),
+        recitations=cache(lambda i: recitations(prompts, texts[i], limit)),
     )
 
 
-def made_of(make: Callable[[str], Any], texts: list[str]) -> Made:
-    """What `make` makes of each text."""
-    return Made(lambda i: make(texts[i]), len(texts))
-
-
-def evidence_rows(prompts: Prompts, tuples: pd.DataFrame, limit: int) -> Made:
-    """The rows of tuples, without their z; evidence of at most `limit` tokens."""
-    questions, evidence = list(tuples.question), list(tuples.evidence)
-    return Made(lambda i: prompts.evidence(questions[i], evidence[i], limit), len(tuples))
+def evidence_rows(prompts: Prompts, tuples: pd.DataFrame, limit: int) -> Callable[[int], Row]:
+    """The rows of tuples by their number, without their z; evidence of at most `limit` tokens."""
+    pairs = list(zip(tuples.question, tuples.evidence, strict=True))
+    return cache(lambda i: prompts.evidence(*pairs[i], limit))
 
 
 def asked_rows(prompts: Prompts, asked: pd.DataFrame, doc_ids: Sequence[str], limit: int) -> list[list[Row]]:
     """Of each document the evidence rows of the tuples `asked` about it; evidence of at most `limit` tokens."""
-    places = asked.groupby("doc_id").indices
-    rows = evidence_rows(prompts, asked, limit)
-    return [[rows[int(i)] for i in places.get(doc_id, ())] for doc_id in doc_ids]
-
-
-def batch_at(memory_lm: MemoryLM, lessons: Lessons, step: int) -> Batch:
-    """What is due at a step."""
-    params, n = lessons.params, len(lessons.recite_rows)
-    rng = np.random.default_rng((params.seed, step, 1))
-    encoded = bool(rng.random() < params.train.encode_share)
-    tuples = tuples_at(lessons, step)
-    m = int(rng.integers(1, MOST_DISTRACTORS + 1)) * bool(not encoded and rng.random() < params.train.distractor_share)
-    recited = batch_indices(n, params.train.batch_recite, step=step, seed=params.seed + 1)
-    if encoded:  # few documents with several questions each, and these recited too: encoding costs most
-        recited = rng.permutation(np.unique(lessons.tuple_index[tuples]))[: params.train.batch_recite]
-        each = -(-params.train.batch_tuples // len(recited))
-        tuples = np.concatenate([rng.permutation(lessons.of_document[i])[:each] for i in recited])
-    recited = recited if params.train.recite_weight else recited[:0]
-    return Batch(
-        encoded=encoded,
-        tuples=tuples,
-        beside=rng.integers(n, size=(len(tuples), m)),
-        place=int(rng.integers(m + 1)),
-        recited=recited,
-        recite_rows=recitations_at([lessons.recite_rows[i] for i in recited], params.train.recite_inside, rng),
-        read_rows=reading_rows(memory_lm, lessons, step) if params.learns_reading else [],
-        text_rows=text_rows(memory_lm, lessons, tuples[: params.train.batch_text], step)
-        if params.train.text_weight
-        else [],
-        pool=rng.integers(n, size=HARD_POOL * bool(params.train.key_negatives)),
-    )
-
-
-def tuples_at(lessons: Lessons, step: int) -> np.ndarray:
-    """Numbers (B,) of the training tuples that are due at a step; where there are any, a third are the model's own.
-
-    Its own questions come late and ask for what no other question does: they have to catch up.
-    """
-    size, seed, given, own = lessons.params.train.batch_tuples, lessons.params.seed, lessons.answered, lessons.own
-    n_own = size // 3 if len(own) else 0
-    chosen = given[batch_indices(len(given), size - n_own, step=step, seed=seed)]
-    return np.concatenate([chosen, own[batch_indices(len(own), n_own, step=step, seed=seed + 3)]])
+    places, row = asked.groupby("doc_id").indices, evidence_rows(prompts, asked, limit)
+    return [[row(i) for i in places.get(doc_id, ())] for doc_id in doc_ids]
 
 
 def recitations(prompts: Prompts, text: str, limit: int) -> list[Row]:
@@ -174,55 +112,80 @@ def recitations(prompts: Prompts, text: str, limit: int) -> list[Row]:
     return [prompts.recite(text, limit), *inside]
 
 
-def recitations_at(documents: Sequence[list[Row]], inside: float, rng: np.random.Generator) -> list[Row]:
-    """All documents whole, or, in a share `inside` of the cases, of each one sentence behind its first words.
+def batch_at(lessons: Lessons, step: int) -> Batch:
+    """What is due at a step."""
+    train, seed, n = lessons.params.train, lessons.params.seed, len(lessons.docs)
+    rng = np.random.default_rng((seed, step, 1))
+    encoded = bool(rng.random() < train.encode_share)
+    tuples = tuples_at(lessons, step)
+    m = int(rng.integers(1, MOST_DISTRACTORS + 1)) * bool(not encoded and rng.random() < train.distractor_share)
+    recited = batch_indices(n, train.batch_recite, step=step, seed=seed + 1)
+    if encoded:  # few documents with several questions each, and these recited too: encoding costs most
+        recited = rng.permutation(np.unique(lessons.tuple_index[tuples]))[: train.batch_recite]
+        each = -(-train.batch_tuples // len(recited))
+        about = [np.flatnonzero(lessons.tuple_index == document) for document in recited]
+        tuples = np.concatenate([rng.permutation(places)[:each] for places in about])
+    recited = recited if train.recite_weight else recited[:0]
+    return Batch(
+        encoded=encoded,
+        tuples=tuples,
+        beside=rng.integers(n, size=(len(tuples), m)),
+        place=int(rng.integers(m + 1)),
+        recited=recited,
+        recite_rows=recitations_at([lessons.recitations(i) for i in recited], train.recite_inside, rng),
+        read_rows=reading_rows(lessons, step) if lessons.reads else [],
+        text_rows=text_rows(lessons, tuples[: train.batch_text], step) if train.text_weight else [],
+        pool=rng.integers(n, size=HARD_POOL * bool(train.key_negatives)),
+    )
 
-    What can be entered anywhere is what questions reach: each fact without what precedes it. All are of one kind, so
-    that short rows need not be padded to the length of long ones.
-    """
-    alone = rng.random() < inside
+
+def tuples_at(lessons: Lessons, step: int) -> np.ndarray:
+    """Numbers (B,) of the training tuples that are due at a step; where there are any, a third are the model's own."""
+    size, seed, given, own = lessons.params.train.batch_tuples, lessons.params.seed, lessons.answered, lessons.own
+    n_own = size // 3 if len(own) else 0  # they come late and ask for what no other question does: they catch up
+    chosen = given[batch_indices(len(given), size - n_own, step=step, seed=seed)]
+    return np.concatenate([chosen, own[batch_indices(len(own), n_own, step=step, seed=seed + 3)]])
+
+
+def recitations_at(documents: Sequence[list[Row]], inside: float, rng: np.random.Generator) -> list[Row]:
+    """All documents whole, or, in a share `inside` of the cases, of each one sentence behind its first words."""
+    alone = rng.random() < inside  # so each fact is reached without what precedes it; of one kind: less padding
     return [rows[rng.integers(1, len(rows))] if alone and len(rows) > 1 else rows[0] for rows in documents]
 
 
-def reading_rows(memory_lm: MemoryLM, lessons: Lessons, step: int) -> list[Row]:
+def reading_rows(lessons: Lessons, step: int) -> list[Row]:
     """The reader's lessons of a step: gold evidence among distractors, all as sentences or all as whole passages."""
-    params, rows = lessons.params, []
+    params, prompts, tuples, rows = lessons.params, lessons.prompts, lessons.tuples, []
     rng = np.random.default_rng((params.seed, step))
     kind = rng.random()
     for place in batch_indices(len(lessons.answered), params.train.batch_read, step=step, seed=params.seed + 2):
         i = lessons.answered[place]
-        others = rng.integers(len(lessons.tuples), size=rng.integers(params.train.read_items))
-        picked = rng.permutation([i, *others])
+        picked = rng.permutation([i, *rng.integers(len(tuples), size=rng.integers(params.train.read_items))])
         if kind < READ_NOTHING:
             items = []
         elif kind < READ_NOTHING + READ_SENTENCE:
-            items = [lessons.tuples.evidence[j] for j in picked]
+            items = list(tuples.evidence[picked])
         else:
-            items = [lessons.passages[lessons.tuple_index[j]] for j in picked]
-        question, answers = lessons.tuples.question[i], lessons.tuples.answers[i]
-        reading = memory_lm.prompts.reading(question, items, params.memory.evidence_tokens)
-        rows.append(memory_lm.prompts.read(reading, answers[0]))
+            items = list(lessons.docs.passage.iloc[lessons.tuple_index[picked]])
+        reading = prompts.reading(tuples.question[i], items, params.memory.evidence_tokens)
+        rows.append(prompts.read(reading, tuples.answers[i][0]))
     return rows
 
 
-def text_rows(memory_lm: MemoryLM, lessons: Lessons, chosen: np.ndarray, step: int) -> list[Row]:
+def text_rows(lessons: Lessons, chosen: np.ndarray, step: int) -> list[Row]:
     """The text twin's lessons: at one step in TEXT_EVERY behind the document, at others behind the evidence alone."""
-    prompts, params, rows = memory_lm.prompts, lessons.params, []
-    for i in chosen:
-        document = lessons.tuple_index[i]
-        if step % TEXT_EVERY:
-            alone = passage(lessons.titles[document], lessons.tuples.evidence[i])
-            text = prompts.text(alone, params.memory.document_tokens)
-        else:
-            text = lessons.texts[document]  # tokenised when it is asked for
-        rows.append(prompts.twin(text, lessons.tuple_rows[i]))
+    prompts, limit, rows = lessons.prompts, lessons.params.memory.document_tokens, []
+    for i, document in zip(chosen, lessons.tuple_index[chosen], strict=True):
+        alone = passage(lessons.docs.title.iloc[document], lessons.tuples.evidence[i])
+        text = prompts.text(alone, limit) if step % TEXT_EVERY else lessons.text(document)
+        rows.append(prompts.twin(text, lessons.tuple_row(i)))
     return rows
 
 
 def batch_indices(n: int, size: int, *, step: int, seed: int) -> np.ndarray:
     """The `size` of n items that are due at a step, in a new random order each epoch."""
-    places = np.arange(step * size, (step + 1) * size)
-    return np.array([_epoch(n, int(place) // n, seed)[place % n] for place in places], dtype=int)
+    places = range(step * size, (step + 1) * size)
+    return np.array([_epoch(n, place // n, seed)[place % n] for place in places], dtype=int)
 
 
 @lru_cache(maxsize=8)

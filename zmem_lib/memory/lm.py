@@ -1,10 +1,15 @@
-"""A causal language model behind soft prompts: likelihoods and generation.
+"""A causal language model behind soft prompts: how it is made or loaded, its likelihoods, and what it generates.
 
 Takes blocks z (B,K,W) and token ids, returns negative log-likelihoods per token or generated ids. What stands before
 the tokens is the family's beginning-of-sequence token, where it has one, and then z, brought to the model's width by
-the heads. The model itself comes from base_lm.py: trained whole, or frozen with a LoRA adapter.
+the heads. `scratch` is a small Llama with random weights and a tokenizer trained on the corpus; any other model is
+loaded from safetensors, code of its own is never run. With a `lm.lora_rank` its weights are frozen, in the arithmetic's
+dtype or in 4 bit (NF4, double-quantised: QLoRA, 2305.14314), and it learns through a LoRA adapter in float32 on all its
+linear layers (2106.09685); without, all its weights learn in float32.
 """
 
+import logging
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,23 +17,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig, LlamaForCausalLM
+from transformers import PreTrainedTokenizerFast as FastTokenizer
 
-from zmem_lib.files import new_folder
+from zmem_lib.files import BadInput, new_folder, write_tensors
 from zmem_lib.hub import find_lm
-from zmem_lib.memory import base_lm
-from zmem_lib.memory.prompts import Prompts, Row, collate, make_prompts
-from zmem_lib.memory.soft_prompt import MemoryHeads, load_heads, make_heads, save_heads
+from zmem_lib.memory import Settings
+from zmem_lib.memory.prompts import MARKERS, TERMS, Prompts, Row, collate, make_prompts
+from zmem_lib.memory.shape import scratch_config
+from zmem_lib.memory.soft_prompt import HEADS_FILE, MemoryHeads, load_heads
 from zmem_lib.meter import progress
-from zmem_lib.params import Params
-from zmem_lib.report.model_card import model_card
+
+SCRATCH_ATTENTION = "eager"  # at a few dozen tokens on a CPU, a third faster than the fused kernel
+LORA_SCALE = 2  # alpha over rank
+LORA: dict[str, Any] = {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}  # of every adapter
 
 
 @dataclass(frozen=True)
 class MemoryLM:
     """A language model with what is needed to use it."""
 
-    lm: nn.Module
+    lm: Any  # with an adapter or without
     heads: MemoryHeads
     prompts: Prompts
     device: torch.device
@@ -40,19 +51,19 @@ class MemoryLM:
         return self.lm.get_input_embeddings().weight
 
     @property
-    def causal(self) -> nn.Module:
-        """The causal language model itself, adapters included."""
-        return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
+    def adapted(self) -> bool:
+        """Whether an adapter learns on top of a frozen model."""
+        return hasattr(self.lm, "get_base_model")
 
     @property
-    def backbone(self) -> nn.Module:
+    def causal(self) -> Any:
+        """The causal language model itself, adapters included."""
+        return self.lm.get_base_model() if self.adapted else self.lm
+
+    @property
+    def backbone(self) -> Any:
         """The model below its output head, adapters included."""
         return self.causal.base_model
-
-    @property
-    def pad(self) -> int:
-        """The id that fills up short rows; they are masked, so the end token serves where a family has no other."""
-        return self.lm.generation_config.pad_token_id
 
     @property
     def ends(self) -> list[int]:
@@ -64,62 +75,154 @@ class MemoryLM:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
 
 
-def make_memory_lm(params: Params, texts: Iterable[str]) -> MemoryLM:
-    """The model that `params.lm.name` names, ready to train: made from scratch, or loaded, with an adapter or without."""
+def make_memory_lm(params: Settings, texts: Iterable[str]) -> MemoryLM:
+    """The model that `lm.name` names, ready to train."""
     if params.lm.name == "scratch":
-        tokenizer = base_lm.train_tokenizer(texts, params.lm.vocab_size)
-        return wrap(base_lm.make_scratch_lm(params, tokenizer), tokenizer, params)
+        tokenizer = train_tokenizer(texts, params.lm.vocab_size)
+        ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        config = scratch_config(params.lm, vocab_size=len(tokenizer), attn_implementation=SCRATCH_ATTENTION, **ids)
+        torch.manual_seed(params.seed)
+        return wrap(LlamaForCausalLM(config).to(pick_device(params.machine.device)), tokenizer, params)
     folder = find_lm(params.lm.name, params.lm.revision)
-    tokenizer = base_lm.load_tokenizer(folder)
-    lm = base_lm.load_whole(folder) if params.learns_whole else base_lm.load_base(folder, params)
-    lm = lm if params.learns_whole else base_lm.with_adapter(lm, params)
-    memory_lm = wrap(lm, tokenizer, params)
+    lm = load_lm(folder, params)
+    lm = lm if learns_whole(params.lm) else with_adapter(lm, params)
+    memory_lm = wrap(lm, _loaded(AutoTokenizer, folder), params)
     load_heads(memory_lm.heads, folder)  # where the model has learned with such heads
     return memory_lm
 
 
-def load_memory_lm(folder: Path, params: Params) -> MemoryLM:
+def load_memory_lm(folder: Path, params: Settings) -> MemoryLM:
     """The model that `save_memory_lm` wrote to `folder`, frozen."""
-    tokenizer = base_lm.load_tokenizer(folder)
-    if params.learns_whole:
-        lm = base_lm.load_whole(folder)
-    else:
-        base = base_lm.load_base(find_lm(params.lm.name, params.lm.revision), params)
-        lm = base_lm.load_adapter(base, folder)
-    memory_lm = wrap(lm, tokenizer, params)
+    whole = learns_whole(params.lm)
+    lm = load_lm(folder if whole else find_lm(params.lm.name, params.lm.revision), params)
+    memory_lm = wrap(lm if whole else with_adapter(lm, params, folder), _loaded(AutoTokenizer, folder), params)
     load_heads(memory_lm.heads, folder)
     memory_lm.lm.requires_grad_(False)
     memory_lm.heads.requires_grad_(False)
     return memory_lm
 
 
-def save_memory_lm(memory_lm: MemoryLM, folder: Path, params: Params) -> None:
-    """Write weights (all, or the adapter's) and heads as safetensors, configuration, tokenizer and a model card."""
-    adapter = {} if params.learns_whole else {"save_embedding_layers": False}  # else it asks the hub about them
+def save_memory_lm(memory_lm: MemoryLM, folder: Path, card: str) -> None:
+    """Write weights (all, or the adapter's) and heads as safetensors, configuration, tokenizer; `card` is README.md."""
+    options = {"save_embedding_layers": False} if memory_lm.adapted else {}  # else it asks the hub about them
     with new_folder(folder) as new:
-        memory_lm.lm.save_pretrained(new, **adapter)
+        memory_lm.lm.save_pretrained(new, **options)
         memory_lm.lm.config.save_pretrained(new)
         memory_lm.prompts.tokenizer.save_pretrained(new)
-        save_heads(memory_lm.heads, new)
-        (new / "README.md").write_text(model_card(params), encoding="utf-8")
+        if heads := memory_lm.heads.state_dict():
+            write_tensors(heads, new / HEADS_FILE)
+        (new / "README.md").write_text(card, encoding="utf-8")
 
 
-def wrap(lm: nn.Module, tokenizer: Any, params: Params) -> MemoryLM:
-    """The model with its prompts, on the device that the parameters name, generating greedily."""
-    device = base_lm.pick_device(params.machine.device)
-    lm = lm.to(device) if params.learns_whole else lm  # a loaded one is there; in 4 bit it cannot be moved
-    lm.generation_config = base_lm.plain_generation(lm, tokenizer)
+def wrap(lm: Any, tokenizer: Any, params: Settings) -> MemoryLM:
+    """The model with its prompts and new heads; it generates greedily, and ends where its family ends a turn."""
+    ends = lm.generation_config.eos_token_id
+    ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    lm.generation_config = GenerationConfig(eos_token_id=sorted(ends), pad_token_id=pad, do_sample=False)
     return ready(lm, make_prompts(tokenizer), params)
 
 
-def ready(lm: nn.Module, prompts: Prompts, params: Params) -> MemoryLM:
-    """The model on its device with new heads, its arithmetic and its activations as the parameters want them."""
-    device = base_lm.pick_device(params.machine.device)
-    heads = make_heads(params, lm.get_input_embeddings().weight)
-    memory_lm = MemoryLM(lm.eval(), heads, prompts, device, base_lm.pick_dtype(params.machine.precision, device))
+def ready(lm: Any, prompts: Prompts, params: Settings) -> MemoryLM:
+    """The model with new heads, its arithmetic and its activations as the parameters want them."""
+    memory, device = params.memory, pick_device(params.machine.device)
+    torch.manual_seed(params.seed)
+    shape = {"z_tokens": memory.z_tokens, "z_width": memory.z_width, "key_width": memory.key_width}
+    heads = MemoryHeads(lm.get_input_embeddings().weight, **shape, encoder=params.train.encode_share > 0).to(device)
+    memory_lm = MemoryLM(lm.eval(), heads, prompts, device, pick_dtype(params.machine.precision, device))
     if params.machine.activation_checkpointing:
         memory_lm.causal.activation_checkpointing_enable()
     return memory_lm
+
+
+def learns_whole(lm: Any) -> bool:
+    """Whether all weights of the model that the section `lm` names learn, and not an adapter."""
+    return lm.name == "scratch" or lm.lora_rank == 0
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that a parameter names; `auto` takes a GPU where there is one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput("machine.device is cuda but torch finds no GPU: set it to cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype that a parameter names; `auto`: bfloat16 where it is native, else float16 (GPU) or float32 (CPU)."""
+    if name != "auto":
+        return getattr(torch, name)
+    on_gpu = device.type == "cuda"
+    native = torch.cuda.is_bf16_supported(False) if on_gpu else torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float16 if on_gpu else torch.float32
+
+
+def load_lm(folder: Path, params: Settings) -> nn.Module:
+    """The causal language model in a folder, on the device: whole, in float32, or frozen, in the arithmetic's dtype."""
+    section, device = params.lm, pick_device(params.machine.device)
+    if learns_whole(section):
+        attention = {"attn_implementation": SCRATCH_ATTENTION} if section.name == "scratch" else {}
+        return _loaded(AutoModelForCausalLM, folder, dtype=torch.float32, **attention).to(device)
+    dtype = pick_dtype(params.machine.precision, device)
+    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}, "use_safetensors": True}
+    if section.quantisation == "nf4":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        )
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
+    lm = _loaded(AutoModelForCausalLM, folder, **options)
+    if section.window_tokens > (longest := lm.config.max_position_embeddings):
+        wanted = f"lm.window_tokens {section.window_tokens}"
+        raise BadInput(f"{wanted} is more than {section.name} can read ({longest}): lower it")
+    lm.requires_grad_(False)
+    for module in lm.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):  # a layout without gradients, taken up by inference on a CPU
+            module.support_avx512bf16_for_cpu = False
+    return lm
+
+
+def _loaded(kind: Any, folder: Path, **options: Any) -> Any:
+    """What `kind` reads from a folder; what is wrong with the folder in one sentence."""
+    try:
+        return kind.from_pretrained(str(folder), trust_remote_code=False, **options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise BadInput(
+            f"{folder} cannot be loaded as a causal language model with its tokenizer, from safetensors and without "
+            f"code of its own ({reason}): give `lm.name` a model that transformers knows"
+        ) from error
+
+
+def with_adapter(lm: nn.Module, params: Settings, folder: Path | None = None) -> Any:
+    """The frozen model with a LoRA adapter, float32, on every linear layer but the output head: new, or a folder's."""
+    from peft import LoraConfig, PeftModel, get_peft_model  # imports bitsandbytes, which a model made here does without
+
+    with quiet_peft():
+        if folder:
+            return PeftModel.from_pretrained(lm, str(folder))
+        torch.manual_seed(params.seed)
+        rank = params.lm.lora_rank
+        adapted = get_peft_model(lm, LoraConfig(r=rank, lora_alpha=LORA_SCALE * rank, **LORA))
+    adapted.peft_config["default"].base_model_name_or_path = params.lm.name  # not the folder of this machine's cache
+    return adapted
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Without peft's warning that it asks transformers by an old name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        yield
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> FastTokenizer:
+    """A byte-level BPE tokenizer of at most `vocab_size` tokens, with this project's markers as special tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    specials, alphabet = [special for special, _ in MARKERS.values()], pre_tokenizers.ByteLevel.alphabet()
+    options = {"special_tokens": ["<pad>", "<end>", *specials], "initial_alphabet": alphabet, "show_progress": False}
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, **options))
+    return FastTokenizer(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>")
 
 
 @contextmanager
@@ -145,31 +248,31 @@ def make_scaler(memory_lm: MemoryLM) -> torch.amp.GradScaler:
     return torch.amp.GradScaler(memory_lm.device.type, enabled=memory_lm.dtype is torch.float16)
 
 
-def token_nll(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-    """-log p of every token that counts, given z (B,K,W) and the tokens before it, and each token's term: both (B,T).
-
-    Tokens of term none, and padding, have 0. Without z the first token of a row has nothing before it and must not
-    count.
-    """
-    ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, memory_lm.pad))  # (B,T)
-    counted = terms > 0
-    logits = token_logits(memory_lm, z, (ids, mask, counted))  # (counted,V)
-    losses = nn.functional.cross_entropy(logits.float(), ids[counted], reduction="none")  # (counted,)
-    return losses.new_zeros(ids.shape).masked_scatter(counted, losses), terms  # (B,T)
-
-
-def token_logits(memory_lm: MemoryLM, z: Tensor | None, tokens: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Logits (counted,V) of the tokens that count, given z (B,K,W); tokens are ids, mask and what counts, each (B,T).
-
-    The vocabulary is spread out only where a token counts: of a reader's lesson that is a twentieth.
-    """
-    ids, mask, counted = tokens
+def counted_logits(
+    memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row], term: str = ""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Logits (counted,V) of tokens that count (every term, or one), given z (B,K,W); ids, terms, what counts (B,T)."""
+    pad = memory_lm.lm.generation_config.pad_token_id  # masked, so an end token serves where a family has no other
+    ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, pad))  # (B,T) each
+    counted = terms == TERMS.index(term) if term else terms > 0  # (B,T)
     assert z is not None or not counted[:, 0].any(), "the first token of a row without z cannot be predicted"
-    embedded, mask = with_soft_prompt(memory_lm, z, ids, mask)  # (B,P+T,D), (B,P+T)
+    embedded = memory_lm.lm.get_input_embeddings()(ids)  # (B,T,D)
+    if z is not None:
+        begun = prefix(memory_lm, z)  # (B,P,D)
+        embedded = torch.cat([begun, embedded], 1)  # (B,P+T,D)
+        mask = torch.cat([mask.new_ones(begun.shape[:2]), mask], 1)  # (B,P+T)
     with memory_lm.arithmetic():
         output = memory_lm.backbone(inputs_embeds=embedded, attention_mask=mask, use_cache=False)
         before = output.last_hidden_state.roll(1, 1)[:, -ids.shape[1] :]  # (B,T,D): position t-1 predicts token t
-        return memory_lm.lm.get_output_embeddings()(before[counted])  # (counted,V)
+        logits = memory_lm.lm.get_output_embeddings()(before[counted])  # (counted,V): few, of a reader's lesson
+    return logits.float(), ids, terms, counted
+
+
+def token_nll(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+    """-log p of every token that counts, else 0, given z (B,K,W) and the tokens before it; and its term: both (B,T)."""
+    logits, ids, terms, counted = counted_logits(memory_lm, z, rows)
+    losses = nn.functional.cross_entropy(logits, ids[counted], reduction="none")  # (counted,)
+    return losses.new_zeros(ids.shape).masked_scatter(counted, losses), terms  # (B,T)
 
 
 @torch.no_grad()
@@ -178,9 +281,7 @@ def greedy_scores(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) ->
 
     The share (B,) ends at the first token that is not the likeliest: up to there decoding and row are the same.
     """
-    ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, memory_lm.pad))  # (B,T)
-    counted = terms > 0
-    logits = token_logits(memory_lm, z, (ids, mask, counted)).float()  # (counted,V)
+    logits, ids, _, counted = counted_logits(memory_lm, z, rows)
     losses = nn.functional.cross_entropy(logits, ids[counted], reduction="none")  # (counted,)
     nll = losses.new_zeros(ids.shape).masked_scatter(counted, losses).sum(1) / counted.sum(1)  # (B,)
     right = (~counted).masked_scatter(counted, logits.argmax(-1) == ids[counted])  # (B,T)
@@ -190,53 +291,11 @@ def greedy_scores(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) ->
 
 def prefix(memory_lm: MemoryLM, z: Tensor) -> Tensor:
     """What stands before the tokens: the family's first token where it has one, then z (B,K,W); (B,P,D)."""
-    embed = memory_lm.lm.get_input_embeddings()
-    assert z.shape[-1] == memory_lm.heads.width, (z.shape, memory_lm.heads.width)
-    soft = memory_lm.heads.soft_tokens(z.to(memory_lm.device).float()).to(embed.weight.dtype)  # (B,K,D)
+    embed, heads = memory_lm.lm.get_input_embeddings(), memory_lm.heads
+    assert z.shape[-1] == heads.width, (z.shape, heads.width)
+    soft = heads.connector(z.to(memory_lm.device).float()).to(embed.weight.dtype)  # (B,K,D)
     begin = embed(torch.tensor(memory_lm.prompts.begin, dtype=torch.long, device=memory_lm.device))  # (0 or 1,D)
     return torch.cat([begin.expand(len(soft), -1, -1), soft], 1)  # (B,P,D)
-
-
-def with_soft_prompt(memory_lm: MemoryLM, z: Tensor | None, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Embeddings (B,P+T,D) and mask (B,P+T) of the prefix with z (B,K,W), followed by the tokens ids (B,T)."""
-    embedded = memory_lm.lm.get_input_embeddings()(ids)  # (B,T,D)
-    if z is None:
-        return embedded, mask
-    before = prefix(memory_lm, z)  # (B,P,D)
-    return torch.cat([before, embedded], 1), torch.cat([mask.new_ones(before.shape[:2]), mask], 1)
-
-
-@torch.no_grad()
-def generate(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]], max_tokens: int) -> list[list[int]]:
-    """Greedy continuation of each prompt after its z (B,K,W): lists of ids, without the end token."""
-    embedded, mask = left_padded(memory_lm, z, prompts)  # (B,P+T,D), (B,P+T)
-    with memory_lm.arithmetic():
-        new = memory_lm.lm.generate(
-            inputs_embeds=embedded,
-            attention_mask=mask,
-            max_new_tokens=max_tokens,
-        )  # (B,<=max_tokens)
-    return [trim(row, memory_lm.ends) for row in new.tolist()]
-
-
-def generate_all(
-    memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]], *, max_tokens: int, batch: int
-) -> list[list[int]]:
-    """`generate` for any number of prompts: in batches of like length, returned in the order given."""
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    output: list[list[int]] = [[] for _ in prompts]
-    for begin in progress(range(0, len(order), batch), "generating"):
-        chosen = order[begin : begin + batch]
-        block = None if z is None else z[chosen]  # (B,K,W)
-        new = generate(memory_lm, block, [prompts[i] for i in chosen], max_tokens)
-        for i, ids in zip(chosen, new, strict=True):
-            output[i] = ids
-    return output
-
-
-def trim(ids: list[int], ends: Sequence[int]) -> list[int]:
-    """The ids before the first that ends a text."""
-    return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids))]
 
 
 def left_padded(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
@@ -249,3 +308,26 @@ def left_padded(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[in
     padded = [nn.functional.pad(block, (0, 0, width - len(block), 0)) for block in blocks]
     mask = [[0] * (width - len(block)) + [1] * len(block) for block in blocks]
     return torch.stack(padded), torch.tensor(mask, device=memory_lm.device)  # (B,P+T,D), (B,P+T)
+
+
+@torch.no_grad()
+def generate_all(
+    memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]], *, max_tokens: int, batch: int
+) -> list[list[int]]:
+    """Greedy continuation of each prompt after its z (B,K,W), without the end token; batches are of like length."""
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    output: list[list[int]] = [[] for _ in prompts]
+    for begin in progress(range(0, len(order), batch), "generating"):
+        chosen = order[begin : begin + batch]
+        block = None if z is None else z[chosen]  # (B,K,W)
+        embedded, mask = left_padded(memory_lm, block, [prompts[i] for i in chosen])  # (B,P+T,D), (B,P+T)
+        with memory_lm.arithmetic():
+            new = memory_lm.lm.generate(inputs_embeds=embedded, attention_mask=mask, max_new_tokens=max_tokens)
+        for i, ids in zip(chosen, new.tolist(), strict=True):  # new: (B,<=max_tokens)
+            output[i] = trim(ids, memory_lm.ends)
+    return output
+
+
+def trim(ids: list[int], ends: Sequence[int]) -> list[int]:
+    """The ids before the first that ends a text."""
+    return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids))]

@@ -5,40 +5,41 @@ Batches pass through the model `machine.micro_batch` rows at a time.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.utils.checkpoint import checkpoint
 
 from zmem_lib.memory.encoder import TEMPERATURE, encode_rows, question_rows
 from zmem_lib.memory.lessons import Batch, Lessons
-from zmem_lib.memory.lm import MemoryLM, token_logits, token_nll
-from zmem_lib.memory.prompts import TERMS, Row, collate
-from zmem_lib.memory.table import blocks_of, unit
-from zmem_lib.params import Params
+from zmem_lib.memory.lm import MemoryLM, counted_logits, token_nll
+from zmem_lib.memory.prompts import TERMS, Row
+from zmem_lib.memory.table import ZTable, unit
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a step has to do: the rows (U,K*W+E) belong to `documents` (U,), in rising order."""
+    """What a step has to do: the rows (U,K*W+E), which learn, belong to `documents` (U,), in rising order."""
 
     memory_lm: MemoryLM
+    z_table: ZTable  # does not learn here
     lessons: Lessons
     batch: Batch
     documents: np.ndarray
     rows: Tensor
-    table_z: Tensor  # (U,K,W) of the documents, as the table has them; they do not learn here
-    pool_keys: Tensor  # (H,E) of the documents batch.pool; they do not learn
-    scaler: torch.amp.GradScaler
+    encoded: Tensor | None  # what the encoder made, of which rows are a copy: it takes their gradient further back
+    scaler: GradScaler
 
     def blocks(self, documents: np.ndarray) -> Tensor:
         """The blocks of documents (B,M), side by side: (B,M*K,W)."""
-        params, place = self.lessons.params, np.searchsorted(self.documents, documents)  # (B,M)
-        z = blocks_of(self.rows, params.memory.z_tokens, self.memory_lm.heads.width)  # (U,K,W)
-        return z[torch.as_tensor(place, device=z.device)].flatten(1, 2)  # (B,M*K,W)
+        place = torch.as_tensor(np.searchsorted(self.documents, documents), device=self.rows.device)  # (B,M)
+        return self.z_table.blocks(self.rows)[place].flatten(1, 2)  # (B,M*K,W)
 
     def chunks(self, n: int) -> Iterator[slice]:
         """Slices of n rows that pass through the model at once."""
@@ -46,64 +47,43 @@ class Work:
         return (slice(begin, begin + size) for begin in range(0, n, size))
 
 
-def encoded_rows(memory_lm: MemoryLM, texts: Sequence[list[int]], size: int) -> tuple[Tensor, Callable[[Tensor], None]]:
-    """Rows (U,K*W+E) that the encoder makes of documents, as if they were of the table, and what leads gradients back.
-
-    Where more than `size` documents are encoded, they are encoded twice, `size` at a time, instead of being kept.
-    """
-    whole = len(texts) <= size
-
-    def made(chunk: Sequence[list[int]]) -> Tensor:
-        z, keys = encode_rows(memory_lm, chunk)
-        return torch.cat([z.flatten(1), keys], 1)  # (B,K*W+E)
-
-    with torch.set_grad_enabled(whole):
-        rows = torch.cat([made(texts[begin : begin + size]) for begin in range(0, len(texts), size)])  # (U,K*W+E)
-
-    def backward(gradient: Tensor) -> None:
-        if whole:
-            return rows.backward(gradient)
-        for begin in range(0, len(texts), size):
-            made(texts[begin : begin + size]).backward(gradient[begin : begin + size])
-
-    return rows.detach().requires_grad_(True), backward
+def make_work(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, batch: Batch, scaler: GradScaler) -> Work:
+    """The work of a batch, its rows taken from the table or made by the encoder."""
+    documents = np.unique(np.concatenate([lessons.tuple_index[batch.tuples], batch.beside.ravel(), batch.recited]))
+    encoded, rows = None, z_table.rows[documents].to(memory_lm.device)  # (U,K*W+E)
+    if batch.encoded:
+        texts = [lessons.text(i) for i in documents]
+        size = lessons.params.machine.micro_batch or len(texts)  # what is in pieces is encoded twice, and not kept
+        encode = partial(checkpoint, encode_rows, use_reentrant=False) if size < len(texts) else encode_rows
+        encoded = torch.cat([encode(memory_lm, texts[i : i + size]) for i in range(0, len(texts), size)])  # (U,K*W+E)
+        rows = encoded.detach()
+    return Work(memory_lm, z_table, lessons, batch, documents, rows.requires_grad_(True), encoded, scaler)
 
 
 def all_losses(work: Work) -> dict[str, float]:
     """Add the gradients of every term that the parameters ask for; returns their means."""
-    params, batch = work.lessons.params, work.batch
-    losses = row_losses(work, tuple_rows(work), right_and_beside(work))
+    lessons, batch, train = work.lessons, work.batch, work.lessons.params.train
+    rows, right = [lessons.tuple_row(i) for i in batch.tuples], lessons.tuple_index[batch.tuples]
+    if batch.beside.shape[1]:  # among distractors the question does not count: it says nothing of its own z
+        question = TERMS.index("question")
+        rows = [Row(row.ids, [0 if term == question else term for term in row.terms]) for row in rows]
+    losses = row_losses(work, rows, np.insert(batch.beside, batch.place, right, axis=1))  # (B,1+M)
     if len(batch.recited):
         losses |= row_losses(work, batch.recite_rows, batch.recited[:, None])
-    if rows := batch.read_rows + batch.text_rows:
-        losses |= row_losses(work, rows)
-    if params.train.distill_weight:
+    if batch.read_rows or batch.text_rows:
+        losses |= row_losses(work, batch.read_rows + batch.text_rows)
+    if train.distill_weight:
         losses["distill"] = distill_loss(work)
-    if params.train.key_weight:
+    if train.key_weight:
         losses["key"] = key_loss(work)
-    if params.train.encode_weight and batch.encoded:
+    if train.encode_weight and batch.encoded:
         losses["encode"] = encode_loss(work)
     return losses
 
 
-def tuple_rows(work: Work) -> list[Row]:
-    """The rows of the step's tuples; among distractors the question does not count: it says nothing of its own z."""
-    rows = [work.lessons.tuple_rows[i] for i in work.batch.tuples]
-    if not work.batch.beside.shape[1]:
-        return rows
-    question = TERMS.index("question")
-    return [Row(row.ids, [0 if term == question else term for term in row.terms]) for row in rows]
-
-
-def right_and_beside(work: Work) -> np.ndarray:
-    """The documents (B,1+M) whose blocks stand before each tuple, the right one at the step's place."""
-    right = work.lessons.tuple_index[work.batch.tuples]
-    return np.insert(work.batch.beside, work.batch.place, right, axis=1)  # (B,1+M)
-
-
 def row_losses(work: Work, rows: Sequence[Row], documents: np.ndarray | None = None) -> dict[str, float]:
     """Add the gradients of rows, each behind the blocks of its documents (B,M); the mean nll per token of each term."""
-    params = work.lessons.params
+    weights = vars(work.lessons.params.train) | {"evidence_weight": 1.0}
     count = Counter(TERMS[term] for row in rows for term in row.terms)
     losses: dict[str, float] = {}
     for chunk in work.chunks(len(rows)):
@@ -111,9 +91,14 @@ def row_losses(work: Work, rows: Sequence[Row], documents: np.ndarray | None = N
         here = Counter(TERMS[term] for row in rows[chunk] for term in row.terms)
         by_term = mean_by_term(*token_nll(work.memory_lm, z, rows[chunk]))
         parts = {term: nll * (here[term] / count[term]) for term, nll in by_term.items()}
-        work.scaler.scale(sum(weight(params, term) * nll for term, nll in parts.items())).backward()
+        work.scaler.scale(sum(weights[f"{term}_weight"] * nll for term, nll in parts.items())).backward()
         losses |= {term: losses.get(term, 0.0) + nll.item() for term, nll in parts.items()}
     return losses
+
+
+def mean_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
+    """Mean nll per token of each term that occurs, from nll and terms of one shape."""
+    return {TERMS[t]: nll[terms == t].mean() for t in terms.unique().tolist() if t}
 
 
 def key_loss(work: Work) -> float:
@@ -124,10 +109,10 @@ def key_loss(work: Work) -> float:
     lessons, tuples, total = work.lessons, work.batch.tuples, 0.0
     documents = np.unique(lessons.tuple_index[tuples])
     at = torch.as_tensor(np.searchsorted(work.documents, documents), device=work.rows.device)
-    first = work.rows.shape[1] - lessons.params.memory.key_width  # of a row's numbers that belong to the key
+    first = work.z_table.k * work.z_table.width  # of a row's numbers that belong to the key
     right = np.searchsorted(documents, lessons.tuple_index[tuples])
     for chunk in work.chunks(len(tuples)):
-        vectors = question_rows(work.memory_lm, [lessons.questions[i] for i in tuples[chunk]])  # (B,E)
+        vectors = question_rows(work.memory_lm, [lessons.question(i) for i in tuples[chunk]])  # (B,E)
         logits = vectors @ unit(work.rows[at, first:]).T / TEMPERATURE  # (B,U')
         barred = np.array([[d in lessons.gold[i] for d in documents] for i in tuples[chunk]])  # (B,U')
         barred[np.arange(len(barred)), right[chunk]] = False
@@ -142,58 +127,36 @@ def key_loss(work: Work) -> float:
 
 def hard_logits(work: Work, vectors: Tensor, tuples: np.ndarray) -> Tensor:
     """Logits (B,H') of the keys in the pool that are nearest to the vectors (B,E) and belong to no gold document."""
-    present = set(work.documents.tolist())
-    pool = [[d in work.lessons.gold[i] or d in present for d in work.batch.pool.tolist()] for i in tuples]
-    logits = vectors @ unit(work.pool_keys).T / TEMPERATURE  # (B,H)
-    barred = torch.tensor(pool, device=logits.device, dtype=torch.bool).view(logits.shape)
-    logits = logits.masked_fill(barred, -torch.inf)
+    present, pool = set(work.documents.tolist()), work.batch.pool
+    barred = np.array([[d in work.lessons.gold[i] or d in present for d in pool.tolist()] for i in tuples], dtype=bool)
+    logits = vectors @ unit(work.z_table.keys[pool].to(vectors.device)).T / TEMPERATURE  # (B,H)
+    logits = logits.masked_fill(torch.as_tensor(barred, device=logits.device), -torch.inf)
     return logits.topk(min(work.lessons.params.train.key_negatives, logits.shape[1])).values  # (B,H')
 
 
 def encode_loss(work: Work) -> float:
     """Squared distance of the encoder's blocks from the table's, as a share of the latter's mean square."""
-    params = work.lessons.params
-    made = blocks_of(work.rows, params.memory.z_tokens, work.memory_lm.heads.width)  # (U,K,W)
-    loss = nn.functional.mse_loss(made, work.table_z) / work.table_z.square().mean()
-    work.scaler.scale(params.train.encode_weight * loss).backward()
+    made = work.z_table.blocks(work.rows)  # (U,K,W)
+    there = work.z_table.z[work.documents].to(made.device)  # (U,K,W)
+    loss = nn.functional.mse_loss(made, there) / there.square().mean()
+    work.scaler.scale(work.lessons.params.train.encode_weight * loss).backward()
     return loss.item()
 
 
 def distill_loss(work: Work) -> float:
-    """KL (nats per evidence token) from what the model says with the document's text in context to what it says with z.
-
-    The teacher is the model as it is now; where the text is not trained on, without its adapter.
-    """
-    lessons, params, memory_lm = work.lessons, work.lessons.params, work.memory_lm
-    tuples, total = work.batch.tuples[: params.train.batch_text], 0.0
-    adapted = not params.learns_whole and not params.train.text_weight
+    """KL (nats per evidence token) from what the model says behind the document's text to what it says with z."""
+    lessons, train, memory_lm = work.lessons, work.lessons.params.train, work.memory_lm
+    tuples, total = work.batch.tuples[: train.batch_text], 0.0
+    bare = memory_lm.adapted and not train.text_weight  # the teacher: without adapter where text is not trained on
     for chunk in work.chunks(len(tuples)):
-        chosen = tuples[chunk]
-        rows = [lessons.tuple_rows[i] for i in chosen]
-        texts = [lessons.texts[lessons.tuple_index[i]] for i in chosen]
-        with torch.no_grad(), memory_lm.lm.disable_adapter() if adapted else nullcontext():
-            behind = [Row(text + row.ids, [0] * len(text) + row.terms) for text, row in zip(texts, rows, strict=True)]
-            teacher = evidence_logits(memory_lm, None, behind)  # (counted,V)
-        student = evidence_logits(memory_lm, work.blocks(lessons.tuple_index[chosen][:, None]), rows)  # (counted,V)
+        documents, rows = lessons.tuple_index[tuples[chunk]], [lessons.tuple_row(i) for i in tuples[chunk]]
+        texts = [lessons.text(i) for i in documents]
+        behind = [Row(text + row.ids, [0] * len(text) + row.terms) for text, row in zip(texts, rows, strict=True)]
+        with torch.no_grad(), memory_lm.lm.disable_adapter() if bare else nullcontext():
+            teacher = counted_logits(memory_lm, None, behind, "evidence")[0].log_softmax(-1)  # (counted,V)
+        student = counted_logits(memory_lm, work.blocks(documents[:, None]), rows, "evidence")[0].log_softmax(-1)
         kl = nn.functional.kl_div(student, teacher, log_target=True, reduction="batchmean")
-        loss = kl * (len(chosen) / len(tuples))
-        work.scaler.scale(params.train.distill_weight * loss).backward()
+        loss = kl * (len(rows) / len(tuples))
+        work.scaler.scale(train.distill_weight * loss).backward()
         total += loss.item()
     return total
-
-
-def evidence_logits(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> Tensor:
-    """Log-probabilities (counted,V) of the evidence tokens in rows behind z (B,K,W)."""
-    ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, memory_lm.pad))  # (B,T)
-    counted = terms == TERMS.index("evidence")
-    return token_logits(memory_lm, z, (ids, mask, counted)).float().log_softmax(-1)  # (counted,V)
-
-
-def mean_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
-    """Mean nll per token of each term that occurs, from nll and terms of one shape."""
-    return {TERMS[t]: nll[terms == t].mean() for t in terms.unique().tolist() if t}
-
-
-def weight(params: Params, term: str) -> float:
-    """The weight of a loss term; that of the evidence is one."""
-    return 1.0 if term == "evidence" else getattr(params.train, f"{term}_weight")

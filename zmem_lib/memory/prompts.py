@@ -6,8 +6,8 @@
     <read> q <item> e ... <answer> a <end> term `read`; no z: this is the reader, the same for every system
     <question> q <find>                    no term; the last state is the question's vector, for keys and ids
 
-One pass over the first form gives both -log p(q | z), which the selector scores, and -log p(e | z, q). The markers are
-special tokens where the tokenizer was made here, plain words elsewhere. A model with a chat template reads through it.
+The first form gives both -log p(q | z), which the selector scores, and -log p(e | z, q). The markers are special tokens
+where the tokenizer was made here, plain words elsewhere. A model with a chat template reads through it.
 """
 
 import re
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 TERMS = ("none", "question", "evidence", "recite", "read", "text")  # a term is stored as its index here
 MARKERS = {  # name: (special token of a tokenizer made here, plain text for any other)
@@ -29,10 +30,8 @@ MARKERS = {  # name: (special token of a tokenizer made here, plain text for any
 }
 CHAT_TASK = "Answer the question from the evidence. Write the answer alone, in a few words."
 CHAT_TASK_ALONE = "Answer the question. Write the answer alone, in a few words."
-CHAT_VALUES = {  # what templates ask for beside the turns
-    "date_string": "26 Jul 2024",  # Llama 3's own default; without it newer templates write today's date
-    "enable_thinking": False,
-}
+# What templates ask for beside the turns; the date is Llama 3's own default, without it newer ones write today's.
+CHAT_VALUES = {"date_string": "26 Jul 2024", "enable_thinking": False}
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,10 @@ class Prompts:
         """The text of token ids, special tokens left out, without white space around it."""
         return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
+    def cut(self, text: str, limit: int) -> str:
+        """As much of a text as `limit` tokens hold."""
+        return self.decode(self.encode(text, limit))
+
     def question(self, question: str) -> Row:
         """What the selector scores: log p(question | z)."""
         return join([(self.marks["question"], "none"), (self.encode(question), "question")])
@@ -78,9 +81,9 @@ class Prompts:
 
     def evidence(self, question: str, evidence: str, limit: int) -> Row:
         """A training tuple, after its document's z; evidence of at most `limit` tokens."""
-        begun = self.question(question)
-        rest = join([(self.marks["evidence"], "none"), ([*self.encode(evidence, limit), self.end], "evidence")])
-        return Row(begun.ids + rest.ids, begun.terms + rest.terms)
+        asked = [(self.marks["question"], "none"), (self.encode(question), "question")]
+        written = [*self.encode(evidence, limit), self.end]
+        return join([*asked, (self.marks["evidence"], "none"), (written, "evidence")])
 
     def recite(self, text: str, limit: int, *, given: int = 0) -> Row:
         """A document's own text, at most `limit` tokens, the first `given` not asked; a whole text has its end."""
@@ -94,12 +97,9 @@ class Prompts:
         return self.begin + self.marks["evidence"] + self.encode(text, limit) + [self.end]
 
     def twin(self, text: list[int], row: Row) -> Row:
-        """A row that begins with a question, after its document's text; all behind the first marker counts as `text`.
-
-        The marker between question and evidence too: who asks has to know where a question ends.
-        """
-        given, counted = len(self.marks["question"]), TERMS.index("text")
-        return Row(text + row.ids, [0] * (len(text) + given) + [counted] * (len(row.ids) - given))
+        """A row that begins with a question, after its document's text; all behind its first marker counts: `text`."""
+        given = len(self.marks["question"])  # the other marker counts: who asks has to know where a question ends
+        return join([(text + row.ids[:given], "none"), (row.ids[given:], "text")])
 
     def find(self, question: str) -> list[int]:
         """What a question's vector, and a generated id, is made from; no z."""
@@ -108,17 +108,16 @@ class Prompts:
     def reading(self, question: str, items: Sequence[str], limit: int) -> list[int]:
         """What the reader answers from: the question, and each evidence item cut to `limit` tokens."""
         if self.tokenizer.chat_template:
-            return self.chat(question, [self.decode(self.encode(item, limit)) for item in items])
+            return self.chat(self.turn(question, [self.cut(item, limit) for item in items])["content"])
         ids = self.begin + self.marks["read"] + self.encode(question)
         for item in items:
             ids = ids + self.marks["item"] + self.encode(item, limit)
         return ids + self.marks["answer"]
 
-    def chat(self, question: str, items: Sequence[str]) -> list[int]:
-        """The same as one turn of a user, in the model's own chat template."""
-        return self.tokenizer.apply_chat_template(
-            [self.turn(question, items)], add_generation_prompt=True, tokenize=True, return_dict=False, **CHAT_VALUES
-        )
+    def chat(self, content: str) -> list[int]:
+        """One turn of a user, in the model's own chat template."""
+        turns, options = [{"role": "user", "content": content}], {"tokenize": True, "return_dict": False}
+        return self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, **options, **CHAT_VALUES)
 
     def turn(self, question: str, items: Sequence[str]) -> dict[str, str]:
         """What a user says to a reader that takes chat messages, the local one or one at an address."""
@@ -138,8 +137,7 @@ def make_prompts(tokenizer: Any) -> Prompts:
         name: [known[special]] if special in known else tokenizer(plain, add_special_tokens=False)["input_ids"]
         for name, (special, plain) in MARKERS.items()
     }
-    begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    begin = begin if begin and tokenizer("a")["input_ids"][:1] == begin else []
+    begin = [tokenizer.bos_token_id] if tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id] else []
     added = sorted((token for token in tokenizer.get_added_vocab() if len(token) > 1), key=len, reverse=True)
     special = re.compile("|".join(map(re.escape, added)) or r"(?!)")
     return Prompts(tokenizer, marks, begin, tokenizer.eos_token_id, special)
@@ -153,8 +151,7 @@ def join(pieces: Sequence[tuple[list[int], str]]) -> Row:
 
 def collate(rows: Sequence[Row], pad: int) -> tuple[Tensor, Tensor, Tensor]:
     """Right-padded ids, terms and mask, each (B,T) int64; padding has term none and mask 0."""
-    width = max(len(row.ids) for row in rows)
-    ids = torch.tensor([row.ids + [pad] * (width - len(row.ids)) for row in rows])
-    terms = torch.tensor([row.terms + [0] * (width - len(row.ids)) for row in rows])
-    mask = torch.tensor([[1] * len(row.ids) + [0] * (width - len(row.ids)) for row in rows])
+    ids = pad_sequence([torch.tensor(row.ids) for row in rows], batch_first=True, padding_value=pad)
+    terms = pad_sequence([torch.tensor(row.terms) for row in rows], batch_first=True)
+    mask = pad_sequence([torch.ones(len(row.ids), dtype=torch.long) for row in rows], batch_first=True)
     return ids, terms, mask

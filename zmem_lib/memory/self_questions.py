@@ -1,59 +1,52 @@
 """Questions that the language model asks itself about every document, to be trained on beside those that were given.
 
-Takes documents, returns training tuples and how many questions were lost on the way, and why.
-Asking, and the model's own check of what it asked, is in asking.py. A question stays only if its evidence stands word
-for word in the document: what was made up goes, a wrong sentence of the right document may stay. A question that is
-nearly a held-out one never trains.
-
-Such a tuple has no answer, only its evidence once more: the reader's lessons leave out what begins with PSEUDO.
+Takes documents, returns training tuples, and how many questions were lost on the way, and why. The text twin, which has
+learned p(question, evidence | text), draws questions about each sentence in turn, as doc2query does from a text
+(1904.08375), and confirms those that lead back: a question must be likelier behind its own sentence than behind any
+other of the document, a round trip as in Promptagator (2209.11755). A model with a chat template reads the text, is
+asked for questions, and then for the sentence that answers each, word for word. A question that is nearly a held-out
+one never trains. Such a tuple has no answer, only its evidence once more: the reader's lessons leave it out.
 """
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
+from functools import cache, partial
+from itertools import count
 from math import ceil
 from pathlib import Path
 
 import pandas as pd
+import torch
 
-from zmem_lib.data.tuples import PSEUDO
-from zmem_lib.files import hash_path, read_json, write_json
-from zmem_lib.memory.asking import (
-    Asked,
-    Known,
-    Pairs,
-    chat_questions,
-    chat_quotes,
-    confirmed_evidence,
-    sampled_questions,
-)
-from zmem_lib.memory.lm import MemoryLM
-from zmem_lib.params import Params, params_hash
-from zmem_lib.tables import TABLES, check, read_table, write_table
-from zmem_lib.text import normalise, normalise_korquad, passages, sentence_spans, sentence_window
+from zmem_lib import text as plain_text
+from zmem_lib.cache import Cache, remembered
+from zmem_lib.memory import Settings
+from zmem_lib.memory.choose import question_log_p
+from zmem_lib.memory.lm import MemoryLM, generate_all, left_padded, trim
+from zmem_lib.memory.prompts import MARKERS
+from zmem_lib.meter import progress
+from zmem_lib.tables import PSEUDO, TABLES, check, read_table
+from zmem_lib.text import QUESTION_TOKENS, passage, passages, sentence_spans, sentence_window
 
 NEAR = 0.8  # Jaccard similarity of their words from which two questions are near-duplicates
 QUOTED_WORDS = 3  # at least, of a quotation that is not a whole sentence
 FATES = ("empty", "duplicate", "near a held-out question", "unanswerable", "kept")
+TOP_P = 0.8
+BATCH = 64  # questions drawn at once; what is drawn depends on it, so it is no parameter of memory
+ASK = "Write {n} questions that the text answers, one per line. Name what each is about: it is read without the text."
+QUOTE = "Copy from the text, word for word, the sentence that answers the question. If none does, write: none."
+NUMBERED = r"(?:(?:(?:Q(?:uestion)?\s*)?\d*\s*[.:)]|[-*•])\s+)?"
+QUESTION = re.compile(r"[^?？\n]*\w[^?？\n]*[?？]")
+LINE = re.compile(rf"\s*{NUMBERED}(.*\w.*[?？])\s*", re.IGNORECASE)
+
+Known = Collection[tuple[str, str]]  # doc_id and a piece of its text that a training question asks for
+Asked = list[tuple[int, str, str]]  # number of the document, question, evidence where it is known
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Questions that must not train: the set of words of each, and by word the numbers of those that have it."""
-
-    words: list[frozenset[str]]
-    having: dict[str, list[int]]
-
-
-def pseudo_questions(
-    memory_lm: MemoryLM,
-    docs: pd.DataFrame,
-    n: int,
-    *,
-    params: Params,
-    questions: pd.DataFrame,
-    known: Known = frozenset(),
+def own_questions(
+    memory_lm: MemoryLM, docs: pd.DataFrame, n: int, *, params: Settings, questions: pd.DataFrame, known: Known = ()
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training tuples of at most n questions per document of docs, and their counts.
 
@@ -62,75 +55,93 @@ def pseudo_questions(
     """
     if not n:
         return pd.DataFrame(columns=list(TABLES["tuples"])), pd.DataFrame({"what": ["asked"], "n": [0]})
-    chats, texts = bool(memory_lm.prompts.tokenizer.chat_template), passages(docs)
-    if chats:
-        asked = chat_questions(memory_lm, texts, n, params)
-    else:
-        asked = sampled_questions(memory_lm, docs, n, known, params)
-    pairs, fates = sift(asked, docs, questions, normaliser(params))
-    fates["empty"] += n * len(docs) - sum(map(len, asked))
-    if chats:
-        quotes = chat_quotes(memory_lm, texts, pairs, params)
-    else:
-        quotes = confirmed_evidence(memory_lm, docs, pairs, params)
-    rows, taken = [], set(questions.question_id)
-    for (row, question, _), quote in zip(pairs, quotes, strict=True):
-        doc = docs.iloc[row]
+    chats = bool(memory_lm.prompts.tokenizer.chat_template)
+    ask = chat_questions if chats else partial(drawn_questions, known=known)
+    asked = ask(memory_lm, docs, n, params)
+    sifted, fates = sift(asked, docs, questions, korquad=params.corpus.normalisation == "korquad")
+    fates["empty"] += n * len(docs) - len(asked)
+    quotes = (chat_quotes if chats else confirmed_quotes)(memory_lm, docs, sifted, params)
+    taken, rows = set(questions.question_id), []
+    free = (question_id for i in count() if (question_id := f"{PSEUDO}{i:06d}") not in taken)
+    for (document, question, _), quote in zip(sifted, quotes, strict=True):
+        doc = docs.iloc[document]
         if span := find_evidence(doc.text, quote, part=chats):
-            rows.append(tuple_row(question, doc, span, number=len(rows), taken=taken))
-    fates["unanswerable"], fates["kept"] = len(pairs) - len(rows), len(rows)
+            question_id, evidence = next(free), doc.text[slice(*span)]
+            row = {"tuple_id": f"{question_id}@{doc.doc_id}", "question_id": question_id, "doc_id": doc.doc_id}
+            row |= {"question": question, "evidence": evidence, "evidence_start": span[0], "answers": [evidence]}
+            rows.append(row | {"split": "train"})
+    fates["unanswerable"], fates["kept"] = len(sifted) - len(rows), len(rows)
     tuples = check(pd.DataFrame(rows, columns=list(TABLES["tuples"])), "tuples")
-    return tuples, counts_table(fates, docs, questions, tuples)
+    silent = set(docs.doc_id).difference(*questions.gold_doc_ids[questions.split == "train"])
+    counts = {"asked": fates.total()} | {name: fates[name] for name in FATES}
+    counts |= {"documents without training question": len(silent)}
+    counts |= {"of these, documents that got one": len(silent & set(tuples.doc_id))}
+    return tuples, pd.DataFrame({"what": list(counts), "n": list(counts.values())})
 
 
-def sift(
-    asked: Asked, docs: pd.DataFrame, questions: pd.DataFrame, plain: Callable[[str], str]
-) -> tuple[Pairs, Counter]:
-    """The questions about each document that may train, once each, and how many of the others there were of each kind.
+def kept_questions(
+    memory_lm: MemoryLM, docs: pd.DataFrame, n: int, *, params: Settings, folder: Path, keep: Cache | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """n questions about each of a run's seen or new documents, and their counts, kept in the run's folder."""
+    if not (n and len(docs)):
+        return own_questions(memory_lm, docs, 0, params=params, questions=docs)
+    train = read_table(folder / "tuples.parquet", "tuples").query("split == 'train'")
+    known, questions = set(zip(train.doc_id, train.evidence, strict=True)), given_questions(folder)
+    ask = cache(partial(own_questions, memory_lm, docs, n, params=params, questions=questions, known=known))
+    table, counts = (folder / f"pseudo_{docs.part.iloc[0]}.{kind}" for kind in ("parquet", "json"))
+    tuples = remembered(keep, table, lambda: ask()[0])
+    return tuples, pd.DataFrame(remembered(keep, counts, lambda: ask()[1].to_dict("list")))
 
-    Kinds: empty; duplicate, of another one or of a training question about the same document; near a held-out question.
-    """
+
+def given_questions(folder: Path) -> pd.DataFrame:
+    """All questions of a run, those that no document answers among them."""
+    tables = [read_table(folder / f"{name}.parquet", name) for name in ("questions", "absent")]
+    return pd.concat(tables, ignore_index=True)
+
+
+def sift(asked: Asked, docs: pd.DataFrame, questions: pd.DataFrame, *, korquad: bool) -> tuple[Asked, Counter]:
+    """The questions that may train, once for each document, and how many of the others there were of each kind."""
+    normalise = plain_text.normalise_korquad if korquad else plain_text.normalise
     trains = questions.split == "train"
-    held_out = hold_out(map(plain, questions.question[~trains]))
+    is_near = near_any(map(normalise, questions.question[~trains]))
     train = questions[trains].explode("gold_doc_ids")
-    seen = {(doc_id, plain(text)) for doc_id, text in zip(train.gold_doc_ids, train.question, strict=True)}
-    pairs, fates = [], Counter()
-    for row, doc_id in enumerate(docs.doc_id):
-        for question, evidence in asked[row]:
-            words = plain(question)
-            if not words:
-                fates["empty"] += 1
-            elif (doc_id, words) in seen:
-                fates["duplicate"] += 1
-            elif is_near(words, held_out):
-                fates["near a held-out question"] += 1
-            else:
-                seen.add((doc_id, words))
-                pairs.append((row, question, evidence))
-    return pairs, fates
+    seen = set(zip(train.gold_doc_ids, map(normalise, train.question), strict=True))
+    sifted, fates = [], Counter()
+    for document, question, evidence in asked:
+        words = normalise(question)
+        key = (docs.doc_id.iloc[document], words)
+        if not words:
+            fates["empty"] += 1
+        elif key in seen:
+            fates["duplicate"] += 1
+        elif is_near(words):
+            fates["near a held-out question"] += 1
+        else:
+            seen.add(key)
+            sifted.append((document, question, evidence))
+    return sifted, fates
 
 
-def hold_out(questions: Iterable[str]) -> HeldOut:
-    """Normalised questions, to be looked up by `is_near`."""
-    words = [frozenset(question.split()) for question in questions]
-    having: dict[str, list[int]] = {}
-    for number, one in enumerate(words):
-        for word in one:
-            having.setdefault(word, []).append(number)
-    return HeldOut(words, having)
+def near_any(held_out: Iterable[str]) -> Callable[[str], bool]:
+    """The test whether a normalised question has nearly the words of one that is held out (Jaccard, from NEAR on).
 
-
-def is_near(question: str, held_out: HeldOut) -> bool:
-    """Whether a normalised question has nearly the words of one that is held out (Jaccard similarity from NEAR on).
-
-    Two such sets share at least NEAR of the words of each, so that one of the few rarest words is among them: only
-    questions that have one of these are looked at (the prefix filter of Chaudhuri, Ganti and Kaushik, 2006).
+    Two such sets of words share at least NEAR of each, so that one of the few rarest words is among them: only what has
+    one of these is looked at (the prefix filter of Chaudhuri, Ganti and Kaushik, 2006).
     """
-    words = set(question.split())
-    rarest = sorted(words, key=lambda word: len(held_out.having.get(word, ())))
-    rarest = rarest[: len(words) - ceil(NEAR * len(words) - 1e-9) + 1]
-    others = {number for word in rarest for number in held_out.having.get(word, ())}
-    return any(len(words & held_out.words[i]) >= NEAR * len(words | held_out.words[i]) - 1e-9 for i in others)
+    words_of = [set(question.split()) for question in held_out]
+    having: dict[str, list[int]] = defaultdict(list)
+    for number, words in enumerate(words_of):
+        for word in words:
+            having[word].append(number)
+
+    def is_near(question: str) -> bool:
+        words = set(question.split())
+        rarest = sorted(words, key=lambda word: len(having.get(word, ())))
+        rarest = rarest[: len(words) - ceil(NEAR * len(words) - 1e-9) + 1]
+        others = (words_of[number] for word in rarest for number in having.get(word, ()))
+        return any(len(words & other) >= NEAR * len(words | other) - 1e-9 for other in others)
+
+    return is_near
 
 
 def find_evidence(text: str, quote: str, *, part: bool) -> tuple[int, int] | None:
@@ -149,57 +160,93 @@ def find_evidence(text: str, quote: str, *, part: bool) -> tuple[int, int] | Non
     return sentence_window(text, *found[0], 0) if part and found and len(quote.split()) >= QUOTED_WORDS else None
 
 
-def tuple_row(question: str, doc: pd.Series, span: tuple[int, int], *, number: int, taken: set[str]) -> dict:
-    """The tuple of a question and the evidence at this place of its document, under an id that is not taken."""
-    start, end = span
-    while (question_id := f"{PSEUDO}{number:06d}") in taken:
-        number += 1
-    taken.add(question_id)
-    evidence = doc.text[start:end]
-    row = {"tuple_id": f"{question_id}@{doc.doc_id}", "question_id": question_id, "doc_id": doc.doc_id}
-    row |= {"question": question, "evidence": evidence, "evidence_start": start}
-    return row | {"answers": [evidence], "split": "train"}
+def pieces_of(text: str, window: int) -> list[str]:
+    """What may be evidence in a document: each of its sentences with `window` neighbours on each side."""
+    return [text[slice(*sentence_window(text, start, end, window))] for start, end in sentence_spans(text)]
 
 
-def counts_table(fates: Counter, docs: pd.DataFrame, questions: pd.DataFrame, tuples: pd.DataFrame) -> pd.DataFrame:
-    """How many questions were asked and what became of them; documents nobody asks in training, and those now asked."""
-    trained = set().union(*questions.gold_doc_ids[questions.split == "train"])
-    silent = set(docs.doc_id) - trained
-    counts = {"asked": sum(fates[name] for name in FATES)} | {name: fates[name] for name in FATES}
-    counts |= {"documents without training question": len(silent)}
-    counts |= {"of these, documents that got one": len(silent & set(tuples.doc_id))}
-    return pd.DataFrame({"what": list(counts), "n": list(counts.values())})
+def drawn_questions(memory_lm: MemoryLM, docs: pd.DataFrame, n: int, params: Settings, known: Known = ()) -> Asked:
+    """n questions about each document, drawn from p(question | title and one sentence), the sentences in turn.
 
-
-def normaliser(params: Params) -> Callable[[str], str]:
-    """How questions are compared: as answers are."""
-    return normalise_korquad if params.corpus.normalisation == "korquad" else normalise
-
-
-def given_questions(folder: Path) -> pd.DataFrame:
-    """All questions of a run, those that no document answers among them."""
-    tables = [read_table(folder / f"{name}.parquet", name) for name in ("questions", "absent")]
-    return pd.concat(tables, ignore_index=True)
-
-
-def kept_questions(
-    memory_lm: MemoryLM, docs: pd.DataFrame, n: int, *, params: Params, folder: Path, inputs: Sequence[str] = ()
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`train.self_questions` about a run's seen or new documents, and their counts, with all questions of the run at hand.
-
-    They are kept beside the run, where a chapter that was killed finds them again as long as the corpus and the other
-    `inputs` in its folder are the same.
+    Their evidence is that sentence with its neighbours (`corpus.evidence_window`). What is `known` as the evidence of a
+    document's questions is not asked for, unless all is.
     """
-    if not (n and len(docs)):
-        return pseudo_questions(memory_lm, docs, 0, params=params, questions=docs)
-    paths = [folder / f"{name}.parquet" for name in ("docs", "questions", "absent", "tuples")]
-    made_with = [params_hash(params, 4), *(hash_path(path) for path in (*paths, *(folder / name for name in inputs)))]
-    table, note = (folder / f"pseudo_{docs.part.iloc[0]}.{kind}" for kind in ("parquet", "json"))
-    if not (note.is_file() and read_json(note)["made_with"] == made_with):
-        train = read_table(folder / "tuples.parquet", "tuples").query("split == 'train'")
-        known = set(zip(train.doc_id, train.evidence, strict=True))
-        given = given_questions(folder)
-        asked, counts = pseudo_questions(memory_lm, docs, n, params=params, questions=given, known=known)
-        write_table(asked, table, "tuples")
-        write_json({"made_with": made_with, "counts": counts.to_dict("list")}, note)
-    return read_table(table, "tuples"), pd.DataFrame(read_json(note)["counts"])
+    prompts, chosen, questions = memory_lm.prompts, [], []
+    for document, (doc_id, text) in enumerate(zip(docs.doc_id, docs.text, strict=True)):
+        pieces = pieces_of(text, params.corpus.evidence_window)
+        pieces = [piece for piece in pieces if (doc_id, piece) not in known] or pieces
+        chosen += [(document, pieces[i % len(pieces)]) for i in range(n)]
+    texts = [passage(docs.title.iloc[document], piece) for document, piece in chosen]
+    with torch.random.fork_rng([memory_lm.device] if memory_lm.device.type == "cuda" else []):
+        torch.manual_seed(params.seed)
+        for begin in progress(range(0, len(texts), BATCH), "asking"):
+            read = [prompts.text(text, params.memory.document_tokens) for text in texts[begin : begin + BATCH]]
+            questions += sample(memory_lm, [row + prompts.marks["question"] for row in read])
+    return [(document, question, piece) for (document, piece), question in zip(chosen, questions, strict=True)]
+
+
+@torch.no_grad()
+def sample(memory_lm: MemoryLM, rows: Sequence[list[int]]) -> list[str]:
+    """One question behind each row of ids, drawn at temperature 1 from the likeliest TOP_P; empty if it has no end."""
+    tokenizer = memory_lm.prompts.tokenizer
+    known = tokenizer.get_vocab()
+    ends = sorted({*memory_lm.ends, *(known[special] for special, _ in MARKERS.values() if special in known)})
+    embedded, mask = left_padded(memory_lm, None, rows)  # (B,T,D), (B,T)
+    drawing = {"do_sample": True, "temperature": 1.0, "top_p": TOP_P, "top_k": 0}
+    limits = {"max_new_tokens": QUESTION_TOKENS, "eos_token_id": ends}
+    with memory_lm.arithmetic():
+        new = memory_lm.lm.generate(inputs_embeds=embedded, attention_mask=mask, **limits, **drawing).tolist()
+    written = [tokenizer.decode(trim(ids, ends), skip_special_tokens=True) for ids in new]
+    return [first_question(text, ended=bool(set(ids) & set(ends))) for text, ids in zip(written, new, strict=True)]
+
+
+def first_question(text: str, *, ended: bool) -> str:
+    """The text up to its first question mark or, without one, its first line; empty if the model did not end that."""
+    if match := QUESTION.match(text):  # a model that never learned what follows a question goes on with anything
+        return match[0].strip()
+    line, next_line, _ = text.partition("\n")  # where markers are plain text, one of them begins a line
+    return line.strip() if next_line or ended else ""
+
+
+def confirmed_quotes(memory_lm: MemoryLM, docs: pd.DataFrame, asked: Asked, params: Settings) -> list[str]:
+    """The evidence of each question, or nothing where another sentence of the document makes it likelier."""
+    prompts, limit, rows, counts = memory_lm.prompts, params.memory.document_tokens, [], []
+    for document, question, evidence in asked:
+        pieces = pieces_of(docs.text.iloc[document], params.corpus.evidence_window)
+        pieces = [evidence, *(piece for piece in pieces if piece != evidence)]
+        read = [prompts.text(passage(docs.title.iloc[document], piece), limit) for piece in pieces]
+        rows += [prompts.twin(text, prompts.question(question)) for text in read]
+        counts.append(len(pieces))
+    log_p = iter(question_log_p(memory_lm, None, rows, batch=BATCH))
+    groups = [[next(log_p) for _ in range(n)] for n in counts]
+    return [evidence if group[0] == max(group) else "" for (_, _, evidence), group in zip(asked, groups, strict=True)]
+
+
+def chat_questions(memory_lm: MemoryLM, docs: pd.DataFrame, n: int, params: Settings) -> Asked:
+    """At most n questions that a chat model makes up for each document; their evidence is not known yet."""
+    written = chat(memory_lm, docs, [(i, ASK.format(n=n), "") for i in range(len(docs))], n * QUESTION_TOKENS, params)
+    return [(i, question, "") for i, lines in enumerate(written) for question in listed_questions(lines)[:n]]
+
+
+def chat_quotes(memory_lm: MemoryLM, docs: pd.DataFrame, asked: Asked, params: Settings) -> list[str]:
+    """What a chat model copies from the document's text as the answer to each question."""
+    plain, limit = memory_lm.prompts.plain, params.memory.evidence_tokens
+    tasks = [(i, QUOTE, f"\n\nQuestion: {plain(question)}") for i, question, _ in asked]
+    return [lines.partition("\n")[0].strip(" \"'“”‘’«»") for lines in chat(memory_lm, docs, tasks, limit, params)]
+
+
+def chat(
+    memory_lm: MemoryLM, docs: pd.DataFrame, tasks: Sequence[tuple[int, str, str]], max_tokens: int, params: Settings
+) -> list[str]:
+    """What the model, its adapter off, says to each turn of a user: a document's number, the task, what follows it."""
+    prompts, limit = memory_lm.prompts, params.memory.document_tokens
+    texts = [prompts.cut(text, limit) for text in passages(docs)]  # as much of each as z has seen
+    turns = [prompts.chat(f"{task}\n\nText: {texts[i]}{more}") for i, task, more in tasks]
+    with memory_lm.lm.disable_adapter() if memory_lm.adapted else nullcontext():
+        ids = generate_all(memory_lm, None, turns, max_tokens=max_tokens, batch=params.machine.answer_batch)
+    return [prompts.decode(written) for written in ids]
+
+
+def listed_questions(lines: str) -> list[str]:
+    """The lines that are questions, without the numbers or bullets before them."""
+    return [match[1] for line in lines.splitlines() if (match := LINE.fullmatch(line))]

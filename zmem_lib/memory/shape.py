@@ -1,7 +1,7 @@
 """The shape of a language model, nothing loaded: from its own configuration.
 
-That is the one of a local folder, of the hub's cache, or of `model_shapes.json`, which holds the published ones of the
-models that `params/` names. A model made here has the shape that its parameters say.
+That is the one of a local folder, of the hub's cache, or of `model_shapes.json`, which holds the published ones that
+`params/` names. A model made here has the shape that its parameters say.
 """
 
 import json
@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zmem_lib.files import BadInput
-from zmem_lib.params import Params
-
-SHAPES = Path(__file__).with_name("model_shapes.json")
+from zmem_lib.memory import Settings
 
 
 @dataclass(frozen=True)
@@ -33,39 +31,39 @@ class Shape:
     adapter: int  # weights of an adapter of rank 1
 
 
-def scratch_config(params: Params, **more: Any) -> Any:
-    """The configuration of a small Llama with the parameters' shape; `more` goes over it."""
+def scratch_config(lm: Any, **more: Any) -> Any:
+    """The configuration of a small Llama of the shape that the section `lm` says, with `more`."""
     from transformers import LlamaConfig
 
-    shape = {
-        "vocab_size": params.lm.vocab_size,
-        "hidden_size": params.lm.hidden_size,
-        "intermediate_size": (params.lm.hidden_size * 8 // 3 + 31) // 32 * 32,
-        "num_hidden_layers": params.lm.layers,
-        "num_attention_heads": params.lm.heads,
-        "max_position_embeddings": params.lm.window_tokens,
-        "tie_word_embeddings": True,
-        "initializer_range": params.lm.hidden_size**-0.5,  # the usual 0.02 is made for models many times as wide
-    }
-    return LlamaConfig(**(shape | more))
+    return LlamaConfig(
+        hidden_size=lm.hidden_size,
+        intermediate_size=(lm.hidden_size * 8 // 3 + 31) // 32 * 32,
+        num_hidden_layers=lm.layers,
+        num_attention_heads=lm.heads,
+        max_position_embeddings=lm.window_tokens,
+        tie_word_embeddings=True,
+        initializer_range=lm.hidden_size**-0.5,  # the usual 0.02 is made for models many times as wide
+        **({"vocab_size": lm.vocab_size} | more),
+    )
 
 
-def model_config(params: Params) -> Any:
+def model_config(params: Settings) -> Any:
     """The transformers configuration of the run's language model, without a network; raises BadInput for an unknown."""
     from transformers import AutoConfig
 
-    if params.lm.name == "scratch":
-        return scratch_config(params)
-    folder = Path(params.lm.name).expanduser()
-    place, revision = (str(folder), None) if folder.is_dir() else (params.lm.name, params.lm.revision or None)
+    lm = params.lm
+    if lm.name == "scratch":
+        return scratch_config(lm)
+    folder = Path(lm.name).expanduser()
+    place, revision = (str(folder), None) if folder.is_dir() else (lm.name, lm.revision or None)
     try:
         return AutoConfig.from_pretrained(place, revision=revision, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        if not folder.is_dir() and params.lm.name in published():
-            values = dict(published()[params.lm.name]["config"])
+        if not folder.is_dir() and lm.name in published():
+            values = dict(published()[lm.name]["config"])
             return AutoConfig.for_model(values.pop("model_type"), **values)
         raise BadInput(
-            f"the shape of lm {params.lm.name} is not known here: give the folder of a causal language model with its "
+            f"the shape of lm.name {lm.name} is not known here: give the folder of a causal language model with its "
             f"config.json, a model that is in the hub's cache, or one of {', '.join(published())}"
         ) from error
 
@@ -73,11 +71,11 @@ def model_config(params: Params) -> Any:
 @lru_cache(maxsize=1)
 def published() -> dict[str, dict[str, Any]]:
     """What `model_shapes.json` says of each model: configuration, number of weights, bytes to download, licence."""
-    return json.loads(SHAPES.read_text(encoding="utf-8"))
+    return json.loads(Path(__file__).with_name("model_shapes.json").read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=8)
-def model_shape(params: Params) -> Shape:
+def model_shape(params: Settings) -> Shape:
     """The sizes of the run's language model, counted in the model itself, made without memory for its weights."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -88,24 +86,22 @@ def model_shape(params: Params) -> Shape:
         with torch.device("meta"):
             lm = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except ValueError as error:
-        raise BadInput(
-            f"lm {params.lm.name} is no causal language model that transformers knows: give another"
-        ) from error
-    head = lm.get_output_embeddings()
+        sentence = f"lm.name {params.lm.name} is no causal language model that transformers knows: give another"
+        raise BadInput(sentence) from error
+    head, text = lm.get_output_embeddings(), config.get_text_config()
     linear = [part.weight for part in lm.modules() if isinstance(part, torch.nn.Linear | Conv1D) and part is not head]
-    text = config.get_text_config()
+    in_linear = sum(weight.numel() for weight in linear)
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    inner = getattr(text, "intermediate_size", None) or max(max(weight.shape) for weight in linear)
     return Shape(
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
         queries=text.num_attention_heads * width,
         keys=(getattr(text, "num_key_value_heads", None) or text.num_attention_heads) * width,
         heads=text.num_attention_heads,
-        feed_forward=inner,
+        feed_forward=getattr(text, "intermediate_size", None) or max(max(weight.shape) for weight in linear),
         vocabulary=text.vocab_size,
-        linear=sum(weight.numel() for weight in linear),
-        other=sum(weight.numel() for weight in lm.parameters()) - sum(weight.numel() for weight in linear),
+        linear=in_linear,
+        other=sum(weight.numel() for weight in lm.parameters()) - in_linear,
         largest=max(weight.numel() for weight in linear),
         adapter=sum(sum(weight.shape) for weight in linear),
     )

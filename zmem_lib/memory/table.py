@@ -1,7 +1,7 @@
 """The memory itself: a table with one block of K soft tokens, and one key, per document.
 
-Takes document ids by row, returns blocks `z (B,K,W)` that stand in front of token embeddings once heads.py has brought
-them to the model's width, and keys (B,E) by which a document is found. The soft prompt follows Lester et al.
+Takes document ids by row, returns blocks `z (B,K,W)` that stand in front of token embeddings once soft_prompt.py has
+brought them to the model's width, and keys (B,E) by which a document is found. The soft prompt follows Lester et al.
 (2104.08691); one block per document, trained with the language model, is this project's own. A step reads and moves
 only the rows of the documents in its batch, Adam's moments (1412.6980) included, so its time does not grow with N.
 """
@@ -32,12 +32,16 @@ class ZTable:
     @property
     def z(self) -> Tensor:
         """The blocks (N,K,W), a view of the rows."""
-        return blocks_of(self.rows, self.k, self.width)
+        return self.blocks(self.rows)
 
     @property
     def keys(self) -> Tensor:
         """The keys (N,E), a view of the rows."""
         return self.rows[:, self.k * self.width :]
+
+    def blocks(self, rows: Tensor) -> Tensor:
+        """The blocks (B,K,W) in rows (B,K*W+E)."""
+        return rows[:, : self.k * self.width].reshape(len(rows), self.k, self.width)  # (B,K,W)
 
 
 def make_ztable(z: Tensor, keys: Tensor | None = None, *, folder: Path | None = None) -> ZTable:
@@ -45,31 +49,18 @@ def make_ztable(z: Tensor, keys: Tensor | None = None, *, folder: Path | None = 
     n, k, width = z.shape
     keys = z.new_zeros(n, 0) if keys is None else keys
     assert len(keys) == n, (z.shape, keys.shape)
-    shape = (n, k * width + keys.shape[1])
-    rows, first, second = (room(shape, folder, name) for name in ("rows", "first", "second"))
-    rows[:, : k * width] = z.detach().float().reshape(n, k * width)  # (N,K*W)
-    rows[:, k * width :] = keys.detach().float()
+    rows, first, second = (_zeros(n, k * width + keys.shape[1], folder, at) for at in ("rows", "first", "second"))
+    rows[:, : k * width], rows[:, k * width :] = z.detach().reshape(n, k * width), keys.detach()  # (N,K*W), (N,E)
     return ZTable(k, width, rows, first, second, torch.zeros(n, dtype=torch.int64))
 
 
-def room(shape: tuple[int, int], folder: Path | None, name: str) -> Tensor:
-    """Zeros of a shape, float32: in memory, or in the file NAME.bin of a folder, of which only what is used is read."""
+def _zeros(n: int, width: int, folder: Path | None, name: str) -> Tensor:
+    """Zeros (n,width), in memory or in the file NAME.bin, of which only what is used is read."""
     if folder is None:
-        return torch.zeros(shape)
+        return torch.zeros(n, width)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.bin"
-    path.unlink(missing_ok=True)
-    return torch.from_file(str(path), shared=True, size=shape[0] * shape[1]).view(shape)
-
-
-def blocks_of(rows: Tensor, k: int, width: int) -> Tensor:
-    """The blocks (B,K,W) in rows (B,K*W+E)."""
-    return rows[:, : k * width].reshape(len(rows), k, width)  # (B,K,W)
-
-
-def take_rows(table: ZTable, index: Tensor, device: torch.device) -> Tensor:
-    """A copy of the rows index (U,) on the device, which learns: (U,K*W+E)."""
-    return table.rows[index].to(device).requires_grad_(True)  # (U,K*W+E)
+    (folder / f"{name}.bin").unlink(missing_ok=True)
+    return torch.from_file(str(folder / f"{name}.bin"), shared=True, size=n * width).view(n, width)
 
 
 @torch.no_grad()
@@ -83,22 +74,6 @@ def move_rows(table: ZTable, index: Tensor, gradient: Tensor, lr: float) -> None
     scale = (second / (1 - BETAS[1] ** moves).float()[:, None]).sqrt_().add_(EPSILON)
     table.moves[index], table.first[index], table.second[index] = moves, first, second
     table.rows[index] -= lr * corrected / scale
-
-
-def table_tensors(table: ZTable) -> dict[str, Tensor]:
-    """The tensors of a table by name, for a checkpoint; what is copied into them is in the table."""
-    return {"rows": table.rows, "first": table.first, "second": table.second, "moves": table.moves}
-
-
-def random_z(n: int, *, k: int, width: int, scale: float, seed: int) -> Tensor:
-    """Random blocks (n,K,W), normal with this standard deviation (that of the token embeddings, as a rule)."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, k, width, generator=generator) * scale
-
-
-def mean_z(n: int, z: Tensor) -> Tensor:
-    """The mean block of z (N,K,W), n times: (n,K,W)."""
-    return z.mean(0, keepdim=True).expand(n, -1, -1).clone()
 
 
 def shuffle_index(n: int, seed: int) -> Tensor:

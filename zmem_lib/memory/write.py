@@ -1,16 +1,16 @@
 """Writing: z for new documents by gradient steps with the language model frozen.
 
-Takes the recitations of the new documents' own texts (lessons.recitations), with them, if wanted, questions that the
-model has asked itself about these texts (pseudo.py), and a start z (M,K,W); returns snapshots of z along the way and
-the write_log table. Nothing but z learns, and no given question is seen. A document that recites well enough stops by
-itself. The frozen model with a learned prefix follows GradMem (2603.13875) and prompt tuning
-(2104.08691). The key is the encoder's, and writing leaves it alone: a block that is pulled towards reciting leaves the
-region in which a key made from it would be found.
+Takes the new documents' own texts, if wanted with questions that the model has asked itself about them, and a start z
+(M,K,W); returns snapshots of z along the way and the write_log table. Nothing but z learns, and no given question is
+seen. The frozen model with a learned prefix follows GradMem (2603.13875) and prompt tuning (2104.08691). The key is the
+encoder's: a block that is pulled towards reciting leaves the region in which a key made from it would be found.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,114 +18,116 @@ import torch
 from torch import Tensor
 
 from zmem_lib.cache import Cache, remembered
-from zmem_lib.memory.lessons import recitations_at
+from zmem_lib.memory import Settings
+from zmem_lib.memory.lessons import recitations, recitations_at
 from zmem_lib.memory.lm import MemoryLM, frozen, greedy_scores, make_scaler, token_nll
 from zmem_lib.memory.prompts import Row
-from zmem_lib.memory.table import ZTable, blocks_of, make_ztable, move_rows, take_rows
+from zmem_lib.memory.table import ZTable, make_ztable, move_rows
 from zmem_lib.meter import memory_explained, progress
-from zmem_lib.params import Params
 
-MEASURED = ("nll", "recited", "writing")
+MEASURED = ("nll", "recited", "writing", "seconds_per_document")
 ASKED = 2  # of its own questions that a document learns at a step of writing
+Documents = list[tuple[list[Row], list[Row]]]  # of each its recitations, and the rows of the questions about it
 
 
-def write_z(
+@dataclass(frozen=True)
+class Writing:
+    """The numbers of writing: params.py says what they mean, under `write`, `train` and `memory`."""
+
+    steps: int = 50
+    lr: float = 1e-2
+    stop: float = 0.0
+    proximal: float = 0.0
+    recite_inside: float = 0.0
+    document_tokens: int = 256
+    seed: int = 1
+    batch: int = 64  # documents side by side
+
+
+def numbers_of(params: Settings) -> dict[str, Any]:
+    """The fields of Writing that a run has."""
+    own = {name: getattr(params.write, name) for name in ("steps", "lr", "stop", "proximal")}
+    own |= {"recite_inside": params.train.recite_inside, "document_tokens": params.memory.document_tokens}
+    return own | {"seed": params.seed, "batch": params.machine.write_batch}
+
+
+def write(
     memory_lm: MemoryLM,
-    rows: Sequence[list[Row]],
-    z: Tensor,
+    texts: Sequence[str],
+    z: Tensor | None = None,
     *,
-    params: Params,
-    start: str = "",
+    start: str = "random",
     asked: Sequence[list[Row]] | None = None,
     keep: Cache | None = None,
+    **numbers: Any,
 ) -> tuple[dict[int, Tensor], pd.DataFrame]:
-    """Write every document's text into its block of z (M,K,W): snapshots {step: (M,K,W)} and this start's write_log.
+    """Write every text into its block of z (M,K,W), or a random one: snapshots {step: (M,K,W)} and the write_log table.
 
-    `rows` are the recitations of each document, `asked` the evidence rows of the questions that were made up about it.
-    With `keep`, every batch of documents that is written is kept, and a chapter that was killed goes on after it.
+    `numbers` are fields of Writing, `asked` the evidence rows of the questions that were made up about each document,
+    `start` names z in the log. With `keep` a chapter that was killed goes on after the last batch that was written.
     """
-    steps, batches = snapshot_steps(params.write.steps), []
-    asked = asked or [[] for _ in rows]
-    for begin in progress(range(0, len(rows), params.machine.write_batch), f"writing {start}"):
-        chunk = slice(begin, begin + params.machine.write_batch)
-        make = partial(write_batch, memory_lm, rows[chunk], asked[chunk], z[chunk], params=params)
+    how = Writing(**numbers)
+    z = memory_lm.heads.random_z(len(texts), how.seed) if z is None else z
+    rows = [recitations(memory_lm.prompts, text, how.document_tokens) for text in texts]
+    documents, batches = list(zip(rows, asked or [[]] * len(rows), strict=True)), []
+    for begin in progress(range(0, len(rows), how.batch), f"writing {start}"):
+        chunk = slice(begin, begin + how.batch)
+        make = partial(write_batch, memory_lm, documents[chunk], z[chunk], how)
         batches.append(remembered(keep, f"{start}_{begin:07d}_{len(rows[chunk])}.safetensors", make))
-    snapshots = {step: torch.cat([batch[f"z_{step}"] for batch in batches]) for step in steps} if batches else {}
-    n = max(len(rows), 1)
-    means = {
-        name: [sum(batch[name][i].item() for batch in batches) / n for i in range(len(steps))]
-        for name in (*MEASURED, "seconds_per_document")
-    }
-    log = {"start": start, "step": steps, **means, "n": len(rows)}
-    return snapshots or dict.fromkeys(steps, z.clone()), pd.DataFrame(log)
+    log: dict[str, Any] = {"start": start, "step": snapshot_steps(how.steps)}
+    for name in MEASURED:
+        sums = sum((batch[name] for batch in batches), torch.zeros(len(log["step"])))  # (snapshots,)
+        log[name] = (sums / max(len(rows), 1)).tolist()
+    snapshots = {step: torch.cat([z[:0], *(batch[f"z_{step}"] for batch in batches)]) for step in log["step"]}
+    return snapshots, pd.DataFrame(log | {"n": len(rows)})
 
 
-def write_batch(
-    memory_lm: MemoryLM, rows: Sequence[list[Row]], asked: Sequence[list[Row]], z: Tensor, *, params: Params
-) -> dict[str, Tensor]:
-    """Documents written side by side; of every snapshot z_STEP (B,K,W), and sums over the documents (snapshots,)."""
-    batch, log = {}, []
-    with frozen(memory_lm), memory_explained("machine.write_batch"):
-        for step, block, measured in descend(memory_lm, rows, asked, z, params):
-            batch[f"z_{step}"] = block
-            log.append(measured)
-    sums = {name: torch.tensor([line[name] for line in log]).double() for name in log[0]}
-    return batch | sums
-
-
-def descend(
-    memory_lm: MemoryLM, rows: Sequence[list[Row]], asked: Sequence[list[Row]], z: Tensor, params: Params
-) -> Iterator[tuple[int, Tensor, dict[str, float]]]:
-    """Adam on z (B,K,W) alone; yields at every snapshot, from step 0 on, the step, z, and sums over the documents.
+def write_batch(memory_lm: MemoryLM, documents: Documents, z: Tensor, how: Writing) -> dict[str, Tensor]:
+    """Adam on z (B,K,W) alone: of every snapshot z_STEP (B,K,W), and the sums MEASURED over the documents (snapshots,).
 
     nll: per token of the whole text; recited: as greedy_scores; writing: documents that have not stopped.
     """
-    table, active, seconds = make_ztable(z.cpu()), np.arange(len(rows)), 0.0
-    scaler, snapshots = make_scaler(memory_lm), snapshot_steps(params.write.steps)
-    rng = np.random.default_rng((params.seed, 2))
-    for step in range(params.write.steps + 1):
-        if step in snapshots:
-            nll, recited = greedy_scores(memory_lm, table.z, [options[0] for options in rows])
-            active = np.flatnonzero(recited.numpy() < params.write.stop) if params.write.stop else active
-            measured = {"nll": nll.sum().item(), "recited": recited.sum().item(), "writing": float(len(active))}
-            yield step, table.z.clone(), measured | {"seconds_per_document": seconds}
-        if not len(active) or step == params.write.steps:
-            continue
-        began = time.perf_counter()
-        due = list(zip(active, recitations_at([rows[i] for i in active], params.train.recite_inside, rng), strict=True))
-        due += [(i, asked[i][j]) for i in active for j in rng.permutation(len(asked[i]))[:ASKED]]
-        write_step(memory_lm, table, due, start=z, params=params, scaler=scaler)
-        seconds += time.perf_counter() - began
+    table, active, seconds = make_ztable(z.cpu()), np.arange(len(documents)), 0.0
+    scaler, rng, batch, log = make_scaler(memory_lm), np.random.default_rng((how.seed, 2)), {}, []
+    with frozen(memory_lm), memory_explained("machine.write_batch"):
+        for step in range(how.steps + 1):
+            if step in snapshot_steps(how.steps):
+                nll, recited = greedy_scores(memory_lm, table.z, [rows[0] for rows, _ in documents])
+                active = np.flatnonzero(recited.numpy() < how.stop) if how.stop else active
+                log.append((nll.sum().item(), recited.sum().item(), float(len(active)), seconds))
+                batch[f"z_{step}"] = table.z.clone()
+            if not len(active) or step == how.steps:
+                continue
+            began = time.perf_counter()
+            recited_rows = recitations_at([documents[i][0] for i in active], how.recite_inside, rng)
+            due = list(zip(active, recited_rows, strict=True))
+            due += [(i, documents[i][1][j]) for i in active for j in rng.permutation(len(documents[i][1]))[:ASKED]]
+            write_step(memory_lm, table, due, start=z, how=how, scaler=scaler)
+            seconds += time.perf_counter() - began
+    return batch | {name: torch.tensor([line[i] for line in log]).double() for i, name in enumerate(MEASURED)}
 
 
 def write_step(
-    memory_lm: MemoryLM,
-    table: ZTable,
-    due: Sequence[tuple[int, Row]],
-    *,
-    start: Tensor,
-    params: Params,
-    scaler: torch.amp.GradScaler,
+    memory_lm: MemoryLM, table: ZTable, due: Sequence[tuple[int, Row]], *, start: Tensor, how: Writing, scaler: Any
 ) -> None:
     """One step of Adam on the blocks of the documents that the rows belong to, by their nll; no other block moves."""
     documents, place = np.unique([document for document, _ in due], return_inverse=True)  # (B,), (R,)
-    index = torch.as_tensor(documents)
-    learning = take_rows(table, index, memory_lm.device)  # (B,K*W)
-    block = blocks_of(learning, table.k, table.width)  # (B,K,W)
-    memory_lm.lm.train(params.machine.activation_checkpointing)  # checkpoints are made in training mode only
-    rows = [row for _, row in due]
-    for begin in range(0, len(rows), params.machine.write_batch):  # first the recitations, then the questions
-        chunk = slice(begin, begin + params.machine.write_batch)
+    index, rows = torch.as_tensor(documents), [row for _, row in due]
+    learning = table.rows[index].to(memory_lm.device).requires_grad_(True)  # (B,K*W)
+    block = table.blocks(learning)  # (B,K,W)
+    memory_lm.lm.train(memory_lm.causal.is_activation_checkpointing)  # checkpoints are made in training mode only
+    for begin in range(0, len(rows), how.batch):  # first the recitations, then the questions
+        chunk = slice(begin, begin + how.batch)
         nll, terms = token_nll(memory_lm, block[place[chunk]], rows[chunk])  # (R,T) each
         counted = terms > 0
         scaler.scale(((nll * counted).sum(1) / counted.sum(1)).sum()).backward()
-    if params.write.proximal:
+    if how.proximal:
         away = (block - start[index].to(block)) / memory_lm.heads.scale
-        scaler.scale(params.write.proximal * away.square().mean((1, 2)).sum()).backward()
+        scaler.scale(how.proximal * away.square().mean((1, 2)).sum()).backward()
     holder = torch.optim.SGD([learning], lr=0.0)  # to undo the loss scaling
     scaler.unscale_(holder)
     if learning.grad.isfinite().all():
-        move_rows(table, index, learning.grad, params.write.lr)
+        move_rows(table, index, learning.grad, how.lr)
     scaler.update()
     memory_lm.lm.eval()
 

@@ -10,7 +10,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -20,10 +19,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
+from transformers import get_linear_schedule_with_warmup
 
 from zmem_lib.files import new_folder, read_json, write_json
-from zmem_lib.memory.base_lm import pick_dtype
-from zmem_lib.memory.rates import linear
+from zmem_lib.memory.lm import pick_dtype
 from zmem_lib.meter import progress
 from zmem_lib.opponents.dense import DOCUMENT, QUERY, by_cosine
 from zmem_lib.opponents.retrieve import build_dense, load_encoder, rank_dense, save_dense
@@ -95,8 +94,8 @@ def tune_steps(
     """
     rng = Random(params.seed)
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=LR, weight_decay=0.0)
-    rate = partial(linear, steps=params.answer.dense_steps, warm_up=WARM_UP)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
+    steps = params.answer.dense_steps
+    schedule = get_linear_schedule_with_warmup(optimiser, math.ceil(steps * WARM_UP), steps)  # as BERT, 1810.04805
     for batch in islice(disjoint_batches(list(train["gold_doc_ids"]), rng), params.answer.dense_steps):
         rows = train.iloc[batch]
         right = [text_of[rng.choice(gold)] for gold in rows["gold_doc_ids"]]

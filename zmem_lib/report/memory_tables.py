@@ -45,9 +45,10 @@ def lm_sizes(memory_lm: MemoryLM, params: Params, *, n_documents: int) -> pd.Dat
 def lesson_counts(lessons: Lessons) -> pd.DataFrame:
     """Rows and mean tokens of each kind of lesson, how often training sees each row, and how many were cut."""
     params = lessons.params
-    kinds = [("tuples", lessons.tuple_rows, params.train.batch_tuples), ("dev tuples", lessons.dev_rows, 0)]
+    tuples = [lessons.tuple_row(i) for i in range(len(lessons.tuples))]
+    kinds = [("tuples", tuples, params.train.batch_tuples), ("dev tuples", lessons.dev_rows, 0)]
     if params.train.recite_weight:
-        recitations = [rows[0] for rows in lessons.recite_rows]
+        recitations = [lessons.recitations(i)[0] for i in range(len(lessons.docs))]
         kinds.insert(1, ("recitations", recitations, params.train.batch_recite))
     rows = {
         name: {

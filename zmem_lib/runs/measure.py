@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +21,13 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from zmem_lib.combinations import refuse_memoryless
-from zmem_lib.memory.base_lm import SCRATCH_ATTENTION, load_base, pick_device, with_adapter
 from zmem_lib.memory.lessons import Lessons
-from zmem_lib.memory.lm import MemoryLM, learning_weights, make_scaler, ready
+from zmem_lib.memory.lm import SCRATCH_ATTENTION, MemoryLM, learning_weights, load_lm, pick_device, ready, with_adapter
 from zmem_lib.memory.prompts import TERMS, Prompts, Row
 from zmem_lib.memory.shape import model_config, model_shape
-from zmem_lib.memory.train import make_optimisers, train_step
-from zmem_lib.memory.write import write_batch
 from zmem_lib.memory.table import ZTable, make_ztable
+from zmem_lib.memory.train import make_training, train_step
+from zmem_lib.memory.write import Writing, numbers_of, write_batch
 from zmem_lib.params import Params, changed
 from zmem_lib.runs.needs import GIB, Pass, memory, number_bytes, passes
 
@@ -80,10 +79,10 @@ def measure(params: Params) -> dict[int, Measured]:
         weight.requires_grad_(False)
         weight.grad = None
     (one,) = passes(params, 4)
-    rows = [[row] for row in random_rows(one, params, terms=("recite",))]
-    z = torch.randn(len(rows), *shape[1:])  # (B,K,W)
+    documents = [([row], []) for row in random_rows(one, params, terms=("recite",))]
+    z = torch.randn(len(documents), *shape[1:])  # (B,K,W)
     with counted(device) as writing:
-        write_batch(memory_lm, rows, [[]] * len(rows), z, params=params)
+        write_batch(memory_lm, documents, z, Writing(**numbers_of(params)))
     writing.seconds /= params.write.steps + 1
     for cost in (training, writing):
         cost.peak_bytes -= others
@@ -100,7 +99,7 @@ def random_memory_lm(params: Params) -> MemoryLM:
     else:
         with tempfile.TemporaryDirectory() as folder:
             write_random_weights(params, Path(folder), device)
-            lm = with_adapter(load_base(Path(folder), params), params)
+            lm = with_adapter(load_lm(Path(folder), params), params)
     lm.generation_config = GenerationConfig(pad_token_id=0, eos_token_id=[0])
     prompts = Prompts(None, {}, [0], 0, re.compile(r"(?!)"))
     return ready(lm, prompts, params)
@@ -126,24 +125,24 @@ def train_steps(memory_lm: MemoryLM, z_table: ZTable, params: Params) -> None:
     index = np.arange(len(rows)) % n
     lessons = Lessons(
         params=params,
-        tuple_rows=rows,
-        tuple_index=index,
-        questions=[],
-        of_document={},
-        gold=[],
-        dev_rows=[],
-        dev_index=index[:0],
-        recite_rows=[[row] for row in recited] or [[]] * n,
-        texts=[],
+        prompts=memory_lm.prompts,
+        reads=False,
         tuples=pd.DataFrame({"question": []}),
+        tuple_row=rows.__getitem__,
+        tuple_index=index,
+        question=rows.__getitem__,
+        gold=[],
         answered=np.arange(len(rows)),
         own=index[:0],
-        titles=[],
-        passages=[],
+        dev_rows=[],
+        dev_index=index[:0],
+        docs=pd.DataFrame(index=range(len(recited) or n)),
+        text=rows.__getitem__,
+        recitations=lambda i: [recited[i]],
     )
-    optimisers, scaler = make_optimisers(memory_lm, params), make_scaler(memory_lm)
+    training = make_training(memory_lm, z_table, lessons)
     for step in range(STEPS):
-        train_step(memory_lm, z_table, lessons, optimisers=optimisers, scaler=scaler, step=step)
+        train_step(training, step)
 
 
 def random_rows(one: Pass, params: Params, *, terms: tuple[str, ...]) -> list[Row]:

@@ -110,7 +110,7 @@ def fetch(params: Params, number: int) -> None:
     if params.answer.rerank_model and params.answer.rerank_depth and (number in USING_LM or os.environ.get("HF_HUB_OFFLINE")):
         find_reranker(params.answer.rerank_model)
     if params.machine.device == "cuda":  # no other can be missing
-        from zmem_lib.memory.base_lm import pick_device  # imports transformers, which takes seconds
+        from zmem_lib.memory.lm import pick_device  # imports transformers, which takes seconds
 
         pick_device(params.machine.device)
 

@@ -16,10 +16,10 @@ import torch
 
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.data.corpus import load_corpus
-from zmem_lib.memory.lessons import Lessons, make_lessons
-from zmem_lib.memory.lm import MemoryLM, make_memory_lm, make_scaler
-from zmem_lib.memory.train import make_optimisers, train_step
-from zmem_lib.memory.table import ZTable, make_ztable
+from zmem_lib.memory.lessons import make_lessons
+from zmem_lib.memory.lm import make_memory_lm
+from zmem_lib.memory.table import make_ztable
+from zmem_lib.memory.train import Training, make_training, train_step
 from zmem_lib.params import Params
 from zmem_lib.text import passages
 from zmem_lib.data.tuples import make_tuples
@@ -30,13 +30,9 @@ TUPLES = 2  # per document: making their table is not what is measured
 
 @dataclass(frozen=True)
 class Setting:
-    """What one table is trained with."""
+    """What one table is trained with, and what its steps took."""
 
-    memory_lm: MemoryLM
-    z_table: ZTable
-    lessons: Lessons
-    optimisers: list[torch.optim.Optimizer]
-    scaler: torch.amp.GradScaler
+    training: Training
     seconds: list[float]
 
 
@@ -50,11 +46,11 @@ def step_times(params: Params, sizes: Sequence[int], *, steps: int, folder: Path
     settings = [
         make_setting(params, docs, tuples, n, folder / str(n) if kind == "disk" else None) for n, kind in wanted
     ]
-    clock = time.process_time if settings[0].memory_lm.device.type == "cpu" else gpu_clock
+    clock = time.process_time if settings[0].training.memory_lm.device.type == "cpu" else gpu_clock
     for step in range(FIRST + steps):
         for one in settings:
             began = clock()
-            train_step(one.memory_lm, one.z_table, one.lessons, optimisers=one.optimisers, scaler=one.scaler, step=step)
+            train_step(one.training, step)
             one.seconds.append(clock() - began)
     table = pd.DataFrame(wanted, columns=["documents", "table"])
     table["step_s"] = [pd.Series(one.seconds[FIRST:]).median() for one in settings]
@@ -86,7 +82,7 @@ def make_setting(params: Params, docs: pd.DataFrame, tuples: pd.DataFrame, n: in
     keys = torch.randn(n, params.memory.key_width, generator=generator)  # (N,E)
     lessons = make_lessons(memory_lm, many, pd.concat(more, ignore_index=True), params)
     z_table = make_ztable(z, keys, folder=folder)
-    return Setting(memory_lm, z_table, lessons, make_optimisers(memory_lm, params), make_scaler(memory_lm), [])
+    return Setting(make_training(memory_lm, z_table, lessons), [])
 
 
 def scale_lines(params: Params, sizes: Sequence[int], *, steps: int) -> list[str]:

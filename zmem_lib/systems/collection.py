@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zmem_lib.cache import Cache
 from zmem_lib.files import read_json
-from zmem_lib.ids.run_ids import rank_by_id
+from zmem_lib.ids.search import rank_by_id
 from zmem_lib.ids.tree import IdTree
 from zmem_lib.memory.choose import Ranking, question_log_p, rank, rank_by_key, rerank, score_questions
 from zmem_lib.memory.lm import MemoryLM, load_memory_lm

@@ -19,14 +19,14 @@ from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.data.folder import read_docs
 from zmem_lib.files import BadInput, drop_temporaries, hash_path, held, write_json
 from zmem_lib.ids import tree as ids
-from zmem_lib.ids.run_ids import NEW
+from zmem_lib.ids.search import NEW
 from zmem_lib.memory.encoder import start_memory
-from zmem_lib.memory.lessons import asked_rows, recitations
+from zmem_lib.memory.lessons import asked_rows
 from zmem_lib.memory.lm import MemoryLM, load_memory_lm
 from zmem_lib.memory.prompts import Row
-from zmem_lib.memory.self_questions import given_questions, pseudo_questions
+from zmem_lib.memory.self_questions import given_questions, own_questions
 from zmem_lib.memory.table import load_z
-from zmem_lib.memory.write import write_z
+from zmem_lib.memory.write import numbers_of, write
 from zmem_lib.params import Params, read_params
 from zmem_lib.systems.added import (
     ADDED,
@@ -110,11 +110,11 @@ def write_documents(
     _, z_seen, _ = load_z(folder / "z_seen.safetensors")
     texts, start = passages(docs), params.write.start
     began = time.perf_counter()
-    asked = own_questions(memory_lm, docs, params, folder) if params.write.self_questions else None
-    z, keys = start_memory(start, texts, memory_lm, params=params, z_seen=z_seen)
+    asked = own_question_rows(memory_lm, docs, params, folder) if params.write.self_questions else None
+    limit = params.memory.document_tokens
+    z, keys = start_memory(start, texts, memory_lm, limit=limit, seed=params.seed, z_seen=z_seen)
     started_ms = 1000 * (time.perf_counter() - began) / len(docs)
-    rows = [recitations(memory_lm.prompts, text, params.memory.document_tokens) for text in texts]
-    snapshots, log = write_z(memory_lm, rows, z, params=params, start=start, asked=asked, keep=keep)
+    snapshots, log = write(memory_lm, texts, z, start=start, asked=asked, keep=keep, **numbers_of(params))
     last = log.iloc[-1]
     spent = (
         f"ms per document: {started_ms:.1f} to begin (start {start}), {1000 * last.seconds_per_document:.1f} for "
@@ -123,10 +123,10 @@ def write_documents(
     return snapshots[params.write.steps], keys, spent
 
 
-def own_questions(memory_lm: MemoryLM, docs: pd.DataFrame, params: Params, folder: Path) -> list[list[Row]]:
+def own_question_rows(memory_lm: MemoryLM, docs: pd.DataFrame, params: Params, folder: Path) -> list[list[Row]]:
     """The evidence rows of the questions that the model asks about each of new documents."""
     given, n = given_questions(folder), params.write.self_questions
-    asked, _ = pseudo_questions(memory_lm, docs, n, params=params, questions=given)
+    asked, _ = own_questions(memory_lm, docs, n, params=params, questions=given)
     return asked_rows(memory_lm.prompts, asked, list(docs.doc_id), params.memory.evidence_tokens)
 
 

@@ -2,20 +2,9 @@
 
 import pytest
 import torch
+from tiny_training import tensors_of
 
-from zmem_lib.memory.table import (
-    load_z,
-    make_ztable,
-    mean_z,
-    move_rows,
-    random_z,
-    save_z,
-    shuffle_index,
-    table_tensors,
-    take_rows,
-)
-
-CPU = torch.device("cpu")
+from zmem_lib.memory.table import load_z, make_ztable, move_rows, save_z, shuffle_index
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
@@ -23,7 +12,7 @@ def test_blocks_and_keys_are_those_given(on_disk, tmp_path):
     z, keys = torch.randn(5, 3, 4), torch.randn(5, 2)
     table = make_ztable(z, keys, folder=tmp_path if on_disk else None)
     assert torch.equal(table.z, z) and torch.equal(table.keys, keys)
-    assert torch.equal(take_rows(table, torch.tensor([4, 0]), CPU), torch.cat([z.flatten(1), keys], 1)[[4, 0]])
+    assert torch.equal(table.rows, torch.cat([z.flatten(1), keys], 1))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.bin", "rows.bin", "second.bin"] * on_disk
 
 
@@ -41,11 +30,11 @@ def test_moving_every_row_is_adam():
 def test_moving_some_rows_leaves_all_others_bit_identical():
     table = make_ztable(torch.randn(50, 2, 3), torch.randn(50, 2))
     move_rows(table, torch.arange(50), torch.randn(50, 8), 0.1)
-    before = {name: tensor.clone() for name, tensor in table_tensors(table).items()}
+    before = {name: tensor.clone() for name, tensor in tensors_of(table).items()}
     index = torch.tensor([7, 3])
     move_rows(table, index, torch.randn(2, 8), 0.1)
     others = torch.ones(50, dtype=torch.bool).index_fill(0, index, False)
-    for name, tensor in table_tensors(table).items():
+    for name, tensor in tensors_of(table).items():
         assert torch.equal(tensor[others], before[name][others]) and not torch.equal(tensor[index], before[name][index])
 
 
@@ -56,18 +45,6 @@ def test_saved_and_loaded_blocks_are_bit_equal(tmp_path):
     assert doc_ids == ["a", "ü b"] and torch.equal(loaded, z) and torch.equal(loaded_keys, keys)
     save_z(["a", "b"], z, tmp_path / "z.safetensors")
     assert load_z(tmp_path / "z.safetensors")[2].shape == (2, 0)
-
-
-def test_random_blocks_have_their_scale_and_follow_the_seed():
-    z = random_z(200, k=4, width=8, scale=0.3, seed=1)
-    assert z.shape == (200, 4, 8) and abs(z.std() - 0.3) < 0.01
-    assert torch.equal(z, random_z(200, k=4, width=8, scale=0.3, seed=1))
-    assert not torch.equal(z, random_z(200, k=4, width=8, scale=0.3, seed=2))
-
-
-def test_mean_start_is_the_mean():
-    z = torch.randn(5, 3, 4)
-    torch.testing.assert_close(mean_z(2, z)[1], z.mean(0))
 
 
 def test_shuffling_never_leaves_a_document_its_own_block():

@@ -11,12 +11,12 @@ from zmem_lib.evaluation.damage import PIECES, damage_table, plain_nll, plain_pi
 from zmem_lib.memory.lm import make_memory_lm
 from zmem_lib.report.findings_controls import damaged
 
-SHAPELESS = {"vocab_size": 0, "hidden_size": 0, "layers": 0, "heads": 0}
+SHAPELESS = {"lm.vocab_size": 0, "lm.hidden_size": 0, "lm.layers": 0, "lm.heads": 0}
 
 
 @pytest.fixture(scope="module", params=["Qwen/Qwen2.5-0.5B-Instruct", "meta-llama/Llama-3.2-3B-Instruct"])
 def pretrained(request, tmp_path_factory):
-    params = small_params(lm=save_family(request.param, tmp_path_factory.mktemp("lm")), **SHAPELESS)
+    params = small_params({"lm.name": save_family(request.param, tmp_path_factory.mktemp("lm"))} | SHAPELESS)
     return make_memory_lm(params, []), params
 
 

@@ -2,18 +2,18 @@
 
 import pytest
 import torch
-from tiny_models import random_blocks, sentence, small_lm, small_params
+from families import save_family
+from tiny_models import generate, random_blocks, sentence, small_lm, small_params
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from zmem_lib.files import BadInput
-from zmem_lib.memory.base_lm import pick_device
 from zmem_lib.memory.lm import (
-    generate,
     generate_all,
     left_padded,
     load_memory_lm,
     make_memory_lm,
+    pick_device,
     save_memory_lm,
     token_nll,
     trim,
@@ -109,10 +109,11 @@ def test_terms_mark_question_evidence_and_end(memory_lm):
 
 def test_saved_scratch_model_gives_bit_equal_losses(memory_lm, tmp_path):
     row, z = rows_of(memory_lm, 6), random_blocks(1, PARAMS)
-    save_memory_lm(memory_lm, tmp_path, small_params())
+    save_memory_lm(memory_lm, tmp_path, "the card")
     loaded = load_memory_lm(tmp_path, PARAMS)
     assert torch.equal(token_nll(memory_lm, z, row)[0], token_nll(loaded, z, row)[0])
     assert not any(weight.requires_grad for weight in loaded.lm.parameters())
+    assert (tmp_path / "README.md").read_text() == "the card"
     assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".safetensors", ".jinja", ".md"}
 
 
@@ -132,12 +133,22 @@ def test_a_local_model_gets_an_adapter_that_survives_saving(memory_lm, tmp_path)
             if "lora_B" in name:
                 weight.normal_(std=0.3)
     row, z = rows_of(adapted, 6), random_blocks(1, PARAMS)
-    save_memory_lm(adapted, tmp_path / "adapter", params)
+    save_memory_lm(adapted, tmp_path / "adapter", "the card")
     loaded = load_memory_lm(tmp_path / "adapter", params)
     before, after = token_nll(adapted, z, row)[0], token_nll(loaded, z, row)[0]
     assert torch.equal(before, after)
     with loaded.lm.disable_adapter():
         assert not torch.allclose(token_nll(loaded, z, row)[0], after)
+
+
+def test_only_a_model_made_here_has_eager_attention(memory_lm, tmp_path):
+    folder = save_family("Qwen/Qwen2.5-0.5B-Instruct", tmp_path / "qwen")
+    whole = make_memory_lm(changed(PARAMS, {"lm.name": folder, "lm.lora_rank": 0}), [])
+    assert not whole.adapted and all(weight.requires_grad for weight in whole.lm.parameters())
+    assert whole.lm.config._attn_implementation == "sdpa"
+    assert memory_lm.lm.config._attn_implementation == "eager"
+    save_memory_lm(memory_lm, tmp_path / "scratch", "")
+    assert load_memory_lm(tmp_path / "scratch", PARAMS).lm.config._attn_implementation == "eager"
 
 
 def test_missing_model_and_missing_gpu_are_named(tmp_path):

@@ -7,14 +7,26 @@ import pandas as pd
 import pytest
 import torch
 from families import save_family
-from tiny_models import sentence, small_lm, small_params
+from tiny_models import generate, sentence, small_lm, small_params
 
-from zmem_lib.data.tuples import PSEUDO
-from zmem_lib.memory import asking, self_questions
-from zmem_lib.memory.lm import generate, make_memory_lm, token_nll
-from zmem_lib.memory.self_questions import find_evidence, hold_out, is_near, kept_questions, pseudo_questions
-from zmem_lib.tables import TABLES, write_table
-from zmem_lib.text import normalise, sentence_spans
+from zmem_lib.cache import open_cache
+from zmem_lib.memory import self_questions
+from zmem_lib.memory.lm import make_memory_lm, token_nll
+from zmem_lib.memory.self_questions import (
+    ASK,
+    QUOTE,
+    confirmed_quotes,
+    drawn_questions,
+    find_evidence,
+    first_question,
+    kept_questions,
+    listed_questions,
+    near_any,
+    own_questions,
+    sample,
+)
+from zmem_lib.tables import PSEUDO, TABLES, write_table
+from zmem_lib.text import QUESTION_TOKENS, normalise, sentence_spans
 
 PARAMS = small_params({"train.self_questions": 3, "train.question_weight": 1.0, "train.text_weight": 1.0})
 TEXT = 'Ada was born in  Lund. She paints! "It is what I do." In 1931 she moved to Oslo.'
@@ -44,17 +56,15 @@ def says(monkeypatch):
     """Let the model ask these questions, by document, and write this evidence for each one."""
 
     def put(asked: list[list[str]], evidence: dict[str, str]) -> None:
-        pairs = [[(question, evidence.get(question, "")) for question in questions] for questions in asked]
-        monkeypatch.setattr(self_questions, "sampled_questions", lambda *_: pairs)
-        monkeypatch.setattr(
-            self_questions, "confirmed_evidence", lambda _lm, _texts, pairs, _p: [quote for *_, quote in pairs]
-        )
+        found = [(i, question, evidence.get(question, "")) for i, some in enumerate(asked) for question in some]
+        monkeypatch.setattr(self_questions, "drawn_questions", lambda *_, known: found)
+        monkeypatch.setattr(self_questions, "confirmed_quotes", lambda *given: [quote for *_, quote in given[2]])
 
     return put
 
 
 def asked_of(memory_lm, questions=HELD_OUT):
-    tuples, counts = pseudo_questions(memory_lm, DOCS, 3, params=PARAMS, questions=questions)
+    tuples, counts = own_questions(memory_lm, DOCS, 3, params=PARAMS, questions=questions)
     return tuples, dict(zip(counts.what, counts.n, strict=True))
 
 
@@ -120,17 +130,18 @@ def test_what_a_run_asked_is_kept_for_as_long_as_its_inputs_are_the_same(memory_
     write_table(pd.DataFrame([dict.fromkeys(TABLES["tuples"], "") | tuple_]), tmp_path / "tuples.parquet", "tuples")
     (tmp_path / "lm").write_text("one model")
 
-    def kept(n=3, inputs=()):
-        return kept_questions(memory_lm, docs, n, params=PARAMS, folder=tmp_path, inputs=inputs)
+    def kept(n=3, inputs=("questions.parquet",)):
+        keep = open_cache(tmp_path / "under_way", files=[tmp_path / name for name in inputs])
+        return kept_questions(memory_lm, docs, n, params=PARAMS, folder=tmp_path, keep=keep)
 
     tuples, counts = kept()
     assert list(tuples.tuple_id) == [f"{PSEUDO}000000@b"] and counts.n[0] == 6
     assert counts.set_index("what").n["near a held-out question"] == 1  # the one that no document answers
-    monkeypatch.setattr(self_questions, "sampled_questions", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(self_questions, "drawn_questions", lambda *_, **__: pytest.fail("asked again"))
     again, counts_again = kept()
     assert counts.equals(counts_again) and list(again.tuple_id) == list(tuples.tuple_id)
     with pytest.raises(pytest.fail.Exception, match="asked again"):
-        kept(inputs=["lm"])
+        kept(inputs=["questions.parquet", "lm"])
     write_table(table.assign(split="test"), tmp_path / "questions.parquet", "questions")
     with pytest.raises(pytest.fail.Exception, match="asked again"):
         kept()
@@ -165,41 +176,41 @@ def test_near_duplicates_are_those_that_comparing_all_pairs_finds():
     rng = random.Random(0)
     words = [f"w{i}" for i in range(12)]
     sets = [set(rng.choices(words, k=rng.randint(1, 11))) for _ in range(400)]
-    held_out = hold_out(" ".join(one) for one in sets[:200])
-    found = [is_near(" ".join(one), held_out) for one in sets[200:]]
+    is_near = near_any(" ".join(one) for one in sets[:200])
+    found = [is_near(" ".join(one)) for one in sets[200:]]
     plain = [any(5 * len(one & other) >= 4 * len(one | other) for other in sets[:200]) for one in sets[200:]]
     assert found == plain and 20 < sum(found) < 180
-    assert not is_near("w0", hold_out([])) and is_near(normalise("The Ada!"), hold_out([normalise("ada")]))
+    assert not near_any([])("w0") and near_any([normalise("ada")])(normalise("The Ada!"))
 
 
 def test_drawing_depends_on_the_seed_and_leaves_the_others_draws_alone(memory_lm):
     torch.manual_seed(5)
     free = torch.rand(3)
     torch.manual_seed(5)
-    first = asking.sampled_questions(memory_lm, DOCS, 3, set(), PARAMS)
+    first = drawn_questions(memory_lm, DOCS, 3, PARAMS)
     assert torch.equal(torch.rand(3), free)
-    assert first == asking.sampled_questions(memory_lm, DOCS, 3, set(), PARAMS)
-    assert first != asking.sampled_questions(memory_lm, DOCS, 3, set(), small_params({"seed": 8}))
+    assert first == drawn_questions(memory_lm, DOCS, 3, PARAMS)
+    assert first != drawn_questions(memory_lm, DOCS, 3, small_params({"seed": 8}))
     spans = [text[slice(*span)] for text in DOCS.text for span in sentence_spans(text)]
-    assert [[evidence for _, evidence in mine] for mine in first] == [spans[:3], [spans[-1]] * 3]  # each in its turn
+    assert [(i, evidence) for i, _, evidence in first] == [*((0, one) for one in spans[:3]), *[(1, spans[-1])] * 3]
     known = {("a", spans[0]), ("a", spans[2]), ("b", spans[-1]), ("b", spans[1])}
-    asked = asking.sampled_questions(memory_lm, DOCS, 2, known, PARAMS)  # of b all is known, so all is asked
-    assert [[evidence for _, evidence in mine] for mine in asked] == [[spans[1], spans[3]], [spans[-1]] * 2]
-    wide = asking.sampled_questions(memory_lm, DOCS, 1, set(), small_params({"corpus.evidence_window": 1}))
-    assert wide[0][0][1] == "Ada was born in  Lund. She paints!"
+    asked = drawn_questions(memory_lm, DOCS, 2, PARAMS, known)  # of b all is known, so all is asked
+    assert [evidence for *_, evidence in asked] == [spans[1], spans[3], *[spans[-1]] * 2]
+    wide = drawn_questions(memory_lm, DOCS, 1, small_params({"corpus.evidence_window": 1}))
+    assert wide[0][2] == "Ada was born in  Lund. She paints!"
 
 
 def test_what_is_drawn_follows_the_text_and_the_marker_and_has_an_end(memory_lm, monkeypatch):
     prompts = memory_lm.prompts
     rows = [prompts.text(sentence(i), 40) + prompts.marks["question"] for i in range(4)]
-    monkeypatch.setattr(asking, "TOP_P", 1e-9)  # the likeliest token alone
-    greedy = generate(memory_lm, None, rows, asking.QUESTION_TOKENS)
+    monkeypatch.setattr(self_questions, "TOP_P", 1e-9)  # the likeliest token alone
+    greedy = generate(memory_lm, None, rows, QUESTION_TOKENS)
     ends = [prompts.tokenizer.convert_tokens_to_ids(token) for token in ("<question>", "<evidence>", "<end>", "<find>")]
-    for text, ids in zip(asking.sample(memory_lm, rows), greedy, strict=True):
+    for text, ids in zip(sample(memory_lm, rows), greedy, strict=True):
         cut = next((place for place, token in enumerate(ids) if token in ends), None)
-        ended = cut is not None or len(ids) < asking.QUESTION_TOKENS
-        assert text == asking.first_question(prompts.decode(ids[:cut]), ended=ended)
-    assert asking.sample(memory_lm, rows) == asking.sample(memory_lm, rows)
+        ended = cut is not None or len(ids) < QUESTION_TOKENS
+        assert text == first_question(prompts.decode(ids[:cut]), ended=ended)
+    assert sample(memory_lm, rows) == sample(memory_lm, rows)
 
 
 def test_evidence_is_confirmed_if_no_other_sentence_makes_the_question_likelier(memory_lm):
@@ -209,9 +220,9 @@ def test_evidence_is_confirmed_if_no_other_sentence_makes_the_question_likelier(
     nll = [token_nll(memory_lm, None, [prompts.twin(row, prompts.question("Where is it?"))])[0].sum() for row in rows]
     pairs = [(0, "Where is it?", one) for one in spans] + [(1, "Where is it?", sentence(1))]
     best = int(torch.stack(nll).argmin())
-    confirmed = asking.confirmed_evidence(memory_lm, DOCS, pairs, PARAMS)
+    confirmed = confirmed_quotes(memory_lm, DOCS, pairs, PARAMS)
     assert confirmed == [one if i == best else "" for i, one in enumerate(spans)] + [sentence(1)]  # an only sentence
-    assert asking.confirmed_evidence(memory_lm, DOCS, [], PARAMS) == []
+    assert confirmed_quotes(memory_lm, DOCS, [], PARAMS) == []
 
 
 def test_a_model_that_learned_one_question_asks_it_and_its_marker_ends_it(memory_lm, monkeypatch):
@@ -219,10 +230,10 @@ def test_a_model_that_learned_one_question_asks_it_and_its_marker_ends_it(memory
     row = prompts.evidence("amber bird cloud", "fern.", 9)
     ids, begun = row.ids[len(prompts.marks["question"]) :], [prompts.marks["question"]]
     monkeypatch.setattr(memory_lm.lm, "generate", lambda **_: torch.tensor([ids]))
-    assert asking.sample(memory_lm, begun) == ["amber bird cloud"]
+    assert sample(memory_lm, begun) == ["amber bird cloud"]
     unended = prompts.encode("amber bird cloud")
     monkeypatch.setattr(memory_lm.lm, "generate", lambda **_: torch.tensor([unended]))
-    assert asking.sample(memory_lm, begun) == [""]
+    assert sample(memory_lm, begun) == [""]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +248,7 @@ def test_a_model_that_learned_one_question_asks_it_and_its_marker_ends_it(memory
     ],
 )
 def test_a_question_ends_with_its_mark(text, ended, found):
-    assert asking.first_question(text, ended=ended) == found
+    assert first_question(text, ended=ended) == found
 
 
 def test_a_random_model_goes_all_the_way(memory_lm):
@@ -257,7 +268,7 @@ That is all."""
 
 
 def test_listed_questions_lose_their_numbers():
-    assert asking.listed_questions(CHATTED) == [
+    assert listed_questions(CHATTED) == [
         "Where was Ada born?", "What does she do ?", "Who is Ada?", "Was it 1.5 km?", "3. of May, is it?",
         "1.5 km is how far?",
     ]  # fmt: skip
@@ -265,17 +276,9 @@ def test_listed_questions_lose_their_numbers():
 
 @pytest.fixture(scope="module")
 def chat_lm(tmp_path_factory):
-    folder = save_family("Qwen/Qwen2.5-3B-Instruct", tmp_path_factory.mktemp("qwen"), [TEXT, asking.ASK, asking.QUOTE])
-    params = small_params(
-        {
-            "lm.name": folder,
-            "train.self_questions": 2,
-            "lm.vocab_size": 0,
-            "lm.hidden_size": 0,
-            "lm.layers": 0,
-            "lm.heads": 0,
-        }
-    )
+    folder = save_family("Qwen/Qwen2.5-3B-Instruct", tmp_path_factory.mktemp("qwen"), [TEXT, ASK, QUOTE])
+    shapeless = {"lm.vocab_size": 0, "lm.hidden_size": 0, "lm.layers": 0, "lm.heads": 0}
+    params = small_params({"lm.name": folder, "train.self_questions": 2} | shapeless)
     return make_memory_lm(params, []), params
 
 
@@ -290,8 +293,8 @@ def test_a_chat_model_reads_the_text_and_its_quotation_counts(chat_lm, monkeypat
         return [lm.prompts.encode(answer) for answer in answers]
 
     quotes = ['"born in Lund"\nThat is it.', "none"]
-    monkeypatch.setattr(asking, "generate_all", generate_all)
-    tuples, counts = pseudo_questions(memory_lm, DOCS, 2, params=params, questions=HELD_OUT)
+    monkeypatch.setattr(self_questions, "generate_all", generate_all)
+    tuples, counts = own_questions(memory_lm, DOCS, 2, params=params, questions=HELD_OUT)
     assert list(tuples.evidence) == ["Ada was born in  Lund."] and list(tuples.question) == ["Where was Ada born?"]
     assert counts.set_index("what").n.loc[list(self_questions.FATES)].to_dict() == {
         "empty": 2, "duplicate": 0, "near a held-out question": 0, "unanswerable": 1, "kept": 1,
@@ -299,7 +302,7 @@ def test_a_chat_model_reads_the_text_and_its_quotation_counts(chat_lm, monkeypat
     assert (
         "Write 2 questions" in read[0][0] and "Ada was born in" in read[0][0] and "<|im_start|>assistant" in read[0][0]
     )
-    assert [asking.QUOTE in turn and "Ada was born in" in turn for turn in read[1]] == [True, True]
+    assert [QUOTE in turn and "Ada was born in" in turn for turn in read[1]] == [True, True]
     assert "Question: Is she tall?" in read[1][1]
 
 
@@ -311,6 +314,6 @@ def adapters(memory_lm):
 def test_a_random_chat_model_goes_all_the_way(chat_lm):
     memory_lm, params = chat_lm
     assert len(adapters(memory_lm)) and all(not layer.disable_adapters for layer in adapters(memory_lm))
-    _, counts = pseudo_questions(memory_lm, DOCS, 2, params=params, questions=HELD_OUT)
+    _, counts = own_questions(memory_lm, DOCS, 2, params=params, questions=HELD_OUT)
     numbers = dict(zip(counts.what, np.array(counts.n), strict=True))
     assert numbers["asked"] == 4 == sum(numbers[name] for name in self_questions.FATES)

@@ -1,6 +1,7 @@
 """Generated ids: the LM stays itself, learning works, and the search finds what scoring every id finds."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ import torch
 from tiny_models import sentence, small_lm, small_params
 
 from zmem_lib.ids.head import id_adapter, load_id_head, make_id_head, save_id_head
-from zmem_lib.ids.search import Search, best_ids, id_nll, rank_generated, search_ids, train_ids
+from zmem_lib.ids.search import best_ids, id_nll, search_ids, train_ids
 from zmem_lib.ids.tree import IdTree, add_documents, build_tree, delete_documents, make_trie
-from zmem_lib.memory.base_lm import with_adapter
+from zmem_lib.memory.lm import with_adapter
 from zmem_lib.params import changed
 
 PARAMS = small_params({"train.id_steps": 30, "train.batch_tuples": 8, "lm.lora_rank": 4})
@@ -37,7 +38,7 @@ def make_lm(adapter, params=PARAMS):
     memory_lm = small_lm(params)
     if not adapter:
         return memory_lm
-    memory_lm = changed(memory_lm, {"lm.name": with_adapter(memory_lm.lm, params).eval()})
+    memory_lm = replace(memory_lm, lm=with_adapter(memory_lm.lm.requires_grad_(False), params).eval())
     with torch.no_grad():
         for name, weight in memory_lm.lm.named_parameters():
             if "lora_B" in name:
@@ -45,9 +46,14 @@ def make_lm(adapter, params=PARAMS):
     return memory_lm
 
 
+def rank_generated(*arguments, **options):
+    """The ranking alone."""
+    return search_ids(*arguments, **options)[0]
+
+
 def random_head(memory_lm, tree):
     """A head and an adapter far from where they start, so that codes, levels and weights all matter."""
-    head = make_id_head(memory_lm, tree, PARAMS)
+    head = make_id_head(memory_lm, tree, rank=4, seed=PARAMS.seed)
     with torch.no_grad(), id_adapter(memory_lm, head, learns=False) as weights:
         for weight in [*weights, head.output]:
             weight.normal_(std=0.3)
@@ -79,10 +85,10 @@ def test_learning_ids_leaves_the_lm_bit_identical(tree, adapter, frozen):
     if frozen:
         memory_lm.lm.requires_grad_(False)
     weights, learns, logits = state(memory_lm)
-    head = make_id_head(memory_lm, tree, PARAMS)
+    head = make_id_head(memory_lm, tree, rank=4, seed=PARAMS.seed)
     pairs = [(sentence(i, 5), f"d{i}") for i in range(N)]
     log = train_ids(memory_lm, head, tree=tree, pairs=pairs, params=PARAMS)
-    rank_generated(memory_lm, head, tree=tree, questions=QUESTIONS[:2], search=Search(depth=3))
+    rank_generated(memory_lm, head, tree=tree, questions=QUESTIONS[:2], depth=3)
     after_weights, after_learns, after_logits = state(memory_lm)
     assert list(weights) == list(after_weights) and all(
         torch.equal(weights[name], after_weights[name]) for name in weights
@@ -100,7 +106,7 @@ def test_the_adapter_stands_on_top_of_the_lms_own(tree):
     ids = torch.tensor([memory_lm.prompts.asked(QUESTIONS[0])])
     with torch.no_grad():
         own = memory_lm.lm(input_ids=ids).logits
-        with id_adapter(memory_lm, make_id_head(memory_lm, tree, PARAMS), learns=False):
+        with id_adapter(memory_lm, make_id_head(memory_lm, tree, rank=4, seed=PARAMS.seed), learns=False):
             new = memory_lm.lm(input_ids=ids).logits
         with id_adapter(memory_lm, random_head(memory_lm, tree), learns=False):
             other = memory_lm.lm(input_ids=ids).logits
@@ -135,11 +141,11 @@ def test_ids_can_be_learnt(tree):
     """Training puts the document of every training question first, where it was not before."""
     params = changed(PARAMS, {"train.id_steps": 150, "train.batch_tuples": 20, "train.lm_lr": 0.01})
     memory_lm = make_lm(adapter=False)
-    head, pairs = make_id_head(memory_lm, tree, params), [(sentence(i, 6), f"d{i}") for i in range(N)]
-    questions, search = [question for question, _ in pairs], Search(depth=1)
+    head, pairs = make_id_head(memory_lm, tree, rank=4, seed=params.seed), [(sentence(i, 6), f"d{i}") for i in range(N)]
+    questions = [question for question, _ in pairs]
 
     def right():
-        ids, _ = rank_generated(memory_lm, head, tree=tree, questions=questions, search=search)
+        ids, _ = rank_generated(memory_lm, head, tree=tree, questions=questions, depth=1)
         return np.mean([best == [doc_id] for best, (_, doc_id) in zip(ids, pairs, strict=True)])
 
     before = right()
@@ -148,14 +154,12 @@ def test_ids_can_be_learnt(tree):
 
 
 def test_training_in_parts_equals_training_at_once(tree):
-    logs = []
+    logs, pairs = [], [(sentence(i, 5), f"d{i}") for i in range(N)]
     for micro_batch in (0, 3):
-        memory_lm, params = (
-            make_lm(adapter=False),
-            changed(PARAMS, {"train.id_steps": 4, "machine.micro_batch": micro_batch}),
-        )
-        pairs = [(sentence(i, 5), f"d{i}") for i in range(N)]
-        logs.append(train_ids(memory_lm, make_id_head(memory_lm, tree, params), tree=tree, pairs=pairs, params=params))
+        params = changed(PARAMS, {"train.id_steps": 4, "machine.micro_batch": micro_batch})
+        memory_lm = make_lm(adapter=False)
+        head = make_id_head(memory_lm, tree, rank=4, seed=params.seed)
+        logs.append(train_ids(memory_lm, head, tree=tree, pairs=pairs, params=params))
     np.testing.assert_allclose(logs[0].nll, logs[1].nll, rtol=1e-4)
 
 
@@ -165,7 +169,7 @@ def test_saved_ids_rank_bit_equal(tree, adapter, tmp_path):
     head = random_head(memory_lm, tree)
     save_id_head(head, tmp_path / "ids")
     loaded = load_id_head(memory_lm, tmp_path / "ids")
-    options = {"tree": tree, "questions": QUESTIONS, "search": Search(depth=5)}
+    options = {"tree": tree, "questions": QUESTIONS, "depth": 5}
     assert rank_generated(memory_lm, head, **options) == rank_generated(memory_lm, loaded, **options)
     assert {path.suffix for path in (tmp_path / "ids").iterdir()} == {".safetensors"}
 
@@ -191,11 +195,11 @@ def test_batched_nll_equals_one_by_one(tree):
 
 @pytest.mark.parametrize("adapter", [False, True])
 @pytest.mark.parametrize("width", [1, 20])
-def test_search_equals_scoring_every_id(tree, adapter, width):
+def test_search_equals_scoring_every_id(tree, adapter, width, monkeypatch):
     memory_lm = make_lm(adapter)
     head = random_head(memory_lm, tree)
-    search = Search(depth=10, width=width, batch=4)
-    (ids, scores), certain = search_ids(memory_lm, head, tree=tree, questions=QUESTIONS, search=search)
+    monkeypatch.setattr("zmem_lib.ids.search.QUESTIONS", 4)
+    (ids, scores), certain = search_ids(memory_lm, head, tree=tree, questions=QUESTIONS, depth=10, width=width)
     assert all(certain)
     for question, found, log_p in zip(QUESTIONS, ids, scores, strict=True):
         best = brute_force(memory_lm, head, tree, question)[:10]
@@ -208,11 +212,11 @@ def test_search_equals_scoring_every_id(tree, adapter, width):
 def test_ids_of_new_documents_may_be_longer_than_the_head_was_made_for(n):
     memory_lm, start = make_lm(adapter=False), build_tree([f"d{i}" for i in range(n)], units(n), branching=2, seed=0)
     head = random_head(memory_lm, start)
-    (ids, _), certain = search_ids(memory_lm, head, tree=start, questions=QUESTIONS, search=Search(depth=n))
+    (ids, _), certain = search_ids(memory_lm, head, tree=start, questions=QUESTIONS, depth=n)
     assert all(certain) and all(sorted(found) == sorted(start.ids) for found in ids)
     more = add_documents(start, [f"n{i}" for i in range(60)], units(60, seed=1))
     assert more.depth > len(head.codes)
-    ids, _ = rank_generated(memory_lm, head, tree=more, questions=QUESTIONS[:2], search=Search(depth=9, width=2))
+    ids, _ = rank_generated(memory_lm, head, tree=more, questions=QUESTIONS[:2], depth=9, width=2)
     for question, found in zip(QUESTIONS, ids, strict=False):
         assert found == [doc_id for _, doc_id in brute_force(memory_lm, head, more, question)[:9]]
 
@@ -220,23 +224,21 @@ def test_ids_of_new_documents_may_be_longer_than_the_head_was_made_for(n):
 def test_search_returns_all_documents_where_fewer_than_wanted(tree):
     memory_lm = make_lm(adapter=False)
     less = delete_documents(tree, [f"d{i}" for i in range(3, N)])
-    (ids, _), certain = search_ids(
-        memory_lm, random_head(memory_lm, tree), tree=less, questions=QUESTIONS, search=Search(depth=5)
-    )
+    (ids, _), certain = search_ids(memory_lm, random_head(memory_lm, tree), tree=less, questions=QUESTIONS, depth=5)
     assert all(sorted(found) == ["d0", "d1", "d2"] for found in ids) and all(certain)
     none = delete_documents(less, ["d0", "d1", "d2"])
-    ranking = rank_generated(memory_lm, random_head(memory_lm, tree), tree=none, questions=QUESTIONS, search=Search())
+    ranking = rank_generated(memory_lm, random_head(memory_lm, tree), tree=none, questions=QUESTIONS, depth=20)
     assert ranking == ([[]] * len(QUESTIONS), [[]] * len(QUESTIONS))
 
 
-def run_by_hand(search, log_p):
+def run_by_hand(log_p, **limits):
     """The search over a tree given as {beginning: log p of its codes}, and the beginnings it followed."""
     documents = {
         f"d{path}": path
         for path in ((*prefix, code) for prefix, row in log_p.items() for code in range(len(row)))
         if path not in log_p
     }
-    running = best_ids(make_trie(IdTree(9, documents, {}, {})), search)
+    running = best_ids(make_trie(IdTree(9, documents, {}, {})), **limits)
     followed, rows = [], None
     while True:
         try:
@@ -252,16 +254,16 @@ PARTED = {(): np.log([0.6, 0.4]).tolist(), (0,): [math.log(0.1)] * 10, (1,): np.
 
 
 def test_a_narrow_beam_does_not_lose_the_best_id():
-    (found, certain), followed = run_by_hand(Search(depth=1, width=1), PARTED)
+    (found, certain), followed = run_by_hand(PARTED, depth=1, width=1)
     assert [path for _, path in found] == [(1, 0)] and certain
     assert math.isclose(-found[0][0], math.log(0.36))
     assert followed == [[()], [(0,)], [(1,)]]  # greedy first, then back to what it left aside
 
 
 def test_a_search_that_is_cut_off_says_so():
-    (found, certain), followed = run_by_hand(Search(depth=1, width=1, most=2), PARTED)
+    (found, certain), followed = run_by_hand(PARTED, depth=1, width=1, most=2)
     assert [path[:1] for _, path in found] == [(0,)] and not certain and len(followed) == 2
-    (found, certain), _ = run_by_hand(Search(depth=12, width=1, most=2), PARTED)
+    (found, certain), _ = run_by_hand(PARTED, depth=12, width=1, most=2)
     assert len(found) == 12 and certain  # however little it may read, it goes on to as many as are wanted
 
 
@@ -271,18 +273,18 @@ def test_the_beam_widens_until_the_best_are_certain():
     share = np.linspace(1.2, 0.8, n) / n
     log_p = {(): np.log(share).tolist()} | {(i,): [math.log(0.5)] * 2 for i in range(n)}
     log_p[(n - 2,)] = np.log([0.99, 0.01]).tolist()
-    (found, certain), followed = run_by_hand(Search(depth=1, width=2), log_p)
+    (found, certain), followed = run_by_hand(log_p, depth=1, width=2)
     assert found[0][1] == (n - 2, 0) and certain
     assert [len(wanted) for wanted in followed] == [1, 2, 4, 8, 6]
 
 
 def test_what_cannot_be_among_the_best_is_not_followed():
     log_p = {(): np.log([0.98, 0.01, 0.01]).tolist()} | {(i,): [math.log(0.5)] * 2 for i in range(3)}
-    (found, certain), followed = run_by_hand(Search(depth=2, width=1), log_p)
+    (found, certain), followed = run_by_hand(log_p, depth=2, width=1)
     assert [path for _, path in found] == [(0, 0), (0, 1)] and certain and followed == [[()], [(0,)]]
 
 
 def test_a_short_id_competes_with_longer_ones():
     log_p = {(): np.log([0.3, 0.7]).tolist(), (1,): np.log([0.5, 0.5]).tolist(), (1, 1): np.log([0.95, 0.05]).tolist()}
-    (found, certain), _ = run_by_hand(Search(depth=4, width=1), log_p)
+    (found, certain), _ = run_by_hand(log_p, depth=4, width=1)
     assert [path for _, path in found] == [(1, 0), (1, 1, 0), (0,), (1, 1, 1)] and certain
