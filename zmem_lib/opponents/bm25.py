@@ -8,8 +8,8 @@ ready; its idf is exchanged for rank_bm25's.
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import bm25s
 import numpy as np
 import pandas as pd
 
@@ -31,7 +31,7 @@ class BM25Index:
     terms: list[list[str]]
     tokens: str
     row_of: dict[str, int]
-    scorer: Any
+    scorer: bm25s.BM25
 
 
 def split_terms(text: str, tokens: str) -> list[str]:
@@ -95,8 +95,6 @@ def okapi_idf(having: np.ndarray, documents: int) -> np.ndarray:
 def _index(doc_ids: list[str], terms: list[list[str]], tokens: str) -> BM25Index:
     if not any(terms):
         raise BadInput("BM25 needs at least one passage with a word in it: look at the text of the documents")
-    import bm25s
-
     row_of: dict[str, int] = {}
     rows = [[row_of.setdefault(term, len(row_of)) for term in document] for document in terms]
     scorer = bm25s.BM25(method="atire", idf_method="lucene", k1=K1, b=B, dtype="float64")  # Lucene's is never zero

@@ -47,7 +47,9 @@ def taught_questions(docs: pd.DataFrame, questions: pd.DataFrame, split: str = "
     assert split in ("train", "dev"), f"nothing is taught by the questions of split {split}"
     seen = set(docs.loc[docs["part"] == "seen", "doc_id"])
     chosen = questions[questions["split"] == split]
-    chosen = chosen.assign(gold_doc_ids=[[doc_id for doc_id in ids if doc_id in seen] for ids in chosen["gold_doc_ids"]])
+    chosen = chosen.assign(
+        gold_doc_ids=[[doc_id for doc_id in ids if doc_id in seen] for ids in chosen["gold_doc_ids"]]
+    )
     return chosen[chosen["gold_doc_ids"].map(len) > 0].reset_index(drop=True)
 
 

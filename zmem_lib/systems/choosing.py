@@ -7,7 +7,6 @@ or a wrong one, by which z-memory is told from a placebo. SELECTORS are z-memory
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pandas as pd
 from torch import Tensor
@@ -27,6 +26,7 @@ from zmem_lib.systems.holdings import Holdings
 from zmem_lib.systems.systems import always
 
 Choose = Callable[[pd.DataFrame, Holdings], Ranking]
+Score = Callable[[list[tuple[int, str]]], list[float]]  # of pairs: number of the question, document id
 DEPTH = 20  # documents in a ranking
 INDEX_FROM = 10_000  # documents from which the keys are searched by an index
 WEIGHT_FILE, Z_WEIGHT_FILE = "hybrid.json", "zmem_bm25.json"  # weights chosen on dev questions: of dense, and of BM25
@@ -35,62 +35,49 @@ DEV_SAMPLE, Z_DEV_SAMPLE = 500, 100  # dev questions that choose them: z-memory 
 
 @dataclass(frozen=True)
 class Selector:
-    """A way of choosing, what its scores are, and when a run's parameters allow it."""
+    """One of z-memory's ways of choosing, what its scores are, and when a run's parameters allow it."""
 
     choose: Choose
     score: str
     possible: Callable[[Params], bool] = always
 
 
-# --- z-memory -----------------------------------------------------------------------------------------------------
+# --- z-memory ---------------------------------------------------------------------------------------------------------
 
 
 def by_likelihood(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """By log p(question | z), an exact scan of all."""
-    scores = score_questions(
-        held.memory_lm, held.z, list(questions["question"]),
-        batch=held.params.machine.scan_batch, keep=held.cache,
-    )  # fmt: skip
-    return rank(scores, list(held.docs["doc_id"]), DEPTH)  # of (Q,N)
+    asked, batch = list(questions["question"]), held.params.machine.scan_batch
+    scores = score_questions(held.memory_lm, held.z, asked, batch=batch, keep=held.cache)  # (Q,N)
+    return rank(scores, list(held.docs["doc_id"]), DEPTH)
 
 
-def by_key(questions: pd.DataFrame, held: Holdings) -> Ranking:
-    """By the cosine of a document's key and the question's vector."""
-    return by_vectors(question_vectors(held.memory_lm, list(questions["question"])), held)
-
-
-def by_vectors(vectors: Tensor, held: Holdings) -> Ranking:
-    """By the cosine of a document's key and each of vectors (Q,E)."""
-    keys, doc_ids = unit(held.keys), list(held.docs["doc_id"])  # (N,E)
-    depth = max(DEPTH, held.params.answer.shortlist)
+def by_key(questions: pd.DataFrame, held: Holdings, vectors: Tensor | None = None) -> Ranking:
+    """By the cosine of a document's key and the question's vector; vectors (Q,E), where they are known."""
+    if vectors is None:
+        vectors = question_vectors(held.memory_lm, list(questions["question"]))  # (Q,E)
+    keys, doc_ids, depth = unit(held.keys), list(held.docs["doc_id"]), max(DEPTH, held.params.answer.shortlist)
     if len(keys) < INDEX_FROM:
         return rank(vectors @ keys.T, doc_ids, depth)  # of (Q,N)
     rows, scores = search(build_flat(keys.numpy()), vectors.numpy(), depth)  # (Q,depth) each
     return [[doc_ids[row] for row in best] for best in rows], scores.tolist()
 
 
-def by_key_then_likelihood(
-    questions: pd.DataFrame, held: Holdings, vectors: Tensor | None = None
-) -> Ranking:
-    """The `answer.shortlist` best by key, in the order of log p(question | z) and key together.
-
-    `vectors` (Q,E) are those of the questions, where they are known.
-    """
+def by_key_then_likelihood(questions: pd.DataFrame, held: Holdings, vectors: Tensor | None = None) -> Ranking:
+    """The `answer.shortlist` best by key, in the order of log p(question | z) and key together."""
     asked, row_of = list(questions["question"]), held.row_of
-    by_cosine = by_key(questions, held) if vectors is None else by_vectors(vectors, held)
 
     def score(pairs: list[tuple[int, str]]) -> list[float]:
         rows = [held.memory_lm.prompts.question(asked[q]) for q, _ in pairs]
         z = held.z[[row_of[doc_id] for _, doc_id in pairs]]  # (B,K,W)
         return question_log_p(held.memory_lm, z, rows, batch=held.params.machine.scan_batch)
 
-    return rerank(score, by_cosine, held.params.answer.shortlist)
+    return rerank(score, by_key(questions, held, vectors), held.params.answer.shortlist)
 
 
 def by_generated_id(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """By log p(id | question): method 2."""
-    asked = list(questions["question"])
-    return rank_by_id(held.memory_lm, asked, held.folder, tree=held.tree, depth=DEPTH)
+    return rank_by_id(held.memory_lm, list(questions["question"]), held.folder, tree=held.tree, depth=DEPTH)
 
 
 SELECTORS = {
@@ -116,8 +103,7 @@ def by_select_anew(questions: pd.DataFrame, held: Holdings) -> Ranking:
 
 def by_z_and_bm25(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """z-memory's ranking and BM25's, summed with the weight that was best on dev questions."""
-    weight = read_json(held.folder / Z_WEIGHT_FILE)["weight"]
-    return fusion.weighted_sum(*z_and_bm25(questions, held), weight, DEPTH)
+    return fusion.weighted_sum(*z_and_bm25(questions, held), read_json(held.folder / Z_WEIGHT_FILE)["weight"], DEPTH)
 
 
 def z_and_bm25(questions: pd.DataFrame, held: Holdings) -> tuple[Ranking, Ranking]:
@@ -125,7 +111,7 @@ def z_and_bm25(questions: pd.DataFrame, held: Holdings) -> tuple[Ranking, Rankin
     return by_select_anew(questions, held), by_bm25(questions, held, fusion.FUSED)
 
 
-# --- text ---------------------------------------------------------------------------------------------------------
+# --- text -------------------------------------------------------------------------------------------------------------
 
 
 def by_bm25(questions: pd.DataFrame, held: Holdings, depth: int = DEPTH) -> Ranking:
@@ -144,9 +130,8 @@ def by_dense(questions: pd.DataFrame, held: Holdings, depth: int = DEPTH) -> Ran
 
 
 def by_dense_tuned(questions: pd.DataFrame, held: Holdings) -> Ranking:
-    """By the same encoder as `by_dense`, trained on the training questions."""
-    index, encoder = held.dense("dense_tuned"), held.encoder("dense_tuned")
-    return rank_dense(index, encoder, list(questions["question"]), DEPTH)
+    """The same by an encoder that was trained on the training questions."""
+    return rank_dense(held.dense("dense_tuned"), held.encoder("dense_tuned"), list(questions["question"]), DEPTH)
 
 
 def bm25_and_dense(questions: pd.DataFrame, held: Holdings) -> tuple[Ranking, Ranking]:
@@ -161,110 +146,95 @@ def by_ranks(questions: pd.DataFrame, held: Holdings) -> Ranking:
 
 def by_hybrid(questions: pd.DataFrame, held: Holdings, depth: int = DEPTH) -> Ranking:
     """By BM25 and embeddings together: the sum of scores with the weight that was best on dev questions."""
-    weight = read_json(held.folder / WEIGHT_FILE)["weight"]
-    return fusion.weighted_sum(*bm25_and_dense(questions, held), weight, depth)
+    return fusion.weighted_sum(*bm25_and_dense(questions, held), read_json(held.folder / WEIGHT_FILE)["weight"], depth)
 
 
 def by_hybrid_deeply(questions: pd.DataFrame, held: Holdings) -> Ranking:
-    """The same, as deep as the hybrid goes."""
+    """The same, as deep as rankings are fused."""
     return by_hybrid(questions, held, fusion.FUSED)
 
 
 def by_lm(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """The hybrid's first `answer.rerank_depth` in the order of log p(question | the passage's text) alone."""
-    return hybrid_reordered(questions, held, text_score(questions, held))
+    depth = held.params.answer.rerank_depth
+    return reordered(text_score(questions, held), by_hybrid(questions, held, max(DEPTH, depth)), depth)
 
 
 def by_cross_encoder(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """The hybrid's first `answer.rerank_depth` in the order of a cross-encoder's score of question and passage."""
-    params, asked, text_of = held.params, list(questions["question"]), held.text_of
+    asked, text_of, answer = list(questions["question"]), held.text_of, held.params.answer
     device = str((held.memory_lm or held.encoder()).device)
-    model = held.once(
-        f"reranker {params.answer.rerank_model}", lambda: load_cross_encoder(params.answer.rerank_model, device)
-    )
+    model = held.once(f"reranker {answer.rerank_model}", lambda: load_cross_encoder(answer.rerank_model, device))
 
     def score(pairs: list[tuple[int, str]]) -> list[float]:
-        return cross_scores(model, [(asked[q], text_of[doc_id]) for q, doc_id in pairs], params.machine.answer_batch)
+        texts = [(asked[q], text_of[doc_id]) for q, doc_id in pairs]
+        return cross_scores(model, texts, held.params.machine.answer_batch)
 
-    return hybrid_reordered(questions, held, score)
-
-
-def hybrid_reordered(
-    questions: pd.DataFrame, held: Holdings, score: Callable[[list[tuple[int, str]]], list[float]]
-) -> Ranking:
-    """The hybrid's first `answer.rerank_depth` in the order of `score` of (question number, document id)."""
-    depth = held.params.answer.rerank_depth
-    return reordered(score, by_hybrid(questions, held, max(DEPTH, depth)), depth)
+    return reordered(score, by_hybrid(questions, held, max(DEPTH, answer.rerank_depth)), answer.rerank_depth)
 
 
 def by_text(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """z-memory's shortlist in the order of log p(question | the passage's text) and key: the text twin."""
-    shortlist = held.params.answer.shortlist
-    return rerank(text_score(questions, held), by_key(questions, held), shortlist)
+    return rerank(text_score(questions, held), by_key(questions, held), held.params.answer.shortlist)
 
 
-def text_score(
-    questions: pd.DataFrame, held: Holdings
-) -> Callable[[list[tuple[int, str]]], list[float]]:
-    """The function that gives log p(question | the passage's text) for pairs (number of the question, document id)."""
+def text_score(questions: pd.DataFrame, held: Holdings) -> Score:
+    """The function that gives log p(question | the passage's text)."""
     asked, text_of = list(questions["question"]), held.text_of
 
     def score(pairs: list[tuple[int, str]]) -> list[float]:
-        read = [(asked[q], text_of[doc_id]) for q, doc_id in pairs]
-        return log_p_given_text(held.memory_lm, read, held.params)
+        return log_p_given_text(held.memory_lm, [(asked[q], text_of[doc_id]) for q, doc_id in pairs], held.params)
 
     return score
 
 
-# --- weights ------------------------------------------------------------------------------------------------------
-
-
 def choose_hybrid_weight(dev: pd.DataFrame, held: Holdings) -> pd.DataFrame:
-    """Choose the weight of the dense scores beside BM25's on at most DEV_SAMPLE dev questions; what was tried."""
-    return _choose_weight(dev, held, bm25_and_dense, DEV_SAMPLE, held.folder / WEIGHT_FILE)
+    """Choose the weight of the dense scores beside BM25's on dev questions; returns what was tried."""
+    dev = dev.sample(min(len(dev), DEV_SAMPLE), random_state=held.params.seed)
+    return fusion.choose_weight(*bm25_and_dense(dev, held), list(dev["gold_doc_ids"]), held.folder / WEIGHT_FILE)
 
 
 def choose_z_weight(dev: pd.DataFrame, held: Holdings) -> pd.DataFrame:
-    """Choose the weight of BM25 beside z-memory on at most Z_DEV_SAMPLE dev questions; what was tried."""
-    return _choose_weight(dev, held, z_and_bm25, Z_DEV_SAMPLE, held.folder / Z_WEIGHT_FILE)
+    """Choose the weight of BM25 beside z-memory on dev questions; returns what was tried."""
+    dev = dev.sample(min(len(dev), Z_DEV_SAMPLE), random_state=held.params.seed)
+    both = z_and_bm25(dev, held) if len(dev) else (([], []), ([], []))
+    return fusion.choose_weight(*both, list(dev["gold_doc_ids"]), held.folder / Z_WEIGHT_FILE)
 
 
-def _choose_weight(dev: pd.DataFrame, held: Holdings, pair: Callable, most: int, path: Path) -> pd.DataFrame:
-    dev = dev.sample(min(len(dev), most), random_state=held.params.seed)
-    both = pair(dev, held) if len(dev) else (([], []), ([], []))
-    return fusion.choose_weight(*both, list(dev["gold_doc_ids"]), path)
+# --- given ------------------------------------------------------------------------------------------------------------
 
 
-# --- given --------------------------------------------------------------------------------------------------------
-
-
-def right(questions: pd.DataFrame, held: Holdings) -> Ranking:
+def right(questions: pd.DataFrame, _: Holdings) -> Ranking:
     """The first gold document of each question."""
-    return [list(ids[:1]) for ids in questions["gold_doc_ids"]], [[]] * len(questions)
-
-
-def nothing(questions: pd.DataFrame, held: Holdings) -> Ranking:
-    """No document."""
-    return [[] for _ in range(len(questions))], [[]] * len(questions)
+    return _given([ids[0] for ids in questions["gold_doc_ids"]])
 
 
 def shuffled(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """Another document than the gold one, drawn at random."""
     doc_ids = list(held.docs["doc_id"])
     other = dict(zip(doc_ids, shuffle_index(len(doc_ids), held.params.seed).tolist(), strict=True))
-    return [[doc_ids[other[ids[0]]]] for ids in questions["gold_doc_ids"]], [[]] * len(questions)
+    return _given([doc_ids[other[ids[0]]] for ids in questions["gold_doc_ids"]])
 
 
 def most_similar(questions: pd.DataFrame, held: Holdings) -> Ranking:
-    """The document whose passage resembles the gold one most (cosine, dense model)."""
-    return nearest(held, [ids[0] for ids in questions["gold_doc_ids"]], 1), [[]] * len(questions)
+    """The document whose passage resembles the gold one most."""
+    return _given([ids[0] for ids in nearest(held, right(questions, held)[0], 1)])
 
 
-def nearest(held: Holdings, doc_ids: list[str], depth: int) -> list[list[str]]:
-    """For each document the `depth` others whose passages resemble its own most (cosine, dense model), best first."""
-    index = held.dense()
+def nothing(questions: pd.DataFrame, _: Holdings) -> Ranking:
+    """No document."""
+    return [[] for _ in range(len(questions))], [[] for _ in range(len(questions))]
+
+
+def nearest(held: Holdings, chosen: list[list[str]], depth: int) -> list[list[str]]:
+    """For each document, the first of a list, the `depth` others that resemble it most (cosine of the dense model)."""
+    index, doc_ids = held.dense(), [ids[0] for ids in chosen]
     row_of = {doc_id: row for row, doc_id in enumerate(index.doc_ids)}
     own = vectors_of(index.flat)[[row_of[doc_id] for doc_id in doc_ids]]  # (Q,E)
     rows, _ = search(index.flat, own, depth + 1)  # (Q,depth+1): its own passage is one of them, as a rule
     others = [[index.doc_ids[row] for row in best] for best in rows.tolist()]
     return [[other for other in best if other != name][:depth] for best, name in zip(others, doc_ids, strict=True)]
+
+
+def _given(doc_ids: list[str]) -> Ranking:
+    return [[doc_id] for doc_id in doc_ids], [[] for _ in doc_ids]

@@ -155,11 +155,11 @@ class Collection(Holdings):
                 self.known(doc_id)
             if len(wanted) == len(self.docs):
                 raise BadInput(f"these are all documents of {self.folder}: leave at least one, or remove the folder")
-            own, added = set(own_memory(self.folder, self.params).docs["doc_id"]), added_memory(self.folder, self.params)
+            own = set(own_memory(self.folder, self.params).docs["doc_id"])
             marked = [*deleted_ids(self.folder), *(doc_id for doc_id in wanted if doc_id in own)]
             # marked before the rows go: a killed process must not bring back what an added document had replaced
             write_json(list(dict.fromkeys(marked)), self.folder / ADDED / "deleted.json")
-            if added:
+            if added := added_memory(self.folder, self.params):
                 save_added(self.folder, added.rows(~added.docs["doc_id"].isin(wanted)))
             self.read_again()
             self._keep_ids()
@@ -184,27 +184,29 @@ class Collection(Holdings):
 
     @property
     def tree_folder(self) -> Path:
-        """Where the tree of ids lies since documents came or went, for this model; before, that of the chapters."""
-        kept = self.folder / ADDED / f"ids_{model_hash(self.folder)}"
-        return kept if self.altered and kept.is_dir() else self.folder / NEW
+        """Where the tree of ids lies: that of the chapters, or what stands in its place since documents came or went."""
+        return self._kept_tree if self.altered and self._kept_tree.is_dir() else self.folder / NEW
+
+    @property
+    def _kept_tree(self) -> Path:
+        return self.folder / ADDED / f"ids_{model_hash(self.folder)}"  # that of an earlier model is another
 
     def _keep_ids(self, *, anew: Iterable[str] = ()) -> None:
         """Keep the generated ids of just these documents, where the run has any; those of `anew` are given anew."""
         if (self.folder / NEW).is_dir():
-            stay = (~self.docs["doc_id"].isin(set(anew))).to_numpy()
-            tree = fitted(id_trees.load_tree(self.tree_folder), self.docs[stay], self.keys[stay])
-            id_trees.save_tree(
-                fitted(tree, self.docs, self.keys), self.folder / ADDED / f"ids_{model_hash(self.folder)}"
-            )
+            tree = id_trees.load_tree(self._kept_tree if self._kept_tree.is_dir() else self.folder / NEW)
+            stay = Memory(self.docs, self.z, self.keys).rows(~self.docs["doc_id"].isin(set(anew)))
+            tree = fitted(tree, stay.docs, stay.keys)
+            id_trees.save_tree(fitted(tree, self.docs, self.keys), self._kept_tree)
 
 
 def open_collection(
     run: str | Path, runs: str | Path = "", *, params: Params | None = None, added: bool = True,
     cache: Cache | None = None,
 ) -> Collection:  # fmt: skip
-    """What the run in the folder `run`, or of the name `run` in `runs`, holds now; raises BadInput if it is not finished.
+    """What the run in the folder `run`, or of the name `run` in `runs`, holds now; without `added`, after its chapters.
 
-    With `params` it need not be. Without `added`: as its chapters left it.
+    Raises BadInput if these are not finished, but where `params` are given.
     """
     folder = Path(runs) / run
     params = params or finished_params(folder)
