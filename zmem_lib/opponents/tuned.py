@@ -82,8 +82,8 @@ def make_tuned(
         return {"seconds": time.perf_counter() - began, "log": log.to_dict("list")}
 
     decides = params.seed, params.answer.dense_model, params.answer.dense_steps, params.machine.precision
-    cache = open_cache(folder, *decides, files=[folder / "docs.parquet", folder / "questions.parquet"])
-    kept = remembered(cache, "dense_tuned.json", make)
+    cache = open_cache(folder / "tuning", *decides, files=[folder / "docs.parquet", folder / "questions.parquet"])
+    kept = remembered(cache, "log.json", make)
     return pd.DataFrame(kept["log"]), kept["seconds"]
 
 
