@@ -29,6 +29,7 @@ from zmem_lib.systems import evidence
 from zmem_lib.systems.choosing import nearest
 from zmem_lib.systems.collection import Collection
 from zmem_lib.systems.evidence import answers_of
+from zmem_lib.tables import TABLES
 from zmem_lib.text import passages
 
 PARAMS = small_params(
@@ -216,5 +217,5 @@ def test_without_questions_the_table_is_empty_and_nothing_is_made(collection, te
     scores = noise.noise_scores(test, test, {"bm25": None}, off)
     table = noise.noise_table(scores, 20, seed=1)
     for name, frame in (("noise_scores", scores), ("noise", table)):
-        assert frame.empty and list(frame) == list(noise.TABLES[name])
+        assert frame.empty and list(frame) == list(TABLES[name])
     assert written == []

@@ -5,6 +5,7 @@ import pytest
 from tiny_models import small_params
 
 from zmem_lib.evaluation import scoring
+from zmem_lib.evaluation.pairs import retention_table
 from zmem_lib.files import BadInput
 from zmem_lib.params import changed
 
@@ -141,22 +142,22 @@ def f1_scores(rows):
 
 def test_retention_by_hand():
     values = {"zmem-oracle": [1.0, 0.5, 0.0, 1.0], "closed-book": [0.0, 0.0, 0.0, 0.5], "gold-passage": [1.0] * 4}
-    table = scoring.retention_table(f1_scores(values), 200, seed=1)
+    table = retention_table(f1_scores(values), 200, seed=1)
     (row,) = table.itertuples()
     assert row.part == "seen" and row.n == 4 and row.text_gain == pytest.approx(0.875)
     assert row.value == pytest.approx((0.625 - 0.125) / 0.875) and row.ci_low <= row.value <= row.ci_high
     assert row.ci_low < row.ci_high
     swapped = f1_scores(values | {"zmem-oracle": values["gold-passage"]})
-    assert scoring.retention_table(swapped, 200, seed=1).loc[0, ["value", "ci_low", "ci_high"]].tolist() == [1, 1, 1]
+    assert retention_table(swapped, 200, seed=1).loc[0, ["value", "ci_low", "ci_high"]].tolist() == [1, 1, 1]
 
 
 def test_retention_is_not_defined_where_the_text_brings_little_and_absent_without_the_three_systems():
     values = {"zmem-oracle": [1.0, 0.0], "closed-book": [0.5, 0.4], "gold-passage": [0.5, 0.58]}
-    table = scoring.retention_table(f1_scores(values), 50, seed=1)
+    table = retention_table(f1_scores(values), 50, seed=1)
     assert table["value"].isna().all() and table["n"].tolist() == [2]
     assert table["text_gain"].tolist() == pytest.approx([0.09])
     del values["gold-passage"]
-    assert scoring.retention_table(f1_scores(values), 50, seed=1).empty
+    assert retention_table(f1_scores(values), 50, seed=1).empty
 
 
 def test_measures_of_documents_are_those_of_the_first_one_and_its_item(systems):

@@ -10,10 +10,10 @@ from rank_bm25 import BM25Okapi
 
 from zmem_lib.files import BadInput
 from zmem_lib.opponents.bm25 import (
-    B,
     DECIMALS,
     EPSILON,
     K1,
+    B,
     best_rows,
     build_bm25,
     load_bm25,

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from pathlib import Path
 from random import Random
 
 import pandas as pd

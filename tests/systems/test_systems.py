@@ -253,10 +253,12 @@ assert NAME in set(summary["system"])
 assert NAME in set(pairs.pair_table(scores, 20, seed=1)["second"])
 assert set(scoring.failures(asked, answers, top_k=1, rule="squad").query("system == @NAME")["part"]) == {"seen"}
 assert NAME in system_tables.answers_overview(answers).index
-assert NAME in system_tables.summary_tables(summary).data and "Bold: best of" in system_tables.summary_tables(summary).data
+shown = system_tables.summary_tables(summary).data
+assert NAME in shown and f"Bold: best of zmem, bm25, {NAME}." in shown
 drawn = figures.quality_bars(summary, "recall@1")
 from matplotlib.colors import to_hex
-bars = {c.get_label(): to_hex(c.patches[0].get_facecolor()) for a in drawn.axes for c in a.containers if hasattr(c, "patches")}
+bars = [bars for axis in drawn.axes for bars in axis.containers if hasattr(bars, "patches")]
+bars = {one.get_label(): to_hex(one.patches[0].get_facecolor()) for one in bars}
 assert bars[NAME] == "#123456", bars
 print("found everywhere")
 """

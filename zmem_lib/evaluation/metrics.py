@@ -2,9 +2,9 @@
 
 Exact match and F1 follow SQuAD v1.1 (Rajpurkar et al., 2016, section 6.1) or, where `rule` is korquad, the evaluation
 script of KorQuAD 1.0 (Lim et al., 2019), whose F1 counts characters instead of words. Beside them stand the measures of
-MIRAGE (Park et al., 2504.17137), as its code counts, the accuracy of Self-RAG and CRAG, and how much of an evidence that
-was written from z stands in its document, in words, as ROUGE counts overlap (Lin, 2004). The retrieval measures are
-computed by ir-measures (MacAvaney et al., 2022), which no other module knows.
+MIRAGE (Park et al., 2504.17137), as its code counts, the accuracy of Self-RAG and CRAG, and how much of a written
+evidence stands in its document, in words, as ROUGE counts overlap (Lin, 2004). The retrieval measures are computed by
+ir-measures (MacAvaney et al., 2022), which no other module knows.
 """
 
 import re
@@ -152,7 +152,7 @@ def retention(memory: np.ndarray, nothing: np.ndarray, text: np.ndarray) -> floa
 def retrieval_scores(gold: Mapping[str, Sequence[str]], ranked: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Retrieval measures by question: question_id, metric, value.
 
-    `gold` and `ranked` hold document ids by question id, best first. recall@k is 1 if any gold document is among the
+    `gold` and `ranked` (mappings, or Series) hold document ids by question id, best first. recall@k is 1 if any gold document is among the
     first k (ir-measures' Success@k), as one document is enough to answer; the order in `ranked` alone decides.
     """
     import ir_measures
@@ -163,7 +163,7 @@ def retrieval_scores(gold: Mapping[str, Sequence[str]], ranked: Mapping[str, Seq
     qrels = {question: {str(doc): 1 for doc in docs} for question, docs in gold.items()}
     run = {question: {str(doc): -float(place) for place, doc in enumerate(docs)} for question, docs in ranked.items()}
     found = {(hit.query_id, names[str(hit.measure)]): hit.value for hit in ir_measures.iter_calc(measures, qrels, run)}
-    rows = [(question, name, found.get((question, name), 0.0)) for question in ranked for name in RETRIEVAL_METRICS]
+    rows = [(q, name, found.get((q, name), 0.0)) for q in ranked.keys() for name in RETRIEVAL_METRICS]  # noqa: SIM118
     return pd.DataFrame(rows, columns=["question_id", "metric", "value"])
 
 

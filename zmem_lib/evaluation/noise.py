@@ -24,13 +24,13 @@ import pandas as pd
 from zmem_lib.cache import inside, remembered
 from zmem_lib.evaluation.chance import likeness, words_of
 from zmem_lib.evaluation.metrics import answer_in_evidence, em, f1
-from zmem_lib.evaluation.stats import bootstrap_mean
+from zmem_lib.evaluation.stats import grouped_means
 from zmem_lib.meter import progress
 from zmem_lib.systems.choosing import nearest
 from zmem_lib.systems.collection import Collection
 from zmem_lib.systems.evidence import answer, from_blocks, packed, passages_of, wide, written
 from zmem_lib.systems.systems import SYSTEMS
-from zmem_lib.tables import TABLES, TEST_PARTS, check, no_rows
+from zmem_lib.tables import TEST_PARTS, check, no_rows
 from zmem_lib.text import passage, passages
 
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)  # of the evidence items, replaced
@@ -40,7 +40,6 @@ TRIED = 20  # answers of other questions that may take the place of the right on
 
 Places = set[tuple[int, int]]  # number of the question, of the item
 METRICS = {"em": em, "f1": f1}
-PLACE = ["system", "part", "kind", "share", "metric"]
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,7 @@ def noise_scores(
 
 def noise_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     """Their means by system, part, kind of noise, share replaced and metric, with intervals: the table noise."""
-    rows = [
-        dict(zip(PLACE, place, strict=True)) | vars(bootstrap_mean(values, samples, seed))
-        for place, values in scores.groupby(PLACE, sort=False)["value"]
-    ]
-    return check(pd.DataFrame(rows, columns=list(TABLES["noise"])), "noise")
+    return check(grouped_means(scores, ["system", "part", "kind", "share", "metric"], samples, seed), "noise")
 
 
 def system_scores(
@@ -137,7 +132,7 @@ def read_missing(noisy: pd.DataFrame, sets: list[list[list[str]]], swaps: Swaps,
 
 
 def noisy_questions(test: pd.DataFrame, questions: pd.DataFrame, collection: Collection) -> pd.DataFrame:
-    """At most `answer.noise_questions` test questions of each part, drawn with the run's seed, with the changed document.
+    """At most `answer.noise_questions` test questions of each part, drawn by the seed, with the changed document.
 
     `title` and `text` are those of the gold document with a wrong answer in the place of the right one. A question
     whose answer does not stand there word for word is passed over. `questions` are all of the run.

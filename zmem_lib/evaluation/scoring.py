@@ -1,15 +1,14 @@
 """From answers to scores, from scores to the summary, and the counts that explain them.
 
-Takes questions and answers by system; returns the tables scores, summary, failures and retention. Whether an answer is
-good is decided in metrics.py, how sure that is in stats.py. Beside what is counted of every answer stand the document
-that a ranking puts first, if it is a new one (new_first: a system that favours the new is told from one that finds), and
-how much of a written evidence stands in its document; for evidence cut from a passage all would, by construction.
+Takes questions and answers by system; returns the tables scores, summary and failures. Whether an answer is good is
+decided in metrics.py, how sure that is in stats.py. Beside what is counted of every answer stands whether a ranking's
+first document is a new one (new_first tells a system that favours the new from one that finds), and how much of a
+written evidence stands in its document; of evidence that is cut from a passage all would, by construction.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from zmem_lib.evaluation.metrics import (
@@ -18,19 +17,16 @@ from zmem_lib.evaluation.metrics import (
     em,
     evidence_overlap,
     evidence_substring,
-    retention,
     retrieval_scores,
 )
 from zmem_lib.evaluation.ragas_measures import ragas_scores
-from zmem_lib.evaluation.stats import Estimate, bootstrap, bootstrap_mean
+from zmem_lib.evaluation.stats import grouped_means
 from zmem_lib.files import BadInput
 from zmem_lib.meter import progress
 from zmem_lib.params import Params
 from zmem_lib.systems.systems import SYSTEMS, System
-from zmem_lib.tables import KINDS, TABLES, check
+from zmem_lib.tables import KINDS, check
 from zmem_lib.text import passages, sentence_spans
-
-LEAST_GAIN = 0.1  # in F1: of less, no share can be told
 
 
 def with_references(questions: pd.DataFrame, tuples: pd.DataFrame) -> pd.DataFrame:
@@ -65,10 +61,8 @@ def score_answers(
         values |= _of_documents(rows, docs, grounded=SYSTEMS[system].grounded)
         parts = [pd.DataFrame({"question_id": rows["question_id"], **values}).melt("question_id", var_name="metric")]
         if ranks(rows):
-            gold, ranked = (
-                dict(zip(rows["question_id"], rows[name], strict=True)) for name in ("gold_doc_ids", "ranked_doc_ids")
-            )
-            parts.append(retrieval_scores(gold, ranked))
+            by_id = rows.set_index("question_id")
+            parts.append(retrieval_scores(by_id["gold_doc_ids"], by_id["ranked_doc_ids"]))
         parts += [ragas_scores(rows)] if ragas else []
         place = rows[["question_id", "part", "kind"]].assign(system=system)
         tables.append(place.merge(pd.concat(parts), on="question_id", validate="one_to_many"))
@@ -89,11 +83,10 @@ def failures(
     """
     tables = []
     for system, answers in answers_by_system.items():
-        rows = joined(questions, answers)
+        rows = joined(questions, answers).assign(system=system)
         rows["failure"] = [_failure(row, SYSTEMS[system], top_k=top_k, rule=rule) for row in rows.itertuples()]
-        for part, some in rows.groupby("part", sort=False):
-            tables += [kind.assign(system=system, part=name) for name, kind in with_kinds(part, some, some["kind"])]
-    return check(pd.concat(tables), "failures")
+        tables.append(rows)
+    return check(kinds_as_parts(pd.concat(tables)), "failures")
 
 
 def summarise(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
@@ -101,34 +94,11 @@ def summarise(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
 
     Values that are NaN are not in the mean nor in n; where there are any, a row METRIC_nan gives their share of all.
     """
-    rows = []
-    for (system, part, metric), some in _by_part(scores, ["system", "part", "metric"]):
-        values = some["value"]
-        estimates = {metric: bootstrap_mean(values, samples, seed)}
-        if values.isna().any():
-            estimates[f"{metric}_nan"] = bootstrap_mean(values.isna(), samples, seed)
-        rows += [{"system": system, "part": part, "metric": name, **vars(one)} for name, one in estimates.items()]
-    return check(pd.DataFrame(rows, columns=list(TABLES["summary"])), "summary")
-
-
-def retention_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
-    """What z keeps of what the gold passage's text brings the same reader, part by part: the table retention.
-
-    (F1 with the gold document's z - closed book) / (F1 with its text - closed book) over the questions that all three
-    answered, resampled together; NaN, not defined, where the text brings less than LEAST_GAIN.
-    """
-    rows, three = [], ["zmem-oracle", "closed-book", "gold-passage"]
-    for (part,), some in _by_part(scores[scores["metric"] == "f1"], ["part"]):
-        wide = some.pivot(index="question_id", columns="system", values="value").reindex(columns=three).dropna()
-        if wide.empty:
-            continue
-        gain = wide["gold-passage"].mean() - wide["closed-book"].mean()
-        estimate = bootstrap(retention, wide.to_numpy().T, samples=samples, seed=seed)
-        if gain < LEAST_GAIN:
-            estimate = Estimate(np.nan, np.nan, np.nan, estimate.n)
-        rows.append({"part": part, **vars(estimate), "text_gain": gain})
-    frame = pd.DataFrame(rows, columns=list(TABLES["retention"])).astype({"value": float})
-    return check(frame, "retention")
+    place, scores = ["system", "part", "metric"], kinds_as_parts(scores)
+    missing = scores["value"].isna()
+    some = missing.groupby([scores[name] for name in place]).transform("any")
+    shares = scores[some].assign(metric=lambda rows: rows["metric"] + "_nan", value=missing[some].astype(float))
+    return check(grouped_means(pd.concat([scores, shares]), place, samples, seed), "summary")
 
 
 def joined(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
@@ -145,26 +115,17 @@ def joined(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     return answers.merge(questions[columns], on="question_id", how="left", validate="many_to_one")
 
 
-def with_kinds(part: str, rows: pd.DataFrame, kinds: pd.Series) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The part's rows under its own name, then, of seen questions, those of each kind under the kind's name."""
-    yield part, rows
-    for kind in KINDS if part == "seen" else ():
-        kept = rows[(kinds == kind).to_numpy()]
-        if len(kept):
-            yield kind, kept
+def kinds_as_parts(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows, and those of each kind of seen questions once more, the kind in the place of their part."""
+    seen = rows["part"] == "seen"
+    return pd.concat(
+        [rows, *(rows[seen & (rows["kind"] == kind)].assign(part=kind) for kind in KINDS)], ignore_index=True
+    )
 
 
 def ranks(answers: pd.DataFrame) -> bool:
     """Whether the system of these answers ranks documents; one that is given its evidence does not."""
     return any(len(doc_ids) for doc_ids in answers["ranked_doc_ids"])
-
-
-def _by_part(scores: pd.DataFrame, names: list[str]) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
-    """Groups of scores by columns, `part` among them, and of seen questions each kind as a part of its own."""
-    place = names.index("part")
-    for key, some in scores.groupby(names, sort=False):
-        for part, rows in with_kinds(key[place], some, some["kind"]):
-            yield (*key[:place], part, *key[place + 1 :]), rows
 
 
 def _of_documents(rows: pd.DataFrame, docs: pd.DataFrame, *, grounded: bool) -> dict[str, list[float]]:

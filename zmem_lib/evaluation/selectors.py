@@ -11,14 +11,14 @@ from dataclasses import replace
 import pandas as pd
 
 from zmem_lib.evaluation.metrics import retrieval_scores
-from zmem_lib.evaluation.scoring import joined, with_kinds
-from zmem_lib.evaluation.stats import bootstrap_mean
+from zmem_lib.evaluation.scoring import joined, kinds_as_parts
+from zmem_lib.evaluation.stats import grouped_means
 from zmem_lib.memory.choose import Ranking
 from zmem_lib.params import Params
 from zmem_lib.systems.choosing import SELECTORS, Choose, by_text
 from zmem_lib.systems.collection import Collection
 from zmem_lib.systems.systems import possible_systems
-from zmem_lib.tables import TABLES, check
+from zmem_lib.tables import check
 
 TWIN = "text-twin"
 TIMED = 20  # questions that a ranking is timed on which an answer has already
@@ -59,16 +59,12 @@ def timed(choose: Choose, questions: pd.DataFrame, collection: Collection) -> tu
 
 def selector_table(questions: pd.DataFrame, rankings: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     """Retrieval measures and seconds per question of every selector and part, kinds of seen questions included."""
-    rows = []
-    for (selector, part), some in joined(questions, rankings).groupby(["selector", "part"], sort=False):
-        for name, kind in with_kinds(part, some, some["kind"]):
-            gold, ranked = (
-                dict(zip(kind["question_id"], kind[column], strict=True))
-                for column in ("gold_doc_ids", "ranked_doc_ids")
-            )
-            scores = retrieval_scores(gold, ranked)
-            values = {metric: list(one) for metric, one in scores.groupby("metric", sort=False)["value"]}
-            for metric, one in (values | {"seconds": kind["seconds"]}).items():
-                estimate = bootstrap_mean(one, samples, seed)
-                rows.append({"selector": selector, "part": name, "metric": metric, **vars(estimate)})
-    return check(pd.DataFrame(rows, columns=list(TABLES["selectors"])), "selectors")
+    tables = []
+    for _, rows in joined(questions, rankings).groupby("selector", sort=False):
+        place = rows[["question_id", "selector", "part", "kind"]]
+        by_id = rows.set_index("question_id")
+        scores = retrieval_scores(by_id["gold_doc_ids"], by_id["ranked_doc_ids"])
+        tables += [place.merge(scores, on="question_id")]
+        tables += [place.assign(metric="seconds", value=rows["seconds"])]
+    values = kinds_as_parts(pd.concat(tables))
+    return check(grouped_means(values, ["selector", "part", "metric"], samples, seed), "selectors")

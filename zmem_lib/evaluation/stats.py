@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
 
 LEVEL = 0.95
 POWER = 0.8  # chance of finding the difference that `detectable` names
@@ -36,6 +37,13 @@ def bootstrap_mean(values: Sequence[float], samples: int, seed: int) -> Estimate
         return Estimate(np.nan, np.nan, np.nan, 0)
     low, high = np.quantile(_resampled_means(array, samples, seed), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(float(array.mean()), float(low), float(high), len(array))
+
+
+def grouped_means(frame: pd.DataFrame, by: list[str], samples: int, seed: int) -> pd.DataFrame:
+    """Of every group by columns, in order of appearance, the mean of `value`, its interval and n."""
+    groups = frame.groupby(by, sort=False)["value"]
+    rows = [dict(zip(by, key, strict=True)) | vars(bootstrap_mean(values, samples, seed)) for key, values in groups]
+    return pd.DataFrame(rows, columns=[*by, "value", "ci_low", "ci_high", "n"])
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float], samples: int, seed: int) -> Estimate:

@@ -150,7 +150,7 @@ def build_dense(
 def updated_dense(
     index: DenseIndex, encoder: "SentenceTransformer", *, before: Mapping[str, str], now: Mapping[str, str]
 ) -> DenseIndex:
-    """The index over the passages `now` (by document id): one that stands in `before`, which was indexed, keeps its vector."""
+    """The index over the passages `now` (by document id): one that stands in `before`, as indexed, keeps its vector."""
     row_of = {doc_id: row for row, doc_id in enumerate(index.doc_ids)}
     fresh = [i for i, (doc_id, text) in enumerate(now.items()) if before.get(doc_id) != text]
     vectors = vectors_of(index.flat)[[row_of.get(doc_id, 0) for doc_id in now]]  # (N,E)

@@ -74,7 +74,9 @@ SYSTEMS: dict[str, System] = {  # in the order of tables
     "zmem-similar": System("most_similar", "#8A8A8A", "z", "wrong", stores=Z, rests_on=("memory",)),
     "zmem-random": System("nothing", "#ABABAB", "noise", "wrong", stores=Z, rests_on=("memory",)),
     "zmem-text": System("right", "#A8D5F2", "z and text", "right", stores=(*Z, TEXTS), rests_on=("memory",)),
-    "bm25": System("by_bm25", "#E69F00", stores=("bm25", TEXTS), rests_on=("bm25",), without_lm=True, asked_absent=True),
+    "bm25": System(
+        "by_bm25", "#E69F00", stores=("bm25", TEXTS), rests_on=("bm25",), without_lm=True, asked_absent=True,
+    ),
     "bm25-asked": System(
         "by_bm25_asked", "#B37A00", stores=("bm25_asked", TEXTS), rests_on=("bm25 asked",), without_lm=True,
     ),
