@@ -17,6 +17,7 @@ POWER = 0.8  # chance of finding the difference that `detectable` names
 SAMPLES = 1_000  # of an interval in a chapter before evaluation, which knows nothing of `evaluate`
 FLIPS = 9_999  # of a permutation test
 BLOCK_CELLS = 4_000_000  # resampled values held in memory at once
+Values = Sequence[float] | np.ndarray | pd.Series
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Estimate:
     n: int
 
 
-def bootstrap_mean(values: Sequence[float], samples: int, seed: int) -> Estimate:
+def bootstrap_mean(values: Values, samples: int, seed: int) -> Estimate:
     """The mean of the values that are not NaN and its percentile bootstrap interval; all NaN where none is left."""
     array = np.asarray(values, dtype=float)
     array = array[~np.isnan(array)]
@@ -49,15 +50,15 @@ def grouped_means(frame: pd.DataFrame, by: list[str], samples: int, seed: int) -
     return pd.DataFrame(rows, columns=[*by, "value", "ci_low", "ci_high", "n"])
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float], samples: int, seed: int) -> Estimate:
+def paired_difference(first: Values, second: Values, samples: int, seed: int) -> Estimate:
     """Mean of first minus second, value by value for the same questions, and its bootstrap interval."""
-    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    assert first.shape == second.shape, f"paired values must have one length, not {first.shape} and {second.shape}"
-    return bootstrap_mean(first - second, samples, seed)
+    one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    assert one.shape == other.shape, f"paired values must have one length, not {one.shape} and {other.shape}"
+    return bootstrap_mean(one - other, samples, seed)
 
 
 def bootstrap(
-    statistic: Callable[..., float], columns: Sequence[Sequence[float]], *, samples: int, seed: int
+    statistic: Callable[..., float], columns: Sequence[Values] | np.ndarray, *, samples: int, seed: int
 ) -> Estimate:
     """Any statistic of columns whose rows belong together, and the interval from resampling whole rows.
 

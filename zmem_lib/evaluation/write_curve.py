@@ -27,7 +27,7 @@ from zmem_lib.systems.choosing import by_key_then_likelihood
 from zmem_lib.systems.collection import Collection
 from zmem_lib.systems.evidence import generate_evidence
 from zmem_lib.systems.reader import read
-from zmem_lib.tables import TABLES, check, read_table
+from zmem_lib.tables import TABLES, check, no_rows, read_table
 
 CURVE_METRICS = ("answer_in_evidence", "em", "recall@1", "recited")
 Find = Callable[[Tensor, Tensor], list[str]]  # z and keys of the new documents -> the first document of each question
@@ -45,7 +45,9 @@ def write_curve(collection: Collection) -> pd.DataFrame:
     if 0 < params.answer.questions < len(questions):
         questions = questions.sample(params.answer.questions, random_state=params.seed)
     snapshots = sorted((folder / "z_new_steps").glob("*.safetensors")) if len(questions) else []
-    find, rows = finder(collection, questions) if snapshots else None, []
+    if not snapshots:
+        return no_rows("write_curve")
+    find, rows = finder(collection, questions), []
     for path in progress(snapshots, "scoring snapshots", len(snapshots)):
         start, step = path.stem.rsplit("_", 1)
         make = partial(snapshot_scores, path, questions, collection, find)

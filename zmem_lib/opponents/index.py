@@ -7,7 +7,7 @@ scores come in row order, so that the same passages rank the same way on every m
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -94,7 +94,7 @@ def read_index(path: str) -> "faiss.Index":
     return faiss.read_index(path)
 
 
-def _empty(kind: str, vectors: np.ndarray) -> "faiss.Index":
+def _empty(kind: str, vectors: np.ndarray) -> Any:
     import faiss
 
     assert vectors.ndim == 2 and len(vectors), f"vectors must be (N,E) with N > 0, not {vectors.shape}"

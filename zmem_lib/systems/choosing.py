@@ -7,6 +7,7 @@ or a wrong one, by which z-memory is told from a placebo. SELECTORS are z-memory
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pandas as pd
 from torch import Tensor
@@ -114,24 +115,18 @@ def z_and_bm25(questions: pd.DataFrame, held: Holdings) -> tuple[Ranking, Rankin
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def by_bm25(questions: pd.DataFrame, held: Holdings, depth: int = DEPTH) -> Ranking:
-    """By BM25 over the passages."""
-    return rank_bm25(held.bm25(), list(questions["question"]), depth)
+def by_bm25(questions: pd.DataFrame, held: Holdings, depth: int = DEPTH, index: str = "bm25") -> Ranking:
+    """By BM25 over the passages, or over what else the index of this name holds."""
+    return rank_bm25(held.bm25(index), list(questions["question"]), depth)
 
 
-def by_bm25_asked(questions: pd.DataFrame, held: Holdings) -> Ranking:
-    """By BM25 over passage and training questions."""
-    return rank_bm25(held.bm25("bm25_asked"), list(questions["question"]), DEPTH)
+def by_dense(questions: pd.DataFrame, held: Holdings, depth: int = DEPTH, encoder: str = "dense") -> Ranking:
+    """By the inner product of sentence embeddings, of the encoder as it came or of another."""
+    return rank_dense(held.dense(encoder), held.encoder(encoder), list(questions["question"]), depth)
 
 
-def by_dense(questions: pd.DataFrame, held: Holdings, depth: int = DEPTH) -> Ranking:
-    """By the inner product of sentence embeddings."""
-    return rank_dense(held.dense(), held.encoder(), list(questions["question"]), depth)
-
-
-def by_dense_tuned(questions: pd.DataFrame, held: Holdings) -> Ranking:
-    """The same by an encoder that was trained on the training questions."""
-    return rank_dense(held.dense("dense_tuned"), held.encoder("dense_tuned"), list(questions["question"]), DEPTH)
+by_bm25_asked = partial(by_bm25, index="bm25_asked")  # each passage with the training questions about it
+by_dense_tuned = partial(by_dense, encoder="dense_tuned")  # trained on these questions
 
 
 def bm25_and_dense(questions: pd.DataFrame, held: Holdings) -> tuple[Ranking, Ranking]:
@@ -149,9 +144,7 @@ def by_hybrid(questions: pd.DataFrame, held: Holdings, depth: int = DEPTH) -> Ra
     return fusion.weighted_sum(*bm25_and_dense(questions, held), read_json(held.folder / WEIGHT_FILE)["weight"], depth)
 
 
-def by_hybrid_deeply(questions: pd.DataFrame, held: Holdings) -> Ranking:
-    """The same, as deep as rankings are fused."""
-    return by_hybrid(questions, held, fusion.FUSED)
+by_hybrid_deeply = partial(by_hybrid, depth=fusion.FUSED)
 
 
 def by_lm(questions: pd.DataFrame, held: Holdings) -> Ranking:
