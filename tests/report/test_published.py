@@ -30,7 +30,8 @@ def marked(tmp_path):
     tuples = questions.assign(tuple_id="q/a", doc_id="a", evidence_start=0)
     counts = pd.DataFrame({"what": ["asked", "kept"], "n": [7, 1]})
     answers = pd.DataFrame(
-        {"question_id": ["q"], "part": "seen", "ranked_doc_ids": [["a"]], "ranked_scores": [[1.0]], "evidence": MARK,
+        {"question_id": ["q"], "part": "seen", "kind": "", "ranked_doc_ids": [["a"]], "ranked_scores": [[1.0]],
+         "evidence": [[MARK]],
          "evidence_tokens": 1, "answer": MARK, "seconds": 0.1, "input_tokens": 1, "output_tokens": 1, "money": 0.0}
     )  # fmt: skip
     write_table(answers, tmp_path / "answers_zmem.parquet", "answers")

@@ -46,7 +46,7 @@ def tables():
                 values = (
                     [17.0] * N if metric.endswith("tokens") else [1.0] * int(share * N) + [0.0] * (N - int(share * N))
                 )
-                rows += [(f"{part}{i}", system, part, metric, value) for i, value in enumerate(values)]
+                rows += [(f"{part}{i}", system, part, "", metric, value) for i, value in enumerate(values)]
     scores = pd.DataFrame(rows, columns=list(TABLES["scores"]))
     kinds = ["right"] * 12 + ["wrong z"] * 24 + ["wrong evidence"] * 18 + ["wrong reading"] * 6
     failures = [
@@ -215,7 +215,7 @@ def test_a_run_without_the_part_seen_has_a_whole_report(tables, params, tmp_path
     assert isinstance(system_tables.quality_bars(apart["summary"], "em"), Figure)
     ids = [f"{part}{i}" for part in ("seen", "new") for i in range(N)]
     questions = pd.DataFrame({"question_id": ids, "question": "?", "answers": [["x"]] * len(ids)})
-    answers = pd.DataFrame({"question_id": ids, "evidence": "e", "answer": "a"})
+    answers = pd.DataFrame({"question_id": ids, "evidence": [["e"]] * len(ids), "answer": "a"})
     examples = system_tables.failure_examples(apart["failures"], questions, answers, system="zmem").to_html()
     assert examples.index("unasked-document") < examples.index(">new<")
 
@@ -277,7 +277,8 @@ def test_text_of_a_corpus_is_escaped(tables):
     questions = pd.DataFrame(
         {"question_id": ids, "question": HOSTILE, "answers": [[HOSTILE]] * len(ids), "evidence": "own"}
     )
-    answers = pd.DataFrame({"question_id": ids, "part": "seen", "evidence": HOSTILE, "answer": HOSTILE})
+    answers = pd.DataFrame({"question_id": ids, "part": "seen", "answer": HOSTILE})
+    answers["evidence"] = [[HOSTILE] for _ in ids]
     html = system_tables.failure_examples(tables["failures"], questions, answers, system="zmem").to_html()
     assert html.count("&lt;script&gt;") == 4 * 2 * 2 * 4 and "<script" not in html and "mathjax_ignore" in html
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from zmem_lib.evaluation.noise_items import KINDS, SHARES
+from zmem_lib.evaluation.noise import KINDS, SHARES
 from zmem_lib.report.figures import CURVES, write_quality
 from zmem_lib.report.noise_tables import KINDS as SAID
 from zmem_lib.report.noise_tables import MARKERS, noise_curves, noise_shown

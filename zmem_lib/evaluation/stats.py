@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
 
 LEVEL = 0.95
 POWER = 0.8  # chance of finding the difference that `detectable` names
+SAMPLES = 1_000  # of an interval in a chapter before evaluation, which knows nothing of `evaluate`
 FLIPS = 9_999  # of a permutation test
 BLOCK_CELLS = 4_000_000  # resampled values held in memory at once
+Values = Sequence[float] | np.ndarray | pd.Series
 
 
 @dataclass(frozen=True)
@@ -27,25 +30,35 @@ class Estimate:
     n: int
 
 
-def bootstrap_mean(values: Sequence[float], samples: int, seed: int) -> Estimate:
+def bootstrap_mean(values: Values, samples: int, seed: int) -> Estimate:
     """The mean of the values that are not NaN and its percentile bootstrap interval; all NaN where none is left."""
     array = np.asarray(values, dtype=float)
     array = array[~np.isnan(array)]
     if not len(array):
         return Estimate(np.nan, np.nan, np.nan, 0)
-    low, high = np.quantile(_resampled_means(array, samples, seed), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    generator, rows = np.random.default_rng(seed), max(1, BLOCK_CELLS // len(array))
+    sizes = [min(rows, samples - start) for start in range(0, samples, rows)]
+    means = [array[generator.integers(0, len(array), (size, len(array)))].mean(1) for size in sizes]  # (size,) each
+    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(float(array.mean()), float(low), float(high), len(array))
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float], samples: int, seed: int) -> Estimate:
+def grouped_means(frame: pd.DataFrame, by: list[str], samples: int, seed: int) -> pd.DataFrame:
+    """Of every group by columns, in order of appearance, the mean of `value`, its interval and n."""
+    groups = frame.groupby(by, sort=False)["value"]
+    rows = [dict(zip(by, key, strict=True)) | vars(bootstrap_mean(values, samples, seed)) for key, values in groups]
+    return pd.DataFrame(rows, columns=[*by, "value", "ci_low", "ci_high", "n"])
+
+
+def paired_difference(first: Values, second: Values, samples: int, seed: int) -> Estimate:
     """Mean of first minus second, value by value for the same questions, and its bootstrap interval."""
-    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    assert first.shape == second.shape, f"paired values must have one length, not {first.shape} and {second.shape}"
-    return bootstrap_mean(first - second, samples, seed)
+    one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    assert one.shape == other.shape, f"paired values must have one length, not {one.shape} and {other.shape}"
+    return bootstrap_mean(one - other, samples, seed)
 
 
 def bootstrap(
-    statistic: Callable[..., float], columns: Sequence[Sequence[float]], *, samples: int, seed: int
+    statistic: Callable[..., float], columns: Sequence[Values] | np.ndarray, *, samples: int, seed: int
 ) -> Estimate:
     """Any statistic of columns whose rows belong together, and the interval from resampling whole rows.
 
@@ -98,10 +111,3 @@ def detectable(differences: np.ndarray, tests: int = 1) -> float:
         return np.inf
     quantiles = NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(POWER)
     return float(quantiles * spread / np.sqrt(n)) if spread else np.nan
-
-
-def _resampled_means(array: np.ndarray, samples: int, seed: int) -> np.ndarray:
-    generator = np.random.default_rng(seed)
-    rows = max(1, BLOCK_CELLS // len(array))
-    sizes = [min(rows, samples - start) for start in range(0, samples, rows)]
-    return np.concatenate([array[generator.integers(0, len(array), (size, len(array)))].mean(1) for size in sizes])
