@@ -1,112 +1,105 @@
-"""How answers fall when a growing share of the evidence items is replaced: the table noise.
+"""How answers fall when a growing share of the evidence items is replaced: the tables noise_scores and noise.
 
-Takes the test questions, all questions of the run, what every system answered and a bench. The same questions' items
-are replaced for every system that must find its document, and for two that are given the right one; noise_items.py says
-by what. The reader reads again where an item has changed, and nowhere else.
+Takes the test questions, all questions of the run, what every system answered and a collection. The same questions'
+items are replaced for every system that must find its document, and for those that are given the right one;
+noise_items.py says by what. The reader reads again where an item has changed, and nowhere else.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
-import torch
-from torch import Tensor
 
 from zmem_lib.cache import remembered
 from zmem_lib.evaluation.metrics import em, f1
 from zmem_lib.evaluation.noise_items import KINDS, SHARES, Swaps, make_swaps, noisy_questions, replaced
 from zmem_lib.evaluation.stats import bootstrap_mean
 from zmem_lib.meter import progress
-from zmem_lib.params import Params
-from zmem_lib.systems.collection import Bench
-from zmem_lib.systems.evidence import answer, chosen_passages, packed, recall, wide
-from zmem_lib.tables import COMPARED, TABLES, check
+from zmem_lib.systems.collection import Collection
+from zmem_lib.systems.evidence import answer, packed, passages_of, wide
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import TABLES, check, no_rows
 
-REFERENCES = ("zmem-oracle", "gold-passage")
-FROM_Z = ("zmem", "zmem+bm25", "zmem-oracle")  # their items are written from z
 METRICS = {"em": em, "f1": f1}
-
-
-def noise_table(
-    test: pd.DataFrame, questions: pd.DataFrame, answers: Mapping[str, pd.DataFrame], bench: Bench
-) -> pd.DataFrame:
-    """Exact match and F1 of every system, part, kind of noise and share of items replaced, with intervals.
-
-    Empty where `answer.noise_questions` is 0. A chapter that was killed loses one system's readings at most.
-    """
-    noisy, rows = noisy_questions(test, questions, bench), []
-    names = [name for name in answers if name in (*COMPARED, *REFERENCES)] if len(noisy) else []
-    swaps = make_swaps(noisy, bench) if names else None
-    for name in progress(names, "replacing evidence", len(names)):
-        make = partial(noise_scores, name, answers[name], noisy, swaps=swaps, bench=bench)
-        rows += summed_up(name, noisy, remembered(bench.keep, f"noise_{name}.safetensors", make), bench.params)
-    return check(pd.DataFrame(rows, columns=list(TABLES["noise"])), "noise")
+PLACE = ["system", "part", "kind", "share", "metric"]
 
 
 def noise_scores(
-    name: str, answers: pd.DataFrame, noisy: pd.DataFrame, *, swaps: Swaps, bench: Bench
-) -> dict[str, Tensor]:
-    """Of one system every metric (kinds,shares,Q) of its answers to the noisy questions."""
-    mine = answers.set_index("question_id").loc[list(noisy["question_id"])]
-    own = own_items(name, mine, noisy, bench)
-    swaps.readings.update(zip(item_keys(noisy, own), mine["answer"], strict=True))
-    takes = swaps.written if name in FROM_Z else swaps.texts
-    sets = []
+    test: pd.DataFrame, questions: pd.DataFrame, answers: Mapping[str, pd.DataFrame], collection: Collection
+) -> pd.DataFrame:
+    """Exact match and F1 of every system's answers with each share of items replaced: the table noise_scores.
+
+    Empty where `answer.noise_questions` is 0. A chapter that was killed loses one system's readings at most.
+    """
+    noisy = noisy_questions(test, questions, collection)
+    names = [name for name in answers if SYSTEMS[name].compared or SYSTEMS[name].reference] if len(noisy) else []
+    if not names:
+        return no_rows("noise_scores")
+    swaps, tables = make_swaps(noisy, collection), []
+    for name in progress(names, "replacing evidence", len(names)):
+        make = partial(system_scores, name, answers[name], noisy, swaps=swaps, collection=collection)
+        tables.append(remembered(collection.cache, f"noise_{name}.parquet", make))
+    return check(pd.concat(tables), "noise_scores")
+
+
+def noise_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
+    """Their means by system, part, kind of noise, share replaced and metric, with intervals: the table noise."""
+    rows = [
+        dict(zip(PLACE, place, strict=True)) | vars(bootstrap_mean(values, samples, seed))
+        for place, values in scores.groupby(PLACE, sort=False)["value"]
+    ]
+    return check(pd.DataFrame(rows, columns=list(TABLES["noise"])), "noise")
+
+
+def system_scores(
+    name: str, answers: pd.DataFrame, noisy: pd.DataFrame, *, swaps: Swaps, collection: Collection
+) -> pd.DataFrame:
+    """The rows of one system."""
+    own, fills = answers.set_index("question_id").loc[list(noisy["question_id"])], SYSTEMS[name].hands == "packed"
+    items = own_items(name, own, noisy, collection)
+    swaps.readings.update(zip(item_keys(noisy, items), own["answer"], strict=True))
+    takes, sets = swaps.written if SYSTEMS[name].grounded else swaps.texts, {}
     for kind in KINDS:
         for share in SHARES:
-            places = replaced(noisy["part"], [len(items) for items in own], share, bench.params.seed)
+            places = replaced(noisy["part"], list(map(len, items)), share, collection.params.seed)
             changed = [
-                [takes[kind][q][j % len(takes[kind][q])] if (q, j) in places else item for j, item in enumerate(items)]
-                for q, items in enumerate(own)
+                [takes[kind][q][j % len(takes[kind][q])] if (q, j) in places else item for j, item in enumerate(some)]
+                for q, some in enumerate(items)
             ]
-            sets.append([packed(bench, items) for items in changed] if name == "long-context" else changed)
-    read_missing(noisy, sets, swaps, wide(bench) if name == "long-context" else bench)
-    said = [[swaps.readings[key] for key in item_keys(noisy, items)] for items in sets]
-    rule, golds = bench.params.corpus.normalisation, list(noisy["answers"])
-    values = {
-        metric: [[of(text, gold, rule) for text, gold in zip(texts, golds, strict=True)] for texts in said]
-        for metric, of in METRICS.items()
-    }
-    shape = len(KINDS), len(SHARES), len(noisy)
-    return {metric: torch.tensor(rows).double().view(shape) for metric, rows in values.items()}  # (kinds,shares,Q)
+            sets[kind, share] = [packed(collection, some) for some in changed] if fills else changed
+    read_missing(noisy, list(sets.values()), swaps, wide(collection) if fills else collection)
+    rule, tables = collection.params.corpus.normalisation, []
+    for (kind, share), changed in sets.items():
+        said = [swaps.readings[key] for key in item_keys(noisy, changed)]
+        for metric, of in METRICS.items():
+            values = [float(of(*pair, rule)) for pair in zip(said, noisy["answers"], strict=True)]
+            place = {"system": name, "kind": kind, "share": share, "metric": metric}
+            tables.append(noisy[["question_id", "part"]].assign(**place, value=values))
+    return pd.concat(tables)
 
 
-def own_items(name: str, mine: pd.DataFrame, noisy: pd.DataFrame, bench: Bench) -> list[list[str]]:
-    """The evidence items of a system's answers, by question, made again where the answers hold several in one."""
-    top_k = bench.params.answer.top_k
-    if name == "zmem-oracle" or (name in FROM_Z and top_k == 1):
-        return [[evidence] for evidence in mine["evidence"]]
-    if name == "gold-passage":
-        return chosen_passages(bench, [ids[:1] for ids in noisy["gold_doc_ids"]])
-    if name == "long-context":
-        return [packed(bench, texts) for texts in chosen_passages(bench, list(mine["ranked_doc_ids"]))]
-    chosen = [list(ids[:top_k]) for ids in mine["ranked_doc_ids"]]
-    return recall(noisy, bench, chosen)[0] if name in FROM_Z else chosen_passages(bench, chosen)
+def own_items(name: str, answers: pd.DataFrame, noisy: pd.DataFrame, collection: Collection) -> list[list[str]]:
+    """The evidence items of a system's answers, by question: as they were written, or the whole passages."""
+    system = SYSTEMS[name]
+    if system.grounded:
+        return list(map(list, answers["evidence"]))
+    if system.given:
+        return passages_of(noisy, collection, [ids[:1] for ids in noisy["gold_doc_ids"]])[0]
+    top_k = None if system.hands == "packed" else collection.params.answer.top_k
+    texts = passages_of(noisy, collection, [list(ids[:top_k]) for ids in answers["ranked_doc_ids"]])[0]
+    return [packed(collection, some) for some in texts] if system.hands == "packed" else texts
 
 
 def item_keys(noisy: pd.DataFrame, items: list[list[str]]) -> list[tuple[str, tuple[str, ...]]]:
     """Question id and items of every question."""
-    return [(question_id, tuple(mine)) for question_id, mine in zip(noisy["question_id"], items, strict=True)]
+    return [(question_id, tuple(some)) for question_id, some in zip(noisy["question_id"], items, strict=True)]
 
 
-def read_missing(noisy: pd.DataFrame, sets: list[list[list[str]]], swaps: Swaps, bench: Bench) -> None:
+def read_missing(noisy: pd.DataFrame, sets: list[list[list[str]]], swaps: Swaps, collection: Collection) -> None:
     """Read every question with every set of its items that was not read before; the answers go to `readings`."""
     keys = dict.fromkeys(key for items in sets for key in item_keys(noisy, items) if key not in swaps.readings)
     if keys:
         asked = noisy.set_index("question_id", drop=False).loc[[question_id for question_id, _ in keys]]
-        found = answer(asked, bench, [list(items) for _, items in keys], began=time.perf_counter())
+        found = answer(asked, collection, [list(items) for _, items in keys], began=time.perf_counter())
         swaps.readings.update(zip(keys, found["answer"], strict=True))
-
-
-def summed_up(name: str, noisy: pd.DataFrame, scores: Mapping[str, Tensor], params: Params) -> Iterator[dict]:
-    """The rows of a system: a mean with its interval for every part, kind, share and metric."""
-    for part, places in noisy.reset_index(drop=True).groupby("part", sort=False).indices.items():
-        for i, kind in enumerate(KINDS):
-            for j, share in enumerate(SHARES):
-                for metric, values in scores.items():
-                    found = bootstrap_mean(
-                        values[i, j][places].tolist(), params.evaluate.bootstrap_samples, params.seed
-                    )
-                    place = {"system": name, "part": part, "kind": kind, "share": share, "metric": metric}
-                    yield place | vars(found)

@@ -9,22 +9,19 @@ the similar document's own z, and from a block into which the changed document w
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
-from zmem_lib.cache import remembered
+from zmem_lib.cache import inside, remembered
 from zmem_lib.evaluation.chance import likeness, words_of
 from zmem_lib.evaluation.metrics import answer_in_evidence
-from zmem_lib.systems.collection import Bench, texts_of
-from zmem_lib.systems.controls import golds, nearest
-from zmem_lib.systems.evidence import chosen_passages, from_blocks, recall
-from zmem_lib.systems.upkeep import write_documents
+from zmem_lib.systems.choosing import nearest
+from zmem_lib.systems.collection import Collection
+from zmem_lib.systems.evidence import from_blocks, passages_of, written
 from zmem_lib.tables import TEST_PARTS
 from zmem_lib.text import passage, passages
 
@@ -49,20 +46,20 @@ class Swaps:
     readings: dict[tuple[str, tuple[str, ...]], str]
 
 
-def noisy_questions(test: pd.DataFrame, questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
+def noisy_questions(test: pd.DataFrame, questions: pd.DataFrame, collection: Collection) -> pd.DataFrame:
     """At most `answer.noise_questions` test questions of each part, drawn with the run's seed, with the changed document.
 
     `title` and `text` are those of the gold document with a wrong answer in the place of the right one. A question
     whose answer does not stand there word for word is passed over. `questions` are all of the run.
     """
-    rule, rows = bench.params.corpus.normalisation, []
-    titled = bench.docs.set_index("doc_id")
+    rule, rows = collection.params.corpus.normalisation, []
+    titled = collection.docs.set_index("doc_id")
     words = [words_of(question, rule) for question in questions["question"]]
-    shuffled = test[test["part"].isin(TEST_PARTS)].sample(frac=1, random_state=bench.params.seed)
+    shuffled = test[test["part"].isin(TEST_PARTS)].sample(frac=1, random_state=collection.params.seed)
     for _, some in shuffled.groupby("part", sort=False):
         others = ((row, other_answers(row, questions, words, rule)) for row in some.itertuples())
         changed = (changed_row(row, titled.loc[row.gold_doc_ids[0]], wrong, rule) for row, wrong in others)
-        rows += islice(filter(None, changed), bench.params.answer.noise_questions)
+        rows += islice(filter(None, changed), collection.params.answer.noise_questions)
     columns = ["question_id", "part", "question", "answers", "gold_doc_ids", "title", "text"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -102,37 +99,36 @@ def exchanged(text: str, answers: Sequence[str], wrong: str, rule: str) -> str:
     return re.sub(found, lambda _: wrong, text, flags=re.IGNORECASE)
 
 
-def make_swaps(noisy: pd.DataFrame, bench: Bench) -> Swaps:
+def make_swaps(noisy: pd.DataFrame, collection: Collection) -> Swaps:
     """What takes the place of items; of changed documents only those that replace one at some share are written."""
-    negatives, top_k = hard_negatives(noisy, bench), bench.params.answer.top_k
-    places = [replaced(noisy["part"], [n] * len(noisy), SHARES[-1], bench.params.seed) for n in {1, top_k}]
+    negatives, top_k = hard_negatives(noisy, collection), collection.params.answer.top_k
+    places = [replaced(noisy["part"], [n] * len(noisy), SHARES[-1], collection.params.seed) for n in {1, top_k}]
     due = sorted({q for some in places for q, _ in some})
     docs = noisy.iloc[due].assign(doc_id=lambda rows: rows["question_id"] + " changed", part="new")
-    z = remembered(bench.keep, "noise_changed.safetensors", partial(written_blocks, docs, bench))["z"]  # (D,K,W)
-    written = from_blocks(noisy, bench, [(q, place) for place, q in enumerate(due)], z)[0]
+    docs, under_way = docs[["doc_id", "title", "text", "part"]].reset_index(drop=True), inside(collection.cache, "noise")
+    z = remembered(
+        collection.cache, "noise_changed.safetensors",
+        lambda: {"z": collection.write_documents(docs, cache=under_way)[0]},  # (D,K,W)
+    )["z"]  # fmt: skip
     return Swaps(
-        texts={NEGATIVE: chosen_passages(bench, negatives), CHANGED: [[text] for text in passages(noisy)]},
-        written={NEGATIVE: recall(noisy, bench, [ids[:top_k] for ids in negatives])[0], CHANGED: written},
+        texts={NEGATIVE: passages_of(noisy, collection, negatives)[0], CHANGED: [[text] for text in passages(noisy)]},
+        written={
+            NEGATIVE: written(noisy, collection, [ids[:top_k] for ids in negatives])[0],
+            CHANGED: from_blocks(noisy, collection, due, z)[0],
+        },
         readings={},
     )
 
 
-def written_blocks(docs: pd.DataFrame, bench: Bench) -> dict[str, Tensor]:
-    """`z` (D,K,W) of documents that were written into the table with the model frozen, as in chapter 04."""
-    keep = bench.keep and replace(bench.keep, folder=bench.keep.folder / "noise")
-    columns = ["doc_id", "title", "text", "part"]
-    docs = docs[columns].reset_index(drop=True)
-    return {"z": write_documents(bench.folder, docs, bench.params, keep, bench.memory_lm)[0]}
-
-
-def hard_negatives(noisy: pd.DataFrame, bench: Bench) -> list[list[str]]:
+def hard_negatives(noisy: pd.DataFrame, collection: Collection) -> list[list[str]]:
     """For each question the documents most like its gold one that are not gold, those without a gold answer first."""
-    text_of, rule, found = texts_of(bench), bench.params.corpus.normalisation, []
-    for row, ids in zip(noisy.itertuples(), nearest(bench, golds(noisy), NEAR), strict=True):
+    text_of, rule, chosen = collection.text_of, collection.params.corpus.normalisation, []
+    near = nearest(collection, [ids[0] for ids in noisy["gold_doc_ids"]], NEAR)
+    for row, ids in zip(noisy.itertuples(), near, strict=True):
         others = [doc_id for doc_id in ids if doc_id not in row.gold_doc_ids]
         answers = [answer_in_evidence(text_of[doc_id], row.answers, rule) for doc_id in others]
-        found.append([others[i] for i in np.argsort(answers, kind="stable")])
-    return found
+        chosen.append([others[i] for i in np.argsort(answers, kind="stable")])
+    return chosen
 
 
 def replaced(parts: Sequence[str], counts: Sequence[int], share: float, seed: int) -> Places:

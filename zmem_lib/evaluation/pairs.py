@@ -8,19 +8,20 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.evaluation.stats import bootstrap_mean, detectable, holm, paired_p
-from zmem_lib.tables import COMPARED, TABLES, TEST_PARTS, check, in_order
-
-TESTED = ("em", "f1", "answer_in_evidence", "recall@1", "mrr@10")
+from zmem_lib.systems.systems import compared
+from zmem_lib.tables import TABLES, TEST_PARTS, check, in_order
 
 
 def pair_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     """First minus second system, interval, p of the permutation test, p after Holm, least difference to be seen, n."""
-    kept = scores[scores["part"].isin(TEST_PARTS) & scores["metric"].isin(TESTED) & scores["system"].isin(COMPARED)]
+    tested = [name for name, metric in METRICS.items() if metric.tested]
+    kept = scores[scores["part"].isin(TEST_PARTS) & scores["metric"].isin(tested) & scores["system"].isin(compared())]
     rows = []
     for (part, metric), some in kept.groupby(["part", "metric"], sort=False):
         wide = some.pivot(index="question_id", columns="system", values="value").dropna()  # (n,S)
-        pairs = list(combinations(in_order(some["system"], COMPARED), 2))
+        pairs = list(combinations(in_order(some["system"], compared()), 2))
         if not pairs or wide.empty:
             continue
         gaps = np.stack([(wide[first] - wide[second]).to_numpy() for first, second in pairs], 1)  # (n,P)

@@ -1,25 +1,35 @@
 """From answers to scores, from scores to the summary, and the counts that explain them.
 
-Takes questions and answers by system; returns the tables scores, summary, failures and retention of schema.py. Whether
-an answer is good is decided in metrics.py, how sure that is in stats.py.
+Takes questions and answers by system; returns the tables scores, summary, failures and retention. Whether an answer is
+good is decided in metrics.py, how sure that is in stats.py. Beside what is counted of every answer stand the document
+that a ranking puts first, if it is a new one (new_first: a system that favours the new is told from one that finds), and
+how much of a written evidence stands in its document; for evidence cut from a passage all would, by construction.
 """
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from zmem_lib.evaluation.metrics import FIELD, answer_in_evidence, em, f1, retention, retrieval_scores
+from zmem_lib.evaluation.metrics import (
+    METRICS,
+    answer_in_evidence,
+    em,
+    evidence_overlap,
+    evidence_substring,
+    retention,
+    retrieval_scores,
+)
+from zmem_lib.evaluation.ragas_measures import ragas_scores
 from zmem_lib.evaluation.stats import Estimate, bootstrap, bootstrap_mean
 from zmem_lib.files import BadInput
-from zmem_lib.judges.by_ragas import RAGAS_ANSWER_METRICS, ragas_scores
 from zmem_lib.meter import progress
-from zmem_lib.tables import TABLES, check
-from zmem_lib.text import sentence_spans
+from zmem_lib.params import Params
+from zmem_lib.systems.systems import SYSTEMS, System
+from zmem_lib.tables import KINDS, TABLES, check
+from zmem_lib.text import passages, sentence_spans
 
-MEASURED = ("evidence_tokens", "seconds", "input_tokens", "output_tokens")
-OF_ANSWERS = ("em", "f1", *FIELD, *RAGAS_ANSWER_METRICS, "input_tokens", "output_tokens")
-KINDS = ("rephrased", "unasked")
 LEAST_GAIN = 0.1  # in F1: of less, no share can be told
 
 
@@ -34,25 +44,37 @@ def with_references(questions: pd.DataFrame, tuples: pd.DataFrame) -> pd.DataFra
 
 
 def score_answers(
-    questions: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFrame], *, rule: str, ragas: bool = True,
-    was_read: bool = True,
+    questions: pd.DataFrame, docs: pd.DataFrame, answers_by_system: Mapping[str, pd.DataFrame], params: Params,
+    *, ragas: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
-    """Every metric of every answer: the table scores, with rows for the two kinds of seen questions beside `seen`.
+    """Every metric of every answer: the table scores.
 
     Questions from `with_references` are also held against ragas' context measures. The retrieval measures are left out
-    for a system that ranks nothing, those of ragas, which take most of the time, where `ragas` is false, those of
-    answers where nobody read the evidence (`was_read` false). `rule` is the parameter answer_normalisation.
+    for a system that ranks nothing, those of ragas, which take most of the time, where `ragas` is false, and those of
+    what was read where nobody reads.
     """
-    tables = []
+    counts = {
+        name: metric.count
+        for name, metric in METRICS.items()
+        if metric.count and (params.has_lm or not metric.reader) and metric.corpus in ("", params.corpus.name)
+    }
+    rule, tables = params.corpus.normalisation, []
     for system, answers in progress(answers_by_system.items(), "scoring systems", len(answers_by_system)):
-        for part, rows in joined(questions, answers).groupby("part", sort=False):
-            found = [_answer_scores(rows, rule), _ranking_scores(rows)]
-            long = pd.concat([*found, ragas_scores(rows)] if ragas else found)
-            long = long[was_read | ~long["metric"].isin(OF_ANSWERS)]
-            kind_of = rows.set_index("question_id")["kind"]
-            for name, scores in with_kinds(part, long, long["question_id"].map(kind_of)):
-                tables.append(scores.assign(system=system, part=name))
-    return check(pd.concat(tables), "scores")
+        rows = joined(questions, answers)
+        values = {name: [float(count(row, rule)) for row in rows.itertuples()] for name, count in counts.items()}
+        values |= _of_documents(rows, docs, grounded=SYSTEMS[system].grounded)
+        parts = [pd.DataFrame({"question_id": rows["question_id"], **values}).melt("question_id", var_name="metric")]
+        if ranks(rows):
+            gold, ranked = (
+                dict(zip(rows["question_id"], rows[name], strict=True)) for name in ("gold_doc_ids", "ranked_doc_ids")
+            )
+            parts.append(retrieval_scores(gold, ranked))
+        parts += [ragas_scores(rows)] if ragas else []
+        place = rows[["question_id", "part", "kind"]].assign(system=system)
+        tables.append(place.merge(pd.concat(parts), on="question_id", validate="one_to_many"))
+    scores = pd.concat(tables)
+    unread = [name for name, metric in METRICS.items() if metric.reader and not params.has_lm]
+    return check(scores[~scores["metric"].isin(unread)], "scores")
 
 
 def failures(
@@ -61,28 +83,27 @@ def failures(
     """The kind of every answer, the table failures: the first of these that is true.
 
     right: exact match, whatever the evidence says. wrong z: the system ranks, and no gold document is among its first
-    `answer.top_k`, or, of `long-context`, in its whole ranking, which is what it was given. wrong evidence: it was given
-    evidence, and no gold answer stands there. wrong reading: all the rest, and every wrong answer of `closed-book`,
-    which has only the reader.
+    `answer.top_k`, or, where it packs as many as fit, in its whole ranking, which is what it was given. wrong evidence:
+    it was given evidence, and no gold answer stands there. wrong reading: all the rest, and every wrong answer of a
+    system that is given nothing, which has only the reader.
     """
     tables = []
     for system, answers in answers_by_system.items():
         rows = joined(questions, answers)
-        rows["failure"] = [_failure(row, system, top_k=top_k, rule=rule) for row in rows.itertuples()]
-        for part, mine in rows.groupby("part", sort=False):
-            for name, some in with_kinds(part, mine, mine["kind"]):
-                tables.append(some.assign(system=system, part=name))
+        rows["failure"] = [_failure(row, SYSTEMS[system], top_k=top_k, rule=rule) for row in rows.itertuples()]
+        for part, some in rows.groupby("part", sort=False):
+            tables += [kind.assign(system=system, part=name) for name, kind in with_kinds(part, some, some["kind"])]
     return check(pd.concat(tables), "failures")
 
 
 def summarise(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
-    """Mean, bootstrap interval and n of every metric by system and part, the table summary.
+    """Mean, bootstrap interval and n of every metric by system and part, kinds as parts too: the table summary.
 
     Values that are NaN are not in the mean nor in n; where there are any, a row METRIC_nan gives their share of all.
     """
     rows = []
-    for key, values in scores.groupby(["system", "part", "metric"], sort=False)["value"]:
-        system, part, metric = key
+    for (system, part, metric), some in _by_part(scores, ["system", "part", "metric"]):
+        values = some["value"]
         estimates = {metric: bootstrap_mean(values, samples, seed)}
         if values.isna().any():
             estimates[f"{metric}_nan"] = bootstrap_mean(values.isna(), samples, seed)
@@ -97,15 +118,15 @@ def retention_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFra
     answered, resampled together; NaN, not defined, where the text brings less than LEAST_GAIN.
     """
     rows, three = [], ["zmem-oracle", "closed-book", "gold-passage"]
-    for part, some in scores[scores["metric"] == "f1"].groupby("part", sort=False):
+    for (part,), some in _by_part(scores[scores["metric"] == "f1"], ["part"]):
         wide = some.pivot(index="question_id", columns="system", values="value").reindex(columns=three).dropna()
         if wide.empty:
             continue
         gain = wide["gold-passage"].mean() - wide["closed-book"].mean()
-        found = bootstrap(retention, wide.to_numpy().T, samples=samples, seed=seed)
+        estimate = bootstrap(retention, wide.to_numpy().T, samples=samples, seed=seed)
         if gain < LEAST_GAIN:
-            found = Estimate(np.nan, np.nan, np.nan, found.n)
-        rows.append({"part": part, **vars(found), "text_gain": gain})
+            estimate = Estimate(np.nan, np.nan, np.nan, estimate.n)
+        rows.append({"part": part, **vars(estimate), "text_gain": gain})
     frame = pd.DataFrame(rows, columns=list(TABLES["retention"])).astype({"value": float})
     return check(frame, "retention")
 
@@ -114,13 +135,13 @@ def joined(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     """One row per answer, with its question's answers, gold documents, kind and reference contexts (none: empty)."""
     if "reference_contexts" not in questions:
         questions = questions.assign(reference_contexts=[[] for _ in range(len(questions))])
-    unknown = set(answers["question_id"]) - set(questions["question_id"])
-    if unknown:
+    if unknown := set(answers["question_id"]) - set(questions["question_id"]):
         raise BadInput(
             f"answers name question {min(unknown)!r}, which questions.parquet does not have: "
             "run the chapters from 05 on again, the corpus has changed since"
         )
     columns = ["question_id", "answers", "gold_doc_ids", "kind", "reference_contexts"]
+    answers = answers.drop(columns="kind", errors="ignore")
     return answers.merge(questions[columns], on="question_id", how="left", validate="many_to_one")
 
 
@@ -138,30 +159,38 @@ def ranks(answers: pd.DataFrame) -> bool:
     return any(len(doc_ids) for doc_ids in answers["ranked_doc_ids"])
 
 
-def _answer_scores(rows: pd.DataFrame, rule: str) -> pd.DataFrame:
-    values = {
-        "em": [em(row.answer, row.answers, rule) for row in rows.itertuples()],
-        "f1": [f1(row.answer, row.answers, rule) for row in rows.itertuples()],
-        "answer_in_evidence": [answer_in_evidence(row.evidence, row.answers, rule) for row in rows.itertuples()],
-        **{name: [count(row.answer, row.answers) for row in rows.itertuples()] for name, count in FIELD.items()},
-        **{name: rows[name].astype(float) for name in MEASURED},
-    }
-    return pd.DataFrame({"question_id": rows["question_id"], **values}).melt(id_vars="question_id", var_name="metric")
+def _by_part(scores: pd.DataFrame, names: list[str]) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
+    """Groups of scores by columns, `part` among them, and of seen questions each kind as a part of its own."""
+    place = names.index("part")
+    for key, some in scores.groupby(names, sort=False):
+        for part, rows in with_kinds(key[place], some, some["kind"]):
+            yield (*key[:place], part, *key[place + 1 :]), rows
 
 
-def _ranking_scores(rows: pd.DataFrame) -> pd.DataFrame:
-    if not ranks(rows):
-        return pd.DataFrame(columns=["question_id", "metric", "value"], dtype=object).astype({"value": float})
-    ranked = dict(zip(rows["question_id"], rows["ranked_doc_ids"], strict=True))
-    return retrieval_scores(dict(zip(rows["question_id"], rows["gold_doc_ids"], strict=True)), ranked)
+def _of_documents(rows: pd.DataFrame, docs: pd.DataFrame, *, grounded: bool) -> dict[str, list[float]]:
+    """Whether a ranking's first document is a new one; how much of its first evidence stands in that document.
+
+    Where the right document was given and nothing ranked, it is the gold one. Only of evidence that is `grounded`.
+    """
+    values, first = {}, [ids[0] if len(ids) else "" for ids in rows["ranked_doc_ids"]]
+    if ranks(rows):
+        new = set(docs.loc[docs["part"] == "new", "doc_id"])
+        values["new_first"] = [float(doc_id in new) for doc_id in first]
+    if grounded:
+        text_of = dict(zip(docs["doc_id"], passages(docs), strict=True))
+        written = [items[0] if len(items) else "" for items in rows["evidence"]]
+        source = [text_of[doc_id or gold[0]] for doc_id, gold in zip(first, rows["gold_doc_ids"], strict=True)]
+        for name, share in (("evidence_overlap", evidence_overlap), ("evidence_substring", evidence_substring)):
+            values[name] = [share(*pair) for pair in zip(written, source, strict=True)]
+    return values
 
 
-def _failure(row: tuple, system: str, *, top_k: int, rule: str) -> str:
+def _failure(row: Any, system: System, *, top_k: int, rule: str) -> str:
     if em(row.answer, row.answers, rule):
         return "right"
-    given = row.ranked_doc_ids if system == "long-context" else row.ranked_doc_ids[:top_k]
+    given = row.ranked_doc_ids if system.hands == "packed" else row.ranked_doc_ids[:top_k]
     if len(given) and not set(row.gold_doc_ids) & set(given):
         return "wrong z"
-    if system != "closed-book" and not answer_in_evidence(row.evidence, row.answers, rule):
+    if system.given != "nothing" and not answer_in_evidence("\n".join(row.evidence), row.answers, rule):
         return "wrong evidence"
     return "wrong reading"

@@ -13,6 +13,7 @@ import numpy as np
 
 LEVEL = 0.95
 POWER = 0.8  # chance of finding the difference that `detectable` names
+SAMPLES = 1_000  # of an interval in a chapter before evaluation, which knows nothing of `evaluate`
 FLIPS = 9_999  # of a permutation test
 BLOCK_CELLS = 4_000_000  # resampled values held in memory at once
 

@@ -23,7 +23,7 @@ from zmem_lib.judges.entailment import entailed, load_entailer, sentence_claims
 from zmem_lib.judges.prompts import TEXTS, said, sentences_that_matter
 from zmem_lib.judges.trace import TRACE, keyed, trace
 from zmem_lib.memory.base_lm import pick_device
-from zmem_lib.opponents.retrieve import load_encoder
+from zmem_lib.opponents.dense import load_encoder
 from zmem_lib.params import Params
 from zmem_lib.tables import COMPARED, TABLES, TEST_PARTS, check
 
@@ -84,7 +84,7 @@ def judged_items(
             tables.append(some.sample(size, random_state=params.seed).assign(system=system))
     items = pd.concat(tables, ignore_index=True)
     titles = [{title_of[doc_id] for doc_id in ids[: params.answer.top_k]} for ids in items["ranked_doc_ids"]]
-    items["chunks"] = [chunks(text, names) for text, names in zip(items["evidence"], titles, strict=True)]
+    items["chunks"] = [chunks("\n".join(texts), names) for texts, names in zip(items["evidence"], titles, strict=True)]
     return items.assign(question=items["question_id"].map(questions.set_index("question_id")["question"]))
 
 

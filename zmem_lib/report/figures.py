@@ -12,32 +12,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.report.canvas import new_figure
-from zmem_lib.tables import PARTS, SYSTEMS, TEST_PARTS, in_order
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import PARTS, TEST_PARTS, in_order
 
-COLOURS = {  # Okabe and Ito's; greys for what is given the right or a wrong document, or none
-    "zmem": "#0072B2", "zmem-oracle": "#56B4E9", "zmem-text": "#A8D5F2", "bm25": "#E69F00", "bm25-asked": "#B37A00",
-    "dense": "#D55E00", "dense-tuned": "#8F3F00", "hybrid-rrf": "#B9A6D3", "hybrid": "#6A3D9A",
-    "zmem+text": "#3B9BD9", "zmem+bm25": "#004B75", "hybrid+rerank": "#4B2A70", "lm-rerank": "#A0527E",
-    "long-context": "#B8A400", "text-twin": "#CC79A7", "gold-passage": "#009E73",
-    "closed-book": "#404040", "zmem-shuffled": "#666666", "zmem-similar": "#8A8A8A", "zmem-random": "#ABABAB",
+COLOURS = {name: system.colour for name, system in SYSTEMS.items()} | {
     "chance": "#C8C8C8", "chance-alike": "#DDDDDD", "query_likelihood": "#0072B2", "key": "#E69F00",
     "key_then_likelihood": "#009E73", "generated_id": "#D55E00",
 }  # fmt: skip
 STARTS = {"random": "#D55E00", "mean": "#E69F00", "vocab": "#CC79A7", "encode": "#0072B2"}  # of writing
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 FAILURES = {"right": "#009E73", "wrong z": "#D55E00", "wrong evidence": "#E69F00", "wrong reading": "#56B4E9"}
-LABELS = {
-    "em": "exact match", "f1": "F1", "answer_in_evidence": "answer in evidence", "recall@1": "recall@1",
-    "recall@5": "recall@5", "recall@20": "recall@20", "mrr@10": "MRR@10", "ndcg@10": "nDCG@10",
-    "evidence_tokens": "evidence tokens", "seconds": "seconds per question", "input_tokens": "input tokens",
-    "output_tokens": "output tokens", "ragas_context_recall": "ragas context recall",
-    "ragas_context_precision": "ragas context precision", "ragas_string_similarity": "ragas string similarity",
-    "ragas_string_presence": "ragas string presence", "em_loose": "EM loose", "em_strict": "EM strict",
-    "f1_all": "F1 of all aliases", "accuracy": "accuracy", "number_match": "number match",
-    "number_match_strict": "number match, sign and scale", "evidence_overlap": "evidence's words in its document",
-    "evidence_substring": "longest exact run of it",
-}  # fmt: skip
+LABELS = {name: metric.label for name, metric in METRICS.items()}
 CURVES = {  # of write_curve
     "answer_in_evidence": "answer in evidence\n(the right z given)", "em": "exact match of\nthe reader on it",
     "recall@1": "found first among\nall documents", "recited": "share of the text\nrecited greedily",

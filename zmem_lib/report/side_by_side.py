@@ -106,7 +106,7 @@ def _rows(asked: pd.Series, given: Mapping[str, pd.DataFrame], exact: pd.Series,
             one = table.loc[asked.name]
             document = _document(list(one["ranked_doc_ids"]), set(asked["gold_doc_ids"]), titles)
             answer = f"{_folded(one['answer'])}<br>{_verdict(exact.get(system))}"
-            rows.setdefault((document, _folded(one["evidence"]), answer), []).append(system)
+            rows.setdefault((document, _folded("\n".join(one["evidence"])), answer), []).append(system)
     return rows
 
 

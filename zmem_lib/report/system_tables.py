@@ -14,8 +14,8 @@ from pandas.io.formats.style import Styler
 
 from zmem_lib.evaluation.metrics import FIELD
 from zmem_lib.evaluation.numbers_in import NUMBERS
+from zmem_lib.evaluation.ragas_measures import RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
 from zmem_lib.files import write_atomic
-from zmem_lib.judges.by_ragas import RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
 from zmem_lib.params import Params
 from zmem_lib.report.canvas import description
 from zmem_lib.report.figures import (
@@ -143,7 +143,7 @@ def failure_examples(
             "part": kept["part"],
             "kind": kept["failure"],
             "question": kept["question"].map(_shorten),
-            "evidence": kept["evidence"].map(_shorten),
+            "evidence": kept["evidence"].map("\n".join).map(_shorten),
             "answer": kept["answer"].map(_shorten),
             "gold": kept["answers"].map(lambda golds: _shorten(" / ".join(golds))),
         }
