@@ -13,30 +13,18 @@ that no document answers may lie in `unanswerable*.jsonl` (absent.py).
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import pandas as pd
-from pydantic import StrictInt, model_validator
+from pydantic import StrictInt
 
 from zmem_lib.data import rows
-from zmem_lib.data.rows import AllFilled, Filled
+from zmem_lib.data.rows import AllFilled, Filled, OwnRow
 from zmem_lib.files import BadInput
 from zmem_lib.params import Params
 
 SUBSETS = "subsets.json"
 OUTSIDE = "documents outside of the subset"
-
-
-class OwnRow(rows.Row):
-    """A row that the user wrote: a field that is null is not there."""
-
-    hint: ClassVar[str] = "add it"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_null(cls, record: Any) -> Any:
-        known = isinstance(record, dict)
-        return {name: value for name, value in record.items() if value is not None} if known else record
 
 
 class Document(OwnRow):

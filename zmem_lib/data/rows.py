@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Annotated, Any, ClassVar, TypeVar
 
 import pandas as pd
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from zmem_lib.files import BadInput
 from zmem_lib.text import unprintable
@@ -84,6 +84,18 @@ class Row(BaseModel):
     """A row of a file, or an object in one. Fields that the model does not name are ignored."""
 
     hint: ClassVar[str] = "the data set's own rows have it (book/data.md)"  # where a field is missing
+
+
+class OwnRow(Row):
+    """A row that the user wrote: a field that is null is not there."""
+
+    hint: ClassVar[str] = "add it"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null(cls, record: Any) -> Any:
+        given = record.items() if isinstance(record, dict) else ()
+        return {name: value for name, value in given if value is not None} if given else record
 
 
 AnyRow = TypeVar("AnyRow", bound=Row)
