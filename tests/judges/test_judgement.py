@@ -42,7 +42,8 @@ def tables(n=N):
     )  # fmt: skip
     answers = pd.DataFrame(
         {"question_id": ids, "part": ["seen"] * n + ["new"] * n + ["trained"],
-         "evidence": [["Ada\nborn in Velmoor."]] * len(ids), "ranked_doc_ids": [["a", "b"]] * len(ids), "answer": "Velmoor"}
+         "evidence": [["Ada\nborn in Velmoor."]] * len(ids), "ranked_doc_ids": [["a", "b"]] * len(ids),
+         "answer": "Velmoor"}
     )  # fmt: skip
     systems = {
         "bm25": answers,
