@@ -126,7 +126,7 @@ odd_yaml = st.sampled_from(
         "seed: 1\nseed: 2", "<<: {seed: 1}", "<<: 1", "[" * 3000, "a: " * 50, "!!python/object:os.system x",
         "seed: !!int x", "run: 2020-13-45 10:00:00", "run: 2020-13-45", "seed: !!float x", "\ufeffseed: 1",
         "seed: 1\n---\nseed: 2", "%YAML 9.9\n---\n", "\x00", "run: \x1b[2J", "run: !!binary x", "run: !!timestamp x",
-        "seed: 190:20:30", "seed: 0o18", "seed: 08", "train: 1", "train: [1]", "train: {steps: {a: 1}}", "train: {1: 2}",
+        "seed: 190:20:30", "seed: 0o18", "seed: 08", "train: 1", "train: [1]", "train: {steps: {a: 1}}", "a: {1: 2}",
         "extends: p.yaml", "extends: [1]", "extends: {a: b}", "n_documents: 5", "n_documents: {a: 1}",
         "train: {steps: 1, steps: 2}", "train.steps: 1\ntrain: {steps: 2}",
     ]

@@ -171,7 +171,7 @@ def test_new_documents_are_held_out_of_the_subset_and_fewer_may_be_taken(folder)
     [
         ("5", r"corpus.subset is '5', but .*subsets\.json has \['4', '6', 'wrong', 'empty', 'without', 'number'\]"),
         ("wrong", r"subset 'wrong': no document has the title 'T99'"),
-        ("empty", r"subset 'empty': field 'titles' must be a list that is not empty"),
+        ("empty", r"subset 'empty': field 'titles' must be a list of one or more"),
         ("without", "subset 'without': must be an object with a list of titles or of doc_ids"),
         ("number", "subset 'number': must be an object with named fields, not 4"),
     ],

@@ -60,7 +60,7 @@ BAD_QUESTIONS = {
     "question_id 'q00' is already that of line 1": Q,
     "field 'answers' is missing: add it": {"question_id": "a", "question": "?", "doc_id": "d0"},
     "field 'answers' must be a list, not 'x0'": QA | {"answers": "x0"},
-    "field 'answers' must be a list that is not empty, not []": QA | {"answers": []},
+    "field 'answers' must be a list of one or more, not []": QA | {"answers": []},
     "field 'answers' must be text that is not empty, not ''": QA | {"answers": ["x0", ""]},
     "field 'doc_id' is missing: add it": {"question_id": "a", "question": "?", "answers": ["x0"]},
     "field 'doc_id' names 'nobody', which no document has": QA | {"doc_id": "nobody"},

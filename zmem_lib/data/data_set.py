@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from zmem_lib import hub
-from zmem_lib.data.rows import AnyRow, Corpus, tables
+from zmem_lib.data.rows import Corpus, Row, tables
 from zmem_lib.files import BadInput
 from zmem_lib.params import Params
 
@@ -54,8 +54,8 @@ def load_data_set(data_set: DataSet, params: Params) -> Corpus:
 
 
 def collect(
-    rows_of: Callable[[Path], Iterator[AnyRow]],
-    add: Callable[[AnyRow, ById, ById], str | None],
+    rows_of: Callable[[Path], Iterator[Row]],
+    add: Callable[[Row, ById, ById], str | None],
     found: Files,
     dropped: dict[str, int],
 ) -> Tables:

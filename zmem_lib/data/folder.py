@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import StrictInt
+from pydantic import BaseModel, StrictInt
 
 from zmem_lib.data import rows
-from zmem_lib.data.rows import AllFilled, Filled, OwnRow
+from zmem_lib.data.rows import AllFilled, Filled, Own
 from zmem_lib.files import BadInput
 from zmem_lib.params import Params
 
@@ -27,13 +27,13 @@ SUBSETS = "subsets.json"
 OUTSIDE = "documents outside of the subset"
 
 
-class Document(OwnRow):
+class Document(BaseModel):
     doc_id: Filled
     text: Filled
-    title: rows.Own = ""
+    title: Own | None = None
 
 
-class Question(OwnRow):
+class Question(BaseModel):
     question_id: Filled
     question: Filled
     answers: AllFilled
@@ -41,16 +41,16 @@ class Question(OwnRow):
     gold_doc_ids: AllFilled | None = None
     answer_start: StrictInt | None = None
     split: Literal["train", "dev", "test"] | None = None
-    evidence: rows.Own = ""
+    evidence: Own | None = None
 
 
-class Unanswerable(OwnRow):
+class Unanswerable(BaseModel):
     question_id: Filled
     question: Filled
     doc_id: Filled
 
 
-class Subset(OwnRow):
+class Subset(BaseModel):
     titles: AllFilled | None = None
     doc_ids: AllFilled | None = None
 
@@ -100,7 +100,7 @@ def load(params: Params) -> rows.Corpus:
 
 def read_docs(path: Path) -> pd.DataFrame:
     """doc_id, title, text of every document, in the file's order."""
-    docs = [vars(row) for _, row in own_rows(Document, "doc_id", path)]
+    docs = [vars(row) | {"title": row.title or ""} for _, row in own_rows(Document, "doc_id", path)]
     if not docs:
         raise BadInput(f"{path} holds no document: write one JSON object with doc_id, title and text a line")
     return pd.DataFrame(docs, columns=rows.DOC_COLUMNS)
@@ -114,7 +114,7 @@ def read_questions(path: Path, texts: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(questions)
 
 
-def own_rows(model: type[rows.AnyRow], key: str, *paths: Path) -> Iterator[tuple[str, rows.AnyRow]]:
+def own_rows(model: type[rows.Row], key: str, *paths: Path) -> Iterator[tuple[str, rows.Row]]:
     """The rows of files with their places; raises BadInput where `key` has a value that it had before."""
     places: dict[str, str] = {}
     for path in paths:
@@ -133,14 +133,14 @@ def _question(row: Question, texts: dict[str, str], where: str) -> dict[str, Any
     gold, name = (row.gold_doc_ids, "gold_doc_ids") if row.gold_doc_ids else ([row.doc_id], "doc_id")
     for doc_id in gold:
         if doc_id is None:
-            raise BadInput(f"{where}: field 'doc_id' is missing: {row.hint}")
+            raise BadInput(f"{where}: field 'doc_id' is missing: add it, or gold_doc_ids")
         if doc_id not in texts:
             raise BadInput(f"{where}: field {name!r} names {doc_id!r}, which no document has: add it or correct it")
     start, text = row.answer_start, texts[gold[0]]
     answers = sorted(row.answers, key=lambda answer: not rows.stands_at(answer, start, text))
     if start is not None and not rows.stands_at(answers[0], start, text):
         raise BadInput(f"{where}: no answer stands at answer_start {start} of its document: correct it or write null")
-    more = {"answer_start": -1 if start is None else start, "evidence": row.evidence}
+    more = {"answer_start": -1 if start is None else start, "evidence": row.evidence or ""}
     more |= {"split": row.split} if row.split else {}
     return rows.question_row(row.question_id, row.question, answers, list(dict.fromkeys(gold)), **more)
 

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Literal
 
+from pydantic import BaseModel
+
 from zmem_lib.data.data_set import DataSet, Files, Tables
-from zmem_lib.data.rows import AnyRow, Distinct, Row, Stripped, Text, folded, question_row, rows_as, tables
+from zmem_lib.data.rows import Distinct, Row, Stripped, Text, folded, question_row, rows_as, tables
 from zmem_lib.files import BadInput
 
 EMPTY = "questions without words or without an answer"
@@ -21,13 +23,13 @@ STRAY = "chunks of questions that are not there or were dropped"
 BLANK = "chunks without text"
 
 
-class Question(Row):  # of dataset.json
+class Question(BaseModel):  # of dataset.json
     query_id: Text
     query: Stripped
     answer: Distinct
 
 
-class Chunk(Row):  # of doc_pool.json
+class Chunk(BaseModel):  # of doc_pool.json
     mapped_id: Text  # the question's
     doc_name: Stripped
     doc_chunk: Text
@@ -74,7 +76,7 @@ def _asked(found: Files, dropped: dict[str, int]) -> dict[str, Question]:
     return asked
 
 
-def _rows(found: Files, name: str, model: type[AnyRow]) -> Iterator[AnyRow]:
+def _rows(found: Files, name: str, model: type[Row]) -> Iterator[Row]:
     paths = [path for path in found.paths if path.name.startswith(f"{name}.")]
     if not paths:
         raise BadInput(

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
 
 from zmem_lib.data.data_set import ById, DataSet, collect
-from zmem_lib.data.rows import Distinct, Row, Stripped, Text, question_row, rows_as
+from zmem_lib.data.rows import Distinct, Stripped, Text, question_row, rows_as
 from zmem_lib.text import normalise
 
 EMPTY = "questions without words or without an answer"
@@ -31,12 +31,12 @@ def _from_text(value: Any) -> Any:
         raise ValueError(f"must be a list, or one written as JSON ({error})") from error
 
 
-class Passage(Row):
+class Passage(BaseModel):
     title: Stripped
     text: Text
 
 
-class Asked(Row):
+class Asked(BaseModel):
     question: Stripped
     answers: Annotated[Distinct, BeforeValidator(_from_text)] = Field(
         validation_alias=AliasChoices("answers", "possible_answers")

@@ -9,10 +9,10 @@ Splits are the data set's own where the files hold training rows, else by a hash
 from functools import partial
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator
 
 from zmem_lib.data.data_set import ById, DataSet, collect
-from zmem_lib.data.rows import Distinct, Row, Stripped, Texts, question_row, rows_as
+from zmem_lib.data.rows import Distinct, Stripped, Texts, question_row, rows_as
 
 SUBSETS = ("covidqa", "cuad", "delucionqa", "emanual", "expertqa", "finqa", "hagrid", "hotpotqa", "msmarco",
            "pubmedqa", "tatqa", "techqa")  # fmt: skip
@@ -23,7 +23,7 @@ IRRELEVANT = "rows without a relevant sentence in their documents"
 Sentences = Annotated[list[list[tuple[Stripped, Stripped]]], BeforeValidator(lambda value: value or [])]
 
 
-class Asked(Row):
+class Asked(BaseModel):
     id: Stripped
     question: Stripped
     response: Stripped

@@ -4,7 +4,6 @@ A file is .jsonl (one object a line, read as a stream), .json (a list of objects
 three also as .gz. A row that is not what its model says becomes one sentence with file, line (or row) and field.
 """
 
-import codecs
 import csv
 import gzip
 import hashlib
@@ -17,10 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Annotated, Any, ClassVar, TypeVar
+from typing import IO, Annotated, Any, TypeVar
 
 import pandas as pd
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from zmem_lib.files import BadInput
 from zmem_lib.text import unprintable
@@ -80,27 +79,6 @@ def stands_at(answer: str, start: int | None, text: str) -> bool:
     return start is not None and start >= 0 and text.startswith(answer, start)
 
 
-class Row(BaseModel):
-    """A row of a file, or an object in one. Fields that the model does not name are ignored."""
-
-    hint: ClassVar[str] = "the data set's own rows have it (book/data.md)"  # where a field is missing
-
-
-class OwnRow(Row):
-    """A row that the user wrote: a field that is null is not there."""
-
-    hint: ClassVar[str] = "add it"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_null(cls, record: Any) -> Any:
-        given = record.items() if isinstance(record, dict) else ()
-        return {name: value for name, value in given if value is not None} if given else record
-
-
-AnyRow = TypeVar("AnyRow", bound=Row)
-
-
 def _written(value: Any) -> Any:
     """A number as text; null as no text, and NaN, as which tables write null."""
     if value is None or value != value:
@@ -116,7 +94,7 @@ def _printable(text: str) -> str:
 
 def _filled(text: str) -> str:
     if not text.strip():
-        raise ValueError(f"must be text that is not empty, not {text!r}")
+        raise ValueError(f"must be text that is not empty, not {shown(text)}")
     return text
 
 
@@ -133,37 +111,40 @@ Filled = Annotated[Own, AfterValidator(_filled)]
 AllFilled = Annotated[list[Filled], Field(min_length=1)]
 FORMS = {  # that a value must have, by what pydantic misses
     "string_type": "text", "int_type": "a whole number", "list_type": "a list", "tuple_type": "a list",
-    "too_short": "a list that is not empty", "model_type": "an object with named fields",
+    "too_short": "a list of one or more", "too_long": "a shorter list", "missing": "a longer list",
+    "model_type": "an object with named fields",
 }  # fmt: skip
 
+Row = TypeVar("Row", bound=BaseModel)  # of a file; fields that the model does not name are ignored
 
-def rows_as(model: type[AnyRow], path: Path) -> Iterator[AnyRow]:
+
+def rows_as(model: type[Row], path: Path) -> Iterator[Row]:
     """The rows of a file as their model; raises BadInput."""
     return (parsed(model, record, where) for where, record in read_rows(path))
 
 
-def parsed(model: type[AnyRow], record: Any, where: str) -> AnyRow:
-    """The record as its model; raises BadInput with the first thing that is wrong."""
+def parsed(model: type[Row], record: Any, where: str) -> Row:
+    """The record as its model; raises BadInput with the first thing that is wrong, as in field 'answers.1.text'."""
     try:
         return model.model_validate(record)
     except ValidationError as error:
-        raise BadInput(_sentence(error.errors(include_url=False)[0], where, model.hint)) from error
+        raise BadInput(f"{where}: {_sentence(error.errors(include_url=False)[0])}") from error
 
 
-def _sentence(error: Any, where: str, hint: str) -> str:
-    """What pydantic found wrong at ("answers", 0, "text"): "file, line 3, answers 1: field 'text' must be ..."."""
-    steps, kind, value = list(error["loc"]), error["type"], error["input"]
+def _sentence(error: Any) -> str:
+    """What pydantic found wrong, and in which field; items of a list of objects are counted from 1."""
+    steps, kind = list(error["loc"]), error["type"]
     is_missing = kind == "missing" and isinstance(steps[-1], str)
     while steps and isinstance(steps[-1], int):  # of a list of texts
         steps.pop()
-    field = f"field {steps.pop()!r} " if steps else ""
-    place = "".join(f", {name} {number + 1}" for name, number in zip(steps[::2], steps[1::2], strict=True))
+    path = ".".join(str(step + 1) if isinstance(step, int) else step for step in steps)
+    field = f"field {path!r} " if path else ""
     if is_missing:
-        return f"{where}{place}: {field}is missing: {hint}"
+        return f"{field}is missing: add it"
     if kind == "value_error":
-        return f"{where}{place}: {field}{error['ctx']['error']}"
-    form = error["ctx"]["expected"] if kind == "literal_error" else FORMS.get(kind, "what the data set has there")
-    return f"{where}{place}: {field}must be {form}, not {shown(value)}"
+        return f"{field}{error['ctx']['error']}"
+    form = error["ctx"]["expected"] if kind == "literal_error" else FORMS.get(kind, "of another kind")
+    return f"{field}must be {form}, not {shown(error['input'])}"
 
 
 def shown(value: Any) -> str:
@@ -186,7 +167,7 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
             where = f"{path}, line {number}"
             if len(line) > LINE_BYTES:
                 raise BadInput(f"{where}: longer than {LINE_BYTES // 2**20} MiB: write one JSON object a line")
-            if text := _decoded(line, where, first=number == 1).strip():
+            if text := _decoded(line, where).strip():
                 yield f"line {number}", _from_json(text, where, "write one JSON object a line")
 
 
@@ -230,12 +211,12 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 def _whole_text(path: Path) -> str:
     with _opened(path) as stream:
-        return _decoded(stream.read(), str(path), first=True)
+        return _decoded(stream.read(), str(path))
 
 
-def _decoded(raw: bytes, where: str, *, first: bool) -> str:
+def _decoded(raw: bytes, where: str) -> str:
     try:
-        return (raw.removeprefix(codecs.BOM_UTF8) if first else raw).decode()
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(f"{where}: not valid UTF-8 at byte {error.start + 1}: save the file as UTF-8") from error
 

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, StrictInt
+from pydantic import BaseModel, BeforeValidator, StrictInt
 
 from zmem_lib.data.data_set import ById, DataSet, collect
-from zmem_lib.data.rows import Row, Text, parsed, question_row, read_rows, stands_at
+from zmem_lib.data.rows import Text, parsed, question_row, read_rows, stands_at
 
 IMPOSSIBLE = "questions that the paragraph does not answer (SQuAD 2.0)"
 REPEATED = "questions whose id an earlier one has"
@@ -32,12 +32,12 @@ def _one_by_one(answers: Any) -> Any:
     return [{"text": text, "answer_start": start} for text, start in zip(*lists, strict=True)]
 
 
-class Answer(Row):
+class Answer(BaseModel):
     text: Text
     answer_start: StrictInt | None = None
 
 
-class Question(Row):
+class Question(BaseModel):
     question: Text
     id: Text
     answers: Annotated[list[Answer], BeforeValidator(_one_by_one)]
@@ -49,17 +49,17 @@ class HubRow(Question):  # a question with its paragraph
     title: Text = ""
 
 
-class Paragraph(Row):
+class Paragraph(BaseModel):
     context: Text
     qas: list[Question]
 
 
-class Article(Row):
+class Article(BaseModel):
     title: Text = ""
     paragraphs: list[Paragraph]
 
 
-class Published(Row):  # the JSON file
+class Published(BaseModel):  # the JSON file
     data: list[Article]
 
 

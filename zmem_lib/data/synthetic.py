@@ -14,7 +14,7 @@ any attributes; a third of the new documents are new-dev, the rest new-test.
 """
 
 import math
-from dataclasses import dataclass
+from collections import namedtuple
 from pathlib import Path
 from random import Random
 
@@ -30,24 +30,9 @@ N_TEST = 2  # test questions per document and kind
 N_NEW_QUESTIONS = 4
 Asked = tuple[str, str, str, str]  # split, kind, attribute and phrasing of a question
 
-
-@dataclass(frozen=True)
-class Attribute:
-    """Values that it can take, sentences that state it, and questions that ask for it, by split."""
-
-    values: list[str]
-    sentences: list[str]
-    train: list[str]
-    dev: list[str]
-    test: list[str]
-
-
-def _from_file(words: dict) -> dict[str, Attribute]:
-    return {name: Attribute(**about | {"values": about["values"].split()}) for name, about in words.items()}
-
-
 _WORDS = yaml.safe_load(Path(__file__).with_name("synthetic.yaml").read_text(encoding="utf-8"))
-ATTRIBUTES = _from_file(_WORDS["attributes"])
+Attribute = namedtuple("Attribute", "values sentences train dev test")  # the last three: questions, by split
+ATTRIBUTES = {name: Attribute(**about) for name, about in _WORDS["attributes"].items()}
 FIRST_STEMS, FIRST_ENDS, LAST_STEMS, LAST_ENDS = (parts.split() for parts in _WORDS["names"].values())
 
 

@@ -8,8 +8,10 @@ or TAT-DQA. Splits are the data set's own where the files hold training rows, el
 
 from functools import partial
 
+from pydantic import BaseModel
+
 from zmem_lib.data.data_set import ById, DataSet, collect
-from zmem_lib.data.rows import Row, Stripped, Text, question_row, rows_as
+from zmem_lib.data.rows import Stripped, Text, question_row, rows_as
 
 EMPTY = "questions without words or without an answer"
 BLANK = "rows without a context"
@@ -17,7 +19,7 @@ REPEATED = "questions whose id an earlier one has"
 CHANGED = "rows whose context_id stood before another context"
 
 
-class Asked(Row):
+class Asked(BaseModel):
     context: Text
     context_id: Stripped
     file_name: Stripped

@@ -9,13 +9,13 @@ the bootstrap's, which knows nothing of its mistakes.
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import PlainValidator
+from pydantic import BaseModel, PlainValidator
 
-from zmem_lib.data.rows import Filled, OwnRow, parsed, read_rows, shown
+from zmem_lib.data.rows import Filled, parsed, read_rows, shown
 from zmem_lib.evaluation.stats import LEVEL, Estimate, bootstrap_mean
 from zmem_lib.files import BadInput
 from zmem_lib.judges.judgement import JUDGE_METRICS
@@ -72,10 +72,9 @@ def _share(value: Any) -> float:
     return share
 
 
-class Label(OwnRow):
+class Label(BaseModel):
     """A person's verdict on an answer."""
 
-    hint: ClassVar[str] = "each line has question_id, system, metric, value"
     question_id: Filled
     system: Filled
     metric: Filled
