@@ -117,10 +117,9 @@ def ask_all(
         for key, messages in zip(keys, prompts, strict=True):
             if key in replies or key in missing:
                 continue
-            if reply := kept_reply(cache, key):
+            reply = kept_reply(cache, key)
+            if reply or (may_fail and is_refused(cache, key)):
                 replies[key] = reply
-            elif may_fail and is_refused(cache, key):
-                replies[key] = None
             else:
                 missing[key] = Question(key, messages, worst_case(address, messages, max_tokens))
         if missing:
