@@ -5,11 +5,11 @@ import string
 
 import pandas as pd
 
-KORQUAD_SIGNS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
+KORQUAD_SIGNS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()\u2018\u2019", " "))
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 WORD = re.compile(r"\S+")
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")  # keeps tab, newline, carriage return
-SENTENCE_END = re.compile(r"(?<=[.!?。])[\"'”’)\]]*\s+")
+SENTENCE_END = re.compile(r"(?<=[.!?。])[\"'\u201d\u2019)\]]*\s+")
 
 
 def passage(title: str, text: str) -> str:
