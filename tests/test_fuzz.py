@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from zmem_lib.data.folder import read_docs, read_questions
 from zmem_lib.files import BadInput
-from zmem_lib.params import check_params, read_params
+from zmem_lib.params import check_params, flat, read_params
 
 TEXTS = {"a": "Ada lives in Lund.", "b/b": "Bo lives in Ås."}
 QUICK = settings(
@@ -21,7 +21,8 @@ QUICK = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-SMOKE = yaml.safe_load((ROOT / "params/smoke.yaml").read_text())
+SMOKE = flat(read_params(ROOT / "params/smoke.yaml"))  # by dotted name
+SECTIONS = sorted({name.partition(".")[0] for name in SMOKE})
 
 any_text = st.text(st.characters(codec=None, exclude_categories=()), max_size=12)  # surrogates and controls too
 good_text = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=12).filter(str.strip)
@@ -116,20 +117,24 @@ def with_values(changed):
     return yaml.safe_dump(SMOKE | changed, allow_unicode=True)
 
 
-near_params = st.dictionaries(st.sampled_from(sorted(SMOKE)) | any_text, values, max_size=3)
+near_params = st.dictionaries(st.sampled_from([*SMOKE, *SECTIONS]) | any_text, values, max_size=3)
 odd_yaml = st.sampled_from(
     [
         "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nseed: *c", "seed: &s [*s]", "seed: 2020-01-01", "seed: 1_000",
-        "seed: 0x_", "? [1, 2]\n: 3", "1: 2", "null: 1", "seed: .nan", "z_lr: .inf", "z_lr: -.inf", "z_lr: 1.0e+999",
-        f"seed: {'9' * 5000}", f"z_lr: {'9' * 400}", f"train_steps: {'9' * 30}", "seed: 1\nseed: 2", "<<: {seed: 1}",
-        "<<: 1", "[" * 3000, "a: " * 50, "!!python/object:os.system x", "seed: !!int x", "run: 2020-13-45 10:00:00",
-        "run: 2020-13-45", "seed: !!float x", "\ufeffseed: 1", "seed: 1\n---\nseed: 2", "%YAML 9.9\n---\n", "\x00",
-        "run: \x1b[2J", "run: !!binary x", "run: !!timestamp x", "seed: 190:20:30", "seed: 0o18", "seed: 08",
+        "seed: 0x_", "? [1, 2]\n: 3", "1: 2", "null: 1", "seed: .nan", "train: {z_lr: .inf}", "train.z_lr: -.inf",
+        "train.z_lr: 1.0e+999", f"seed: {'9' * 5000}", f"train.z_lr: {'9' * 400}", f"train: {{steps: {'9' * 30}}}",
+        "seed: 1\nseed: 2", "<<: {seed: 1}", "<<: 1", "[" * 3000, "a: " * 50, "!!python/object:os.system x",
+        "seed: !!int x", "run: 2020-13-45 10:00:00", "run: 2020-13-45", "seed: !!float x", "\ufeffseed: 1",
+        "seed: 1\n---\nseed: 2", "%YAML 9.9\n---\n", "\x00", "run: \x1b[2J", "run: !!binary x", "run: !!timestamp x",
+        "seed: 190:20:30", "seed: 0o18", "seed: 08", "train: 1", "train: [1]", "train: {steps: {a: 1}}", "a: {1: 2}",
+        "extends: p.yaml", "extends: [1]", "extends: {a: b}", "n_documents: 5", "n_documents: {a: 1}",
+        "train: {steps: 1, steps: 2}", "train.steps: 1\ntrain: {steps: 2}",
     ]
 )  # fmt: skip
+FEWER = settings(QUICK, max_examples=60)  # a parameter file takes longer
 
 
-@QUICK
+@FEWER
 @given(content=st.binary(max_size=100) | (near_params.map(with_values) | odd_yaml).map(lambda text: text.encode()))
 def test_any_parameter_file_is_taken_or_refused(content, tmp_path):
     path = tmp_path / "p.yaml"
@@ -143,12 +148,12 @@ def test_any_override_is_taken_or_refused(text, key):
     taken_or_refused(read_params, ROOT / "params/smoke.yaml", [f"{key}={text}"])
 
 
-@QUICK
+@FEWER
 @given(changed=near_params)
 def test_parameters_that_are_taken_come_back_from_their_file(changed, tmp_path):
     params = taken_or_refused(check_params, SMOKE | changed, "here")
     if params is not None:
-        (tmp_path / "p.yaml").write_text(yaml.safe_dump(vars(params), allow_unicode=True), encoding="utf-8")
+        (tmp_path / "p.yaml").write_text(yaml.safe_dump(params.model_dump(), allow_unicode=True), encoding="utf-8")
         assert read_params(tmp_path / "p.yaml") == params
 
 

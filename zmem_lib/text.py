@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 QUESTION_TOKENS = 48  # room that the window must leave for a question and the markers
-KORQUAD_SIGNS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
+KORQUAD_SIGNS = str.maketrans(dict.fromkeys("'\"《》<>〈〉()\u2018\u2019", " "))
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 WORD = re.compile(r"\S+")
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")  # keeps tab, newline, carriage return
-SENTENCE_END = re.compile(r"(?<=[.!?。])[\"'”’)\]]*\s+")
+SENTENCE_END = re.compile(r"(?<=[.!?。])[\"'\u201d\u2019)\]]*\s+")
 
 
 def passage(title: str, text: str) -> str:

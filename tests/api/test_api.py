@@ -14,8 +14,7 @@ from fake_api import Told, echo, error, said, serving
 
 from zmem_lib.api import cache as api_cache
 from zmem_lib.api import client
-from zmem_lib.api.client import Address, Reply, ask_all, judge_address, reader_address
-from zmem_lib.api.queue import Patience
+from zmem_lib.api.client import Address, Patience, Reply, ask_all, judge_address, reader_address
 from zmem_lib.api.request import asked_wait
 from zmem_lib.files import BadInput
 from zmem_lib.params import changed, params_hash
@@ -23,14 +22,10 @@ from zmem_lib.params import changed, params_hash
 KEY = SECRETS["ZMEM_API_KEY"]
 
 
-PATIENT = Patience(tries=4, first_wait=0.01, longest_wait=0.05, timeout=5, farewell=2)
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(
-        client, "PATIENCE", Patience(tries=4, first_wait=0.01, longest_wait=0.05, timeout=5, farewell=2)
-    )
+    patience = Patience(tries=4, first_wait=0.01, longest_wait=0.05, timeout=5, farewell=2)
+    monkeypatch.setattr(client, "PATIENCE", patience)
     monkeypatch.setenv("ZMEM_API_KEY", KEY)
 
 
@@ -73,7 +68,7 @@ def test_what_was_answered_is_asked_no_more_even_by_another_run(cache):
         assert len(fake.requests) == 5, "the same question twice is one question"
         assert first[5:] == first[:2]
     assert ask_all(there, prompts(5), max_tokens=7) == first[:5], "the server is gone"
-    assert ask_all(changed(there, {"run": "two"}), prompts(5), max_tokens=7) == first[:5]
+    assert ask_all(replace(there, run="two"), prompts(5), max_tokens=7) == first[:5]
     assert (spent(cache), spent(cache, "two")) == (pytest.approx(5 * 120e-6), 0)
     for other in (replace(there, model="other"), replace(there, url=there.url + "/x")):
         assert client.key_of(other, prompts(1)[0], 7) != client.key_of(there, prompts(1)[0], 7)
@@ -196,7 +191,7 @@ def test_a_refusing_server_is_said_once_in_a_sentence_without_the_key(cache, nam
 def test_an_address_where_nobody_answers(cache):
     with serving() as fake:
         pass
-    with pytest.raises(BadInput, match=r"127.0.0.1:[0-9]+/v1 cannot be reached.*correct api_url"):
+    with pytest.raises(BadInput, match=r"127.0.0.1:[0-9]+/v1 cannot be reached.*correct answer.api_url"):
         ask_all(address(fake, cache), prompts(3), max_tokens=7, may_fail=True)
 
 
@@ -226,9 +221,7 @@ def test_the_budget_is_never_exceeded_and_a_higher_one_resumes(cache):
     assert worst == pytest.approx((len("question 0") + client.MESSAGE_TOKENS + 7 * 2) / 1e6)
     with serving(lambda n, r: said("a", asked=20, written=5), seconds=0.02) as fake:
         there = address(fake, cache, budget=100.5e-6)  # each costs 30e-6, and at worst 40e-6
-        with pytest.raises(
-            BadInput, match=r"api_budget.*--set api_budget=DOLLARS.*run one stops, having spent \$0\.0001"
-        ):
+        with pytest.raises(BadInput, match=r"--set machine\.api_budget=DOLLARS.*run one stops, having spent \$0\.0001"):
             ask_all(there, prompts(9), max_tokens=7)
         assert len(fake.requests) == 3 and spent(cache) == pytest.approx(90e-6)
         with pytest.raises(BadInput):
@@ -237,7 +230,7 @@ def test_the_budget_is_never_exceeded_and_a_higher_one_resumes(cache):
         assert len(ask_all(there, prompts(3), max_tokens=7)) == 3, "what is kept costs nothing"
         ask_all(replace(there, budget=1.0), prompts(9), max_tokens=7)
         assert len(fake.requests) == 9
-        ask_all(changed(there, {"run": "two"}), prompts(1, 50), max_tokens=7)
+        ask_all(replace(there, run="two"), prompts(1, 50), max_tokens=7)
         assert len(fake.requests) == 10, "another run has a budget of its own"
 
 
@@ -305,7 +298,8 @@ def test_a_damaged_cache_is_named(cache, damage):
                 opened.execute("DROP TABLE answers")
                 opened.execute("CREATE TABLE answers (other TEXT)")
             else:
-                api_cache.keep_reply(opened, client.key_of(there, prompts(1)[0], 7), {}, run="one", money=0.0)
+                whole = {"text": "yes", "input_tokens": 1, "output_tokens": 1}
+                api_cache.keep_reply(opened, client.key_of(there, prompts(1)[0], 7), whole, run="one", money=0.0)
                 opened.execute("UPDATE answers SET reply = '{'")
     with pytest.raises(BadInput, match=r"api_cache\.sqlite is damaged .*: remove it"):
         ask_all(there, prompts(1), max_tokens=7)
@@ -351,7 +345,12 @@ def test_the_key_is_cut_out_of_replies_too(cache):
 
 
 def test_reader_and_judge_share_server_budget_and_cache(smoke_params, tmp_path):
-    params = changed(smoke_params, {"answer.reader": "api", "answer.api_url": "http://localhost:8000/v1/", "answer.api_model": "a", "evaluate.judge_model": "b", "machine.api_budget": 3.0, "answer.api_input_price": 1.0, "answer.api_output_price": 2.0, "evaluate.judge_input_price": 4.0, "evaluate.judge_output_price": 5.0})  # fmt: skip
+    params = changed(
+        smoke_params,
+        {"answer.reader": "api", "answer.api_url": "http://localhost:8000/v1/", "answer.api_model": "a",
+         "answer.api_input_price": 1.0, "answer.api_output_price": 2.0, "evaluate.judge_model": "b",
+         "evaluate.judge_input_price": 4.0, "evaluate.judge_output_price": 5.0, "machine.api_budget": 3.0},
+    )  # fmt: skip
     folder = tmp_path / "runs/smoke"
     reader, judge = reader_address(params, folder), judge_address(params, folder)
     assert reader == Address(

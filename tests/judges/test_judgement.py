@@ -20,7 +20,7 @@ from zmem_lib.judges.by_ragas import judged_by_ragas
 from zmem_lib.params import changed, read_params
 from zmem_lib.runs.budget import plan_lines
 from zmem_lib.runs.plan import judge_requests
-from zmem_lib.tables import COMPARED
+from zmem_lib.systems.systems import compared
 
 N = 6
 
@@ -42,9 +42,14 @@ def tables(n=N):
     )  # fmt: skip
     answers = pd.DataFrame(
         {"question_id": ids, "part": ["seen"] * n + ["new"] * n + ["trained"],
-         "evidence": [["Ada\nborn in Velmoor."]] * len(ids), "ranked_doc_ids": [["a", "b"]] * len(ids), "answer": "Velmoor"}
+         "evidence": [["Ada\nborn in Velmoor."]] * len(ids), "ranked_doc_ids": [["a", "b"]] * len(ids),
+         "answer": "Velmoor"}
     )  # fmt: skip
-    systems = {"bm25": answers, "zmem": answers.iloc[::-1].assign(evidence=[["x y"]] * len(ids)), "zmem-oracle": answers}
+    systems = {
+        "bm25": answers,
+        "zmem": answers.iloc[::-1].assign(evidence=[["x y"]] * len(ids)),
+        "zmem-oracle": answers,
+    }
     return questions, docs, systems
 
 
@@ -71,17 +76,16 @@ def test_the_plan_counts_what_a_judge_is_asked(params):
     judgement.by_ragbench(rows(), judge)
     planned = changed(params, {"evaluate.judge_questions": 1, "answer.top_k": 2})
     requests, read, written = judge_requests(planned)
-    assert len(asked) == 15 and requests == 15 * 3 * len(COMPARED) and written == 60 * requests
-    lines = "\n".join(
-        plan_lines(changed(planned, {"evaluate.judge_input_price": 1.0, "evaluate.judge_output_price": 2.0}))
-    )
+    assert len(asked) == 15 and requests == 15 * 3 * len(compared()) and written == 60 * requests
+    priced = changed(planned, {"evaluate.judge_input_price": 1.0, "evaluate.judge_output_price": 2.0})
+    lines = "\n".join(plan_lines(priced))
     assert "Judge m, planned" in lines and f"${(read + 2 * written) / 1e6:.2f}, at $1 and $2 for a million" in lines
     assert "no limit (api_budget)" in lines
 
 
 def test_every_compared_system_is_judged_on_the_same_sample(params):
     items = judgement.judged_items(*tables(), changed(params, {"evaluate.judge_questions": 2}))
-    assert set(items["system"]) == {"bm25", "zmem"} <= set(COMPARED) and set(items["part"]) == {"seen", "new"}
+    assert set(items["system"]) == {"bm25", "zmem"} <= set(compared()) and set(items["part"]) == {"seen", "new"}
     asked = items.groupby(["part", "system"])["question_id"].agg(lambda ids: tuple(sorted(ids))).unstack()
     assert (asked["bm25"] == asked["zmem"]).all() and all(len(ids) == 2 for ids in asked["bm25"])
     again = judgement.judged_items(*tables(), changed(params, {"evaluate.judge_questions": 2}))
@@ -193,23 +197,12 @@ def test_a_server_that_fails_for_some_is_counted_and_a_rerun_is_free(params, tmp
     monkeypatch.setattr(client, "PATIENCE", replace(client.PATIENCE, tries=1, first_wait=0.01))
     encoder = SimpleNamespace(encode=lambda texts, **_: np.ones((len(texts), 2)))
     monkeypatch.setattr(judgement, "load_encoder", lambda *_: encoder)
-    priced = changed(
-        params,
-        {
-            "evaluate.judge_input_price": 1.0,
-            "evaluate.judge_output_price": 2.0,
-            "machine.api_parallel": 4,
-            "answer.top_k": 1,
-        },
-    )
+    prices = {"evaluate.judge_input_price": 1.0, "evaluate.judge_output_price": 2.0}
     with serving(served) as fake:
-        first, about = judgement.judge_answers(
-            *tables(3), changed(priced, {"answer.api_url": fake.url}), tmp_path / "run"
-        )
+        there = changed(params, prices | {"machine.api_parallel": 4, "answer.top_k": 1, "answer.api_url": fake.url})
+        first, about = judgement.judge_answers(*tables(3), there, tmp_path / "run")
         asked = len(fake.requests)
-        second, again = judgement.judge_answers(
-            *tables(3), changed(priced, {"answer.api_url": fake.url}), tmp_path / "run"
-        )
+        second, again = judgement.judge_answers(*tables(3), there, tmp_path / "run")
         new = [request["messages"][-1]["content"] for request in fake.requests[asked:]]
     pd.testing.assert_frame_equal(first, second)
     assert new and all("s0?" in prompt for prompt in new), "only what failed is asked again"
@@ -228,11 +221,22 @@ def test_a_server_that_fails_for_some_is_counted_and_a_rerun_is_free(params, tmp
     json.dumps(about)
 
 
-def test_a_local_model_of_entailment_judges_by_ragchecker_alone(params, tmp_path):
-    nli = changed(
-        params,
-        {"evaluate.judge": "nli", "evaluate.judge_model": str(save_nli(tmp_path)), "evaluate.judge_questions": 2},
-    )
+def test_a_local_model_of_entailment_judges_by_ragchecker_alone_and_no_path_is_told(params, tmp_path):
+    save_nli(tmp_path / "nli")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("question_id,system,metric,value")
+    values = {"judge": "nli", "judge_model": str(tmp_path / "nli"), "judge_questions": 2, "human_labels": str(labels)}
+    nli = changed(params, {f"evaluate.{name}": value for name, value in values.items()})
     found, about = judgement.judge_answers(*tables(), nli, tmp_path)
     assert set(found["metric"]) == set(judgement.CHECKER_METRICS) and found["value"].dropna().between(0, 1).all()
     assert about["judge"] == "nli" and about["answers"] == 8 and len(about["labels"]) == 3
+    assert about["model"] == "nli" and about["human_labels"] == "labels.csv" and about["human_labels_hash"]
+    assert str(tmp_path) not in json.dumps(about) + found.to_csv()
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("org/name", "org/name"), ("gpt-9", "gpt-9"), ("/models/a", "a"), ("../models/a", "a"), ("~/a", "a"), ("", "")],
+)
+def test_a_model_that_is_a_folder_is_told_by_its_last_name(model, name):
+    assert judgement.last_name(model) == name

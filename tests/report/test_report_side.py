@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from zmem_lib.data.licences import licence_of
+from zmem_lib.data.corpus import licence_of
 from zmem_lib.params import changed, read_params
 from zmem_lib.report import side_by_side
 

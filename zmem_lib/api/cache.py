@@ -10,8 +10,8 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from zmem_lib.files import NO_SPACE, BadInput, writing
 
@@ -23,6 +23,16 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS refused (key TEXT PRIMARY KEY, said TEXT NOT NULL, time REAL NOT NULL)",
     "CREATE INDEX IF NOT EXISTS spent_by_run ON spent (run, money)",
 )
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model answered, and what that cost when it was bought."""
+
+    text: str
+    input_tokens: int
+    output_tokens: int
+    money: float  # dollars
 
 
 @contextmanager
@@ -51,20 +61,19 @@ def explained(error: sqlite3.Error, path: Path) -> str:
     return f"{path} is damaged ({said}): remove it (its answers will be asked and paid for again)"
 
 
-def kept_reply(cache: sqlite3.Connection, key: str) -> tuple[dict[str, Any], float] | None:
-    """The reply under a key and the dollars that were paid for it, or None."""
+def kept_reply(cache: sqlite3.Connection, key: str) -> Reply | None:
+    """The reply under a key, or None."""
     row = cache.execute("SELECT reply, money FROM answers WHERE key = ?", (key,)).fetchone()
     if row is None:
         return None
     try:
-        return json.loads(row[0]), float(row[1])
-    except (ValueError, TypeError) as error:
-        raise sqlite3.DatabaseError(f"the reply under {key} is no JSON") from error
+        reply, money = json.loads(row[0]), float(row[1])
+        return Reply(reply["text"], reply["input_tokens"], reply["output_tokens"], money)
+    except (ValueError, TypeError, KeyError) as error:
+        raise sqlite3.DatabaseError(f"the reply under {key} is none") from error
 
 
-def keep_reply(
-    cache: sqlite3.Connection, key: str, reply: Mapping[str, Any], *, run: str, money: float
-) -> tuple[dict[str, Any], float]:
+def keep_reply(cache: sqlite3.Connection, key: str, reply: Mapping, *, run: str, money: float) -> Reply | None:
     """Keep a reply and what it cost; returns what is kept, another process's reply where that came first."""
     text = json.dumps(dict(reply), ensure_ascii=False)
     with cache:
@@ -84,14 +93,8 @@ def keep_refusal(cache: sqlite3.Connection, key: str, said: str) -> None:
         cache.execute("INSERT OR REPLACE INTO refused VALUES (?, ?, ?)", (key, said, time.time()))
 
 
-def keep_loss(cache: sqlite3.Connection, run: str, money: float) -> None:
-    """Note what a try without a reply may have cost."""
-    with cache:
-        pay(cache, run, money)
-
-
 def pay(cache: sqlite3.Connection, run: str, money: float) -> None:
-    """Note a payment, inside a transaction of the caller's."""
+    """Note a payment, also for a try without a reply; in a transaction of the caller's (`with cache`)."""
     if money:
         cache.execute("INSERT INTO spent VALUES (?, ?, ?)", (run, money, time.time()))
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -53,10 +53,6 @@ class Form:
 
     limit: str = "max_tokens"
     temperature: bool = True
-
-    def values(self, max_tokens: int) -> dict[str, float]:
-        """The parameters of a request."""
-        return {self.limit: max_tokens} | ({"temperature": 0.0} if self.temperature else {})
 
 
 @dataclass(frozen=True)
@@ -118,20 +114,18 @@ def tried(client: Any, address: Address, messages: Messages, *, form: Form, max_
     """Ask once."""
     import openai
 
+    asked = {"model": address.model, "messages": list(messages), form.limit: max_tokens}
+    asked |= {"temperature": 0.0} if form.temperature else {}
     try:
-        raw = client.chat.completions.with_raw_response.create(
-            model=address.model, messages=list(messages), **form.values(max_tokens)
-        )
+        raw = client.chat.completions.with_raw_response.create(**asked)
         return read_body(raw.http_response.text, address)
-    except openai.APITimeoutError as error:
-        if type(error.__cause__).__name__ == "ConnectTimeout":
-            return Outcome("again", f"{address.url} cannot be reached: correct api_url, or start the server there")
-        said = f"the server at {address.url} does not answer in time: lower api_parallel, or look what it does"
-        return Outcome("again", said, at_last="question", lost=True)
     except openai.APIConnectionError as error:
-        reached = type(error.__cause__).__name__ in ("RemoteProtocolError", "ReadError")
-        said = f"{address.url} cannot be reached, or breaks off: correct api_url, or start the server there"
-        return Outcome("again", said, lost=reached)
+        cause = type(error.__cause__).__name__
+        if isinstance(error, openai.APITimeoutError) and cause != "ConnectTimeout":
+            said = f"the server at {address.url} does not answer in time: lower machine.api_parallel, or look there"
+            return Outcome("again", said, at_last="question", lost=True)
+        said = f"{address.url} cannot be reached, or breaks off: correct answer.api_url, or start the server there"
+        return Outcome("again", said, lost=cause in ("RemoteProtocolError", "ReadError"))
     except openai.APIStatusError as error:
         return refused(error.status_code, error.response.text, error.response.headers, address=address, form=form)
 
@@ -153,7 +147,8 @@ def read_body(body: str, address: Address) -> Outcome:
             "finish": clean(str(choice.get("finish_reason"))),
         }
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        said = f"what the server at {address.url} sends is no chat completion in JSON ({shown(body)}): correct api_url"
+        said = f"what the server at {address.url} sends is no chat completion in JSON ({shown(body)})"
+        said += ": correct answer.api_url"
         return Outcome("again", said, at_last="question", lost=True)
     return Outcome("reply", reply=reply)
 
@@ -162,18 +157,18 @@ def refused(status: int, body: str, headers: Mapping[str, str], *, address: Addr
     """What a status code other than 2xx means."""
     where, said = f"the server at {address.url}", told_by(body)
     if status < 400:
-        return Outcome("server", f"{where} redirects to {shown(headers.get('location', ''))}: correct api_url")
+        return Outcome("server", f"{where} redirects to {shown(headers.get('location', ''))}: correct answer.api_url")
     if status in (401, 403):
         need = "refuses the key" if secret_key() else "needs a key"
         return Outcome("server", f"{where} {need} ({status}): set {KEY_ENV} in the environment to a valid one")
     if status in (404, 405):
         lacks = f"has no model {address.model!r}, or answers at another address"
-        hint = "correct the model's name, or api_url, which most often ends in /v1"
+        hint = "correct the model's name, or answer.api_url, which most often ends in /v1"
         return Outcome("server", f"{where} {lacks} ({status}: {shown(said)}): {hint}")
     if status == 429 and "insufficient_quota" in body:
         return Outcome("server", f"{where} says that the account has no credit left: add some, or take another key")
     if status in AGAIN or status >= 500:
-        hint = "lower api_parallel, or try later" if status == 429 else "look what is wrong there, or try later"
+        hint = "lower machine.api_parallel, or try later" if status == 429 else "look what is wrong there, or try later"
         at_last = "question" if status >= 500 else "server"
         wait = asked_wait(headers.get("retry-after", ""))
         return Outcome("again", f"{where} fails ({status}: {shown(said)}): {hint}", at_last=at_last, wait=wait)
@@ -217,11 +212,8 @@ def shown(text: str) -> str:
 
 def asked_wait(value: str) -> float | None:
     """Seconds that a Retry-After header asks for, given in seconds or as a date; None for none."""
-    try:
+    with suppress(ValueError):
         return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
+    with suppress(ValueError, TypeError):
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
+    return None

@@ -6,51 +6,48 @@ corpus and looks as if it answered, as in SQuAD 2.0, Rajpurkar et al. 2018) and 
 whose gold documents the run has not chosen; now and then another passage may answer one all the same).
 """
 
-import hashlib
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
 import pandas as pd
 
-from zmem_lib.data.corpus import CORPORA
-from zmem_lib.data.folder import read_lines
-from zmem_lib.data.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
-from zmem_lib.data.source import text
-from zmem_lib.files import BadInput
+from zmem_lib.data.corpus import whole_corpus
+from zmem_lib.data.folder import Unanswerable, own_rows, unanswerable_files
+from zmem_lib.data.rows import folded, hash_of
+from zmem_lib.data.synthetic import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
 from zmem_lib.params import Params
-from zmem_lib.tables import check
+from zmem_lib.tables import check, no_rows
 
 PREFIX = "absent/"  # of a question_id, so that it is never that of a question with a document
-PATTERNS = ("unanswerable*.jsonl", "unanswerable*.jsonl.gz")
-COLUMNS = ["question_id", "question", "kind", "split"]
+Found = list[tuple[str, str, str]]  # question_id, question, kind
 
 
 def absent_questions(params: Params, docs: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame:
-    """At most `params.corpus.absent_questions` questions without a document, the table absent, drawn by the run's seed.
+    """At most `corpus.absent_questions` questions without a document, the table absent, drawn by the run's seed.
 
     As many of each kind as there are to be had; none has the words of a question of the run. A hash of question_id puts
     half of them into split dev, for choosing a threshold, and half into test.
     """
     if not params.corpus.absent_questions:
-        return check(pd.DataFrame(columns=COLUMNS, dtype=str), "absent")
+        return no_rows("absent")
     if params.corpus.name == "synthetic":
-        found = nobody(docs, params) if params.corpus.name == "synthetic" else []
+        found = nobody(docs, params)
     else:
-        found = [*unanswerable(docs, params), *left_out(docs, params)]
-    rows = pd.DataFrame(found, columns=COLUMNS[:3], dtype=str)
-    rows = rows[~_words(rows["question"]).isin(set(_words(questions["question"])))]
+        chosen = set(docs["doc_id"])
+        found = (unanswerable(params, chosen) if params.corpus.name == "folder" else []) + left_out(params, chosen)
+    rows = pd.DataFrame(found, columns=["question_id", "question", "kind"], dtype=str)
+    rows = rows[~rows["question"].map(folded).isin(set(questions["question"].map(folded)))]
     rows = _draw(rows.drop_duplicates("question"), params.corpus.absent_questions, params.seed)
     rows["question_id"] = PREFIX + rows["question_id"]
-    rows["split"] = rows["question_id"].map(_half)
+    rows["split"] = rows["question_id"].map(lambda question_id: "dev" if hash_of(question_id) % 2 else "test")
     return check(rows.sort_values("question_id"), "absent")
 
 
-def nobody(docs: pd.DataFrame, params: Params) -> list[tuple[str, str, str]]:
+def nobody(docs: pd.DataFrame, params: Params) -> Found:
     """One question in a training phrasing about each of some people whose first and last names belong to others."""
     pools = (FIRST_STEMS, FIRST_ENDS), (LAST_STEMS, LAST_ENDS)
     known = [{stem + end for stem in stems for end in ends} for stems, ends in pools]
-    halves = [tuple(title.split(" ")[:2]) for title in docs["title"]]  # markup may follow a name
+    halves = [tuple(title.split(" ")) for title in docs["title"]]
     names = {name for name in halves if len(name) == 2 and name[0] in known[0] and name[1] in known[1]}
     first, last = (sorted({name[place] for name in names}) for place in (0, 1))
     free = [(one, other) for one in first for other in last if (one, other) not in names]
@@ -61,27 +58,17 @@ def nobody(docs: pd.DataFrame, params: Params) -> list[tuple[str, str, str]]:
     return [(f"nobody-{number:04d}", question, "nobody") for number, question in enumerate(asked, 1)]
 
 
-def unanswerable(docs: pd.DataFrame, params: Params) -> Iterator[tuple[str, str, str]]:
-    """The questions of a folder's unanswerable*.jsonl whose passage is among the run's documents; raises BadInput."""
-    folder = Path(params.corpus.path).expanduser()
-    if params.corpus.name != "folder" or not folder.is_dir():
-        return
-    chosen, seen = set(docs["doc_id"]), set()
-    for path in sorted(path for pattern in PATTERNS for path in folder.glob(pattern)):
-        for _, where, record in read_lines(path):
-            row = [text(record, name, where).strip() for name in ("question_id", "question", "doc_id")]
-            if not all(row) or row[0] in seen:
-                raise BadInput(f"{where}: question_id (each once), question and doc_id must not be empty: correct them")
-            seen.add(row[0])
-            if row[2] in chosen:
-                yield row[0], row[1], "unanswerable"
+def unanswerable(params: Params, chosen: set[str]) -> Found:
+    """The questions of a folder's unanswerable*.jsonl whose passage is among the chosen documents; raises BadInput."""
+    paths = unanswerable_files(Path(params.corpus.path).expanduser())
+    asked = [row for _, row in own_rows(Unanswerable, "question_id", *paths) if row.doc_id in chosen]
+    return [(row.question_id, row.question.strip(), "unanswerable") for row in asked]
 
 
-def left_out(docs: pd.DataFrame, params: Params) -> list[tuple[str, str, str]]:
-    """The corpus's test questions none of whose gold documents is among the run's documents."""
-    corpus = CORPORA[params.corpus.name](params)
-    chosen = set(docs["doc_id"])
-    rows = corpus.questions[corpus.questions["split"] == "test"]
+def left_out(params: Params, chosen: set[str]) -> Found:
+    """The corpus's test questions none of whose gold documents is among the chosen ones."""
+    questions = whole_corpus(params).questions
+    rows = questions[questions["split"] == "test"]
     apart = rows[rows["gold_doc_ids"].map(chosen.isdisjoint).astype(bool)]
     return [(row.question_id, row.question, "left out") for row in apart.itertuples()]
 
@@ -95,11 +82,3 @@ def _draw(rows: pd.DataFrame, wanted: int, seed: int) -> pd.DataFrame:
         drawn.append(kind.sort_values("question_id").sample(share, random_state=seed))
         wanted -= share
     return pd.concat(drawn)
-
-
-def _words(questions: Sequence[str]) -> pd.Series:
-    return pd.Series(questions, dtype=str).map(lambda question: " ".join(question.casefold().split()))
-
-
-def _half(question_id: str) -> str:
-    return "dev" if int(hashlib.sha1(question_id.encode()).hexdigest()[:12], 16) % 2 else "test"

@@ -1,72 +1,227 @@
-"""Corpora: one module each, all returning a Corpus; here the run's documents and questions are taken from it.
+"""The corpora that there are, their licences, and what of one a run uses.
 
-The corpus synthetic makes exactly the documents that are wanted and knows their parts and splits; of any other corpus
-subset.py chooses seen documents, new documents, and the questions about them.
+Takes the run's parameters; returns a Corpus with the documents that the seed chooses (seen, and new ones that are held
+out, of the same corpus or of a second one), the questions about them, and the part and split that each belongs to. The
+corpus synthetic makes exactly the documents that are wanted and knows their parts and splits.
 """
 
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
-from zmem_lib.data import folder, mirage, popqa, ragbench, squad, synthetic, t2ragbench
-from zmem_lib.data.rows import Corpus
-from zmem_lib.data.subset import choose
+import pandas as pd
+
+from zmem_lib.data import folder, synthetic
+from zmem_lib.data.data_set import find_files, load_data_set
+from zmem_lib.data.mirage import MIRAGE
+from zmem_lib.data.popqa import POPQA
+from zmem_lib.data.ragbench import RAGBENCH
+from zmem_lib.data.rows import Corpus, folded
+from zmem_lib.data.squad import SQUAD
+from zmem_lib.data.t2ragbench import T2RAGBENCH
 from zmem_lib.files import BadInput
 from zmem_lib.params import Params, changed
 from zmem_lib.tables import check
 
-CORPORA = {
-    "synthetic": synthetic.load,
-    "folder": folder.load,
-    "squad": squad.load,
-    "mirage": mirage.load,
-    "ragbench": ragbench.load,
-    "t2ragbench": t2ragbench.load,
-    "popqa": popqa.load,
+DATA_SETS = {"squad": SQUAD, "mirage": MIRAGE, "ragbench": RAGBENCH, "t2ragbench": T2RAGBENCH, "popqa": POPQA}
+LICENCES = {  # as the publishers state them (book/data.md); of a subset where it has its own
+    "synthetic": "none needed: made here, about people who do not exist",
+    "folder": "that of your corpus",
+    "squad": "CC BY-SA 4.0",
+    "squad korquad": "CC BY-ND 2.0 KR",
+    "mirage": "Apache 2.0",
+    "ragbench": "CC BY 4.0",
+    "t2ragbench": "CC BY 4.0",
+    "popqa": "MIT (questions), CC BY-SA (passages of Wikipedia)",
 }
-FILES = {
-    "folder": folder.files,
-    "squad": squad.files,
-    "mirage": mirage.files,
-    "ragbench": ragbench.files,
-    "t2ragbench": t2ragbench.files,
-    "popqa": popqa.files,
-}
+LEAKED = "training questions in the words of a held-out question about the same document"
+NOT_CHOSEN = "questions about no chosen document"
+TWICE = "new documents whose text the first corpus has too"
+ABOUT_TWICE = "new questions about such documents only"
+PREFIX = "new/"  # of an id in the second corpus that the first one has too
 
 
-def fetch_corpus(params: Params) -> None:
-    """Look whether the corpus's files are there, and fetch them where they come from the hub; raises BadInput."""
-    if params.corpus.name in FILES:
-        FILES[params.corpus.name](params)
+def licence_of(params: Params) -> str:
+    """The licence of the corpus that the parameters name; of a second corpus of new documents nothing is known."""
+    name = params.corpus.name
+    return LICENCES.get(f"{name} {params.corpus.subset}", LICENCES[name])
+
+
+def fetch_corpus(params: Params) -> tuple[Path, ...]:
+    """The files of the first corpus, fetched where they come from the hub; raises BadInput where they are not there."""
+    name = params.corpus.name
+    if name in DATA_SETS:
+        return find_files(DATA_SETS[name], params).paths
+    return folder.files(params) if name == "folder" else ()
+
+
+def source_files(params: Params) -> list[Path]:
+    """All files that a local corpus is read from, the second one's too; of the hub's, the commit says what they are."""
+    corpora = [params, second_params(params)]
+    return [path for one in corpora if one and one.corpus.path for path in fetch_corpus(one)]
+
+
+def whole_corpus(params: Params) -> Corpus:
+    """All documents and questions of the first corpus, none chosen yet but of synthetic; raises BadInput."""
+    name = params.corpus.name
+    if name in DATA_SETS:
+        corpus = load_data_set(DATA_SETS[name], params)
+    else:
+        corpus = folder.load(params) if name == "folder" else synthetic.load(params)
+    return replace(corpus, licence=licence_of(params))
 
 
 def load_corpus(params: Params) -> Corpus:
     """The run's documents (seen first) and questions, with parts and splits, checked against the schema."""
-    second = second_corpus(params)
-    corpus = CORPORA[params.corpus.name](params if second is None else changed(params, {"corpus.new_documents": 0}))
-    if "part" not in corpus.docs or second is not None:  # else the corpus has chosen itself
-        corpus = choose(corpus, at_most(corpus, params, second), second)
+    second_is = second_params(params)
+    corpus, second = whole_corpus(changed(params, {"corpus.new_documents": 0}) if second_is else params), None
+    if second_is:
+        try:
+            second = whole_corpus(second_is)
+        except BadInput as error:
+            raise BadInput(f"corpus.new_path: {error}") from error
+    if params.corpus.name == "folder" and params.corpus.subset:  # which is wanted whole
+        room = len(corpus.docs) - (0 if second_is else params.corpus.new_documents)
+        params = changed(params, {"corpus.documents": min(params.corpus.documents, max(room, 1))})
+    if "part" not in corpus.docs or second:  # else the corpus has chosen itself
+        corpus = choose(corpus, params, second)
     if not (corpus.questions["split"] == "train").any():
-        raise BadInput("no training question is about a chosen document: raise n_documents or change the seed")
+        raise BadInput("no training question is about a chosen document: raise corpus.documents or change the seed")
     return replace(corpus, docs=check(corpus.docs, "docs"), questions=check(corpus.questions, "questions"))
 
 
-def at_most(corpus: Corpus, params: Params, second: Corpus | None) -> Params:
-    """The parameters with no more seen documents than a named subset of a folder has, since it is wanted whole."""
-    if not (params.corpus.name == "folder" and params.corpus.subset):
-        return params
-    room = len(corpus.docs) - (params.corpus.new_documents if second is None else 0)
-    return changed(params, {"corpus.documents": min(params.corpus.documents, max(room, 1))})
+def second_params(params: Params) -> Params | None:
+    """The parameters as if the corpus at corpus.new_path were the first; None where no second one is wanted.
 
-
-def second_corpus(params: Params) -> Corpus | None:
-    """The corpus at new_corpus_path, in the folder format or in that of `corpus`; None where it is not wanted."""
+    It is in the folder format or, where no corpus.jsonl lies there, in that of the first.
+    """
     if not (params.corpus.new_path and params.corpus.new_documents):
         return None
     path = Path(params.corpus.new_path).expanduser()
     in_folder = any((path / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
-    load = folder.load if in_folder or params.corpus.name == "synthetic" else CORPORA[params.corpus.name]
-    try:
-        subset = "" if load is folder.load else params.corpus.subset  # a name in the first folder's subsets.json
-        return load(changed(params, {"corpus.path": params.corpus.new_path, "corpus.subset": subset}))
-    except BadInput as error:
-        raise BadInput(f"new_corpus_path: {error}") from error
+    own = params.corpus.name not in ("synthetic", "folder") and not in_folder
+    name, subset = (params.corpus.name, params.corpus.subset) if own else ("folder", "")  # whose subsets are others
+    first = {"corpus.name": name, "corpus.subset": subset, "corpus.path": params.corpus.new_path}
+    return changed(params, first | {"corpus.new_path": "", "corpus.absent_questions": 0})
+
+
+def choose(corpus: Corpus, params: Params, second: Corpus | None = None) -> Corpus:
+    """The corpus with the run's documents (seen before new, each in the corpus's order) and questions only.
+
+    New documents are chosen from the second corpus where there is one.
+    """
+    second = second and _apart(corpus, second)
+    seen, new = choose_documents(corpus.docs, params, second and second.docs)
+    both = _joined(corpus, second) if second else corpus
+    parts = dict.fromkeys(seen, "seen") | dict.fromkeys(new, "new")
+    docs = both.docs[both.docs["doc_id"].isin(set(parts))]
+    docs = docs.assign(part=docs["doc_id"].map(parts))
+    docs = docs.sort_values("part", key=lambda part: part == "new", kind="stable")
+    questions, dropped = choose_questions(both.questions, seen, new)
+    return replace(both, docs=docs, questions=questions, dropped=both.dropped | dropped)
+
+
+def choose_documents(
+    docs: pd.DataFrame, params: Params, new_docs: pd.DataFrame | None = None
+) -> tuple[list[str], list[str]]:
+    """Seen and new document ids, drawn by the seed; at one seed, more seen documents change neither fewer nor new.
+
+    Documents of one `group` are drawn together, so that at most as many as were asked for are chosen.
+    """
+    seen, new = params.corpus.documents, params.corpus.new_documents
+    if new_docs is None and seen + new > len(docs):
+        both = f"corpus.documents {seen} and corpus.new_documents {new} make {seen + new}"
+        raise BadInput(f"{both}, but the corpus has {len(docs)} documents: lower one of them")
+    if seen > len(docs):
+        raise BadInput(f"corpus.documents is {seen}, but the corpus has {len(docs)} documents: lower it")
+    if new_docs is not None and new > len(new_docs):
+        there = f"the corpus at corpus.new_path has {len(new_docs)} documents that the first one has not"
+        raise BadInput(f"corpus.new_documents is {new}, but {there}: lower it")
+    order = _shuffled(docs, params.seed)
+    new_order = order if new_docs is None else _shuffled(new_docs, params.seed)
+    return _first(order, seen, "corpus.documents"), _first(new_order[::-1], new, "corpus.new_documents")[::-1]
+
+
+def choose_questions(questions: pd.DataFrame, seen: list[str], new: list[str]) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The questions with a chosen gold document, and how many were dropped and why.
+
+    A question with a new gold document is about new documents and never trains. A third of the new documents (at least
+    one) is new-dev, the rest new-test; a question about both is new-test.
+    """
+    seen_ids, new_ids, new_test = set(seen), set(new), set(new[max(1, len(new) // 3) :])
+    rows, held_out = [], set()
+    for row in questions.to_dict("records"):
+        gold = row["gold_doc_ids"]
+        about_new = [doc_id for doc_id in gold if doc_id in new_ids]
+        kept = about_new or [doc_id for doc_id in gold if doc_id in seen_ids]
+        if not kept:
+            continue
+        split = row["split"] if not about_new else "new-test" if new_test & set(about_new) else "new-dev"
+        start = row["answer_start"] if kept[0] == gold[0] else -1
+        asked = {(folded(row["question"]), doc_id) for doc_id in gold}
+        held_out |= asked if split != "train" else set()
+        rows.append((row | {"gold_doc_ids": kept, "split": split, "answer_start": start}, asked))
+    apart = [row for row, asked in rows if row["split"] != "train" or not asked & held_out]
+    dropped = {NOT_CHOSEN: len(questions) - len(rows), LEAKED: len(rows) - len(apart)}
+    return pd.DataFrame(apart, columns=questions.columns), dropped
+
+
+def _shuffled(docs: pd.DataFrame, seed: int) -> list[list[str]]:
+    """The groups of documents (a document without one is its own) in the seed's order."""
+    groups: dict[object, list[str]] = {}
+    keys = docs["group"] if "group" in docs else range(len(docs))
+    for key, doc_id in zip(keys, docs["doc_id"], strict=True):
+        groups.setdefault(key, []).append(doc_id)
+    return Random(seed).sample(list(groups.values()), len(groups))
+
+
+def _first(groups: list[list[str]], wanted: int, name: str) -> list[str]:
+    """The documents of the first groups that fit whole: no later group fills up, so that more keep the fewer."""
+    chosen: list[str] = []
+    for group in groups:
+        if len(chosen) + len(group) > wanted:
+            break
+        chosen += group
+    if wanted and not chosen:
+        raise BadInput(
+            f"{name} is {wanted}, but documents are chosen in groups of up to {max(map(len, groups))}: raise it"
+        )
+    return chosen
+
+
+def _apart(first: Corpus, second: Corpus) -> Corpus:
+    """The second corpus without texts of the first, and with ids of its own."""
+    twice = second.docs["text"].isin(set(first.docs["text"]))
+    docs, asked = second.docs[~twice], second.questions
+    doc_name = _names(docs["doc_id"], set(first.docs["doc_id"]))
+    question_name = _names(asked["question_id"], set(first.questions["question_id"]))
+    gold = [[doc_name[doc_id] for doc_id in ids if doc_id in doc_name] for ids in asked["gold_doc_ids"]]
+    first_kept = [ids[0] in doc_name for ids in asked["gold_doc_ids"]]  # answer_start is a place in that one
+    questions = asked.assign(
+        question_id=asked["question_id"].map(question_name),
+        gold_doc_ids=gold,
+        answer_start=asked["answer_start"].where(first_kept, -1),
+    )
+    questions = questions[questions["gold_doc_ids"].map(len) > 0]
+    dropped = second.dropped | {TWICE: int(twice.sum()), ABOUT_TWICE: len(asked) - len(questions)}
+    return replace(second, docs=docs.assign(doc_id=docs["doc_id"].map(doc_name)), questions=questions, dropped=dropped)
+
+
+def _names(ids: pd.Series, taken: set[str]) -> dict[str, str]:
+    """A name for each id that is not taken: the id itself, or with a prefix."""
+    names = {one: one for one in ids}
+    for one in names:
+        while names[one] in taken or (names[one] != one and names[one] in names):
+            names[one] = PREFIX + names[one]
+    return names
+
+
+def _joined(first: Corpus, second: Corpus) -> Corpus:
+    """Both as one, the second one's reasons and source told apart."""
+    return Corpus(
+        docs=pd.concat([first.docs, second.docs], ignore_index=True),
+        questions=pd.concat([first.questions, second.questions], ignore_index=True),
+        source=f"{first.source}; new: {second.source}",
+        dropped=first.dropped | {f"new: {reason}": count for reason, count in second.dropped.items()},
+        licence=first.licence if first.licence == second.licence else f"{first.licence}; new: {second.licence}",
+    )

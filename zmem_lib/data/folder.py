@@ -6,78 +6,67 @@ split (train, dev or test; without one, a hash of question_id decides: a fifth t
 Other fields are ignored, blank lines too. One JSON object a line, UTF-8; every fault is named with file, line, field.
 
 With `corpus.subset` the corpus is that part of it which `subsets.json` in the same folder gives the name: an object of
-names, each with a list of `titles` or of `doc_ids`; n_documents is then the most that are taken of it.
+names, each with a list of `titles` or of `doc_ids`; corpus.documents is then the most that are taken of it. Questions
+that no document answers may lie in `unanswerable*.jsonl` (absent.py).
 """
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
+from pydantic import BaseModel, StrictInt
 
-from zmem_lib.data.licences import LICENCES
-from zmem_lib.data.rows import Corpus, hash_split
+from zmem_lib.data import rows
+from zmem_lib.data.rows import AllFilled, Filled, Own
 from zmem_lib.files import BadInput
 from zmem_lib.params import Params
-from zmem_lib.text import unprintable
 
-SPLITS = ("train", "dev", "test")
 SUBSETS = "subsets.json"
 OUTSIDE = "documents outside of the subset"
-LINE_BYTES = 16 * 2**20  # of a line at most: a longer one is no passage, and would fill the memory
 
 
-def files(params: Params) -> tuple[Path, Path]:
-    """Where the documents and the questions lie; raises BadInput."""
+class Document(BaseModel):
+    doc_id: Filled
+    text: Filled
+    title: Own | None = None
+
+
+class Question(BaseModel):
+    question_id: Filled
+    question: Filled
+    answers: AllFilled
+    doc_id: Filled | None = None  # where there are no gold_doc_ids
+    gold_doc_ids: AllFilled | None = None
+    answer_start: StrictInt | None = None
+    split: Literal["train", "dev", "test"] | None = None
+    evidence: Own | None = None
+
+
+class Unanswerable(BaseModel):
+    question_id: Filled
+    question: Filled
+    doc_id: Filled
+
+
+class Subset(BaseModel):
+    titles: AllFilled | None = None
+    doc_ids: AllFilled | None = None
+
+
+def files(params: Params) -> tuple[Path, ...]:
+    """Where the documents lie, the questions, and whatever else the run reads there; raises BadInput."""
     if not params.corpus.path:
-        raise BadInput("corpus folder needs corpus_path: give the folder that holds corpus.jsonl and questions.jsonl")
+        raise BadInput("corpus folder needs corpus.path: give the folder that holds corpus.jsonl and questions.jsonl")
     folder = Path(params.corpus.path).expanduser()
     if not folder.is_dir():
-        raise BadInput(f"corpus_path {folder} is not a folder (seen from {Path.cwd()}): correct corpus_path")
+        raise BadInput(f"corpus.path {folder} is not a folder (seen from {Path.cwd()}): correct corpus.path")
+    more = unanswerable_files(folder) if params.corpus.absent_questions else []
     if params.corpus.subset:
-        read_subset(folder / SUBSETS, params.corpus.subset)
-    return find_file(folder, "corpus.jsonl"), find_file(folder, "questions.jsonl")
-
-
-def load(params: Params) -> Corpus:
-    """Read the corpus: documents (no part yet) and all questions (split of the corpus's own); raises BadInput."""
-    docs_path, questions_path = files(params)
-    docs, dropped = read_docs(docs_path), {}
-    questions = read_questions(questions_path, dict(zip(docs["doc_id"], docs["text"], strict=True)))
-    if params.corpus.subset:
-        kept = subset_docs(docs, docs_path.with_name(SUBSETS), params.corpus.subset)
-        dropped, docs = {OUTSIDE: len(docs) - len(kept)}, kept
-    source = f"folder {params.corpus.path} {params.corpus.subset}".strip()
-    return Corpus(docs, questions, licence=LICENCES["folder"], source=source, dropped=dropped)
-
-
-def read_subset(path: Path, name: str) -> tuple[str, set[str]]:
-    """The column by which a subset chooses documents (title or doc_id), and its values there; raises BadInput."""
-    where = f"{path}, subset {name!r}"
-    try:
-        subsets = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadInput(f"corpus_subset is {name!r}, but there is no {path}: write one, or leave it empty") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"{path} cannot be read as JSON ({error}): correct it") from error
-    if not isinstance(subsets, dict) or name not in subsets:
-        names = ", ".join(subsets) if isinstance(subsets, dict) else "no names"
-        raise BadInput(f"corpus_subset is {name!r}, but {path} has {_shown(names)}: give one of these")
-    for field, column in (("titles", "title"), ("doc_ids", "doc_id")):
-        if isinstance(subsets[name], dict) and field in subsets[name]:
-            return column, set(_texts(subsets[name], field, where))
-    raise BadInput(f"{where}: must be an object with a list of titles or of doc_ids: add one")
-
-
-def subset_docs(docs: pd.DataFrame, path: Path, name: str) -> pd.DataFrame:
-    """The documents of a named subset, in the corpus's order; raises BadInput where one that it names is not there."""
-    column, values = read_subset(path, name)
-    if unknown := sorted(values - set(docs[column])):
-        raise BadInput(f"{path}, subset {name!r}: no document has the {column} {_shown(unknown[0])}: correct it")
-    return docs[docs[column].isin(values)].reset_index(drop=True)
+        read_subset(folder / SUBSETS, params.corpus.subset)  # to refuse it before anything is read
+        more.append(folder / SUBSETS)
+    return find_file(folder, "corpus.jsonl"), find_file(folder, "questions.jsonl"), *more
 
 
 def find_file(folder: Path, name: str) -> Path:
@@ -85,134 +74,91 @@ def find_file(folder: Path, name: str) -> Path:
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
             return path
-    raise BadInput(f"{folder} has neither {name} nor {name}.gz: corpus_path must be the folder that holds them")
+    raise BadInput(f"{folder} has neither {name} nor {name}.gz: corpus.path must be the folder that holds them")
+
+
+def unanswerable_files(folder: Path) -> list[Path]:
+    """The files of questions that no document answers."""
+    return sorted(path for suffix in ("", ".gz") for path in folder.glob(f"unanswerable*.jsonl{suffix}"))
+
+
+def load(params: Params) -> rows.Corpus:
+    """Read the corpus: documents (no part yet) and all questions (split of the corpus's own); raises BadInput."""
+    docs_path, questions_path, *_ = files(params)
+    docs, dropped = read_docs(docs_path), {}
+    questions = read_questions(questions_path, dict(zip(docs["doc_id"], docs["text"], strict=True)))
+    if subset := params.corpus.subset:
+        path = docs_path.with_name(SUBSETS)
+        column, values = read_subset(path, subset)
+        if unknown := sorted(values - set(docs[column])):
+            raise BadInput(f"{path}, subset {subset!r}: no document has the {column} {unknown[0]!r}: correct it")
+        kept = docs[column].isin(values)
+        dropped, docs = {OUTSIDE: int((~kept).sum())}, docs[kept].reset_index(drop=True)
+    source = f"folder {docs_path.absolute().parent.name} {subset}".strip()
+    return rows.Corpus(docs, questions, source=source, dropped=dropped)
 
 
 def read_docs(path: Path) -> pd.DataFrame:
     """doc_id, title, text of every document, in the file's order."""
-    docs, lines = [], {}
-    for line, where, record in read_lines(path):
-        doc = {name: _text(record, name, where) for name in ("doc_id", "text")}
-        doc["title"] = "" if record.get("title") is None else _text(record, "title", where, may_be_empty=True)
-        _unique("doc_id", doc["doc_id"], line, lines, where)
-        docs.append(doc)
+    docs = [vars(row) | {"title": row.title or ""} for _, row in own_rows(Document, "doc_id", path)]
     if not docs:
         raise BadInput(f"{path} holds no document: write one JSON object with doc_id, title and text a line")
-    return pd.DataFrame(docs)[["doc_id", "title", "text"]]
+    return pd.DataFrame(docs, columns=rows.DOC_COLUMNS)
 
 
 def read_questions(path: Path, texts: dict[str, str]) -> pd.DataFrame:
     """All questions with the columns of the schema; the answer that answer_start points at is put first."""
-    questions, lines = [], {}
-    for line, where, record in read_lines(path):
-        question = {name: _text(record, name, where) for name in ("question_id", "question")}
-        _unique("question_id", question["question_id"], line, lines, where)
-        gold, answers = _gold(record, texts, where), _texts(record, "answers", where)
-        start = _answer_start(record, answers, texts[gold[0]], where)
-        if start >= 0:
-            answers.sort(key=lambda answer: not texts[gold[0]].startswith(answer, start))
-        question |= {"answers": answers, "gold_doc_ids": gold, "answer_start": start, "kind": ""}
-        question["evidence"] = (
-            "" if record.get("evidence") is None else _text(record, "evidence", where, may_be_empty=True)
-        )
-        questions.append(question | {"split": _split(record, question["question_id"], where)})
+    questions = [_question(row, texts, where) for where, row in own_rows(Question, "question_id", path)]
     if not questions:
         raise BadInput(f"{path} holds no question: write one JSON object with question_id, question, answers a line")
     return pd.DataFrame(questions)
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """Line number, "file, line n" for messages, and the JSON object of every line that is not blank."""
-    for line, raw in enumerate(_whole_lines(path), 1):
-        where = f"{path}, line {line}"
-        if len(raw) > LINE_BYTES:
-            raise BadInput(f"{where}: longer than {LINE_BYTES // 2**20} MiB: write one JSON object a line")
-        try:
-            text = raw.decode("utf-8-sig" if line == 1 else "utf-8").strip()
-            record = json.loads(text) if text else None
-        except UnicodeDecodeError as error:
-            raise BadInput(f"{where}: not valid UTF-8 at byte {error.start + 1}: save the file as UTF-8") from error
-        except (ValueError, RecursionError) as error:  # of ValueError: JSON that is broken, and a number without end
-            said = getattr(error, "msg", str(error))
-            raise BadInput(f"{where}: not valid JSON ({said}): write one JSON object a line") from error
-        if text and not isinstance(record, dict):
-            raise BadInput(f"{where}: must be a JSON object with named fields, not {text[:40]!r}")
-        if text:
-            yield line, where, record
+def own_rows(model: type[rows.Row], key: str, *paths: Path) -> Iterator[tuple[str, rows.Row]]:
+    """The rows of files with their places; raises BadInput where `key` has a value that it had before."""
+    places: dict[str, str] = {}
+    for path in paths:
+        for where, record in rows.read_rows(path):
+            row = rows.parsed(model, record, where)
+            first = places.setdefault(getattr(row, key), where)
+            if first != where:
+                first = first.removeprefix(f"{path}, ")  # of the same file the line alone
+                value = rows.shown(getattr(row, key))
+                raise BadInput(f"{where}: {key} {value} is already that of {first}: give every line its own")
+            yield where, row
 
 
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file, gzipped or not; of one that is too long no more than shows that it is."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            while line := stream.readline(LINE_BYTES + 1):
-                yield line
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadInput(f"{path} is not a whole gzip file ({error}): compress it again") from error
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror or error}): correct that there") from error
-
-
-def _text(record: dict, name: str, where: str, *, may_be_empty: bool = False) -> str:
-    if name not in record:
-        raise BadInput(f"{where}: field {name!r} is missing: add it")
-    value = record[name]
-    if not isinstance(value, str) or not (value.strip() or may_be_empty):
-        raise BadInput(f"{where}: field {name!r} must be text that is not empty, not {_shown(value)}")
-    return _printable(value, name, where)
-
-
-def _texts(record: dict, name: str, where: str) -> list[str]:
-    values = record.get(name)
-    if not isinstance(values, list) or not values or not all(isinstance(v, str) and v.strip() for v in values):
-        state = f"not {_shown(values)}" if name in record else "but is missing"
-        raise BadInput(f"{where}: field {name!r} must be a list of one or more texts that are not empty, {state}")
-    return [_printable(value, name, where) for value in values]
-
-
-def _printable(text: str, name: str, where: str) -> str:
-    if found := unprintable(text):
-        raise BadInput(f"{where}: field {name!r} has {found}: remove it")
-    return text
-
-
-def _shown(value: Any) -> str:
-    try:
-        return repr(str(value)[:40])
-    except RecursionError:
-        return "what is nested so deep"
-
-
-def _unique(name: str, value: str, line: int, lines: dict[str, int], where: str) -> None:
-    first = lines.setdefault(value, line)
-    if first != line:
-        raise BadInput(f"{where}: {name} {value!r} is already that of line {first}: give every line its own")
-
-
-def _gold(record: dict, texts: dict[str, str], where: str) -> list[str]:
-    name = "gold_doc_ids" if record.get("gold_doc_ids") is not None else "doc_id"
-    gold = _texts(record, name, where) if name == "gold_doc_ids" else [_text(record, name, where)]
+def _question(row: Question, texts: dict[str, str], where: str) -> dict[str, Any]:
+    """A question's row of the table, from its row of the file."""
+    gold, name = (row.gold_doc_ids, "gold_doc_ids") if row.gold_doc_ids else ([row.doc_id], "doc_id")
     for doc_id in gold:
+        if doc_id is None:
+            raise BadInput(f"{where}: field 'doc_id' is missing: add it, or gold_doc_ids")
         if doc_id not in texts:
             raise BadInput(f"{where}: field {name!r} names {doc_id!r}, which no document has: add it or correct it")
-    return list(dict.fromkeys(gold))
-
-
-def _answer_start(record: dict, answers: list[str], text: str, where: str) -> int:
-    start = record.get("answer_start")
-    if start is None:
-        return -1
-    if type(start) is not int:
-        raise BadInput(f"{where}: field 'answer_start' must be a whole number or null, not {_shown(start)}")
-    if start < 0 or not any(text.startswith(answer, start) for answer in answers):
+    start, text = row.answer_start, texts[gold[0]]
+    answers = sorted(row.answers, key=lambda answer: not rows.stands_at(answer, start, text))
+    if start is not None and not rows.stands_at(answers[0], start, text):
         raise BadInput(f"{where}: no answer stands at answer_start {start} of its document: correct it or write null")
-    return start
+    more = {"answer_start": -1 if start is None else start, "evidence": row.evidence or ""}
+    more |= {"split": row.split} if row.split else {}
+    return rows.question_row(row.question_id, row.question, answers, list(dict.fromkeys(gold)), **more)
 
 
-def _split(record: dict, question_id: str, where: str) -> str:
-    split = record.get("split")
-    if split is None:
-        return hash_split(question_id)
-    if split not in SPLITS:
-        raise BadInput(f"{where}: field 'split' must be one of {', '.join(SPLITS)} or null, not {_shown(split)}")
-    return split
+def read_subset(path: Path, name: str) -> tuple[str, set[str]]:
+    """The column by which a subset chooses documents (title or doc_id), and its values there; raises BadInput."""
+    try:
+        subsets = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput(f"corpus.subset is {name!r}, but there is no {path}: write one, or leave it empty") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"{path} cannot be read as JSON ({error}): correct it") from error
+    if not isinstance(subsets, dict) or name not in subsets:
+        names = rows.shown(list(subsets)) if isinstance(subsets, dict) else "no names"
+        raise BadInput(f"corpus.subset is {name!r}, but {path} has {names}: give one of these")
+    subset = rows.parsed(Subset, subsets[name], f"{path}, subset {name!r}")
+    if subset.titles:
+        return "title", set(subset.titles)
+    if subset.doc_ids:
+        return "doc_id", set(subset.doc_ids)
+    raise BadInput(f"{path}, subset {name!r}: must be an object with a list of titles or of doc_ids: add one")

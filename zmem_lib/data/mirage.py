@@ -7,14 +7,15 @@ questions, no test question is about a document that training asks about. Files:
 """
 
 from collections.abc import Iterator
+from itertools import chain
+from typing import Literal
 
-from zmem_lib.data.licences import licence_of
-from zmem_lib.data.rows import Corpus, question_row, tables
-from zmem_lib.data.source import Files, Row, field, find_files, rows_of, shown, text, texts
+from pydantic import BaseModel
+
+from zmem_lib.data.data_set import DataSet, Files, Tables
+from zmem_lib.data.rows import Distinct, Row, Stripped, Text, folded, question_row, rows_as, tables
 from zmem_lib.files import BadInput
-from zmem_lib.params import Params
 
-REPO = "nlpai-lab/mirage"
 EMPTY = "questions without words or without an answer"
 REPEATED = "questions that ask the same as an earlier one, word for word (or have its id), with their chunks"
 UNSUPPORTED = "questions none of whose chunks supports them, with their chunks"
@@ -22,71 +23,67 @@ STRAY = "chunks of questions that are not there or were dropped"
 BLANK = "chunks without text"
 
 
-def files(params: Params) -> Files:
-    """The two files, local or fetched; raises BadInput."""
-    return find_files(params, REPO)
+class Question(BaseModel):  # of dataset.json
+    query_id: Text
+    query: Stripped
+    answer: Distinct
 
 
-def load(params: Params) -> Corpus:
-    """The chunk pool and its questions; raises BadInput."""
-    found = files(params)
-    dropped = dict.fromkeys((EMPTY, REPEATED, UNSUPPORTED, STRAY, BLANK), 0)
+class Chunk(BaseModel):  # of doc_pool.json
+    mapped_id: Text  # the question's
+    doc_name: Stripped
+    doc_chunk: Text
+    support: Literal[0, 1, "0", "1"]
+
+
+def read(found: Files, dropped: dict[str, int]) -> Tables:
+    """The chunk pool and its questions."""
     asked = _asked(found, dropped)
     chunks: dict[str, list[dict]] = {question_id: [] for question_id in asked}
-    for where, row in _rows(found, "doc_pool"):
-        group, chunk = text(row, "mapped_id", where), text(row, "doc_chunk", where)
+    supporting: dict[str, list[str]] = {question_id: [] for question_id in asked}
+    for row in _rows(found, "doc_pool", Chunk):
+        group = row.mapped_id
         if group not in asked:
             dropped[STRAY] += 1
-        elif not chunk.strip():
+        elif not row.doc_chunk.strip():
             dropped[BLANK] += 1
         else:
-            doc = {"doc_id": f"{group}-{len(chunks[group])}", "title": text(row, "doc_name", where).strip()}
-            chunks[group].append(doc | {"text": chunk, "group": group, "support": _support(row, where)})
+            doc_id = f"{group}-{len(chunks[group])}"
+            chunks[group].append({"doc_id": doc_id, "title": row.doc_name, "text": row.doc_chunk, "group": group})
+            supporting[group] += [doc_id] * int(row.support)
     questions = []
-    for question_id, (question, answers) in asked.items():
-        gold = [doc["doc_id"] for doc in chunks[question_id] if doc["support"]]
-        if gold:
-            questions.append(question_row(question_id, question, answers, gold))
+    for question_id, row in asked.items():
+        if supporting[question_id]:
+            questions.append(question_row(question_id, row.query, row.answer, supporting[question_id]))
         else:
             dropped[UNSUPPORTED] += 1
             dropped[STRAY] += len(chunks.pop(question_id))
-    made = tables((doc for group in chunks.values() for doc in group), questions)
-    return Corpus(*made, licence=licence_of(params), source=found.source, dropped=dropped)
+    return tables(chain(*chunks.values()), questions)
 
 
-def _asked(found: Files, dropped: dict[str, int]) -> dict[str, tuple[str, list[str]]]:
-    """Question and answers by id."""
-    asked: dict[str, tuple[str, list[str]]] = {}
-    said: set[str] = set()
-    for where, row in _rows(found, "dataset"):
-        question_id, question, answers = (
-            text(row, "query_id", where),
-            text(row, "query", where),
-            texts(row, "answer", where),
-        )
-        words = " ".join(question.casefold().split())
-        if not words or not answers:
+def _asked(found: Files, dropped: dict[str, int]) -> dict[str, Question]:
+    """The questions by id, each asked once."""
+    asked: dict[str, Question] = {}
+    wordings: set[str] = set()
+    for row in _rows(found, "dataset", Question):
+        if not (row.query and row.answer):
             dropped[EMPTY] += 1
-        elif question_id in asked or words in said:
+        elif row.query_id in asked or folded(row.query) in wordings:
             dropped[REPEATED] += 1
         else:
-            asked[question_id] = question.strip(), answers
-            said.add(words)
+            asked[row.query_id] = row
+            wordings.add(folded(row.query))
     return asked
 
 
-def _rows(found: Files, name: str) -> Iterator[Row]:
+def _rows(found: Files, name: str, model: type[Row]) -> Iterator[Row]:
     paths = [path for path in found.paths if path.name.startswith(f"{name}.")]
     if not paths:
         raise BadInput(
-            f"{found.root} holds no {name}.json: corpus_path must be the folder with dataset.json and doc_pool.json"
+            f"{found.paths[0].parent} holds no {name}.json: corpus.path must be the folder with dataset.json and "
+            "doc_pool.json"
         )
-    for path in paths:
-        yield from rows_of(path)
+    return chain.from_iterable(rows_as(model, path) for path in paths)
 
 
-def _support(row: dict, where: str) -> bool:
-    value = field(row, "support", where)
-    if str(value) not in ("0", "1"):
-        raise BadInput(f"{where}: field 'support' must be 0 or 1, not {shown(value)}")
-    return str(value) == "1"
+MIRAGE = DataSet({"": "nlpai-lab/mirage"}, reasons=(EMPTY, REPEATED, UNSUPPORTED, STRAY, BLANK), read=read)

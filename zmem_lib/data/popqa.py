@@ -7,80 +7,78 @@ data; splits are by a hash of the question's id. The file popqa_longtail_w_gs.js
 """
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
 
-from zmem_lib.data.licences import licence_of
-from zmem_lib.data.rows import Corpus, question_row, tables
-from zmem_lib.data.source import Files, as_text, field, find_files, rows_of, shown, text, texts
-from zmem_lib.evaluation.metrics import answer_in_evidence
-from zmem_lib.files import BadInput
-from zmem_lib.params import Params
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
+
+from zmem_lib.data.data_set import ById, DataSet, collect
+from zmem_lib.data.rows import Distinct, Stripped, Text, question_row, rows_as
+from zmem_lib.text import normalise
 
 EMPTY = "questions without words or without an answer"
 REPEATED = "questions whose id an earlier one has"
 NO_GOLD = "questions none of whose passages holds an answer"
 
 
-def files(params: Params) -> Files:
-    """The file with contexts, which no hub has; raises BadInput."""
-    if not params.corpus.path:
-        raise BadInput(
-            "corpus popqa needs corpus_path: download eval_data of Self-RAG (github.com/AkariAsai/self-rag names the "
-            "place) and give the path of its popqa_longtail_w_gs.jsonl"
-        )
-    return find_files(params, "")
+def _from_text(value: Any) -> Any:
+    """A list that is written as JSON text, as PopQA's own possible_answers are."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"must be a list, or one written as JSON ({error})") from error
 
 
-def load(params: Params) -> Corpus:
-    """All passages of the file and the questions that one of theirs answers; raises BadInput."""
-    found = files(params)
-    docs: dict[tuple[str, str], dict] = {}  # by title and text
-    questions: dict[str, dict] = {}
-    dropped = dict.fromkeys((EMPTY, REPEATED, NO_GOLD), 0)
-    for path in found.paths:
-        for number, (where, row) in enumerate(rows_of(path), 1):
-            reason = _add(row, where, f"{path.name.split('.')[0]}-{number}", docs=docs, questions=questions)
-            if reason:
-                dropped[reason] += 1
-    licence = licence_of(params)
-    return Corpus(*tables(docs.values(), questions.values()), licence=licence, source=found.source, dropped=dropped)
+class Passage(BaseModel):
+    title: Stripped
+    text: Text
 
 
-def _add(
-    row: dict[str, Any], where: str, name: str, *, docs: dict[tuple[str, str], dict], questions: dict[str, dict]
-) -> str | None:
+class Asked(BaseModel):
+    question: Stripped
+    answers: Annotated[Distinct, BeforeValidator(_from_text)] = Field(
+        validation_alias=AliasChoices("answers", "possible_answers")
+    )
+    ctxs: list[Passage]
+    id: Stripped = ""
+
+
+def _rows(path: Path) -> Iterator[Asked]:
+    """The rows of a file, those without an id named by their place."""
+    for number, row in enumerate(rows_as(Asked, path), 1):
+        row.id = row.id or f"{path.name.split('.')[0]}-{number}"
+        yield row
+
+
+def _add(row: Asked, docs: ById, questions: ById) -> str | None:
     """Put a row's passages and question into the tables; a question that is left out: why."""
-    question, answers = text(row, "question", where).strip(), _answers(row, where)
-    passages = [doc for doc in _passages(row, where) if doc[1].strip()]
-    mine = [
-        docs.setdefault(doc, {"doc_id": f"p{len(docs) + 1:06d}", "title": doc[0], "text": doc[1]}) for doc in passages
-    ]
-    if not (question and answers):
+    passages = []
+    for one in row.ctxs:
+        if one.text.strip():
+            doc = {"doc_id": f"p{len(docs) + 1:06d}", "title": one.title, "text": one.text}
+            passages.append(docs.setdefault((one.title, one.text), doc))
+    if not (row.question and row.answers):
         return EMPTY
-    question_id = as_text(row.get("id"), f"{where}: field 'id'").strip() or name
-    if question_id in questions:
+    if row.id in questions:
         return REPEATED
-    gold = next((doc["doc_id"] for doc in mine if answer_in_evidence(doc["text"], answers, "squad")), None)
+    gold = next((doc["doc_id"] for doc in passages if _holds(doc["text"], row.answers)), None)
     if gold is None:
         return NO_GOLD
-    questions[question_id] = question_row(question_id, question, answers, [gold])
+    questions[row.id] = question_row(row.id, row.question, row.answers, [gold])
     return None
 
 
-def _answers(row: dict[str, Any], where: str) -> list[str]:
-    """`answers`, or PopQA's own possible_answers, which is a list written as JSON text."""
-    name = "answers" if "answers" in row or "possible_answers" not in row else "possible_answers"
-    if not isinstance(row.get(name), str):
-        return texts(row, name, where)
-    try:
-        written = json.loads(row[name])
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{where}: field {name!r} must be a list, or one written as JSON ({error})") from error
-    return texts({name: written}, name, where)
+def _holds(text: str, answers: list[str]) -> bool:
+    words = f" {normalise(text)} "
+    return any(answer and f" {answer} " in words for answer in map(normalise, answers))
 
 
-def _passages(row: dict[str, Any], where: str) -> list[tuple[str, str]]:
-    found = field(row, "ctxs", where)
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise BadInput(f"{where}: field 'ctxs' must be a list of objects with title and text, not {shown(found)}")
-    return [(text(one, "title", where).strip(), text(one, "text", where)) for one in found]
+POPQA = DataSet(
+    repos={"": ""},
+    reasons=(EMPTY, REPEATED, NO_GOLD),
+    read=partial(collect, _rows, _add),
+    elsewhere="download eval_data of Self-RAG (github.com/AkariAsai/self-rag names the place) and give the path of its "
+    "popqa_longtail_w_gs.jsonl",
+)

@@ -1,12 +1,31 @@
-"""What every loader returns, and the few rules that all of them share."""
+"""Rows of files as pydantic models; what every loader returns; the few rules that all loaders share.
 
+A file is .jsonl (one object a line, read as a stream), .json (a list of objects, or one), .csv or .parquet, the first
+three also as .gz. A row that is not what its model says becomes one sentence with file, line (or row) and field.
+"""
+
+import csv
+import gzip
 import hashlib
-from collections.abc import Iterable
+import io
+import json
+import reprlib
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Annotated, Any, TypeVar
 
 import pandas as pd
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+
+from zmem_lib.files import BadInput
+from zmem_lib.text import unprintable
 
 TEST_SHARE, DEV_SHARE = 0.2, 0.1
+LINE_BYTES = 16 * 2**20  # of a line at most: a longer one is no passage, and would fill the memory
 DOC_COLUMNS = ["doc_id", "title", "text"]
 QUESTION_COLUMNS = ["question_id", "question", "answers", "gold_doc_ids", "split", "kind", "answer_start", "evidence"]
 
@@ -16,14 +35,14 @@ class Corpus:
     """Documents and questions, where they come from, and what was left out of them.
 
     docs: doc_id, title, text; optionally `group` (documents that a subset keeps together or leaves out together) and
-    `part` (of a corpus that has chosen its documents itself). questions: the columns of schema.TABLES["questions"].
+    `part` (of a corpus that has chosen its documents itself). questions: the columns of tables.TABLES["questions"].
     """
 
     docs: pd.DataFrame
     questions: pd.DataFrame
-    licence: str
     source: str  # the folder, or the repository and commit
     dropped: dict[str, int]  # reason -> number of rows left out
+    licence: str = ""  # as corpus.py knows it
 
 
 def tables(docs: Iterable[dict], questions: Iterable[dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -41,5 +60,169 @@ def question_row(question_id: str, question: str, answers: list[str], gold_doc_i
 
 def hash_split(question_id: str) -> str:
     """train, dev or test by a hash of the id, so that it depends on nothing else: a fifth test, a tenth dev."""
-    share = int(hashlib.sha1(question_id.encode()).hexdigest()[:12], 16) / 16**12
+    share = hash_of(question_id) / 16**12
     return "test" if share < TEST_SHARE else "dev" if share < TEST_SHARE + DEV_SHARE else "train"
+
+
+def hash_of(text: str) -> int:
+    """A number below 16**12 that a text alone decides."""
+    return int(hashlib.sha1(text.encode()).hexdigest()[:12], 16)
+
+
+def folded(text: str) -> str:
+    """A question as its words alone: two in the same words are one question."""
+    return " ".join(text.casefold().split())
+
+
+def stands_at(answer: str, start: int | None, text: str) -> bool:
+    """Whether an answer stands at an offset of a text."""
+    return start is not None and start >= 0 and text.startswith(answer, start)
+
+
+def _written(value: Any) -> Any:
+    """A number as text; null as no text, and NaN, as which tables write null."""
+    if value is None or value != value:
+        return ""
+    return str(value) if type(value) in (int, float) else value
+
+
+def _printable(text: str) -> str:
+    if found := unprintable(text):
+        raise ValueError(f"has {found}: remove it")
+    return text
+
+
+def _filled(text: str) -> str:
+    if not text.strip():
+        raise ValueError(f"must be text that is not empty, not {shown(text)}")
+    return text
+
+
+def _distinct(texts: list[str]) -> list[str]:
+    return list(dict.fromkeys(filter(None, map(str.strip, texts))))
+
+
+Text = Annotated[str, BeforeValidator(_written), AfterValidator(_printable)]
+Stripped = Annotated[Text, AfterValidator(str.strip)]
+Texts = Annotated[list[Text], BeforeValidator(lambda value: [] if value is None else value)]
+Distinct = Annotated[Texts, AfterValidator(_distinct)]
+Own = Annotated[str, AfterValidator(_printable)]  # in a user's file a number is no text
+Filled = Annotated[Own, AfterValidator(_filled)]
+AllFilled = Annotated[list[Filled], Field(min_length=1)]
+FORMS = {  # that a value must have, by what pydantic misses
+    "string_type": "text", "int_type": "a whole number", "list_type": "a list", "tuple_type": "a list",
+    "too_short": "a list of one or more", "too_long": "a shorter list", "missing": "a longer list",
+    "model_type": "an object with named fields",
+}  # fmt: skip
+
+Row = TypeVar("Row", bound=BaseModel)  # of a file; fields that the model does not name are ignored
+
+
+def rows_as(model: type[Row], path: Path) -> Iterator[Row]:
+    """The rows of a file as their model; raises BadInput."""
+    return (parsed(model, record, where) for where, record in read_rows(path))
+
+
+def parsed(model: type[Row], record: Any, where: str) -> Row:
+    """The record as its model; raises BadInput with the first thing that is wrong, as in field 'answers.1.text'."""
+    try:
+        return model.model_validate(record)
+    except ValidationError as error:
+        raise BadInput(f"{where}: {_sentence(error.errors(include_url=False)[0])}") from error
+
+
+def _sentence(error: Any) -> str:
+    """What pydantic found wrong, and in which field; items of a list of objects are counted from 1."""
+    steps, kind = list(error["loc"]), error["type"]
+    is_missing = kind == "missing" and isinstance(steps[-1], str)
+    while steps and isinstance(steps[-1], int):  # of a list of texts
+        steps.pop()
+    path = ".".join(str(step + 1) if isinstance(step, int) else step for step in steps)
+    field = f"field {path!r} " if path else ""
+    if is_missing:
+        return f"{field}is missing: add it"
+    if kind == "value_error":
+        return f"{field}{error['ctx']['error']}"
+    form = error["ctx"]["expected"] if kind == "literal_error" else FORMS.get(kind, "of another kind")
+    return f"{field}must be {form}, not {shown(error['input'])}"
+
+
+def shown(value: Any) -> str:
+    """A value for a message: short, on one line, however deep it is nested."""
+    return reprlib.repr(value)
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Place ("file, line 3") and record of every row; raises BadInput where the file is not what its suffix says."""
+    readers = {".jsonl": _json_lines, ".parquet": _parquet, ".csv": _csv}
+    for place, record in readers.get(Path(path.name.removesuffix(".gz")).suffix, _json)(path):
+        if not isinstance(record, dict):
+            raise BadInput(f"{path}, {place}: must be a JSON object with named fields, not {shown(record)}")
+        yield f"{path}, {place}", record
+
+
+def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    with _opened(path) as stream:
+        for number, line in enumerate(iter(partial(stream.readline, LINE_BYTES + 1), b""), 1):
+            where = f"{path}, line {number}"
+            if len(line) > LINE_BYTES:
+                raise BadInput(f"{where}: longer than {LINE_BYTES // 2**20} MiB: write one JSON object a line")
+            if text := _decoded(line, where).strip():
+                yield f"line {number}", _from_json(text, where, "write one JSON object a line")
+
+
+def _json(path: Path) -> Iterator[tuple[str, Any]]:
+    value = _from_json(_whole_text(path), str(path), "download it again")
+    for number, record in enumerate(value if isinstance(value, list) else [value], 1):
+        yield f"row {number}", record
+
+
+def _csv(path: Path) -> Iterator[tuple[str, Any]]:
+    reader = csv.DictReader(io.StringIO(_whole_text(path), newline=""), strict=True)
+    try:
+        yield from ((f"line {reader.line_num}", record) for record in reader)
+    except csv.Error as error:
+        raise BadInput(f"{path}: not valid CSV ({error}): download it again, or correct it") from error
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(path) as file:
+            records = (record for batch in file.iter_batches(1000) for record in batch.to_pylist())
+            yield from ((f"row {number}", record) for number, record in enumerate(records, 1))
+    except (pa.ArrowException, OSError) as error:
+        told = " ".join(str(error).split())
+        raise BadInput(f"{path}: not a whole Parquet file ({told}): download it again") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            yield stream
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadInput(f"{path} is not a whole gzip file ({error}): compress it again") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror or error}): correct that there") from error
+
+
+def _whole_text(path: Path) -> str:
+    with _opened(path) as stream:
+        return _decoded(stream.read(), str(path))
+
+
+def _decoded(raw: bytes, where: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{where}: not valid UTF-8 at byte {error.start + 1}: save the file as UTF-8") from error
+
+
+def _from_json(text: str, where: str, advice: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # of ValueError: JSON that is broken, and a number without end
+        raise BadInput(f"{where}: not valid JSON ({error}): {advice}") from error

@@ -14,13 +14,13 @@ any attributes; a third of the new documents are new-dev, the rest new-test.
 """
 
 import math
+from collections import namedtuple
+from pathlib import Path
 from random import Random
-from typing import Any
 
 import pandas as pd
+import yaml
 
-from zmem_lib.data.licences import licence_of
-from zmem_lib.data.phrasings import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
 from zmem_lib.data.rows import Corpus
 from zmem_lib.files import BadInput
 from zmem_lib.params import Params
@@ -28,13 +28,18 @@ from zmem_lib.params import Params
 N_ASKED = 4  # attributes of a seen document that training asks about
 N_TEST = 2  # test questions per document and kind
 N_NEW_QUESTIONS = 4
+Asked = tuple[str, str, str, str]  # split, kind, attribute and phrasing of a question
+
+_WORDS = yaml.safe_load(Path(__file__).with_name("synthetic.yaml").read_text(encoding="utf-8"))
+Attribute = namedtuple("Attribute", "values sentences train dev test")  # the last three: questions, by split
+ATTRIBUTES = {name: Attribute(**about) for name, about in _WORDS["attributes"].items()}
+FIRST_STEMS, FIRST_ENDS, LAST_STEMS, LAST_ENDS = (parts.split() for parts in _WORDS["names"].values())
 
 
 def load(params: Params) -> Corpus:
-    """Generate params.corpus.documents seen and params.corpus.new_documents new biographies, and the questions about them."""
+    """Biographies of `corpus.documents` seen and `corpus.new_documents` new people, and the questions about them."""
     tables = generate(params.corpus.documents, params.corpus.new_documents, seed=params.seed)
-    licence = licence_of(params)
-    return Corpus(*tables, licence=licence, source=f"made here from the seed {params.seed}", dropped={})
+    return Corpus(*tables, source=f"made here from the seed {params.seed}", dropped={})
 
 
 def generate(n_documents: int, n_new_documents: int, *, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -42,20 +47,21 @@ def generate(n_documents: int, n_new_documents: int, *, seed: int) -> tuple[pd.D
     total = n_documents + n_new_documents
     most = min(len(FIRST_STEMS) * len(FIRST_ENDS), len(LAST_STEMS) * len(LAST_ENDS)) ** 2 // 4
     if not 2 <= total <= most:
-        raise BadInput(f"corpus synthetic can make 2 to {most} documents, not {total}: change n_documents")
+        raise BadInput(f"corpus synthetic can make 2 to {most} documents, not {total}: change corpus.documents")
     rng = Random(seed)
     names = person_names(total, rng)
     new_dev = set(rng.sample(range(n_documents, total), max(1, n_new_documents // 3)) if n_new_documents else [])
     docs, questions = [], []
     for number, name in enumerate(names):
-        doc_id = f"person-{number + 1:04d}"
+        is_new, doc_id = number >= n_documents, f"person-{number + 1:04d}"
         text, facts = biography(name, rng)
-        docs.append({"doc_id": doc_id, "title": name, "text": text, "part": "seen" if number < n_documents else "new"})
-        if number < n_documents:
-            asked = _seen_questions(name, rng)
-        else:
-            asked = _new_questions(name, "new-dev" if number in new_dev else "new-test", rng)
-        questions += [question_row(f"{doc_id}-{i:02d}", doc_id, facts, question) for i, question in enumerate(asked, 1)]
+        docs.append({"doc_id": doc_id, "title": name, "text": text, "part": "new" if is_new else "seen"})
+        asked = _asked_of_new("new-dev" if number in new_dev else "new-test", rng) if is_new else _asked_of_seen(rng)
+        for place, (split, kind, attribute, phrasing) in enumerate(asked, 1):
+            value, sentence, start = facts[attribute]
+            question = {"question": phrasing.format(name=name), "split": split, "kind": kind}
+            question |= {"question_id": f"{doc_id}-{place:02d}", "answers": [value], "gold_doc_ids": [doc_id]}
+            questions.append(question | {"answer_start": start, "evidence": sentence})
     return pd.DataFrame(docs), pd.DataFrame(questions)
 
 
@@ -83,34 +89,20 @@ def biography(name: str, rng: Random) -> tuple[str, dict[str, tuple[str, str, in
     return text, facts
 
 
-def _seen_questions(name: str, rng: Random) -> list[dict[str, Any]]:
+def _asked_of_seen(rng: Random) -> list[Asked]:
     order = rng.sample(list(ATTRIBUTES), len(ATTRIBUTES))
     asked, unasked = order[:N_ASKED], order[N_ASKED:]
-    plan = [("train", "", attribute, phrasing) for attribute in asked for phrasing in ATTRIBUTES[attribute].train]
+    questions = [("train", "", attribute, phrasing) for attribute in asked for phrasing in ATTRIBUTES[attribute].train]
     for place, attribute in enumerate(asked[: N_TEST + 1]):
         about = ATTRIBUTES[attribute]
         split, phrasings = ("test", about.test) if place < N_TEST else ("dev", about.dev)
-        plan.append((split, "rephrased", attribute, rng.choice(phrasings)))
+        questions.append((split, "rephrased", attribute, rng.choice(phrasings)))
     for place, attribute in enumerate(unasked):
         split = "test" if place < N_TEST else "dev"
-        plan.append((split, "unasked", attribute, rng.choice(ATTRIBUTES[attribute].train)))
-    return [asked_row(name, *entry) for entry in plan]
+        questions.append((split, "unasked", attribute, rng.choice(ATTRIBUTES[attribute].train)))
+    return questions
 
 
-def _new_questions(name: str, split: str, rng: Random) -> list[dict[str, Any]]:
+def _asked_of_new(split: str, rng: Random) -> list[Asked]:
     attributes = rng.sample(list(ATTRIBUTES), N_NEW_QUESTIONS)
-    return [asked_row(name, split, "", attribute, rng.choice(ATTRIBUTES[attribute].train)) for attribute in attributes]
-
-
-def asked_row(name: str, split: str, kind: str, attribute: str, phrasing: str) -> dict[str, Any]:
-    """A question about a person, with the attribute that it asks for."""
-    return {"question": phrasing.format(name=name), "attribute": attribute, "split": split, "kind": kind}
-
-
-def question_row(
-    question_id: str, doc_id: str, facts: dict[str, tuple[str, str, int]], question: dict[str, Any]
-) -> dict[str, Any]:
-    """The question's row of the table; facts hold, by attribute, the value, its sentence and its offset."""
-    value, sentence, start = facts[question.pop("attribute")]
-    row = {"question_id": question_id, "answers": [value], "gold_doc_ids": [doc_id], "answer_start": start}
-    return question | row | {"evidence": sentence}
+    return [(split, "", attribute, rng.choice(ATTRIBUTES[attribute].train)) for attribute in attributes]

@@ -6,49 +6,48 @@ that was computed stands nowhere in the context, so many questions make no tuple
 or TAT-DQA. Splits are the data set's own where the files hold training rows, else by a hash of the question's id.
 """
 
-from typing import Any
+from functools import partial
 
-from zmem_lib.data.licences import licence_of
-from zmem_lib.data.rows import Corpus, question_row
-from zmem_lib.data.source import Files, find_files, subset_of, subset_tables, text
-from zmem_lib.params import Params
+from pydantic import BaseModel
 
-REPO = "G4KMU/t2-ragbench"
-SUBSETS = ("FinQA", "ConvFinQA", "TAT-DQA")
+from zmem_lib.data.data_set import ById, DataSet, collect
+from zmem_lib.data.rows import Stripped, Text, question_row, rows_as
+
 EMPTY = "questions without words or without an answer"
 BLANK = "rows without a context"
 REPEATED = "questions whose id an earlier one has"
 CHANGED = "rows whose context_id stood before another context"
 
 
-def files(params: Params) -> Files:
-    """The files of the subset, local or fetched; raises BadInput."""
-    subset_of(params, SUBSETS)
-    return find_files(params, REPO)
+class Asked(BaseModel):
+    context: Text
+    context_id: Stripped
+    file_name: Stripped
+    id: Stripped
+    question: Stripped
+    program_answer: Stripped
+    original_answer: Stripped
 
 
-def load(params: Params) -> Corpus:
-    """The contexts of one subset and the questions about them; raises BadInput."""
-    found, subset = files(params), params.corpus.subset
-    dropped = dict.fromkeys((EMPTY, BLANK, REPEATED, CHANGED), 0)
-    made = subset_tables(found, subset, SUBSETS, dropped=dropped, add=_add)
-    return Corpus(*made, licence=licence_of(params), source=f"{found.source}, subset {subset}", dropped=dropped)
-
-
-def _add(row: dict[str, Any], where: str, docs: dict[str, dict], questions: dict[str, dict]) -> str | None:
+def _add(row: Asked, docs: ById, questions: ById) -> str | None:
     """Put a row's context and question into the tables; a row that is left out: why."""
-    context, doc_id = text(row, "context", where), text(row, "context_id", where).strip()
-    if not (context.strip() and doc_id):
+    if not (row.context.strip() and row.context_id):
         return BLANK
-    doc = {"doc_id": doc_id, "title": text(row, "file_name", where).strip(), "text": context}
-    if docs.setdefault(doc_id, doc)["text"] != context:
+    doc = {"doc_id": row.context_id, "title": row.file_name, "text": row.context}
+    if docs.setdefault(row.context_id, doc)["text"] != row.context:
         return CHANGED
-    question_id, question = (text(row, name, where).strip() for name in ("id", "question"))
-    answers = [text(row, name, where).strip() for name in ("program_answer", "original_answer")]
-    answers = list(dict.fromkeys(filter(None, answers)))
-    if not (question and answers):
+    answers = list(dict.fromkeys(filter(None, (row.program_answer, row.original_answer))))
+    if not (row.question and answers):
         return EMPTY
-    if question_id in questions:
+    if row.id in questions:
         return REPEATED
-    questions[question_id] = question_row(question_id, question, answers, [doc_id])
+    questions[row.id] = question_row(row.id, row.question, answers, [row.context_id])
     return None
+
+
+T2RAGBENCH = DataSet(
+    repos=dict.fromkeys(("FinQA", "ConvFinQA", "TAT-DQA"), "G4KMU/t2-ragbench"),
+    reasons=(EMPTY, BLANK, REPEATED, CHANGED),
+    read=partial(collect, partial(rows_as, Asked), _add),
+    parts=True,
+)

@@ -1,26 +1,29 @@
 """How a judge is asked: many prompts at once, JSON read from the replies, what fails counted; claims and entailment.
 
 Takes texts; returns claims, entailment as numbers, and NaN or None where there was no verdict. The judge is a language
-model at an address (api/, whose cache keeps every reply, so that asking again costs nothing). A reply that cannot be
-read is shown to it once, with what is wrong; after that it has failed.
+model at an address (api/, whose cache keeps every reply, so that asking again costs nothing). Texts of a corpus stand
+between marks, and the judge is told that what stands there is to be judged and never obeyed. A reply that cannot be
+read is shown to it once, with what is wrong; after that it has failed. The prompts are prompts.yaml's.
 """
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from zmem_lib.api.client import Reply, ask_all, judge_address
-from zmem_lib.judges.prompts import Messages, again, claims_of, entailed_by
 from zmem_lib.params import Params
 
 REPLY_TOKENS = 1024
+PROMPTS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("prompts.yaml").read_text(encoding="utf-8"))
 
+Messages = list[dict[str, str]]
 Pair = tuple[str, str]  # a question and an answer to it
 Check = tuple[Sequence[str], str, str]  # claims, a text that may entail them, the question where it answers one
 
@@ -32,6 +35,42 @@ class Judge:
     ask: Callable[[list[Messages]], list[Reply | None]]
     replies: dict[str, Reply | None] = field(default_factory=dict)
     tally: Counter = field(default_factory=Counter)  # asked, unanswered, unreadable
+
+
+def as_messages(prompt: str) -> Messages:
+    """A prompt as chat messages."""
+    return [{"role": "system", "content": PROMPTS["system"]}, {"role": "user", "content": prompt}]
+
+
+def again(messages: Messages, reply: str, fault: str) -> Messages:
+    """The same conversation with an unusable reply and what was wrong with it."""
+    more = [{"role": "assistant", "content": reply}, {"role": "user", "content": PROMPTS["again"].format(fault=fault)}]
+    return [*messages, *more]
+
+
+def claims_of(question: str, answer: str) -> Messages:
+    """Ask for the claims of an answer."""
+    return as_messages(PROMPTS["claims"].format(question=_inside(question), answer=_inside(answer)))
+
+
+def entailed_by(claims: Sequence[str], text: str, *, question: str = "") -> Messages:
+    """Ask which claims a text entails: a passage, or, with `question`, an answer to that."""
+    what = PROMPTS["entailed: an answer" if question else "entailed: a chunk"].format(question=_inside(question))
+    listed = "\n".join(f"{i}. <<<{_inside(claim)}>>>" for i, claim in enumerate(claims, 1))
+    return as_messages(PROMPTS["entailed"].format(what=what, text=_inside(text), claims=listed))
+
+
+def sentences_that_matter(question: str, context: Mapping[str, str], answer: Mapping[str, str]) -> Messages:
+    """Ask which sentences, by key, are relevant, used and supported."""
+    context, answer = (
+        "\n".join(f"[{key}] <<<{_inside(text)}>>>" for key, text in part.items()) for part in (context, answer)
+    )
+    return as_messages(PROMPTS["sentences"].format(question=_inside(question), context=context, answer=answer))
+
+
+def _inside(text: str) -> str:
+    """The text without the marks that would end it."""
+    return text.replace("<<<", "< < <").replace(">>>", "> > >")
 
 
 def judge_at_address(params: Params, folder: Path) -> Judge:

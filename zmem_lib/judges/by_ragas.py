@@ -1,7 +1,8 @@
-"""ragas' measures (Es et al., 2309.15217) that ask a language model.
+"""ragas' measures that ask a language model (Es et al., 2309.15217).
 
-Takes a table of questions with answers and evidence; returns values by measure. Its measures are coroutines that wait for one reply after another; all of them are moved forward together, and what they
-ask is handed over in batches, so that ragas itself opens no connection and needs no key.
+Takes a table of questions with answers and evidence; returns values by row and measure. ragas' measures are coroutines
+that wait for one reply after another; all of them are moved forward together, and what they ask is handed over in
+batches, so that ragas itself opens no connection and needs no key.
 """
 
 import types
@@ -15,13 +16,13 @@ from zmem_lib.evaluation.ragas_measures import ragas_module
 
 JUDGED = ("faithfulness", "answer_relevancy", "context_precision", "context_recall")
 QUESTIONS_BACK = 1  # of answer relevancy: at temperature 0 ragas' three would be the same one
-
 FLAGS = ("verdict", "attributed", "noncommittal")  # fields of a reply: ragas counts with whatever number stands there
 
 Ask = Callable[[list[str], list[Callable[[str], Any]]], list[Any]]  # prompts, how to read replies; None: failed
+Encode = Callable[[list[str]], np.ndarray]
 
 
-def judged_by_ragas(items: pd.DataFrame, ask: Ask, encode: Callable[[list[str]], np.ndarray]) -> list[dict[str, float]]:
+def judged_by_ragas(items: pd.DataFrame, ask: Ask, encode: Encode) -> list[dict[str, float]]:
     """The measures JUDGED of every row (question, answer, answers, chunks), in order; NaN where the judge failed.
 
     NaN as well where ragas has nothing to judge: no answer, no evidence, no gold answer. `encode` gives the vectors of
@@ -34,10 +35,10 @@ def judged_by_ragas(items: pd.DataFrame, ask: Ask, encode: Callable[[list[str]],
             if all(len(value) for value in needs.values()):
                 places.append((place, measure.name))
                 waiting.append(measure.ascore(**needs))
-    found: list[dict[str, float]] = [dict.fromkeys(JUDGED, np.nan) for _ in range(len(items))]
+    values: list[dict[str, float]] = [dict.fromkeys(JUDGED, np.nan) for _ in range(len(items))]
     for (place, name), result in zip(places, in_waves(waiting, ask), strict=True):
-        found[place][name] = np.nan if result is None else float(result.value)
-    return found
+        values[place][name] = np.nan if result is None else float(result.value)
+    return values
 
 
 def in_waves(coroutines: Sequence[Coroutine], ask: Ask) -> list[Any]:
@@ -76,10 +77,9 @@ def _reply_to(prompt: str, read: Callable[[str], Any]) -> Generator[tuple[str, C
     return (yield prompt, read)
 
 
-def _measures(encode: Callable[[list[str]], np.ndarray]) -> tuple[Any, ...]:
+def _measures(encode: Encode) -> tuple[Any, ...]:
     """JUDGED, as ragas makes them."""
-    ragas = ragas_module("metrics.collections")
-    judge = _judge()
+    ragas, judge = ragas_module("metrics.collections"), _judge()
     return (
         ragas.Faithfulness(llm=judge),
         ragas.AnswerRelevancy(llm=judge, embeddings=_vectors(encode), strictness=QUESTIONS_BACK),
@@ -88,7 +88,7 @@ def _measures(encode: Callable[[list[str]], np.ndarray]) -> tuple[Any, ...]:
     )
 
 
-def _needs(row: tuple) -> tuple[dict[str, Any], ...]:
+def _needs(row: Any) -> tuple[dict[str, Any], ...]:
     """What each of JUDGED takes."""
     chunks, gold = list(row.chunks), row.answers[0] if len(row.answers) else ""
     return (
@@ -104,36 +104,39 @@ def checked(reply: Any) -> Any:
 
     ragas itself would count with any number, and take an empty question for an answer off the point.
     """
-    parts = [reply, *(one for value in vars(reply).values() if isinstance(value, list) for one in value)]
-    for part in (vars(part) for part in parts if hasattr(part, "__dict__")):
-        if wrong := [name for name in FLAGS if part.get(name, 0) not in (0, 1)]:
+    parts = [reply, *(part for value in vars(reply).values() if isinstance(value, list) for part in value)]
+    for fields in (vars(part) for part in parts if hasattr(part, "__dict__")):
+        if wrong := [name for name in FLAGS if fields.get(name, 0) not in (0, 1)]:
             raise ValueError(f"{wrong[0]} must be 0 or 1")
-        if not part.get("question", "?").strip():
+        if not fields.get("question", "?").strip():
             raise ValueError("the question is empty")
     return reply
 
 
 def _judge() -> Any:
     """A judge as ragas takes one: it leaves each prompt to whoever moves the coroutine forward."""
-    async def agenerate(self: Any, prompt: str, response_model: Any) -> Any:
-        return await _reply_to(prompt, lambda text: checked(response_model.model_validate_json(text)))
 
-    def generate(self: Any, prompt: str, response_model: Any) -> Any:
-        raise NotImplementedError("ragas asks by agenerate")
+    class Judge(ragas_module("llms.base").InstructorBaseRagasLLM):
+        async def agenerate(self, prompt: str, response_model: Any) -> Any:
+            return await _reply_to(prompt, lambda text: checked(response_model.model_validate_json(text)))
 
-    return type("Judge", (ragas_module("llms.base").InstructorBaseRagasLLM,), {"agenerate": agenerate, "generate": generate})()
+        def generate(self, prompt: str, response_model: Any) -> Any:
+            raise NotImplementedError("ragas asks by agenerate")
+
+    return Judge()
 
 
-def _vectors(encode: Callable[[list[str]], np.ndarray]) -> Any:
+def _vectors(encode: Encode) -> Any:
     """A sentence encoder as ragas takes one."""
-    def embed_text(self: Any, text: str) -> list[float]:
-        return encode([text])[0].tolist()
 
-    async def aembed_text(self: Any, text: str) -> list[float]:
-        return encode([text])[0].tolist()
+    class Vectors(ragas_module("embeddings.base").BaseRagasEmbedding):
+        def embed_text(self, text: str) -> list[float]:
+            return encode([text])[0].tolist()
 
-    async def aembed_texts(self: Any, texts: list[str]) -> list[list[float]]:
-        return encode(texts).tolist()
+        async def aembed_text(self, text: str) -> list[float]:
+            return self.embed_text(text)
 
-    methods = {"embed_text": embed_text, "aembed_text": aembed_text, "aembed_texts": aembed_texts}
-    return type("Vectors", (ragas_module("embeddings.base").BaseRagasEmbedding,), methods)()
+        async def aembed_texts(self, texts: list[str]) -> list[list[float]]:
+            return encode(texts).tolist()
+
+    return Vectors()

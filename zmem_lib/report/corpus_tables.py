@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas.api.typing import SeriesGroupBy
 
-from zmem_lib.data.phrasings import ATTRIBUTES
 from zmem_lib.data.rows import Corpus
+from zmem_lib.data.synthetic import ATTRIBUTES
 from zmem_lib.data.tuples import count_pairs, parts_of
 from zmem_lib.evaluation.metrics import answer_in_evidence
 from zmem_lib.evaluation.stats import Estimate, bootstrap_mean

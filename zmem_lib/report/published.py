@@ -10,7 +10,7 @@ from html import escape
 import pandas as pd
 from IPython.display import HTML
 
-from zmem_lib.data.licences import licence_of
+from zmem_lib.data.corpus import licence_of
 from zmem_lib.params import Params
 
 KEPT = '<div class="mathjax_ignore tex2jax_ignore" style="text-align: left">'  # from MathJax

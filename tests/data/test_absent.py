@@ -1,31 +1,33 @@
 """Questions without a document: that they have none, that only that tells, and that the seed alone decides."""
 
 import json
-from pathlib import Path
 
 import pytest
 from conftest import CORPORA
+from folders import in_folder, params_of
 
 from zmem_lib.data.absent import PREFIX, absent_questions
 from zmem_lib.data.corpus import load_corpus
-from zmem_lib.data.phrasings import ATTRIBUTES
+from zmem_lib.data.synthetic import ATTRIBUTES
 from zmem_lib.files import BadInput
-from zmem_lib.params import read_params
 
-ROOT = Path(__file__).parents[1]
 SHARED = CORPORA / "squad11-dev"
 PHRASINGS = {phrasing for about in ATTRIBUTES.values() for phrasing in about.train}
 
 
-def absent_of(**values):
-    params = read_params(ROOT / "params/tiny.yaml", [f"{key}={value}" for key, value in values.items()])
+def absent_of(params):
     corpus = load_corpus(params)
     return absent_questions(params, corpus.docs, corpus.questions), corpus
 
 
+def synthetic(documents, new_documents, absent, seed=7):
+    values = {"documents": documents, "new_documents": new_documents, "absent_questions": absent}
+    return absent_of(params_of({"seed": seed} | {f"corpus.{name}": value for name, value in values.items()}))
+
+
 @pytest.fixture(scope="module")
 def nobody():
-    return absent_of({"corpus.documents": 60, "corpus.new_documents": 12, "corpus.absent_questions": 40})
+    return synthetic(60, 12, 40)
 
 
 def person(question):
@@ -50,30 +52,20 @@ def test_nobody_is_a_new_combination_of_two_known_halves_in_a_training_phrasing(
     assert set(absent["kind"]) == {"nobody"}
 
 
-def test_markup_in_titles_makes_nobody_else(nobody):
-    absent, corpus = absent_of(
-        {"corpus.documents": 60, "corpus.new_documents": 12, "corpus.absent_questions": 40, "markup_documents": 60}
-    )
-    assert corpus.docs["title"].str.contains("<i>").sum() == 60
-    assert absent.equals(nobody[0])
-
-
 def test_seed_alone_decides_and_none_wanted_is_none(nobody):
-    again, _ = absent_of({"corpus.documents": 60, "corpus.new_documents": 12, "corpus.absent_questions": 40})
-    other, _ = absent_of({"corpus.documents": 60, "corpus.new_documents": 12, "corpus.absent_questions": 40, "seed": 8})
+    again, other, none = synthetic(60, 12, 40)[0], synthetic(60, 12, 40, seed=8)[0], synthetic(60, 12, 0)[0]
     assert again.equals(nobody[0]) and not other["question"].equals(nobody[0]["question"])
-    none, _ = absent_of({"corpus.documents": 60, "corpus.new_documents": 12, "corpus.absent_questions": 0})
     assert len(none) == 0 and list(none) == list(again)
 
 
 def test_no_more_than_there_are_combinations():
-    absent, corpus = absent_of({"corpus.documents": 3, "corpus.new_documents": 1, "corpus.absent_questions": 500})
+    absent, corpus = synthetic(3, 1, 500)
     halves = [set(corpus.docs["title"].str.split().str[place]) for place in (0, 1)]
     assert len(absent) == len(halves[0]) * len(halves[1]) - 4
 
 
 def test_both_halves_of_the_split_are_used():
-    absent, _ = absent_of({"corpus.documents": 200, "corpus.new_documents": 20, "corpus.absent_questions": 400})
+    absent, _ = synthetic(200, 20, 400)
     assert len(absent) == 400 and 160 < (absent["split"] == "dev").sum() < 240
     assert set(absent["split"]) == {"dev", "test"}
 
@@ -95,13 +87,14 @@ def write_folder(folder, *, unanswerable=True, echo=()):
         (folder / name).write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
 
 
-def folder_values(path, **more):
-    return {"corpus": "folder", "corpus_path": path, "n_documents": 6, "n_new_documents": 2} | more
+def of_folder(path, absent, documents=6):
+    values = {"corpus.documents": documents, "corpus.new_documents": 2, "corpus.absent_questions": absent}
+    return absent_of(in_folder(path, values))
 
 
 def test_folder_has_unanswerable_ones_of_chosen_passages_and_left_out_ones_of_others(tmp_path):
     write_folder(tmp_path, echo=range(0, 12, 2))
-    absent, corpus = absent_of(**folder_values(tmp_path, absent_questions=100))
+    absent, corpus = of_folder(tmp_path, 100)
     chosen = set(corpus.docs["doc_id"])
     ids = absent.assign(question_id=absent["question_id"].str.removeprefix(PREFIX)).groupby("kind")["question_id"]
     wanted = {f"u{i}" for i in range(1, 12, 2) if f"d{i}" in chosen}
@@ -113,25 +106,25 @@ def test_folder_has_unanswerable_ones_of_chosen_passages_and_left_out_ones_of_ot
 
 def test_kinds_share_and_a_small_kind_leaves_its_share_to_the_other(tmp_path):
     write_folder(tmp_path)
-    six, _ = absent_of(**folder_values(tmp_path, absent_questions=6))
+    six, _ = of_folder(tmp_path, 6)
     assert six["kind"].value_counts().to_dict() == {"unanswerable": 3, "left out": 3}
-    more, _ = absent_of(**folder_values(tmp_path, absent_questions=10))
+    more, _ = of_folder(tmp_path, 10)
     assert more["kind"].value_counts().to_dict() == {"unanswerable": 6, "left out": 4}
 
 
 def test_folder_whole_and_without_the_file_has_none(tmp_path):
     write_folder(tmp_path, unanswerable=False)
-    absent, _ = absent_of(**folder_values(tmp_path, n_documents=10, absent_questions=10))
+    absent, _ = of_folder(tmp_path, 10, documents=10)
     assert len(absent) == 0
 
 
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"question_id": "u1", "question": " ", "doc_id": "d1"}, "must not be empty"),
-        ({"question_id": "u1", "question": "Who?"}, "'doc_id' is missing"),
-        ({"question_id": "u1", "question": ["Who?"], "doc_id": "d1"}, "must be text"),
-        ({"question_id": "u2", "question": "Who?", "doc_id": "d1"}, "each once"),
+        ({"question_id": "u1", "question": " ", "doc_id": "d1"}, "field 'question' must be text that is not empty"),
+        ({"question_id": "u1", "question": "Who?"}, "field 'doc_id' is missing"),
+        ({"question_id": "u1", "question": ["Who?"], "doc_id": "d1"}, "field 'question' must be text, not"),
+        ({"question_id": "u2", "question": "Who?", "doc_id": "d1"}, "question_id 'u2' is already that of line 1"),
     ],
 )
 def test_bad_line_is_named(tmp_path, row, said):
@@ -139,20 +132,13 @@ def test_bad_line_is_named(tmp_path, row, said):
     first = {"question_id": "u2", "question": "What?", "doc_id": "d1"}
     (tmp_path / "unanswerable.jsonl").write_text(f"{json.dumps(first)}\n{json.dumps(row)}\n", encoding="utf-8")
     with pytest.raises(BadInput, match=said) as error:
-        absent_of(**folder_values(tmp_path, absent_questions=10))
+        of_folder(tmp_path, 10)
     assert "unanswerable.jsonl, line 2" in str(error.value)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the development data")
 def test_squad_dev_has_both_kinds():
-    absent, corpus = absent_of(
-        {
-            "corpus.name": "folder",
-            "corpus.path": SHARED,
-            "corpus.documents": 500,
-            "corpus.new_documents": 50,
-            "corpus.absent_questions": 200,
-        }
-    )
+    values = {"corpus.documents": 500, "corpus.new_documents": 50, "corpus.absent_questions": 200}
+    absent, corpus = absent_of(in_folder(SHARED, values))
     assert absent["kind"].value_counts().to_dict() == {"unanswerable": 100, "left out": 100}
     assert not set(absent["question"]) & set(corpus.questions["question"])

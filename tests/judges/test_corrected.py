@@ -141,8 +141,9 @@ def test_no_file_yet_is_no_fault(params, tmp_path):
         (f"q1,zmem,{METRIC},yes", "line 2: field 'value' must be a number from 0 to 1, not 'yes'"),
         (f"q1,zmem,{METRIC},1.5", "line 2: field 'value' must be"),
         (f"q1,zmem,{METRIC},nan", "line 2: field 'value' must be"),
-        (f"q1,zmem,{METRIC}", "line 2: field 'value' is missing"),
-        (f"q1,zmem,{METRIC},1\nq1,zmem,{METRIC},0", "line 3: the same question_id"),
+        (f"q1,zmem,{METRIC}", "line 2: field 'value' must be a number from 0 to 1, not None"),
+        (f",zmem,{METRIC},1", "line 2: field 'question_id' must be text that is not empty"),
+        (f"q1,zmem,{METRIC},1\nq1,zmem,{METRIC},0", "line 3: an earlier line has the same question_id"),
     ],
 )
 def test_malformed_lines_are_named(params, tmp_path, row, said):

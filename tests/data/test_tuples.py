@@ -1,17 +1,13 @@
 """Tuples: which evidence a question gets from each of its gold documents, and which pairs make none."""
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
 from conftest import CORPORA
+from folders import load
 
-from zmem_lib.data.corpus import load_corpus
 from zmem_lib.data.synthetic import generate
 from zmem_lib.data.tuples import count_pairs, find_answer, make_tuples, own_evidence
-from zmem_lib.params import read_params
 
-ROOT = Path(__file__).parents[1]
 TEXT = "Ten men came. In 2010 he saw 10 men. He left. The 10 stayed."
 DOCS = pd.DataFrame(
     {"doc_id": ["a", "b", "c"], "title": "", "text": [TEXT, "It was 10 then. Or not.", "None."], "part": "seen"}
@@ -87,8 +83,7 @@ def test_synthetic_tuples_are_their_own_sentences():
 def test_real_tuples_hold_their_answer(name):
     if not (CORPORA / name).is_dir():
         pytest.skip(f"{CORPORA / name} is not there")
-    values = ["corpus.name=folder", f"corpus.path={CORPORA / name}", "corpus.documents=50", "corpus.new_documents=10"]
-    corpus = load_corpus(read_params(ROOT / "params/tiny.yaml", values))
+    corpus = load(CORPORA / name, {"corpus.documents": 50, "corpus.new_documents": 10})
     tuples = make_tuples(corpus.docs, corpus.questions, 0)
     assert len(tuples) == len(corpus.questions)
     assert all(row.answers[0] in row.evidence for row in tuples.itertuples())

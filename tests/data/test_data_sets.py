@@ -8,24 +8,24 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from folders import params_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zmem_lib import hub
 from zmem_lib.data import mirage, popqa, ragbench, squad, t2ragbench
-from zmem_lib.data.corpus import load_corpus
+from zmem_lib.data.corpus import load_corpus, whole_corpus
 from zmem_lib.data.tuples import make_tuples
 from zmem_lib.files import BadInput
-from zmem_lib.params import read_params
+from zmem_lib.params import Params
 
-ROOT = Path(__file__).parents[1]
 CONTEXT = "  Oslo is old. It lies by the sea. Rome is older."
 
 
-def params_of(corpus, path, values=()):
-    own = {"corpus.name": corpus, "corpus.path": path, "corpus.documents": 2, "corpus.new_documents": 0}
-    values = own | dict(values)
-    return read_params(ROOT / "params/tiny.yaml", [f"{key}={value}" for key, value in values.items()])
+def of(name: str, path: Path | str, **values) -> Params:
+    """The parameters of a data set in a place, with others of the section corpus."""
+    own = {"name": name, "path": path, "documents": 2, "new_documents": 0} | values
+    return params_of({f"corpus.{key}": value for key, value in own.items()})
 
 
 def write_json(path: Path, value, lines: bool = False) -> Path:
@@ -76,7 +76,7 @@ def squad_file(version="1.1"):
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_squad(tmp_path, version, impossible, suffix):
     write_json(tmp_path / f"train-v{version}.json{suffix}", squad_file(version))
-    corpus = squad.load(params_of("squad", tmp_path))
+    corpus = whole_corpus(of("squad", tmp_path))
     assert corpus.docs.to_dict("list") == {
         "doc_id": ["p00001", "p00002"], "title": ["Old towns"] * 2, "text": [CONTEXT, "Another one."]
     }  # fmt: skip
@@ -86,7 +86,7 @@ def test_squad(tmp_path, version, impossible, suffix):
     assert rows["answer_start"].tolist() == [CONTEXT.index("Oslo"), -1, CONTEXT.index("Rome")]
     assert (rows["gold_doc_ids"].str[0] == "p00001").all()
     assert corpus.dropped == {squad.IMPOSSIBLE: impossible, squad.REPEATED: 1, squad.EMPTY: 1, squad.ELSEWHERE: 1}
-    assert corpus.licence == "CC BY-SA 4.0" and str(tmp_path) in corpus.source
+    assert corpus.licence == "CC BY-SA 4.0" and corpus.source == f"local copy {tmp_path.name}"
 
 
 def test_squad_rows_as_the_hub_has_them_and_its_revision(tmp_path, monkeypatch):
@@ -99,7 +99,7 @@ def test_squad_rows_as_the_hub_has_them_and_its_revision(tmp_path, monkeypatch):
     write_parquet(snapshot / "plain_text/train-00000-of-00001.parquet", rows)
     asked = []
     monkeypatch.setattr(hub, "fetch", lambda *given, **more: asked.append((given, more["kind"])) or snapshot)
-    corpus = squad.load(params_of("squad", '""', {"corpus.revision": "main", "corpus.subset": "korquad"}))
+    corpus = whole_corpus(of("squad", "", revision="main", subset="korquad"))
     assert asked == [(("KorQuAD/squad_kor_v1", "main"), "dataset")]
     assert corpus.questions["answer_start"].tolist() == [CONTEXT.index("Rome")]
     assert corpus.dropped[squad.IMPOSSIBLE] == 1 and corpus.licence == "CC BY-ND 2.0 KR"
@@ -141,7 +141,7 @@ def test_mirage(tmp_path):
     asked += [asked[0] | {"query_id": "lost", "query": "Where?"}]
     pool += [pool[0] | {"mapped_id": name} for name in ("again", "again", "nobody", "lost")]
     pool += [pool[0] | {"doc_chunk": " "}]
-    corpus = mirage.load(params_of("mirage", write_mirage(tmp_path, asked, pool)))
+    corpus = whole_corpus(of("mirage", write_mirage(tmp_path, asked, pool)))
     assert len(corpus.docs) == 20 and corpus.docs["group"].value_counts().to_dict() == {f"nq-{i}": 5 for i in range(4)}
     rows = corpus.questions.set_index("question_id")
     assert list(rows.index) == [f"nq-{i}" for i in range(4)]
@@ -155,10 +155,7 @@ def test_mirage(tmp_path):
 
 def test_a_subset_of_mirage_keeps_every_questions_chunks_and_grows_by_whole_groups(tmp_path):
     write_mirage(tmp_path, *mirage_rows(40))
-    runs = {
-        n: load_corpus(params_of("mirage", tmp_path, {"corpus.documents": n, "corpus.new_documents": 20}))
-        for n in (50, 53, 100, 180)
-    }
+    runs = {n: load_corpus(of("mirage", tmp_path, documents=n, new_documents=20)) for n in (50, 53, 100, 180)}
     for n, corpus in runs.items():
         parts = {part: set(docs["doc_id"]) for part, docs in corpus.docs.groupby("part")}
         assert len(parts["seen"]) == 5 * (n // 5) and len(parts["new"]) == 20
@@ -169,8 +166,10 @@ def test_a_subset_of_mirage_keeps_every_questions_chunks_and_grows_by_whole_grou
         if n == 100:
             assert parts["new"] == set(runs[50].docs.query("part == 'new'")["doc_id"])
             assert set(runs[50].docs.query("part == 'seen'")["doc_id"]) < parts["seen"]
-    with pytest.raises(BadInput, match="n_documents is 4, but documents are chosen in groups of up to 5: raise it"):
-        load_corpus(params_of("mirage", tmp_path, {"corpus.documents": 4}))
+    with pytest.raises(
+        BadInput, match=r"corpus\.documents is 4, but documents are chosen in groups of up to 5: raise it"
+    ):
+        load_corpus(of("mirage", tmp_path, documents=4))
 
 
 # --- RAGBench ---------------------------------------------------------------------------------------------------------
@@ -195,7 +194,7 @@ def test_ragbench_with_its_own_splits(tmp_path):
     write_parquet(tmp_path / "covidqa/test-00000-of-00001.parquet", [ragbench_row("d", (DOC_B, DOC_A), ("1a",))])
     write_parquet(tmp_path / "covidqa/validation-00000-of-00001.parquet", [ragbench_row("e", keys=("0z", "1a"))])
     write_parquet(tmp_path / "cuad/train-00000-of-00001.parquet", [ragbench_row("f")])
-    corpus = ragbench.load(params_of("ragbench", tmp_path, {"corpus.subset": "covidqa"}))
+    corpus = whole_corpus(of("ragbench", tmp_path, subset="covidqa"))
     assert sorted(corpus.docs["text"]) == sorted([DOC_A, DOC_B])
     name = {text: doc_id for doc_id, text in texts_of(corpus).items()}
     found = corpus.questions.set_index("question_id")
@@ -215,7 +214,7 @@ def test_ragbench_with_its_own_splits(tmp_path):
 
 def test_ragbench_of_one_file_without_training_rows_is_split_by_hash(tmp_path):
     path = write_json(tmp_path / "test.jsonl", [ragbench_row(f"q{i}") for i in range(40)], lines=True)
-    corpus = ragbench.load(params_of("ragbench", path, {"corpus.subset": "covidqa"}))
+    corpus = whole_corpus(of("ragbench", path, subset="covidqa"))
     assert {"train", "test"} <= set(corpus.questions["split"]) and len(corpus.questions) == 40
 
 
@@ -235,7 +234,7 @@ def test_t2ragbench(tmp_path):
     write_json(tmp_path / "data/FinQA/train.jsonl", rows, lines=True)
     write_json(tmp_path / "data/FinQA/dev.jsonl.gz", [t2_row("g")], lines=True)
     write_json(tmp_path / "data/ConvFinQA/turn_0.jsonl", [t2_row("h", 3)], lines=True)
-    corpus = t2ragbench.load(params_of("t2ragbench", tmp_path, {"corpus.subset": "FinQA"}))
+    corpus = whole_corpus(of("t2ragbench", tmp_path, subset="FinQA"))
     assert corpus.docs.to_dict("records") == [
         {"doc_id": f"c{i}", "title": f"X/2015/{i}.pdf", "text": f"Page {i} | a table |"} for i in (1, 2)
     ]
@@ -245,21 +244,18 @@ def test_t2ragbench(tmp_path):
     assert corpus.dropped == dict.fromkeys(
         (t2ragbench.EMPTY, t2ragbench.BLANK, t2ragbench.REPEATED, t2ragbench.CHANGED), 1
     )
-    other = t2ragbench.load(params_of("t2ragbench", tmp_path, {"corpus.subset": "ConvFinQA"}))
+    other = whole_corpus(of("t2ragbench", tmp_path, subset="ConvFinQA"))
     assert list(other.docs["doc_id"]) == ["c3"]
 
 
 @pytest.mark.parametrize(
-    ("module", "subset", "row"), [(ragbench, "covidqa", ragbench_row), (t2ragbench, "FinQA", t2_row)]
+    ("name", "subset", "row"), [("ragbench", "covidqa", ragbench_row), ("t2ragbench", "FinQA", t2_row)]
 )
-def test_an_id_with_white_space_keeps_its_files_split(module, subset, row, tmp_path):
+def test_an_id_with_white_space_keeps_its_files_split(name, subset, row, tmp_path):
     write_json(tmp_path / subset / "train.jsonl", [row(" a ")], lines=True)
     write_json(tmp_path / subset / "test.jsonl", [row("b")], lines=True)
-    corpus = module.load(params_of(module.__name__.rsplit(".", 1)[1], tmp_path, {"corpus.subset": subset}))
-    assert dict(zip(corpus.questions["question_id"], corpus.questions["split"], strict=True)) == {
-        "a": "train",
-        "b": "test",
-    }
+    questions = whole_corpus(of(name, tmp_path, subset=subset)).questions
+    assert questions.set_index("question_id")["split"].to_dict() == {"a": "train", "b": "test"}
 
 
 def test_t2ragbench_from_csv(tmp_path):
@@ -267,7 +263,7 @@ def test_t2ragbench_from_csv(tmp_path):
         writer = csv.DictWriter(stream, list(t2_row("a")))
         writer.writeheader()
         writer.writerow(t2_row("a", context='Two\nlines, "quoted"'))
-    corpus = t2ragbench.load(params_of("t2ragbench", tmp_path / "rows.csv", {"corpus.subset": "TAT-DQA"}))
+    corpus = whole_corpus(of("t2ragbench", tmp_path / "rows.csv", subset="TAT-DQA"))
     assert corpus.docs["text"].tolist() == ['Two\nlines, "quoted"'] and len(corpus.questions) == 1
 
 
@@ -291,7 +287,7 @@ def test_popqa_takes_the_first_passage_that_holds_an_answer(tmp_path):
     own.pop("id")
     rows += [own, popqa_row("b", ["In Oslo now."])]
     path = write_json(tmp_path / "popqa_longtail_w_gs.jsonl", rows, lines=True)
-    corpus = popqa.load(params_of("popqa", path))
+    corpus = whole_corpus(of("popqa", path))
     assert len(corpus.docs) == len(set(corpus.docs["text"])) == 6
     found, texts = corpus.questions.set_index("question_id"), texts_of(corpus)
     gold = {question: [texts[doc_id] for doc_id in ids] for question, ids in found["gold_doc_ids"].items()}
@@ -300,8 +296,8 @@ def test_popqa_takes_the_first_passage_that_holds_an_answer(tmp_path):
 
 
 def test_popqa_needs_its_file():
-    with pytest.raises(BadInput, match="popqa needs corpus_path: download"):
-        popqa.load(params_of("popqa", '""'))
+    with pytest.raises(BadInput, match=r"popqa needs corpus\.path: download"):
+        whole_corpus(of("popqa", ""))
 
 
 # --- bad files --------------------------------------------------------------------------------------------------------
@@ -311,23 +307,28 @@ MIRAGE_ROW = {"mapped_id": "nq-0", "doc_name": "n", "doc_chunk": "c", "support":
 BAD_ROWS = [
     ("squad", "", "train.json", [SQUAD | {"question": 3.5}, SQUAD | {"context": ["c"]}],
      "train.json, row 2: field 'context' must be text, not ['c']"),
-    ("squad", "", "train.json", [{"id": "a"}], "train.json, row 1: field 'context' is missing"),
-    ("squad", "", "train.json", [7], "train.json, row 1: must be an object with named fields, not 7"),
+    ("squad", "", "train.json", [{"id": "a"}], "train.json, row 1: field 'question' is missing"),
+    ("squad", "", "train.json", [7], "train.json, row 1: must be a JSON object with named fields, not 7"),
     ("squad", "", "train.json", [SQUAD | {"question": "a\u0000b"}],
      "row 1: field 'question' has the control character U+0000 at character 2: remove it"),
     ("squad", "", "train.json", [SQUAD | {"context": "\ud800"}], "has the lone surrogate U+D800 at character 1"),
     ("squad", "", "train.json", [SQUAD | {"answers": [{"text": "c", "answer_start": "0"}]}],
-     "row 1: field 'answer_start' must be a whole number, not '0'"),
-    ("squad", "", "train.json", [SQUAD | {"answers": "c"}], "row 1: field 'answers' must be a list of answers"),
+     "row 1: field 'answers.1.answer_start' must be a whole number, not '0'"),
+    ("squad", "", "train.json", [SQUAD | {"answers": "c"}], "row 1: field 'answers' must be a list, not 'c'"),
     ("squad", "", "train.json", {"data": [{"title": "T", "paragraphs": [{"context": "c", "qas": "x"}]}]},
-     "train.json, article 1, paragraph 1: field 'qas' must be a list of objects"),
-    ("mirage", "", "doc_pool.json", [MIRAGE_ROW | {"support": 2}], "row 1: field 'support' must be 0 or 1, not 2"),
+     "train.json, row 1: field 'data.1.paragraphs.1.qas' must be a list, not 'x'"),
+    ("mirage", "", "doc_pool.json", [MIRAGE_ROW | {"support": 2}],
+     "row 1: field 'support' must be 0, 1, '0' or '1', not 2"),
     ("ragbench", "covidqa", "train.json", [ragbench_row("a", documents_sentences=[["x"]])],
-     "row 1: field 'documents_sentences' must hold a list of [key, text] for each document"),
+     "row 1: field 'documents_sentences' must be a list, not 'x'"),
+    ("ragbench", "covidqa", "train.json", [ragbench_row("a", documents_sentences=[[["0a", "x", "y"]]])],
+     "row 1: field 'documents_sentences' must be a shorter list, not ['0a', 'x', 'y']"),
+    ("ragbench", "covidqa", "train.json", [ragbench_row("a", documents_sentences=[[["0a"]]])],
+     "row 1: field 'documents_sentences' must be a longer list, not ['0a']"),
     ("ragbench", "covidqa", "train.json", [ragbench_row("a") | {"documents": "x"}],
-     "row 1: field 'documents' must be a list of texts, not 'x'"),
+     "row 1: field 'documents' must be a list, not 'x'"),
     ("t2ragbench", "FinQA", "train.json", [t2_row("a", question=True)], "field 'question' must be text, not True"),
-    ("popqa", "", "p.json", [popqa_row("a", ["x"], ctxs="x")], "row 1: field 'ctxs' must be a list of objects"),
+    ("popqa", "", "p.json", [popqa_row("a", ["x"], ctxs="x")], "row 1: field 'ctxs' must be a list, not 'x'"),
 ]  # fmt: skip
 
 
@@ -336,7 +337,7 @@ def test_a_bad_row_is_one_sentence_with_file_and_place(tmp_path, corpus, subset,
     write_mirage(tmp_path, *mirage_rows(1)) if corpus == "mirage" else None
     write_json(tmp_path / file, value)
     with pytest.raises(BadInput) as caught:
-        load_corpus(params_of(corpus, tmp_path, {"corpus.subset": f'"{subset}"'}))
+        load_corpus(of(corpus, tmp_path, subset=subset))
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -351,7 +352,7 @@ def test_a_bad_row_is_one_sentence_with_file_and_place(tmp_path, corpus, subset,
             b'[{"id": ' + b"[" * 500 + b"]" * 500 + b', "context": "c", "question": "q"}]',
             "must be text, not [[[",
         ),
-        ("train.json", b'{"data": "\xff"}', "train.json: not valid UTF-8 at byte 10"),
+        ("train.json", b'{"data": "\xff"}', "train.json: not valid UTF-8 at byte 11"),
         ("train.json.gz", gzip.compress(b"[]")[:-3], "train.json.gz is not a whole gzip file"),
         ("train.json.gz", b"[]", "train.json.gz is not a whole gzip file"),
         ("train.parquet", b"PAR1, not", "train.parquet: not a whole Parquet file"),
@@ -363,30 +364,30 @@ def test_a_bad_row_is_one_sentence_with_file_and_place(tmp_path, corpus, subset,
 def test_a_bad_file_is_one_sentence(tmp_path, file, content, sentence):
     (tmp_path / file).write_bytes(content)
     with pytest.raises(BadInput) as caught:
-        load_corpus(params_of("squad", tmp_path))
+        load_corpus(of("squad", tmp_path))
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("corpus", "values", "sentence"),
     [
-        ("squad", {"corpus_subset": "v3"}, "corpus_subset of squad must be v1.1, v2.0 or korquad, not 'v3'"),
-        ("ragbench", {}, "corpus_subset of ragbench must be one of covidqa, cuad"),
-        ("t2ragbench", {"corpus_subset": "finqa"}, "corpus_subset of t2ragbench must be one of FinQA"),
-        ("mirage", {"corpus_path": "no/such"}, "corpus_path no/such does not exist"),
+        ("squad", {"subset": "v3"}, "corpus.subset of squad must be one of v1.1, v2.0, korquad, not 'v3'"),
+        ("ragbench", {}, "corpus.subset of ragbench must be one of covidqa, cuad"),
+        ("t2ragbench", {"subset": "finqa"}, "corpus.subset of t2ragbench must be one of FinQA"),
+        ("mirage", {"path": "no/such"}, "corpus.path no/such does not exist"),
         ("mirage", {}, "holds no dataset.json"),
     ],
 )
 def test_bad_parameters_of_a_data_set_are_named(tmp_path, corpus, values, sentence):
     write_json(tmp_path / "doc_pool.json", [])
     with pytest.raises(BadInput, match=sentence):
-        load_corpus(params_of(corpus, tmp_path, **({"corpus_subset": '""'} | values)))
+        load_corpus(of(corpus, **({"path": tmp_path} | values)))
 
 
 def test_a_folder_without_the_wanted_subset_is_refused(tmp_path):
     write_json(tmp_path / "cuad/train.json", [ragbench_row("a")])
     with pytest.raises(BadInput, match="holds no file of the subset covidqa"):
-        load_corpus(params_of("ragbench", tmp_path, {"corpus.subset": "covidqa"}))
+        load_corpus(of("ragbench", tmp_path, subset="covidqa"))
 
 
 ANYTHING = st.recursive(
@@ -395,11 +396,11 @@ ANYTHING = st.recursive(
     max_leaves=6,
 )
 WHOLE = {
-    "squad": (squad.load, "", "train.json", squad_file("2.0")),
-    "mirage": (mirage.load, "", "doc_pool.json", mirage_rows(1)[1]),
-    "ragbench": (ragbench.load, "covidqa", "train.json", [ragbench_row("a")]),
-    "t2ragbench": (t2ragbench.load, "FinQA", "train.json", [t2_row("a")]),
-    "popqa": (popqa.load, "", "train.json", [popqa_row("a", ["In Oslo."], possible_answers="[]")]),
+    "squad": ("", "train.json", squad_file("2.0")),
+    "mirage": ("", "doc_pool.json", mirage_rows(1)[1]),
+    "ragbench": ("covidqa", "train.json", [ragbench_row("a")]),
+    "t2ragbench": ("FinQA", "train.json", [t2_row("a")]),
+    "popqa": ("", "train.json", [popqa_row("a", ["In Oslo."], possible_answers="[]")]),
 }
 
 
@@ -421,12 +422,12 @@ def replaced(value, path, new):
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(draw=st.data())
 def test_any_value_in_any_place_is_read_or_refused_in_one_sentence(tmp_path, name, draw):
-    load, subset, file, whole = WHOLE[name]
+    subset, file, whole = WHOLE[name]
     path, value = draw.draw(st.sampled_from(places(whole))), draw.draw(ANYTHING)
     write_json(tmp_path / "dataset.json", mirage_rows(1)[0]) if name == "mirage" else None
     write_json(tmp_path / file, replaced(whole, path, value))
     try:
-        corpus = load(params_of(name, tmp_path, {"corpus.subset": f'"{subset}"'}))
+        corpus = whole_corpus(of(name, tmp_path, subset=subset))
     except BadInput as error:
         assert "\n" not in str(error) and file in str(error)
     else:
@@ -437,11 +438,11 @@ def test_any_value_in_any_place_is_read_or_refused_in_one_sentence(tmp_path, nam
     ("name", "subset", "repo"),
     [
         ("squad", "v2.0", "rajpurkar/squad_v2"),
-        ("mirage", '""', "nlpai-lab/mirage"),
+        ("mirage", "", "nlpai-lab/mirage"),
         ("ragbench", "cuad", "rungalileo/ragbench"),
         ("t2ragbench", "TAT-DQA", "G4KMU/t2-ragbench"),
     ],
 )
 def test_without_a_local_copy_the_hub_is_asked_and_what_to_do_offline_is_said(name, subset, repo):
-    with pytest.raises(BadInput, match=f"{repo} .*hf download {repo} --repo-type dataset .*set corpus_path to it"):
-        load_corpus(params_of(name, '""', {"corpus.subset": subset, "corpus.revision": "main"}))
+    with pytest.raises(BadInput, match=f"{repo} .*hf download {repo} --repo-type dataset .*set corpus.path to it"):
+        load_corpus(of(name, "", subset=subset, revision="main"))

@@ -1,0 +1,220 @@
+"""What of a corpus a run uses: the choice of documents, splits, leaks, a second corpus, parts, and its source files."""
+
+import json
+
+import pytest
+from folders import DOCS, QUESTIONS, in_folder, load, params_of, second_folder, write
+
+from zmem_lib.data.corpus import ABOUT_TWICE, LEAKED, NOT_CHOSEN, TWICE, fetch_corpus, load_corpus, source_files
+from zmem_lib.data.folder import OUTSIDE
+from zmem_lib.data.synthetic import generate
+from zmem_lib.files import BadInput
+
+SUBSETS = {
+    "4": {"passages": 4, "titles": ["T1", "T4", "T7", "T10"]},
+    "6": {"doc_ids": ["d1", "d2", "d4", "d5", "d7", "d10"]},
+    "wrong": {"titles": ["T1", "T99"]},
+    "empty": {"titles": []},
+    "without": {"passages": 4},
+    "number": 4,
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The corpus with named subsets."""
+    (tmp_path / "subsets.json").write_text(json.dumps(SUBSETS), encoding="utf-8")
+    return write(tmp_path)
+
+
+def test_exactly_the_questions_of_the_chosen_documents_are_kept(folder):
+    corpus = load(folder)
+    docs, questions = corpus.docs, corpus.questions
+    assert list(docs["part"]) == ["seen"] * 8 + ["new"] * 3
+    assert set(questions["gold_doc_ids"].str[0]) == set(docs["doc_id"]) and len(questions) == 33
+    assert (questions["answers"].str[0] == questions["gold_doc_ids"].str[0].str.replace("d", "x")).all()
+    parts = questions["gold_doc_ids"].str[0].map(dict(zip(docs["doc_id"], docs["part"], strict=True)))
+    assert ((parts == "new") == questions["split"].str.startswith("new-")).all()
+    assert questions.loc[questions["split"] == "new-dev", "gold_doc_ids"].str[0].nunique() == 1
+
+
+def test_the_choice_is_the_seeds_and_grows_without_changing_the_new_documents(folder):
+    cases = [(4, 1), (8, 1), (8, 2)]
+    docs = {(n, seed): load(folder, {"corpus.documents": n, "seed": seed}).docs for n, seed in cases}
+    by_part = {key: {part: list(rows) for part, rows in one.groupby("part")["doc_id"]} for key, one in docs.items()}
+    assert set(by_part[4, 1]["seen"]) < set(by_part[8, 1]["seen"])
+    assert by_part[4, 1]["new"] == by_part[8, 1]["new"]
+    assert by_part[8, 1] != by_part[8, 2]
+    assert load(folder).docs.equals(load(folder).docs)
+
+
+def test_a_question_with_any_new_gold_document_never_trains(folder):
+    docs = load(folder).docs
+    seen, new = (list(docs.loc[docs["part"] == part, "doc_id"]) for part in ("seen", "new"))
+    outside = ({doc["doc_id"] for doc in DOCS} - set(docs["doc_id"])).pop()
+    both = {"question_id": "both", "question": "?", "answers": ["says"], "gold_doc_ids": [seen[0], new[0]],
+            "split": "train"}  # fmt: skip
+    reduced = both | {"question_id": "reduced", "question": "??", "gold_doc_ids": [outside, seen[0]]}
+    gone = both | {"question_id": "gone", "gold_doc_ids": [outside]}
+    start = next(doc for doc in DOCS if doc["doc_id"] == outside)["text"].index("says")
+    moved = reduced | {"question_id": "moved", "question": "???", "answer_start": start}
+    corpus = load(write(folder, questions=[*QUESTIONS, both, reduced, gone, moved]))
+    questions = corpus.questions.set_index("question_id")
+    assert questions.loc["both", "gold_doc_ids"] == [new[0]] and questions.loc["both", "split"].startswith("new-")
+    assert questions.loc["reduced", "gold_doc_ids"] == [seen[0]] and questions.loc["reduced", "split"] == "train"
+    assert "gone" not in questions.index
+    assert questions.loc["moved", "answer_start"] == -1, "the offset goes with the document that it belongs to"
+
+
+def test_training_questions_with_the_words_of_a_held_out_one_are_dropped_and_counted(folder):
+    first, second = load(folder).docs["doc_id"][:2]
+    twin = next(q for q in QUESTIONS if q["doc_id"] == first and q["split"] == "test")
+    leak = twin | {"question_id": "leak", "question": f" {twin['question'].upper()}", "split": "train"}
+    other = next(q for q in QUESTIONS if q["doc_id"] == second)
+    same_words = other | {"question_id": "same-words", "question": twin["question"], "split": "train"}
+    corpus = load(write(folder, questions=[*QUESTIONS, leak, same_words]))
+    assert corpus.dropped == {LEAKED: 1, NOT_CHOSEN: 3}
+    assert "leak" not in set(corpus.questions["question_id"]) and "same-words" in set(corpus.questions["question_id"])
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"corpus.documents": 10}, "corpus.documents 10 and corpus.new_documents 3 make 13, but the corpus has 12 doc"),
+        ({"corpus.path": ""}, "needs corpus.path"),
+        ({"corpus.path": "no/such/folder"}, "no/such/folder is not a folder"),
+    ],
+)
+def test_bad_parameters_of_a_corpus_are_named(folder, values, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        load(folder, values)
+
+
+# --- a second corpus --------------------------------------------------------------------------------------------------
+
+
+def test_new_documents_come_from_the_second_corpus(folder):
+    second = second_folder(folder / "second")
+    corpus = load(folder, {"corpus.documents": 12, "corpus.new_documents": 5, "corpus.new_path": second})
+    docs = corpus.docs.set_index("doc_id")
+    assert list(docs.index[docs["part"] == "seen"]) == [f"d{i}" for i in range(12)]
+    assert list(docs.index[docs["part"] == "new"]) == ["new/d1", "new/d2", "new/d3", "e0", "e1"]
+    assert docs.loc["new/d1", "text"] == "Other text 1 says y1." and docs["text"].is_unique
+    new = corpus.questions[corpus.questions["split"].str.startswith("new-")].set_index("question_id")
+    assert new["gold_doc_ids"].to_dict() == {
+        "new/q10": ["new/d1"], "new/q20": ["new/d2"], "new/q30": ["new/d3"], "new/q40": ["e0"], "new/q50": ["e1"],
+        "both": ["new/d1"],
+    }  # fmt: skip
+    assert corpus.questions["question_id"].is_unique and len(corpus.questions) == 36 + 6
+    assert new.loc[new["split"] == "new-dev", "gold_doc_ids"].str[0].nunique() == 1
+    assert corpus.dropped[f"new: {TWICE}"] == corpus.dropped[f"new: {ABOUT_TWICE}"] == 1
+    assert corpus.source == f"folder {folder.name}; new: folder second", "pages name no folder of the machine"
+
+
+def test_the_second_corpus_changes_no_seen_document_and_suits_every_corpus(folder):
+    second = second_folder(folder / "second")
+    alone, beside = (load(folder, more).docs.query("part == 'seen'") for more in ({}, {"corpus.new_path": second}))
+    assert list(alone["doc_id"]) == list(beside["doc_id"])
+    values = {"corpus.documents": 10, "corpus.new_documents": 4, "corpus.new_path": second}
+    corpus = load_corpus(params_of(values))
+    assert corpus.docs["part"].tolist() == ["seen"] * 10 + ["new"] * 4
+    assert corpus.docs["doc_id"][:10].str.startswith("person-").all()
+    assert {"train", "dev", "test", "new-dev", "new-test"} == set(corpus.questions["split"])
+    seen = ~corpus.questions["split"].str.startswith("new-")
+    plain = generate(10, 0, seed=7)[1]
+    assert corpus.questions[seen].reset_index(drop=True).equals(plain[corpus.questions.columns])
+    assert (load_corpus(params_of(values | {"corpus.new_documents": 0})).docs["part"] == "seen").all()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"corpus.new_documents": 7}, "new_documents is 7, but the corpus at corpus.new_path has 5 documents that"),
+        ({"corpus.documents": 13}, "corpus.documents is 13, but the corpus has 12 documents: lower it"),
+        ({"corpus.new_path": "no/such"}, "corpus.new_path: corpus.path no/such is not a folder"),
+    ],
+)
+def test_a_second_corpus_that_does_not_do_is_named(folder, values, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        load(folder, {"corpus.new_path": second_folder(folder / "second")} | values)
+
+
+# --- named subsets ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["4", "6"])
+def test_a_subset_has_its_documents_and_the_questions_about_them_only(name, folder):
+    corpus = load(folder, {"corpus.subset": name, "corpus.documents": 1000, "corpus.new_documents": 0})
+    wanted = SUBSETS[name].get("doc_ids") or [title.replace("T", "d") for title in SUBSETS[name]["titles"]]
+    assert list(corpus.docs["doc_id"]) == wanted and set(corpus.docs["part"]) == {"seen"}
+    assert [ids for (ids,) in corpus.questions["gold_doc_ids"]] == [one for one in wanted for _ in range(3)]
+    outside = 12 - len(wanted)
+    assert corpus.dropped[OUTSIDE] == outside and corpus.dropped[NOT_CHOSEN] == 3 * outside
+    assert corpus.source.endswith(f" {name}")
+
+
+def test_new_documents_are_held_out_of_the_subset_and_fewer_may_be_taken(folder):
+    def parts(values):
+        return load(folder, {"corpus.subset": "6", "corpus.new_documents": 2} | values).docs["part"].tolist()
+
+    assert parts({}) == ["seen"] * 4 + ["new"] * 2
+    assert parts({"corpus.documents": 3}) == ["seen"] * 3 + ["new"] * 2
+    second = second_folder(folder / "second")
+    whole = parts({"corpus.subset": "4", "corpus.new_documents": 5, "corpus.new_path": second})
+    assert whole == ["seen"] * 4 + ["new"] * 5, "with a second corpus it is taken whole"
+    with pytest.raises(BadInput, match=r"documents 1 and corpus\.new_documents 4 make 5, but the corpus has 4"):
+        parts({"corpus.subset": "4", "corpus.new_documents": 4})
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("5", r"corpus.subset is '5', but .*subsets\.json has \['4', '6', 'wrong', 'empty', 'without', 'number'\]"),
+        ("wrong", r"subset 'wrong': no document has the title 'T99'"),
+        ("empty", r"subset 'empty': field 'titles' must be a list of one or more"),
+        ("without", "subset 'without': must be an object with a list of titles or of doc_ids"),
+        ("number", "subset 'number': must be an object with named fields, not 4"),
+    ],
+)
+def test_a_subset_that_is_not_there_is_named(name, sentence, folder):
+    with pytest.raises(BadInput, match=sentence):
+        load(folder, {"corpus.subset": name})
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("{", "cannot be read as JSON"), ("[1]", "has no names"), (None, r"is '4', but there is no .*subsets\.json")],
+)
+def test_a_file_of_subsets_that_is_broken_or_not_there_is_named(text, sentence, folder):
+    (folder / "subsets.json").write_text(text) if text else (folder / "subsets.json").unlink()
+    with pytest.raises(BadInput, match=sentence):
+        load(folder, {"corpus.subset": "4"})
+    assert len(load(folder).docs) == 11, "no subset needs no file"
+
+
+# --- source files -----------------------------------------------------------------------------------------------------
+
+
+def test_the_source_files_are_all_that_a_local_corpus_is_read_from(folder):
+    second = second_folder(folder / "second")
+    (folder / "unanswerable_v9.jsonl").write_text("")
+    usual = [folder / "corpus.jsonl", folder / "questions.jsonl"]
+    assert (
+        source_files(in_folder(folder, {"corpus.absent_questions": 0}))
+        == usual
+        == [*fetch_corpus(in_folder(folder, {"corpus.absent_questions": 0}))]
+    )
+    values = {"corpus.absent_questions": 5, "corpus.subset": "4", "corpus.new_path": second}
+    more = [folder / "unanswerable_v9.jsonl", folder / "subsets.json"]
+    of_second = [second / "corpus.jsonl", second / "questions.jsonl"]
+    assert source_files(in_folder(folder, values)) == [*usual, *more, *of_second]
+    assert source_files(params_of({})) == [] and source_files(params_of({"corpus.new_path": second})) == of_second
+
+
+def test_the_source_files_of_a_data_set_are_those_of_its_subset_and_none_where_the_hub_has_them(tmp_path):
+    for name in ("covidqa/train.json", "covidqa/test.json", "cuad/train.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("[]")
+    values = {"corpus.name": "ragbench", "corpus.subset": "covidqa", "corpus.path": tmp_path}
+    assert source_files(params_of(values)) == [tmp_path / "covidqa/test.json", tmp_path / "covidqa/train.json"]
+    assert source_files(params_of(values | {"corpus.path": ""})) == []
