@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zmem_lib.files import new_folder, read_json, read_tensors, write_json, write_tensors
+from zmem_lib.files import new_folder, read_json, read_tensors, restore, write_json, write_tensors
 
 
 def save_checkpoint(
@@ -41,9 +41,7 @@ def load_checkpoint(
     made_with: str,
 ) -> dict[str, Any] | None:
     """Restore a checkpoint in place and return its state; None where there is none whose `made_with` is this one."""
-    new = folder.with_name(folder.name + ".new")
-    if not folder.exists() and (new / "state.json").exists():  # killed between the removal and the renaming
-        new.rename(folder)
+    restore(folder)
     if not folder.exists():
         return None
     state = read_json(folder / "state.json")

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,9 @@ from zmem_lib.memory.lessons import Lessons
 from zmem_lib.memory.lm import MemoryLM, learning_weights, make_scaler, ready
 from zmem_lib.memory.prompts import TERMS, Prompts, Row
 from zmem_lib.memory.shape import model_config, model_shape
+from zmem_lib.memory.table import ZTable, make_ztable
 from zmem_lib.memory.train import make_optimisers, train_step
 from zmem_lib.memory.write import write_batch
-from zmem_lib.memory.table import ZTable, make_ztable
 from zmem_lib.params import Params, changed
 from zmem_lib.runs.needs import GIB, Pass, memory, number_bytes, passes
 
@@ -37,7 +37,7 @@ STEPS = 2  # the second has all moments
 
 @dataclass
 class Measured:
-    """Filled when the counted block ends: bytes at the peak, what lay there before included, and seconds."""
+    """Filled when the counted block ends: bytes at the peak, what lay there before included, and seconds of a step."""
 
     peak_bytes: float = 0.0
     seconds: float = 0.0
@@ -72,27 +72,24 @@ def measure(params: Params) -> dict[int, Measured]:
     shape = (params.corpus.documents, params.memory.z_tokens, params.memory.z_width or model_shape(params).hidden)
     z_table = make_ztable(torch.randn(shape))  # never on a GPU, so on a CPU it does not count either
     others = held_bytes(device)
-    memory_lm = random_memory_lm(params)
-    with counted(device) as training:
+    memory_lm = random_memory_lm(params, device)
+    with counted(device, STEPS) as training:
         train_steps(memory_lm, z_table, params)
-    training.seconds /= STEPS
     for weight in learning_weights(memory_lm):
         weight.requires_grad_(False)
         weight.grad = None
     (one,) = passes(params, 4)
     rows = [[row] for row in random_rows(one, params, terms=("recite",))]
     z = torch.randn(len(rows), *shape[1:])  # (B,K,W)
-    with counted(device) as writing:
+    with counted(device, params.write.steps + 1) as writing:
         write_batch(memory_lm, rows, [[]] * len(rows), z, params=params)
-    writing.seconds /= params.write.steps + 1
     for cost in (training, writing):
         cost.peak_bytes -= others
     return {3: training, 4: writing}
 
 
-def random_memory_lm(params: Params) -> MemoryLM:
+def random_memory_lm(params: Params, device: torch.device) -> MemoryLM:
     """A model of the run's shape with random weights, loaded as the run loads its own, without a tokenizer."""
-    device = pick_device(params.machine.device)
     torch.manual_seed(params.seed)
     if params.lm.name == "scratch":
         attention = {"attn_implementation": SCRATCH_ATTENTION}
@@ -124,22 +121,18 @@ def train_steps(memory_lm: MemoryLM, z_table: ZTable, params: Params) -> None:
     recited = random_rows(recitations[0], params, terms=("recite",)) if recitations else []
     n = len(z_table.rows)
     index = np.arange(len(rows)) % n
+    nothing = {name: [] for name in ("questions", "gold", "dev_rows", "texts", "titles", "passages")}
     lessons = Lessons(
         params=params,
         tuple_rows=rows,
         tuple_index=index,
-        questions=[],
         of_document={},
-        gold=[],
-        dev_rows=[],
         dev_index=index[:0],
         recite_rows=[[row] for row in recited] or [[]] * n,
-        texts=[],
         tuples=pd.DataFrame({"question": []}),
         answered=np.arange(len(rows)),
         own=index[:0],
-        titles=[],
-        passages=[],
+        **nothing,
     )
     optimisers, scaler = make_optimisers(memory_lm, params), make_scaler(memory_lm)
     for step in range(STEPS):
@@ -155,8 +148,8 @@ def random_rows(one: Pass, params: Params, *, terms: tuple[str, ...]) -> list[Ro
 
 
 @contextmanager
-def counted(device: torch.device) -> Iterator[Measured]:
-    """Count the bytes that torch holds at most during the block, those that it held before included."""
+def counted(device: torch.device, steps: int) -> Iterator[Measured]:
+    """Count the bytes that torch holds at most during a block of so many steps, those that it held before included."""
     cost = Measured()
     gc.collect()
     began = time.perf_counter()
@@ -172,7 +165,7 @@ def counted(device: torch.device) -> Iterator[Measured]:
         events = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
         changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
         cost.peak_bytes = before + max(np.cumsum(changes), default=0)
-    cost.seconds = time.perf_counter() - began
+    cost.seconds = (time.perf_counter() - began) / steps
 
 
 def held_bytes(device: torch.device) -> int:

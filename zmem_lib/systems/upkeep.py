@@ -14,7 +14,7 @@ import pandas as pd
 from torch import Tensor
 
 from zmem_lib.cache import Cache, drop_cache
-from zmem_lib.chapters import is_finished
+from zmem_lib.chapters import is_whole
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.data.folder import read_docs
 from zmem_lib.files import BadInput, drop_temporaries, hash_path, held, write_json
@@ -164,7 +164,7 @@ def finished_params(folder: Path) -> Params:
     params = read_params(folder / "params.yaml")
     refuse_memoryless(params, "asking, scoring and changing a memory")
     for number in range(1, 6):
-        if not is_finished(folder, number, params):
+        if not is_whole(folder, number, params):
             raise BadInput(f"chapter {number:02d} of {folder} is not finished: resume the run first (zmem run)")
     return params
 

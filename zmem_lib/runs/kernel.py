@@ -1,0 +1,73 @@
+"""One chapter executed: a notebook template goes to a kernel by papermill, and comes back as the run's copy.
+
+Takes a chapter's number, the run's parameters and folders. A copy gets its name only when its chapter went through; a
+failed one is kept as NN_name.failed.ipynb.
+"""
+
+from pathlib import Path
+
+from zmem_lib.chapters import CHAPTERS, FINDINGS
+from zmem_lib.files import BadInput, ChapterFailed, disk_refusal
+from zmem_lib.params import Params
+from zmem_lib.report.notebooks import cells_of, read_template, tidy_copy, translate
+
+PAPERMILL = {
+    "kernel_name": "python3",  # with kernel_environment: that of the interpreter that runs this
+    "progress_bar": False,
+    "shutdown_kernel": "immediate",  # a kernel that is asked to end while it computes prints a traceback
+}
+ENCRYPTION = {"KernelManager": {"transport_encryption": "auto"}}  # without, the kernel prints a warning
+
+
+def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path) -> None:
+    """Execute one template into the run's folder; raises ChapterFailed or BadInput."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    name, folder = CHAPTERS[number], runs / params.run
+    values = {"run": params.run, "runs": "..", "params_file": "params.yaml"}  # seen from the copy
+    template = read_template(notebooks / f"{name}.ipynb", set(values))
+    template.cells = cells_of(template.cells, has_lm=params.has_lm)
+    if number == FINDINGS:
+        translate(template, params.report.language)
+    under_way, failed, copy = (folder / f"{stem}.ipynb" for stem in (f".{name}", f"{name}.failed", name))
+    copy.unlink(missing_ok=True)
+    failed.unlink(missing_ok=True)
+    try:
+        config = Config(ENCRYPTION)
+        papermill.execute_notebook(template, str(under_way), values, cwd=str(folder), config=config, **PAPERMILL)
+        tidy_copy(under_way)
+        under_way.replace(copy)
+    except PapermillExecutionError as error:
+        under_way.replace(failed)
+        raise explained(error, name, failed) from error
+    except OSError as error:
+        if sentence := disk_refusal(str(error), copy):
+            raise BadInput(sentence) from error
+        raise
+    except RuntimeError as error:  # nbclient's, while the kernel computes, or jupyter_client's, while it starts
+        if "Kernel died" not in str(error):
+            raise
+        if under_way.exists():
+            under_way.replace(failed)
+        raise ChapterFailed(
+            f"chapter {name} lost its kernel, most often for want of memory: lower machine.micro_batch, write_batch, "
+            "scan_batch or answer_batch (--set machine.NAME=N) and give the same command again, which resumes"
+        ) from error
+    finally:
+        under_way.unlink(missing_ok=True)
+
+
+def explained(error: Exception, name: str, failed: Path) -> Exception:
+    """The exception to raise for a failed cell: BadInput where the chapter raised it, else ChapterFailed."""
+    message = " ".join(error.evalue.split())
+    place = f"(chapter {name}, cell [{error.exec_count}])"
+    if error.ename == BadInput.__name__:
+        return BadInput(f"{message} {place}")
+    if sentence := disk_refusal(message, failed.parent):
+        return BadInput(f"{sentence} {place}")
+    return ChapterFailed(
+        f"chapter {name} failed in cell [{error.exec_count}]: {error.ename}: {message} "
+        f"(the whole traceback stands in {failed})"
+    )
