@@ -113,7 +113,7 @@ def changes(folder: Path, number: int, params: Params) -> str:
         "code of": _differing(manifest["code"], code(number)),
         "package": _differing(manifest["packages"], packages(number)),
     }
-    return ", ".join(f"{what} {' '.join(names)} changed" for what, names in found.items() if names)
+    return ", ".join(f"{what} {' and '.join(names)} changed" for what, names in found.items() if names)
 
 
 def code(number: int) -> dict[str, str]:

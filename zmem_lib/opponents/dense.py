@@ -10,6 +10,7 @@ import hashlib
 import re
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from zmem_lib.cache import Cache, drop_cache, remembered
 from zmem_lib.files import (
     BadInput,
     hash_path,
+    in_turn,
     must_exist,
     read_json,
     read_tensors,
@@ -177,7 +179,8 @@ def build_dense(
     encoder: "SentenceTransformer", doc_ids: list[str], passages: list[str], *, encodings: Path | None = None
 ) -> DenseIndex:
     """Encode the passages, or read what `encodings` (encodings_folder) has of them, and index them."""
-    vectors, spared = encode_passages(encoder, list(passages), encodings)
+    with in_turn(encodings) if encodings else nullcontext():  # the runs of a sweep share them
+        vectors, spared = encode_passages(encoder, list(passages), encodings)
     return DenseIndex(list(doc_ids), build_index(vectors), spared)
 
 

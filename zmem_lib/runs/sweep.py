@@ -77,11 +77,8 @@ def batch_jobs(files: Sequence[Path], grid: Mapping[str, Sequence[str]], overrid
 
 
 def run_name(run: str, changes: Mapping[str, str]) -> str:
-    """A run's name with its values behind it, such as tiny-documents-500: of a key and of a path only the last name."""
-    parts = [
-        f"{key.rpartition('.')[2]}-{NOT_IN_A_NAME.sub('-', value.rstrip('/').rpartition('/')[2])}"
-        for key, value in changes.items()
-    ]
+    """A run's name with its values behind it, such as tiny-corpus.documents-500; of a path only its last name."""
+    parts = [f"{key}-{NOT_IN_A_NAME.sub('-', value.rstrip('/').rpartition('/')[2])}" for key, value in changes.items()]
     return "-".join([run, *parts])
 
 
