@@ -27,13 +27,12 @@ SECRETS = {
     "ZMEM_API_KEY": "zm-kept-from-every-file",
 }
 STAND_IN = """import os, sys
-from pathlib import Path
 from zmem_lib.chapters import finish_step, start_step
 from zmem_lib.files import BadInput
 from zmem_lib.params import read_params
 params = read_params(params_file, [f"run={{run}}"])
 step = start_step({number}, params, runs)
-folder, seed = Path(runs) / params.run, params.seed
+folder, seed = step.folder, params.seed
 (folder / "out_{number}.txt").write_text(f"{{sys.executable}} {{os.getpid()}}")"""
 FINISH = "manifest = finish_step(step, [], [])"
 

@@ -1,7 +1,5 @@
 """A run without a language model: the retrieval opponents alone, through the pipeline to what the book is made of."""
 
-from dataclasses import replace
-
 import nbformat
 import pandas as pd
 import pytest
@@ -10,14 +8,14 @@ from conftest import ROOT, zmem
 from zmem_lib.chapters import chapters_of, is_finished
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.evaluation.scoring import OF_ANSWERS
-from zmem_lib.files import BadInput
+from zmem_lib.files import LOCK, BadInput
 from zmem_lib.params import changed, check_params, flat, read_params
 from zmem_lib.report.book import BOOK, assemble, finished_runs, run_notebooks
 from zmem_lib.report.notebooks import NEEDS_LM, cells_of
 from zmem_lib.report.results import keep_run, read_kept
 from zmem_lib.report.verdict import fused
-from zmem_lib.runs.budget import plan_lines, summary_lines
-from zmem_lib.runs.plan import estimate_seconds
+from zmem_lib.runs.duration import estimate_seconds
+from zmem_lib.runs.plan import plan_lines, summary_lines
 from zmem_lib.systems.evidence import pick_questions
 from zmem_lib.systems.reader import unread
 from zmem_lib.systems.systems import possible
@@ -25,8 +23,8 @@ from zmem_lib.systems.upkeep import finished_params
 from zmem_lib.tables import OF_MEMORY, UNREAD, read_table
 
 ALONE = {
-    "lm": "none", "vocab_size": 0, "hidden_size": 0, "layers": 0, "heads": 0, "absent_questions": 0,
-    "noise_questions": 0, "long_context_tokens": 0, "dense_steps": 2, "bootstrap_samples": 100,
+    "lm.name": "none", "lm.vocab_size": 0, "lm.hidden_size": 0, "lm.layers": 0, "lm.heads": 0,
+    "corpus.absent_questions": 0, "answer.noise_questions": 0, "answer.long_context_tokens": 0, "answer.dense_steps": 2,
 }  # fmt: skip
 CHAPTERS = ["01_corpus", "02_tuples", "05_baselines", "06_eval", "07_report"]
 SYSTEMS = set(UNREAD) - {"hybrid+rerank"}
@@ -34,15 +32,15 @@ SYSTEMS = set(UNREAD) - {"hybrid+rerank"}
 
 @pytest.fixture
 def alone(smoke_params):
-    return replace(smoke_params, run="alone", **ALONE)
+    return changed(smoke_params, ALONE | {"run": "alone"})
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A runs folder with one run of the chapters that stand without a model."""
     runs = tmp_path_factory.mktemp("alone") / "runs"
-    changed = [f"{key}={value}" for key, value in {"run": "alone", **ALONE}.items()]
-    done = zmem("run", "params/smoke.yaml", "--runs", runs, "--set", *changed)
+    values = [f"{key}={value}" for key, value in {"run": "alone", **ALONE}.items()]
+    done = zmem("run", "params/smoke.yaml", "--runs", runs, "--set", *values)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line.split(":")[0] for line in done.stdout.splitlines() if "done in" in line] == CHAPTERS
     assert done.stderr.strip() == ""
@@ -95,7 +93,7 @@ def test_what_it_does_not_have_is_there_without_a_row(runs):
 
 def test_encodings_are_kept_beside_the_runs(runs):
     (model,) = (runs / "encodings").iterdir()
-    assert model.name.startswith("packaged-") and [path.suffix for path in model.iterdir()] == [".safetensors"]
+    assert model.name.startswith("packaged-") and {path.suffix or path.name for path in model.iterdir()} == {".safetensors", LOCK}
 
 
 def test_the_book_takes_it_alone_and_beside_another(runs, tmp_path):
@@ -127,26 +125,32 @@ def test_what_needs_a_memory_is_refused_in_a_sentence(runs, alone):
     with pytest.raises(BadInput, match=r"asking.* needs a language model, and run alone has none"):
         finished_params(runs / "alone")
     done = zmem("ask", "alone", "who?", "--runs", runs)
-    assert done.returncode == 2 and "has none (lm none)" in done.stderr and done.stderr.count("\n") == 1
-    with pytest.raises(BadInput, match="lm none"):
+    assert done.returncode == 2 and "has none (lm.name none)" in done.stderr and done.stderr.count("\n") == 1
+    with pytest.raises(BadInput, match="lm.name none"):
         refuse_memoryless(alone, "an ablation")
 
 
 @pytest.mark.parametrize(
-    ("changed", "sentence"),
+    ("values", "sentence"),
     [
-        ({"reader": "api", "api_url": "http://127.0.0.1", "api_model": "m"}, "reader api needs answers.*to local"),
-        ({"judge": "nli", "judge_model": "m"}, "judge nli needs answers.*set judge to none"),
-        ({"absent_questions": 3}, "absent_questions needs answers.*set absent_questions to 0"),
-        ({"noise_questions": 3}, "noise_questions needs answers"),
-        ({"long_context_tokens": 30}, "long_context_tokens needs answers"),
+        (
+            {"answer.reader": "api", "answer.api_url": "http://127.0.0.1", "answer.api_model": "m"},
+            "answer.reader api needs answers.*set answer.reader to local",
+        ),
+        (
+            {"evaluate.judge": "nli", "evaluate.judge_model": "m"},
+            "evaluate.judge nli needs answers.*set evaluate.judge to none",
+        ),
+        ({"corpus.absent_questions": 3}, "absent_questions 3 needs answers.*set corpus.absent_questions to 0"),
+        ({"answer.noise_questions": 3}, "answer.noise_questions 3 needs answers"),
+        ({"answer.long_context_tokens": 30}, "answer.long_context_tokens 30 needs answers"),
         ({"run": "encodings"}, "folder that all runs share"),
     ],
 )
-def test_combinations_that_need_a_reader_are_refused(changed, sentence, alone):
+def test_combinations_that_need_a_reader_are_refused(values, sentence, alone):
     check_params(flat(alone), "here")
     with pytest.raises(BadInput, match=sentence):
-        check_params(flat(alone) | changed, "here")
+        check_params(flat(alone) | values, "here")
 
 
 def test_chapters_systems_and_plan_follow_from_the_model(alone, smoke_params):
@@ -155,7 +159,7 @@ def test_chapters_systems_and_plan_follow_from_the_model(alone, smoke_params):
     assert possible("hybrid", alone) and possible("zmem", smoke_params)
     assert all(estimate_seconds(alone, number, 1e11) > 0 for number in chapters_of(alone))
     lines = "\n".join(plan_lines(alone))
-    assert "lm none" in lines and "05_baselines" in lines and "03_train_joint" not in lines
+    assert "lm.name none" in lines and "05_baselines" in lines and "03_train_joint" not in lines
     assert "| alone | 0.0 |" in "\n".join(summary_lines([alone]))
 
 
