@@ -19,6 +19,7 @@ from zmem_lib.tables import check
 
 PIECES = 64
 PIECE_TOKENS = 192
+SAMPLES = 1000  # of the bootstrap: chapter 03 does not look at the parameters of evaluation
 
 
 def plain_pieces(memory_lm: MemoryLM) -> list[list[int]]:
@@ -52,6 +53,6 @@ def damage_table(before: list[float], after: list[float], params: Params) -> pd.
     rows, change = [], [late - early for early, late in zip(before, after, strict=True)]
     for what, nll in (("before", before), ("after", after), ("factor", change)):
         if nll:
-            mean = bootstrap_mean(nll, params.evaluate.bootstrap_samples, params.seed)
+            mean = bootstrap_mean(nll, SAMPLES, params.seed)
             rows.append((what, *np.exp([mean.value, mean.ci_low, mean.ci_high]).tolist(), mean.n))
     return check(pd.DataFrame(rows, columns=["what", "value", "ci_low", "ci_high", "n"]), "damage")

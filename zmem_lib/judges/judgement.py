@@ -24,7 +24,7 @@ from zmem_lib.judges.prompts import TEXTS, said, sentences_that_matter
 from zmem_lib.judges.trace import TRACE, keyed, trace
 from zmem_lib.memory.base_lm import pick_device
 from zmem_lib.opponents.retrieve import load_encoder
-from zmem_lib.params import Params
+from zmem_lib.params import Params, named
 from zmem_lib.tables import COMPARED, TABLES, TEST_PARTS, check
 
 RAGAS_METRICS = tuple(f"ragas_{name}" for name in JUDGED)
@@ -65,7 +65,7 @@ def judge_answers(
             "prompts": TEXTS | ragas_prompts(),
             "ragas": version("ragas"),
         }
-    known = {"judge": params.evaluate.judge, "model": params.evaluate.judge_model, "answers": len(items)}
+    known = {"judge": params.evaluate.judge, "model": named(params.evaluate.judge_model), "answers": len(items)}
     labels = Path(params.evaluate.human_labels)
     known["human_labels"] = hash_path(labels) if labels.is_file() else ""
     return verdicts(items, found), known | about
