@@ -110,7 +110,9 @@ def test_a_disk_without_locks_is_used_on_trust(tmp_path, monkeypatch):
 
 
 def test_those_who_share_a_folder_wait_for_each_other(tmp_path):
-    code = f"from zmem_lib.files import in_turn\nfrom pathlib import Path\nwith in_turn(Path({str(tmp_path)!r})): print(1)"
+    code = (
+        f"from zmem_lib.files import in_turn\nfrom pathlib import Path\nwith in_turn(Path({str(tmp_path)!r})): print(1)"
+    )
     with in_turn(tmp_path):
         other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         time.sleep(2)

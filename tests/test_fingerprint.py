@@ -65,7 +65,11 @@ def test_comments_docstrings_and_prose_are_no_code(library, tmp_path):
     assert library("memory/table.py", source.replace('"""All of them."""', '"""Each."""')) == []
     assert library("memory/table.py", source.replace("\n\n\n", "\n\n")) == []
     before = code_of(tmp_path / "03.ipynb")
-    cells(tmp_path / "03.ipynb", "from zmem_lib.memory import table  # a table\n\n", "from zmem_lib.report import page\nimport zmem_lib.params\n")
+    cells(
+        tmp_path / "03.ipynb",
+        "from zmem_lib.memory import table  # a table\n\n",
+        "from zmem_lib.report import page\nimport zmem_lib.params\n",
+    )
     assert code_of(tmp_path / "03.ipynb") == before
     cells(tmp_path / "03.ipynb", "from zmem_lib.memory import table\ntable.rows()\n")
     assert code_of(tmp_path / "03.ipynb")["notebook"] != before["notebook"]

@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 LIBRARY = Path(__file__).parents[1] / "zmem_lib"
-ROOMS = ("", "data", "memory", "ids", "opponents", "api", "systems", "evaluation", "judges", "report", "runs")  # upwards
+ROOMS = (
+    "",
+    "data",
+    "memory",
+    "ids",
+    "opponents",
+    "api",
+    "systems",
+    "evaluation",
+    "judges",
+    "report",
+    "runs",
+)  # upwards
 COMMAND_LINE = "run"
 MEMORY_MAY = {  # and what comes with these
     "torch", "transformers", "peft", "safetensors", "numpy", "pandas", "tqdm", "tokenizers", "huggingface_hub", "filelock",

@@ -90,7 +90,9 @@ def names_of(tree: ast.AST, context: type) -> set[str]:
 def grown(tree: ast.AST) -> set[str]:
     """Names of lists and dicts that are added to."""
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    methods = [func for func in calls if isinstance(func, ast.Attribute) and func.attr in ("append", "extend", "update")]
+    methods = [
+        func for func in calls if isinstance(func, ast.Attribute) and func.attr in ("append", "extend", "update")
+    ]
     return {func.value.id for func in methods if isinstance(func.value, ast.Name)}
 
 

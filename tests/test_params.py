@@ -122,8 +122,12 @@ def test_hash_and_what_counts_up_to_a_chapter():
         moved = [number for number in range(1, 8) if params_hash(now, number) != params_hash(TINY, number)]
         assert moved == list(range(FIRST_CHAPTER.get(section, 8), 8)), section
         assert (set(counted(flat(now), 7)) >= {f"{section}.{key}" for key in values}) == (section != "machine")
-    assert [name for name in flat(TINY) if name not in counted(flat(TINY), 7) and not name.startswith("machine.")] == ["run"]
-    assert {name.rstrip(".") for name in LATE} == {name for name, first in FIRST_CHAPTER.items() if first > 4} | {"machine"}
+    assert [name for name in flat(TINY) if name not in counted(flat(TINY), 7) and not name.startswith("machine.")] == [
+        "run"
+    ]
+    assert {name.rstrip(".") for name in LATE} == {name for name, first in FIRST_CHAPTER.items() if first > 4} | {
+        "machine"
+    }
 
 
 @pytest.mark.parametrize(
@@ -141,11 +145,17 @@ def test_hash_and_what_counts_up_to_a_chapter():
         ({"corpus.documents": 0}, "'corpus.documents' must be greater than or equal to 1, not 0"),
         ({"corpus.documents": 2**31}, "'corpus.documents' must be less than or equal to 2147483647"),
         ({"seed": -1}, "'seed' must be greater than or equal to 0, not -1"),
-        ({"train.z_lr": "1e-2"}, "'train.z_lr' must be a valid number, not '1e-2' (YAML reads 1e-4 as text: write 1.0e-4)"),
+        (
+            {"train.z_lr": "1e-2"},
+            "'train.z_lr' must be a valid number, not '1e-2' (YAML reads 1e-4 as text: write 1.0e-4)",
+        ),
         ({"train.z_lr": float("nan")}, "'train.z_lr' must be a finite number, not nan"),
         ({"train.self_questions_after": 1.0}, "'train.self_questions_after' must be less than 1, not 1.0"),
         ({"train.lm": "yes"}, "'train.lm' must be a valid boolean, not 'yes'"),
-        ({"corpus.name": "squat"}, "'corpus.name' must be synthetic, folder, squad, mirage, ragbench, t2ragbench or popqa"),
+        (
+            {"corpus.name": "squat"},
+            "'corpus.name' must be synthetic, folder, squad, mirage, ragbench, t2ragbench or popqa",
+        ),
         ({"run": "../elsewhere"}, "names a folder"),
         ({"run": "a b"}, "names a folder"),
         ({"lm.hidden_size": 100, "lm.heads": 3}, "lm.hidden_size 100 must be a multiple of twice lm.heads (3)"),
@@ -168,7 +178,11 @@ def test_paths_are_made_whole_but_words_with_a_meaning_are_none(tmp_path, monkey
         (tmp_path / name).mkdir()
     given = ["corpus.path=mine", "answer.rerank_model=org/name"]
     params = read_params(ROOT / "params/tiny.yaml", given)
-    assert (params.lm.name, params.answer.dense_model, params.answer.rerank_model) == ("scratch", "packaged", "org/name")
+    assert (params.lm.name, params.answer.dense_model, params.answer.rerank_model) == (
+        "scratch",
+        "packaged",
+        "org/name",
+    )
     assert params.corpus.path == str(tmp_path / "mine")
     (tmp_path / "models/mine").mkdir(parents=True)
     assert named("org/name") == "org/name" and named("models/mine") == "mine" and named("/a/b") == "b" == named("../b")

@@ -11,7 +11,7 @@ from zmem_lib.evaluation.scoring import OF_ANSWERS
 from zmem_lib.files import LOCK, BadInput
 from zmem_lib.params import changed, check_params, flat, read_params
 from zmem_lib.report.book import BOOK, assemble, finished_runs, run_notebooks
-from zmem_lib.report.notebooks import NEEDS_LM, cells_of
+from zmem_lib.runs.kernel import NEEDS_LM, cells_of
 from zmem_lib.report.results import keep_run, read_kept
 from zmem_lib.report.verdict import fused
 from zmem_lib.runs.duration import estimate_seconds
@@ -93,7 +93,10 @@ def test_what_it_does_not_have_is_there_without_a_row(runs):
 
 def test_encodings_are_kept_beside_the_runs(runs):
     (model,) = (runs / "encodings").iterdir()
-    assert model.name.startswith("packaged-") and {path.suffix or path.name for path in model.iterdir()} == {".safetensors", LOCK}
+    assert model.name.startswith("packaged-") and {path.suffix or path.name for path in model.iterdir()} == {
+        ".safetensors",
+        LOCK,
+    }
 
 
 def test_the_book_takes_it_alone_and_beside_another(runs, tmp_path):

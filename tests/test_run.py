@@ -55,7 +55,7 @@ def test_a_mistake_shows_no_traceback_in_a_process_of_its_own():
 
 def test_help_names_every_command_and_option(capsys):
     for arguments, words in [
-        ([], [*COMMANDS, "params/squad.yaml", "execute the chapters 01 to 07 with the parameters of a YAML file\n"]),
+        ([], [*COMMANDS, "params/squad.yaml", "Execute the chapters 01 to 07 with the parameters of a YAML file\n"]),
         (["run"], ["--set KEY=VALUE", "--from NN", "--to NN", "--runs DIR", "--start-over", "resumes"]),
         (["plan"], ["--price DOLLARS", "--measure", "--set KEY=VALUE", "before anything is downloaded"]),
         (["ask"], ["--top-k N", "[QUESTION]", "evidence"]),
@@ -74,12 +74,15 @@ def test_help_names_every_command_and_option(capsys):
 def test_a_chapter_is_a_number_from_1_to_7(value, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["run", SMOKE, f"--from={value}"])
-    assert "give 01 to 07" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "argument --from: invalid" in said and f"'{value}'" in said or "choose from 1, 2, 3, 4, 5, 6, 7" in said
 
 
 def test_questions_are_asked_for_until_an_empty_line(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("zmem_lib.systems.upkeep.finished_params", lambda folder: None)
-    monkeypatch.setattr("zmem_lib.systems.ask.answer_lines", lambda collection, question, top_k: [f"{question} {top_k}"])
+    monkeypatch.setattr(
+        "zmem_lib.systems.ask.answer_lines", lambda collection, question, top_k: [f"{question} {top_k}"]
+    )
     for typed, told in (("who?\n where? \n\nnot read\n", ["who? 2", "where? 2"]), ("who?", ["who? 2"]), ("", [])):
         monkeypatch.setattr("sys.stdin", io.StringIO(typed))
         assert main(["ask", "tiny", "--top-k", "2", "--runs", str(tmp_path)]) == 0

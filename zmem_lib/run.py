@@ -15,23 +15,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from zmem_lib.chapters import NOTEBOOKS
+from zmem_lib.chapters import CHAPTERS, NOTEBOOKS
 from zmem_lib.files import BadInput, ChapterFailed, disk_refusal, held
 from zmem_lib.params import param_lines, read_params
 
-EXAMPLES = """examples:
-  zmem run params/squad.yaml --set corpus.path=my_corpus corpus.documents=200 run=mine
-  zmem ask tiny "Where does Ada Lind live?" --top-k 3
-  zmem sweep params/tiny.yaml --grid corpus.documents=100,200,400 --book"""
+EXAMPLES = """example:
+  zmem run params/squad.yaml --set corpus.path=my_corpus corpus.documents=200 run=mine"""
 ABOUT = "A small language model with one learned vector block per document, in the place of RAG's vector database."
 
 
 def command_run(options: Namespace) -> None:
     """Execute the chapters 01 to 07 with the parameters of a YAML file.
 
-    What they write lies in DIR/NAME, where NAME is the parameter `run`. A chapter that was finished with the same
-    parameters, code and packages is skipped, so the same command resumes a run that was stopped. With --from the
-    chapters before it stay as they are.
+    What they write lies in DIR/NAME, where NAME is the parameter `run`. A chapter that the same parameters, code and
+    packages finished is skipped, so the same command resumes. With --from the chapters before it stay as they are.
     """
     from zmem_lib.runs.environment import unwound_by_signals
     from zmem_lib.runs.pipeline import run_chapters, start_over
@@ -41,11 +38,11 @@ def command_run(options: Namespace) -> None:
     if options.book and options.last < 7:
         raise BadInput("--book needs chapter 07: leave out --to")
     params = read_params(options.params, options.set)
+    how = {"first": options.first, "last": options.last, "notebooks": options.notebooks}
     with unwound_by_signals(), held(options.runs / params.run):
         if options.start_over:
             start_over(options.runs / params.run)
-        chapters = {"first": options.first, "last": options.last, "notebooks": options.notebooks}
-        folder = run_chapters(params, options.runs, **chapters)
+        folder = run_chapters(params, options.runs, **how)
     if options.last == 7:
         from zmem_lib.report.system_tables import printed_summary
 
@@ -64,9 +61,8 @@ def command_params(options: Namespace) -> None:
 def command_plan(options: Namespace) -> None:
     """Say what a run will about need, before anything is downloaded.
 
-    GPU memory by chapter and part, disk, download, and time and cost on an NVIDIA L4 with 24 GB (GCP's G2). With
-    --measure, a model of the same shape with random weights trains and writes on this machine for a few steps at full
-    length, and what it took stands beside the plan.
+    GPU memory by chapter and part, disk, download, and time and cost on an NVIDIA L4 with 24 GB (GCP's G2). --measure
+    lets random weights of the same shape train and write here for a few steps at full length, and compares.
     """
     if not options.price >= 0:
         raise BadInput(f"--price must be zero or more dollars an hour, not {options.price}")
@@ -92,8 +88,8 @@ def command_ask(options: Namespace) -> None:
 
     if options.question is not None and not options.question.strip():
         raise BadInput("the question is empty: give one in quotes")
-    if found := unprintable(options.question or ""):
-        raise BadInput(f"the question has {found}: leave it out")
+    if sign := unprintable(options.question or ""):
+        raise BadInput(f"the question has {sign}: leave it out")
     if options.top_k is not None and options.top_k < 1:
         raise BadInput(f"--top-k must be at least 1, not {options.top_k}")
     from zmem_lib.systems.ask import answer_lines
@@ -108,9 +104,8 @@ def command_ask(options: Namespace) -> None:
 def command_add(options: Namespace) -> None:
     """Write further documents into the memory of a finished run, its model frozen, as chapter 04 does.
 
-    FILE holds one JSON object a line with doc_id, text and, if there is one, title, as corpus.jsonl does in a corpus of
-    your own. What the chapters left stays as it is, and so does every other document; `zmem ask` finds the new ones at
-    once.
+    FILE holds one JSON object a line with doc_id, text and, if there is one, title, as corpus.jsonl of a corpus does.
+    What the chapters left stays as it is, and so does every other document; `zmem ask` finds the new ones at once.
     """
     from zmem_lib.systems.upkeep import add_documents
 
@@ -120,9 +115,8 @@ def command_add(options: Namespace) -> None:
 def command_delete(options: Namespace) -> None:
     """Take documents out of the memory of a finished run; nothing else changes.
 
-    Of a document that came with `zmem add`, text and memory are removed. One of the run's own is only marked, so that
-    `zmem ask` no longer finds it: its text stays in the tables of the chapters, and what the model learned with it in
-    the model. To be rid of these as well, execute the run without it.
+    Of a document that came with `zmem add`, text and memory are removed. One of the run's own is no longer found, but
+    its text stays in the tables, and what the model learned with it in the model: execute the run without it.
     """
     from zmem_lib.systems.upkeep import delete_documents
 
@@ -144,13 +138,11 @@ def command_score(options: Namespace) -> None:
 def command_book(options: Namespace) -> None:
     """Build the HTML book from the executed notebooks of one run or several.
 
-    The first one's findings are the front page. Without a name: all runs that went through to chapter 07, the newest
-    first.
+    The first one's findings are the front page. Without a name: all that went through to chapter 07, the newest first.
     """
     from zmem_lib.report.book import finished_runs
 
-    names = options.run or finished_runs(options.runs)
-    if not names:
+    if not (names := options.run or finished_runs(options.runs)):
         raise BadInput(f"no run in {options.runs} went through to chapter 07: execute one first (zmem run PARAMS.yaml)")
     _build(names, options)
 
@@ -158,10 +150,9 @@ def command_book(options: Namespace) -> None:
 def command_ablate(options: Namespace) -> None:
     """Execute and keep the rows of an ablation that are not kept yet.
 
-    One run of the chapters 01 to 06 for each row and seed; what they find is kept under results/ablations/NAME/, where
-    NAME is the parameter `run` of the file. The same command goes on where it was stopped. Rows kept of other
-    parameters or of other code are made again. To make a row of the same ones again, remove its folder there and its
-    run, DIR/ablation-NAME-ROW-SEED.
+    One run of the chapters 01 to 06, DIR/ablation-NAME-ROW-SEED, for each row and seed; what it finds is kept under
+    results/ablations/NAME/. The same command goes on where it was stopped. Rows of other parameters or of other code
+    are made again, and so is one whose two folders are removed.
     """
     params = read_params(options.params, options.set)
     from zmem_lib.report.results import RESULTS
@@ -171,8 +162,7 @@ def command_ablate(options: Namespace) -> None:
     seeds, results = tuple(dict.fromkeys(options.seeds)), options.results or RESULTS
     study = Study(params, known_rows(options.rows), seeds, options.runs, results, again=options.start_over)
     if options.list:
-        _print(row_lines(study))
-        return
+        return _print(row_lines(study))
     with unwound_by_signals():
         ablate(study)
 
@@ -180,9 +170,8 @@ def command_ablate(options: Namespace) -> None:
 def command_sweep(options: Namespace) -> None:
     """Execute a batch of runs: every parameter file with every combination of the values of all --grid.
 
-    Each is a run named after its file and its values, such as tiny-corpus.documents-500. All parameters are checked
-    first. What is finished is skipped, a run that fails does not stop the others, and the same command goes on where it
-    was stopped.
+    Each has a name such as tiny-corpus.documents-500. All parameters are checked first. What is finished is skipped, a
+    run that fails does not stop the others, and the same command goes on where it was stopped.
     """
     from zmem_lib.runs.cluster import sweep_on_ray
     from zmem_lib.runs.sweep import Batch, batch_jobs, list_lines, read_grid, refuse_failures, sweep_here
@@ -190,8 +179,7 @@ def command_sweep(options: Namespace) -> None:
     jobs = batch_jobs(options.params, read_grid(options.grid), options.set)
     batch = Batch(tuple(jobs), options.runs, options.notebooks)
     if options.list:
-        _print(list_lines(batch))
-        return
+        return _print(list_lines(batch))
     failures = sweep_on_ray(batch) if options.on == "ray" else sweep_here(batch)
     if options.book and (done := [job.params.run for job in jobs if job.params.run not in failures]):
         _build(done, options)
@@ -207,8 +195,9 @@ def command_keep(options: Namespace) -> None:
 
     name = options.name or options.run
     if not re.fullmatch(r"\w[\w.-]*", name):
-        allowed = "use letters, digits, '-', '_' and '.' only (--as NAME)"
-        raise BadInput(f"{name!r} names a folder in results/runs: {allowed}")
+        raise BadInput(
+            f"{name!r} names a folder in results/runs: use letters, digits, '-', '_' and '.' only (--as NAME)"
+        )
     target = (options.results or RESULTS) / "runs" / name
     keep_run(options.runs / options.run, target)
     print(f"kept in {target}")
@@ -233,12 +222,6 @@ def _prompted() -> Iterator[str]:
             yield question
 
 
-def _chapter(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 7:
-        raise argparse.ArgumentTypeError(f"{text!r} is no chapter: give 01 to 07")
-    return int(text)
-
-
 def _option(*names: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     return names, settings
 
@@ -254,12 +237,12 @@ TEMPLATES = _option("--notebooks", type=Path, default=NOTEBOOKS, metavar="DIR", 
 AGAIN = _option("--start-over", action="store_true", help="remove what an earlier run of this name left, if not kept")
 LIST = _option("--list", action="store_true", help="say what there is, done or to do; execute nothing")
 BOOK = _option("--book", action="store_true", help="then build the book, with this run first")
-SCORED = "default: zmem zmem-oracle; a name that is none lists them all"
+SYSTEMS = _option("--systems", nargs="+", default=["zmem", "zmem-oracle"], metavar="NAME", help="? lists them")
 COMMANDS: dict[str, tuple] = {  # its function, whose docstring is its help, and its options
     "run": (
         command_run, PARAMS, SET, RUNS, OUT, TEMPLATES, AGAIN, BOOK,
-        _option("--from", dest="first", type=_chapter, metavar="NN", help="execute again from this chapter on"),
-        _option("--to", dest="last", type=_chapter, metavar="NN", default=7, help="stop after this chapter"),
+        _option("--from", dest="first", type=int, choices=CHAPTERS, metavar="NN", help="execute again from here on"),
+        _option("--to", dest="last", type=int, choices=CHAPTERS, metavar="NN", default=7, help="stop after this one"),
     ),
     "params": (command_params, PARAMS, SET),
     "plan": (
@@ -279,8 +262,7 @@ COMMANDS: dict[str, tuple] = {  # its function, whose docstring is its help, and
     ),
     "delete": (command_delete, RUN, RUNS, _option("doc_id", nargs="+", metavar="DOC_ID", help="ids of documents")),
     "score": (
-        command_score, RUN, RUNS,
-        _option("--systems", nargs="+", default=["zmem", "zmem-oracle"], metavar="NAME", help=SCORED),
+        command_score, RUN, RUNS, SYSTEMS,
         _option("--questions", type=int, default=0, metavar="N", help="of each part and kind (default: all)"),
     ),
     "book": (command_book, _option("run", nargs="*", metavar="RUN", help="names of runs"), RUNS, OUT),
@@ -294,26 +276,18 @@ COMMANDS: dict[str, tuple] = {  # its function, whose docstring is its help, and
         _option("--grid", nargs="+", action="extend", default=[], metavar="KEY=VALUE,...", help="a run for each value"),
         _option("--on", choices=("here", "ray"), default="here", help="ray: RAY_ADDRESS, or one that is started here"),
     ),
-    "keep": (
-        command_keep, RUN, RUNS, RESULTS,
-        _option("--as", dest="name", metavar="NAME", help="name to keep it by (default: the run's)"),
-    ),
+    "keep": (command_keep, RUN, RUNS, RESULTS, _option("--as", dest="name", metavar="NAME", help="to keep it by")),
 }  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    top = argparse.ArgumentParser(
-        prog="zmem",
-        description=ABOUT,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    as_written = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser("zmem", description=ABOUT, epilog=EXAMPLES, formatter_class=as_written)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, (function, *options) in COMMANDS.items():
         text = inspect.getdoc(function) or ""
-        first_line = text.partition("\n")[0].rstrip(".")
-        command = commands.add_parser(name, help=first_line[0].lower() + first_line[1:], description=text)
+        command = commands.add_parser(name, help=text.partition("\n")[0].rstrip("."), description=text)
         for names, settings in options:
             command.add_argument(*names, **settings)
         command.set_defaults(command=function)
@@ -333,9 +307,9 @@ def reported(work: Callable[[], object]) -> int:
     """Do the work and return the exit code; whatever ends it early is said in one sentence on standard error."""
     try:
         work()
-    except BadInput as error:
+    except (BadInput, ChapterFailed) as error:
         print(f"zmem: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, BadInput) else 1
     except (KeyboardInterrupt, SystemExit) as stop:
         after = "\n" if sys.stderr.isatty() else ""  # of the ^C that a terminal shows
         print(f"{after}zmem: stopped; give the same command again to resume where it was", file=sys.stderr)
@@ -343,9 +317,6 @@ def reported(work: Callable[[], object]) -> int:
     except BrokenPipeError:  # who reads what is printed, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except ChapterFailed as error:
-        print(f"zmem: {error}", file=sys.stderr)
-        return 1
     except OSError as error:  # of the disk or the machine, so the user's to put right
         place = error.filename or "the run's folder"
         sentence = (

@@ -17,7 +17,7 @@ from zmem_lib.chapters import CHAPTERS, changes, finish_step, is_finished, is_wh
 from zmem_lib.files import BadInput, ChapterFailed
 from zmem_lib.fingerprint import git_revision
 from zmem_lib.params import changed, params_hash, read_params
-from zmem_lib.report.notebooks import read_template
+from zmem_lib.runs.kernel import read_template
 from zmem_lib.runs.duration import as_counted
 from zmem_lib.runs.pipeline import is_done, run_chapters, start_over, write_params
 
@@ -183,8 +183,8 @@ def test_bad_input_in_a_chapter_stays_bad_input(stand_ins, smoke_params, tmp_pat
     ("tags", "source", "sentence"),
     [
         ([], "seed = 1\nruns = 'r'", "has 0 cells tagged 'parameters'"),
-        (["parameters"], "seed = 1", "differs in runs: make"),
-        (["parameters"], "seed = 1\nruns = 'r'\nsead = 2", "differs in sead: make"),
+        (["parameters"], "seed = 1", "differs in runs: mend"),
+        (["parameters"], "seed = 1\nruns = 'r'\nsead = 2", "differs in sead: mend"),
     ],
 )
 def test_a_template_must_take_what_is_injected(tags, source, sentence, tmp_path):

@@ -4,13 +4,17 @@ Takes a chapter's number, the run's parameters and folders. A copy gets its name
 failed one is kept as NN_name.failed.ipynb.
 """
 
+import ast
 from pathlib import Path
+
+import nbformat
 
 from zmem_lib.chapters import CHAPTERS, FINDINGS
 from zmem_lib.files import BadInput, ChapterFailed, disk_refusal
 from zmem_lib.params import Params
-from zmem_lib.report.notebooks import cells_of, read_template, tidy_copy, translate
 
+NEEDS_LM = "needs-lm"  # tag of cells that a run without a language model leaves out
+SHOWN_AS = {"parameters": "remove-cell", "injected-parameters": "hide-input"}
 PAPERMILL = {
     "kernel_name": "python3",  # with kernel_environment: that of the interpreter that runs this
     "progress_bar": False,
@@ -71,3 +75,45 @@ def explained(error: Exception, name: str, failed: Path) -> Exception:
         f"chapter {name} failed in cell [{error.exec_count}]: {error.ename}: {message} "
         f"(the whole traceback stands in {failed})"
     )
+
+
+def read_template(path: Path, names: set[str]) -> nbformat.NotebookNode:
+    """Read a notebook whose one `parameters` cell must set every name that will be injected, and no other."""
+    if not path.is_file():
+        raise BadInput(f"notebook {path} does not exist: restore it from the repository")
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise BadInput(f"notebook {path} has {len(cells)} cells tagged 'parameters': it must have one")
+    there = {target.id for node in ast.parse(cells[0].source).body for target in getattr(node, "targets", [])}
+    if there != names:
+        wrong, wanted = ", ".join(sorted(there ^ names)), ", ".join(sorted(names))
+        raise BadInput(f"notebook {path}: its parameters cell must set {wanted}, and differs in {wrong}: mend it")
+    return notebook
+
+
+def translate(notebook: nbformat.NotebookNode, language: str) -> None:
+    """Put the prose cells of page one into a language; those that have no translation stay as they are."""
+    from zmem_lib.report.wording import phrases  # imports matplotlib
+
+    words = phrases(language)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = words.get(f"cell.{cell.get('id')}", cell.source)
+
+
+def cells_of(cells: list[nbformat.NotebookNode], *, has_lm: bool) -> list[nbformat.NotebookNode]:
+    """The cells of a template that a run executes and shows: without a language model, not those tagged NEEDS_LM."""
+    return [cell for cell in cells if has_lm or NEEDS_LM not in cell.metadata.get("tags", [])]
+
+
+def tidy_copy(path: Path) -> None:
+    """Show only the values in force, folded, in the book; drop papermill's timings, in which equal runs differ."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        tags = cell.metadata.get("tags", [])
+        if more := [SHOWN_AS[tag] for tag in tags if tag in SHOWN_AS]:
+            cell.metadata["tags"] = [*tags, *more]
+    nbformat.write(notebook, path)

@@ -75,9 +75,8 @@ def learned_weights(params: Params) -> int:
 
 def row_bytes(params: Params) -> int:
     """Bytes of one document in the memory: its block and its key, in float32."""
-    return 4 * (
-        params.memory.z_tokens * (params.memory.z_width or model_shape(params).hidden) + params.memory.key_width
-    )
+    width = params.memory.z_width or model_shape(params).hidden
+    return 4 * (params.memory.z_tokens * width + params.memory.key_width)
 
 
 def passes(params: Params, chapter: int) -> list[Pass]:
@@ -96,7 +95,7 @@ def passes(params: Params, chapter: int) -> list[Pass]:
             Pass(machine.answer_batch, reading, 1, "no gradient", cached=reading + answer.answer_tokens),
         ]
     most, kind = machine.micro_batch or MOST, kind if train.lm else "frozen"
-    items, reader = max(answer.top_k, 2), answer.answer_tokens + 1
+    items, reader = train.read_items, answer.answer_tokens + 1
     wanted = [  # whether there is such a pass, its rows, their tokens, those that are counted
         (True, train.batch_tuples, before + question + evidence, question + evidence),
         (train.recite_weight, train.batch_recite, before + document, document),
@@ -132,14 +131,12 @@ def memory(params: Params, chapter: int, size: int = 2) -> dict[str, float]:
     copies = learned * 2 * (size == 2)  # autocast's
     in_batch = params.train.batch_tuples + params.train.batch_recite  # of the table itself nothing lies on the device
     z = {3: 2.0 * in_batch * block, 4: 4.0 * machine.write_batch * block, 5: 1.0 * machine.scan_batch * block}[chapter]
-    largest = max(
-        (pass_bytes(params, one, size) for one in passes(params, chapter)), key=lambda part: sum(part.values())
-    )
+    by_pass = [pass_bytes(params, one, size) for one in passes(params, chapter)]
     return {
         "weights": weight_bytes(params, size),
         "adapter and optimiser": adapter + 12.0 * learned * training + copies + ENCODER * (chapter == 5),
         "z": z,
-        **largest,
+        **max(by_pass, key=lambda parts: sum(parts.values())),
     }
 
 

@@ -10,25 +10,8 @@ from zmem_lib.chapters import chapters_of
 from zmem_lib.memory.shape import model_shape, published
 from zmem_lib.meter import about
 from zmem_lib.params import Params
-from zmem_lib.runs.duration import (
-    BLOCK_TEXT_TOKENS,
-    L4,
-    PARTS,
-    QUESTION_TOKENS,
-    SNAPSHOTS,
-    estimate_seconds,
-    questions_answered,
-)  # fmt: skip
-from zmem_lib.runs.needs import (
-    GIB,
-    disk_bytes,
-    download_bytes,
-    gpu_total,
-    learned_weights,
-    memory,
-    number_bytes,
-    row_bytes,
-)  # fmt: skip
+from zmem_lib.runs import duration, needs
+from zmem_lib.runs.needs import GIB, gpu_total, number_bytes
 from zmem_lib.tables import ALSO_ABSENT, COMPARED, SYSTEMS
 
 L4_BYTES = 22.5 * GIB  # of its 24 GB, what the driver leaves
@@ -61,9 +44,9 @@ def summary_lines(runs: Iterable[Params], price: float = PRICE) -> list[str]:
     ]
     for params in runs:
         chapters = MEMORY_CHAPTERS if params.has_lm else ()
-        peak = max((gpu_total(memory(params, one, number_bytes(params))) for one in chapters), default=0.0)
-        seconds = sum(estimate_seconds(params, number, L4) for number in chapters_of(params))
-        sizes = [_gib(size, 1) for size in (peak, sum(disk_bytes(params).values()), download_bytes(params))]
+        peak = max((gpu_total(needs.memory(params, one, number_bytes(params))) for one in chapters), default=0.0)
+        seconds = sum(duration.estimate_seconds(params, number, duration.L4) for number in chapters_of(params))
+        sizes = [_gib(size, 1) for size in (peak, sum(needs.disk_bytes(params).values()), needs.download_bytes(params))]
         lines.append(f"| {' | '.join([params.run, *sizes, about(seconds), f'{seconds / 3600 * price:.2f}'])} |")
     return lines
 
@@ -71,20 +54,20 @@ def summary_lines(runs: Iterable[Params], price: float = PRICE) -> list[str]:
 def model_lines(params: Params) -> list[str]:
     """Model, its shape, and the documents."""
     shape, corpus, memory = model_shape(params), params.corpus, params.memory
-    learns = learned_weights(params) if params.train.lm else 0
+    learns = needs.learned_weights(params) if params.train.lm else 0
     keys = f", with a key of {memory.key_width}" if memory.key_width else ""
     return [
         f"{params.run}: lm {params.lm.name}, quantisation {params.lm.quantisation}",
         f"  {shape.linear + shape.other:,} weights: {shape.layers} layers of width {shape.hidden}, "
         f"vocabulary {shape.vocabulary:,}; {learns:,} of the model learn",
         f"  corpus {corpus.name}: {corpus.documents:,} documents seen, {corpus.new_documents:,} new; z of "
-        f"{memory.z_tokens} x {memory.z_width or shape.hidden}{keys}, {row_bytes(params) / 1024:,.1f} KiB each",
+        f"{memory.z_tokens} x {memory.z_width or shape.hidden}{keys}, {needs.row_bytes(params) / 1024:,.1f} KiB each",
     ]
 
 
 def memory_lines(params: Params) -> list[str]:
     """GPU memory at the peak of each chapter that needs some, by part, and whether an L4 has it."""
-    parts = {chapter: memory(params, chapter, number_bytes(params)) for chapter in MEMORY_CHAPTERS}
+    parts = {chapter: needs.memory(params, chapter, number_bytes(params)) for chapter in MEMORY_CHAPTERS}
     totals = {chapter: gpu_total(parts[chapter]) for chapter in parts}
     outside = [_gib(totals[chapter] - sum(parts[chapter].values())) for chapter in parts]
     return [
@@ -98,7 +81,7 @@ def memory_lines(params: Params) -> list[str]:
 
 def disk_lines(params: Params) -> list[str]:
     """Disk and download."""
-    parts, known = disk_bytes(params), published().get(params.lm.name)
+    parts, known = needs.disk_bytes(params), published().get(params.lm.name)
     lines = [_row("Disk, planned, GiB", [""])]
     lines += [_row(f"  {name}", [_gib(value)]) for name, value in parts.items() if value]
     lines.append(_row("  in all", [_gib(sum(parts.values()))]))
@@ -110,7 +93,9 @@ def disk_lines(params: Params) -> list[str]:
 
 def time_lines(params: Params, price: float) -> list[str]:
     """Time of each chapter on an L4, their sum, and what it costs."""
-    seconds = {name: estimate_seconds(params, number, L4) for number, name in chapters_of(params).items()}
+    seconds = {
+        name: duration.estimate_seconds(params, number, duration.L4) for number, name in chapters_of(params).items()
+    }
     total = sum(seconds.values())
     return [
         _row("Time on an L4, planned", [""]),
@@ -136,10 +121,14 @@ def address_parts(params: Params) -> list[list[str]]:
 def api_requests(params: Params) -> tuple[int, int, int]:
     """Requests to a reader at an address, and their input and output tokens: all systems, absent ones, snapshots."""
     answer, new = params.answer, 6 * params.corpus.new_documents
-    asked = len(SYSTEMS) * questions_answered(params) + 2 * len(ALSO_ABSENT) * params.corpus.absent_questions
-    requests = asked + SNAPSHOTS * min(new, answer.questions or new)
-    evidence = answer.top_k * min(BLOCK_TEXT_TOKENS, params.memory.evidence_tokens)
-    return requests, requests * (INSTRUCTION_TOKENS + QUESTION_TOKENS + evidence), requests * answer.answer_tokens
+    asked = len(SYSTEMS) * duration.questions_answered(params) + 2 * len(ALSO_ABSENT) * params.corpus.absent_questions
+    requests = asked + duration.SNAPSHOTS * min(new, answer.questions or new)
+    evidence = answer.top_k * min(duration.BLOCK_TEXT_TOKENS, params.memory.evidence_tokens)
+    return (
+        requests,
+        requests * (INSTRUCTION_TOKENS + duration.QUESTION_TOKENS + evidence),
+        requests * answer.answer_tokens,
+    )
 
 
 def judge_requests(params: Params) -> tuple[int, int, int]:
@@ -148,8 +137,8 @@ def judge_requests(params: Params) -> tuple[int, int, int]:
     Of an answer four of ragas', claims and entailment of RAGChecker's and RAGBench's one; of each piece of evidence one
     of ragas' and two of RAGChecker's. The token counts are those of their prompts, at four letters a token.
     """
-    judged = len(COMPARED) * (PARTS * params.evaluate.judge_questions or questions_answered(params))
-    evidence = params.answer.top_k * min(BLOCK_TEXT_TOKENS, params.memory.evidence_tokens)
+    judged = len(COMPARED) * (duration.PARTS * params.evaluate.judge_questions or duration.questions_answered(params))
+    evidence = params.answer.top_k * min(duration.BLOCK_TEXT_TOKENS, params.memory.evidence_tokens)
     requests = judged * (JUDGING + JUDGING_PIECE * params.answer.top_k)
     read = judged * (JUDGING_TOKENS + JUDGING_PIECE_TOKENS * params.answer.top_k + EVIDENCE_READ * evidence)
     return requests, read, requests * VERDICT_TOKENS
