@@ -94,9 +94,9 @@ def test_a_hash_is_of_names_and_content(tmp_path):
 
 def test_a_lock_ends_with_its_block(tmp_path):
     for _ in range(2):
-        with held(tmp_path / "run"), pytest.raises(BadInput, match=r"another run works in .*process \d+, since 20"):
-            with held(tmp_path / "run"):
-                pass
+        refused = pytest.raises(BadInput, match=r"another run works in .*process \d+, since 20")
+        with held(tmp_path / "run"), refused, held(tmp_path / "run"):
+            pass
     assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
 
 

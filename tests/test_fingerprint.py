@@ -15,7 +15,15 @@ MODULES = {
     "text.py": "WORDS = 3\n",
     "params.py": "import torch\n",
     "data/rows.py": "def rows():\n    return []\n",
-    "memory/table.py": '"""A table."""\nimport numpy as np\n\n\ndef rows():  # of it\n    """All of them."""\n    from zmem_lib.text import WORDS\n    return WORDS\n',
+    "memory/table.py": """'A table.'
+import numpy as np
+
+
+def rows():  # of it
+    'All of them.'
+    from zmem_lib.text import WORDS
+    return WORDS
+""",
     "report/page.py": "import pandas\nfrom zmem_lib.data.rows import rows\n",
     "report/page.en.md.j2": "words",
 }
@@ -62,7 +70,7 @@ def test_code_is_what_the_cells_import_and_what_that_imports(library, tmp_path):
 def test_comments_docstrings_and_prose_are_no_code(library, tmp_path):
     source = MODULES["memory/table.py"]
     assert library("memory/table.py", source.replace("  # of it", "  # of them all")) == []
-    assert library("memory/table.py", source.replace('"""All of them."""', '"""Each."""')) == []
+    assert library("memory/table.py", source.replace("'All of them.'", "'Each.'")) == []
     assert library("memory/table.py", source.replace("\n\n\n", "\n\n")) == []
     before = code_of(tmp_path / "03.ipynb")
     cells(

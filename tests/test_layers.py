@@ -24,7 +24,8 @@ ROOMS = (
 )  # upwards
 COMMAND_LINE = "run"
 MEMORY_MAY = {  # and what comes with these
-    "torch", "transformers", "peft", "safetensors", "numpy", "pandas", "tqdm", "tokenizers", "huggingface_hub", "filelock",
+    "torch", "transformers", "peft", "safetensors", "numpy", "pandas", "tqdm", "tokenizers", "huggingface_hub",
+    "filelock",
 }  # fmt: skip
 ALONE = {
     "faiss", "filelock", "rank_bm25", "bm25s", "sklearn", "sentence_transformers", "ragas", "papermill", "ir_measures",

@@ -100,8 +100,10 @@ def test_a_run_opens_when_there_is_a_key_more_than_when_it_was_made(tmp_path):
 
 
 def test_a_run_with_flat_keys_opens(tmp_path):
-    old = {"run": "old", "lm": "scratch", "n_documents": 7, "lm_lr": 0.5, "top_k": 3, "markup_documents": 2,
-           "vocab_size": 512, "hidden_size": 64, "layers": 2, "heads": 2, "pseudo_questions": 4, "text_weight": 1.0}  # fmt: skip
+    old = {
+        "run": "old", "lm": "scratch", "vocab_size": 512, "hidden_size": 64, "layers": 2, "heads": 2, "lm_lr": 0.5,
+        "n_documents": 7, "markup_documents": 2, "top_k": 3, "pseudo_questions": 4, "text_weight": 1.0,
+    }  # fmt: skip
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(old))
     params = read_params(path)
@@ -114,9 +116,11 @@ def test_a_run_with_flat_keys_opens(tmp_path):
 
 def test_hash_and_what_counts_up_to_a_chapter():
     assert params_hash(TINY) == params_hash(changed(TINY, {})) != params_hash(changed(TINY, {"seed": 2}))
-    other = {"corpus": {"documents": 9}, "lm": {"window_tokens": 600}, "memory": {"z_tokens": 2}, "train": {"steps": 9},
-             "write": {"steps": 9}, "answer": {"top_k": 2}, "evaluate": {"bootstrap_samples": 9},
-             "report": {"language": "ko"}, "machine": {"device": "cpu", "micro_batch": 3, "api_budget": 1.0}}  # fmt: skip
+    other = {
+        "corpus": {"documents": 9}, "lm": {"window_tokens": 600}, "memory": {"z_tokens": 2}, "train": {"steps": 9},
+        "write": {"steps": 9}, "answer": {"top_k": 2}, "evaluate": {"bootstrap_samples": 9},
+        "report": {"language": "ko"}, "machine": {"device": "cpu", "micro_batch": 3, "api_budget": 1.0},
+    }  # fmt: skip
     for section, values in other.items():
         now = changed(TINY, {f"{section}.{key}": value for key, value in values.items()})
         moved = [number for number in range(1, 8) if params_hash(now, number) != params_hash(TINY, number)]

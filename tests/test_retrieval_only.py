@@ -11,10 +11,10 @@ from zmem_lib.evaluation.scoring import OF_ANSWERS
 from zmem_lib.files import LOCK, BadInput
 from zmem_lib.params import changed, check_params, flat, read_params
 from zmem_lib.report.book import BOOK, assemble, finished_runs, run_notebooks
-from zmem_lib.runs.kernel import NEEDS_LM, cells_of
 from zmem_lib.report.results import keep_run, read_kept
 from zmem_lib.report.verdict import fused
 from zmem_lib.runs.duration import estimate_seconds
+from zmem_lib.runs.kernel import NEEDS_LM, cells_of
 from zmem_lib.runs.plan import plan_lines, summary_lines
 from zmem_lib.systems.evidence import pick_questions
 from zmem_lib.systems.reader import unread
@@ -129,7 +129,7 @@ def test_what_needs_a_memory_is_refused_in_a_sentence(runs, alone):
         finished_params(runs / "alone")
     done = zmem("ask", "alone", "who?", "--runs", runs)
     assert done.returncode == 2 and "has none (lm.name none)" in done.stderr and done.stderr.count("\n") == 1
-    with pytest.raises(BadInput, match="lm.name none"):
+    with pytest.raises(BadInput, match=r"lm\.name none"):
         refuse_memoryless(alone, "an ablation")
 
 

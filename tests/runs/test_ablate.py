@@ -172,7 +172,9 @@ def test_mistakes_are_found_before_the_first_run(study):
         known_rows(["full", "distil"])
     assert known_rows(["key", "full"]) == ("full", "key") and known_rows([]) == tuple(ROWS)
     called = []
-    with pytest.raises(BadInput, match="row plain of the ablation: parameter 'seed' must be greater than or equal to 0"):
+    with pytest.raises(
+        BadInput, match="row plain of the ablation: parameter 'seed' must be greater than or equal to 0"
+    ):
         ablate(replace(study, seeds=(0, -1)), execute=executor(lambda params: 0.5, called), say=str)
     assert called == []
 

@@ -17,8 +17,8 @@ from zmem_lib.chapters import CHAPTERS, changes, finish_step, is_finished, is_wh
 from zmem_lib.files import BadInput, ChapterFailed
 from zmem_lib.fingerprint import git_revision
 from zmem_lib.params import changed, params_hash, read_params
-from zmem_lib.runs.kernel import read_template
 from zmem_lib.runs.duration import as_counted
+from zmem_lib.runs.kernel import read_template
 from zmem_lib.runs.pipeline import is_done, run_chapters, start_over, write_params
 
 

@@ -1,4 +1,4 @@
-"""What a run needs: the memory formula against what torch's allocator recorded, the time formula, and the plan as text."""
+"""What a run needs: the memory formula against what torch's allocator recorded, the time formula, the plan as text."""
 
 import json
 from pathlib import Path

@@ -43,7 +43,9 @@ def names(jobs):
 
 def test_a_grid_is_the_product_of_its_values_over_every_file():
     jobs = batch_jobs([SMOKE, ROOT / "params/tiny.yaml"], GRID, ["answer.top_k=2"])
-    stems = [f"{run}-corpus.documents-{n}-seed-{seed}" for run in ("smoke", "tiny") for n in (24, 30) for seed in (1, 2)]
+    stems = [
+        f"{run}-corpus.documents-{n}-seed-{seed}" for run in ("smoke", "tiny") for n in (24, 30) for seed in (1, 2)
+    ]
     assert names(jobs) == stems
     assert [(job.params.corpus.documents, job.params.seed) for job in jobs[:4]] == [(24, 1), (24, 2), (30, 1), (30, 2)]
     assert {job.params.answer.top_k for job in jobs} == {2}
@@ -123,7 +125,9 @@ def test_a_batch_goes_on_after_a_failure_and_resumes(tmp_path):
     assert "seed 2 is bad" in failures[names(jobs)[1]] and f"{names(jobs)[1]}: failed: seed 2 is bad" in said
     assert "another run works in" in failures[names(jobs)[2]]
     assert [is_whole(job.params, runs) for job in jobs] == [True, False, False, False]
-    with pytest.raises(ChapterFailed, match=r"3 of 4 runs failed \(.*\): smoke-corpus.documents-24-seed-2: seed 2 is bad"):
+    with pytest.raises(
+        ChapterFailed, match=r"3 of 4 runs failed \(.*\): smoke-corpus.documents-24-seed-2: seed 2 is bad"
+    ):
         refuse_failures(failures, batch)
 
     lines = list_lines(batch)
