@@ -147,9 +147,8 @@ def descent_seconds(params: Params, machine: Machine, *, tokens: float, batches:
 
 def training_tokens(params: Params) -> float:
     """Tokens that one step of joint training sends through the model."""
-    train, block, question, document = (
-        params.train, params.memory.z_tokens, QUESTION_TOKENS, 0.5 * params.memory.document_tokens,
-    )  # fmt: skip
+    train, block, question = params.train, params.memory.z_tokens, QUESTION_TOKENS
+    document = 0.5 * params.memory.document_tokens
     reading = (EVIDENCE_TOKENS + 0.5 * params.memory.evidence_tokens) / 2  # half of the reader's lessons have a passage
     twins = (train.text_weight > 0) + 1.5 * (train.distill_weight > 0)
     per_step = (
