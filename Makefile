@@ -13,7 +13,7 @@ READY := $(VENV)/.installed
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 12
 	@echo
-	@echo 'make run PARAMS=params/squad.yaml SET="corpus_path=DIR n_documents=200"'
+	@echo 'make run PARAMS=params/squad.yaml SET="corpus.path=DIR corpus.documents=200"'
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \

@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported, so before any test module
@@ -24,15 +26,15 @@ SECRETS = {
     "OPENAI_API_KEY": "sk-kept-from-every-file",
     "ZMEM_API_KEY": "zm-kept-from-every-file",
 }
-STAND_IN = """import json, os, sys
-from pathlib import Path
+STAND_IN = """import os, sys
+from zmem_lib.chapters import finish_step, start_step
 from zmem_lib.files import BadInput
-from zmem_lib.params import params_hash, read_params
+from zmem_lib.params import read_params
 params = read_params(params_file, [f"run={{run}}"])
-folder = Path(runs) / params.run
+step = start_step({number}, params, runs)
+folder, seed = step.folder, params.seed
 (folder / "out_{number}.txt").write_text(f"{{sys.executable}} {{os.getpid()}}")"""
-FINISH = """manifest = {{"params_hash": params_hash(params, {number}), "inputs": {{}}, "outputs": {{}}}}
-(folder / "manifest_{number:02d}.json").write_text(json.dumps(manifest))"""
+FINISH = "manifest = finish_step(step, [], [])"
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def stand_in(number: int, name: str, params: Params, cell: str) -> nbformat.Note
     values = {"run": params.run, "runs": "../runs", "params_file": "../params/smoke.yaml"}
     parameters = nbformat.v4.new_code_cell("\n".join(f"{key} = {value!r}" for key, value in values.items()))
     parameters.metadata["tags"] = ["parameters"]
-    sources = [STAND_IN.format(number=number), cell, FINISH.format(number=number)]
+    sources = [STAND_IN.format(number=number), cell, FINISH]
     cells = [nbformat.v4.new_markdown_cell(f"# {name}"), parameters, *map(nbformat.v4.new_code_cell, sources)]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
@@ -71,6 +73,26 @@ def zmem(*arguments: object, **options: object) -> subprocess.CompletedProcess:
     """Call the command line in a process of its own."""
     command = [sys.executable, "-m", "zmem_lib.run", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=900, **options)
+
+
+def pid_in(path: Path, process: subprocess.Popen | None = None) -> int:
+    """The id of the kernel that wrote it last into `path`, once it is there; of a process that must not end before."""
+    for _ in range(1200):
+        if path.is_file() and (text := path.read_text()):
+            return int(text.rsplit(" ", 1)[1])
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    raise AssertionError(f"{path} was not written")
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends within some seconds, or is a zombie; one that does not is killed."""
+    for _ in range(200):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    return False
 
 
 @pytest.fixture(scope="session")

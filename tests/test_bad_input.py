@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -22,15 +21,14 @@ import pandas as pd
 import pytest
 import tiny_training
 import torch
-from conftest import ROOT, zmem
-from test_pipeline import gone, wait_for_pid
+from conftest import ROOT, gone, pid_in, zmem
 from tiny_models import small_lm
 
 from zmem_lib.cache import Cache, drop_cache
 from zmem_lib.chapters import is_finished
 from zmem_lib.data.corpus import load_corpus
 from zmem_lib.data.tuples import make_tuples
-from zmem_lib.files import LOCK, BadInput, held, write_json, write_tensors
+from zmem_lib.files import LOCK, BadInput, write_json, write_tensors
 from zmem_lib.hub import fetch, find_lm, find_reranker
 from zmem_lib.memory.lessons import make_lessons
 from zmem_lib.memory.lm import pick_device
@@ -71,14 +69,15 @@ def lines(records: list[dict]) -> bytes:
     return "\n".join(json.dumps(record) for record in records).encode()
 
 
-def corpus(docs: bytes | None = None, questions: bytes | None = None, gz: bool = False, **changed: object) -> Make:
+def corpus(docs: bytes | None = None, questions: bytes | None = None, gz: bool = False, **values: object) -> Make:
     """A row that loads a corpus of these files, as chapter 01 does."""
 
     def make(here: Path) -> Callable[[], int]:
         for name, content, usual in (("corpus", docs, DOCS), ("questions", questions, QUESTIONS)):
             (here / f"{name}.jsonl{'.gz' * gz}").write_bytes(lines(usual) if content is None else content)
-        plain = {"corpus": "folder", "corpus_path": str(here), "n_documents": 3, "n_new_documents": 1}
-        return lambda: reported(lambda: load_corpus(replace(PARAMS, **(plain | changed))))
+        plain = {"name": "folder", "path": str(here), "documents": 3, "new_documents": 1} | values
+        params = changed(PARAMS, {f"corpus.{name}": value for name, value in plain.items()})
+        return lambda: reported(lambda: load_corpus(params))
 
     return make
 
@@ -88,7 +87,7 @@ def call(work: Callable[[], object]) -> Make:
     return lambda here: lambda: reported(work)
 
 
-def changed(records: list[dict], **fields: object) -> bytes:
+def second(records: list[dict], **fields: object) -> bytes:
     """The records with other fields in the second one."""
     return lines([records[0], records[1] | fields, *records[2:]])
 
@@ -117,7 +116,7 @@ def other_run(here: Path) -> Callable[[], int]:
 
 def run_of_another_version(here: Path) -> Callable[[], int]:
     (here / "runs/smoke").mkdir(parents=True)
-    (here / "runs/smoke/params.yaml").write_text("run: smoke\n")
+    (here / "runs/smoke/params.yaml").write_text("run: smoke\nz_size: 3\n")
     return lambda: main(["run", SMOKE])
 
 
@@ -143,44 +142,48 @@ REFUSED: dict[str, tuple[Make, str]] = {
     # the parameters
     "no parameter file": (command("run", "none.yaml"), "parameter file none.yaml does not exist"),
     "a folder for a file": (command("run", "."), "parameter file . is a folder"),
-    "empty file": (command("run", "p", p=""), "p must hold one `key: value` per line"),
+    "empty file": (command("run", "p", p=""), "p must hold `key: value` lines"),
     "not YAML": (command("run", "p", p="run: [1"), "p is not valid YAML"),
-    "nested": (command("run", "p", p="run: {a: 1}"), "p, line 1: the value must be one text or number"),
-    "a key twice": (command("run", "p", p="seed: 1\nseed: 2"), "p, line 2: parameter 'seed' stands there twice"),
+    "nested": (command("run", "p", p="run: {a: 1}"), "unknown parameter 'run.a'"),
+    "a key twice": (command("run", "p", p="seed: 1\nseed: 2"), "p, line 2: 'seed' stands there twice"),
     "not UTF-8": (command("run", "p", p=b"run: \xff"), "p cannot be read as UTF-8"),
     "NUL": (command("run", "p", p="run: \x00"), "p is not valid YAML"),
-    "unknown key": (command(set="n_document=5"), "unknown parameter 'n_document': did you mean 'n_documents'?"),
-    "missing key": (command("run", "p", p="run: a"), "parameter 'seed' is missing"),
-    "--set without value": (command(set="seed="), "'seed' must be a whole number, not ''"),
+    "unknown key": (command(set="corpus.document=5"), "unknown parameter 'corpus.document': did you mean 'corpus.doc"),
+    "flat key": (command(set="n_documents=5"), "unknown parameter 'n_documents': it is called 'corpus.documents' now"),
+    "missing key": (command("run", "p", p="seed: 1"), "parameter 'run' is missing"),
+    "--set without value": (command(set="seed="), "'seed' must be a valid integer, not ''"),
     "--set without =": (command(set="seed"), "override 'seed' has no '='"),
-    "n_documents 0": (command(set="corpus.documents=0"), "'n_documents' must be greater than zero, not 0"),
-    "n_documents negative": (command(set="corpus.documents=-3"), "'n_documents' must be greater than zero, not -3"),
-    "n_new_documents negative": (command(set="corpus.new_documents=-1"), "'n_new_documents' must be zero or more"),
-    "n_documents huge": (command(set=f"corpus.documents={10**30}"), "'n_documents' must be at most 2147483647"),
-    "float without end": (command(set=f"train.z_lr={'9' * 400}"), "'z_lr' must be a number"),
-    "a fraction": (command(set="corpus.documents=1.5"), "'n_documents' must be a whole number, not 1.5"),
-    "infinite": (command(set="train.z_lr=.inf"), "'z_lr' must be at most 2147483647, not inf"),
-    "not a number": (command(set="train.z_lr=.nan"), "'z_lr' must be greater than zero, not nan"),
+    "no documents": (command(set="corpus.documents=0"), "'corpus.documents' must be greater than or equal to 1, not 0"),
+    "a negative number": (command(set="corpus.documents=-3"), "'corpus.documents' must be greater than or equal to 1"),
+    "fewer than none": (
+        command(set="corpus.new_documents=-1"),
+        "'corpus.new_documents' must be greater than or equal to 0",
+    ),
+    "a huge number": (command(set=f"corpus.documents={10**30}"), "'corpus.documents' must be"),
+    "float without end": (command(set=f"train.z_lr={'9' * 400}"), "'train.z_lr' must be a"),
+    "a fraction": (command(set="corpus.documents=1.5"), "'corpus.documents' must be a valid integer, not 1.5"),
+    "infinite": (command(set="train.z_lr=.inf"), "'train.z_lr' must be a finite number, not inf"),
+    "not a number": (command(set="train.z_lr=.nan"), "'train.z_lr' must be a finite number, not nan"),
     "1e-4": (command(set="train.z_lr=1e-4"), "write 1.0e-4"),
-    "unknown corpus": (command(set="corpus.name=squat"), "must be one of synthetic, folder"),
-    "unknown device": (command(set="machine.device=gpu"), "'device' must be one of auto, cpu, cuda"),
-    "window too small": (command(set="lm.window_tokens=64"), "window_tokens 64 is too small"),
-    "long context too long": (command(set="answer.long_context_tokens=201"), "does not fit into window_tokens 256"),
+    "unknown corpus": (command(set="corpus.name=squat"), "must be synthetic, folder, squad, mirage, ragbench, t2"),
+    "unknown device": (command(set="machine.device=gpu"), "'machine.device' must be auto, cpu or cuda, not 'gpu'"),
+    "window too small": (command(set="lm.window_tokens=64"), "lm.window_tokens 64 is too small"),
+    "long context too long": (command(set="answer.long_context_tokens=201"), "does not fit into lm.window_tokens 256"),
     "no run name": (command(set="run="), "run '' names a folder"),
     "run name with a path": (command(set="run=../a"), "run '../a' names a folder"),
-    "control character": (command(set="corpus.path=a\x1bb"), "'corpus_path' has a control character"),
+    "control character": (command(set="corpus.path=a\x1bb"), "'corpus.path' has a control character"),
     "muon on an adapter": (
         command("run", QWEN, "--set", "train.optimiser=muon"),
-        "lm_optimiser muon needs a model whose",
+        "train.optimiser muon needs a model whose",
     ),
-    "4 bit from scratch": (command(set="lm.quantisation=nf4"), "quantisation nf4 needs a pretrained lm"),
+    "4 bit from scratch": (command(set="lm.quantisation=nf4"), "lm.quantisation nf4 needs a pretrained lm.name"),
     "reader without an address": (
         command(set="answer.reader=api"),
-        "reader api needs api_url and api_model: say where",
+        "answer.reader api needs answer.api_url and answer.api_model: say",
     ),
     "judge without a model": (
         command("run", SMOKE, "--set", "evaluate.judge=api", "answer.api_url=http://localhost/v1"),
-        "judge api needs api_url and judge_model",
+        "evaluate.judge api needs answer.api_url and evaluate.judge_model",
     ),
     "a budget without prices": (
         command(
@@ -193,11 +196,11 @@ REFUSED: dict[str, tuple[Make, str]] = {
             "machine.api_budget=1",
             "answer.api_input_price=1",
         ),
-        "api_budget needs api_input_price and api_output_price",
+        "machine.api_budget needs answer.api_input_price and answer.api_output_price",
     ),
     "an address with a password": (
         command(set="answer.api_url=https://me:secret@h:x/v1"),
-        "api_url holds more than an address",
+        "answer.api_url holds more than an address",
     ),
     "an address with a key": (
         command(set="answer.api_url=https://h/v1?key=secret"),
@@ -205,7 +208,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     ),
     "an address of a file": (
         command(set="answer.api_url=file:///etc/passwd"),
-        "api_url 'file:///etc/passwd' is no address",
+        "answer.api_url 'file:///etc/passwd' is no address",
     ),
     "an address without a host": (command(set="answer.api_url=localhost:8000/v1"), "write it as http://HOST:PORT/v1"),
     "an address with no such port": (command(set="answer.api_url=http://h:99999/v1"), "is no address"),
@@ -225,60 +228,63 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "book of nothing": (command("book"), "no run in runs went through to chapter 07"),
     "book of no run": (command("book", "tiny"), "run folder runs/tiny does not exist"),
     # the corpus
-    "no folder": (corpus(corpus_path="none"), "corpus_path none is not a folder"),
-    "no path": (corpus(corpus_path=""), "corpus folder needs corpus_path"),
-    "no files": (corpus(corpus_path=str(ROOT / "params")), "has neither corpus.jsonl nor corpus.jsonl.gz"),
+    "no folder": (corpus(path="none"), "none is not a folder"),
+    "no path": (corpus(path=""), "corpus folder needs"),
+    "no files": (corpus(path=str(ROOT / "params")), "has neither corpus.jsonl nor corpus.jsonl.gz"),
     "empty corpus": (corpus(b""), "corpus.jsonl holds no document"),
     "no questions": (corpus(questions=b"\n\n"), "questions.jsonl holds no question"),
-    "empty text": (corpus(changed(DOCS, text=" ")), "line 2: field 'text' must be text that is not empty"),
-    "empty question": (corpus(None, changed(QUESTIONS, question="")), "line 2: field 'question' must be text that is"),
-    "no answers": (corpus(None, changed(QUESTIONS, answers=[])), "line 2: field 'answers' must be a list of one"),
-    "unknown document": (corpus(None, changed(QUESTIONS, doc_id="x")), "names 'x', which no document has"),
+    "empty text": (corpus(second(DOCS, text=" ")), "line 2: field 'text' must be text that is not empty"),
+    "empty question": (corpus(None, second(QUESTIONS, question="")), "line 2: field 'question' must be text that is"),
+    "no answers": (corpus(None, second(QUESTIONS, answers=[])), "line 2: field 'answers' must be a list of one"),
+    "unknown document": (corpus(None, second(QUESTIONS, doc_id="x")), "names 'x', which no document has"),
     "answer not there": (
-        corpus(None, changed(QUESTIONS, answer_start=3)),
+        corpus(None, second(QUESTIONS, answer_start=3)),
         "line 2: no answer stands at answer_start 3 of its document",
     ),
     "control character in a text": (
-        corpus(changed(DOCS, text="a\x07b")),
+        corpus(second(DOCS, text="a\x07b")),
         "line 2: field 'text' has the control character U+0007 at character 2",
     ),
-    "NUL in an id": (corpus(changed(DOCS, doc_id="a\x00")), "'doc_id' has the control character U+0000"),
-    "surrogate": (corpus(None, changed(QUESTIONS, answers=["\ud800"])), "'answers' has the lone surrogate U+D800"),
+    "NUL in an id": (corpus(second(DOCS, doc_id="a\x00")), "'doc_id' has the control character U+0000"),
+    "surrogate": (corpus(None, second(QUESTIONS, answers=["\ud800"])), "'answers' has the lone surrogate U+D800"),
     "broken UTF-8": (corpus(lines(DOCS) + b"\n\xff"), "line 5: not valid UTF-8 at byte 1"),
     "UTF-16": (corpus(lines(DOCS).decode().encode("utf-16")), "line 1: not valid UTF-8 at byte 1"),
     "not JSON": (corpus(b"doc_id,text\n1,a"), "line 1: not valid JSON"),
     "a number without end": (corpus(b'{"doc_id": ' + b"9" * 5000 + b"}"), "line 1: not valid JSON"),
     "nested without end": (corpus(b"[" * 10**6), "line 1: not valid JSON"),
     "a list": (corpus(b"[1]"), "line 1: must be a JSON object"),
-    "an id twice": (corpus(changed(DOCS, doc_id="d0")), "doc_id 'd0' is already that of line 1"),
+    "an id twice": (corpus(second(DOCS, doc_id="d0")), "doc_id 'd0' is already that of line 1"),
     "100 MB in a line": (one_long_line, "line 4: longer than 16 MiB"),
     "half a gz file": (corpus(GZIPPED[:-9], gz=True), "corpus.jsonl.gz is not a whole gzip file"),
     "a damaged gz file": (corpus(GZIPPED[:30] + b"?" + GZIPPED[31:], gz=True), "is not a whole gzip file"),
     "gz that is none": (corpus(lines(DOCS), gz=True), "corpus.jsonl.gz is not a whole gzip file"),
-    "more than there is": (corpus(n_documents=9), "n_documents 9 and n_new_documents 1 make 10"),
+    "more than there is": (corpus(documents=9), "make 10, but the corpus has 4 documents"),
     "no training question": (
         corpus(None, lines([question | {"split": "test"} for question in QUESTIONS])),
         "no training question is about a chosen document",
     ),
     "no answer in any passage": (no_answers, "no training question has an answer that stands in its document"),
     # models and machines
-    "no model folder": (call(lambda: find_lm("./none", "")), "language model folder ./none does not exist"),
-    "no reranker": (call(lambda: find_reranker("./none")), "rerank_model './none' is not a folder"),
+    "no model folder": (call(lambda: find_lm("./none", "")), "lm.name './none' is not a folder"),
+    "no reranker": (call(lambda: find_reranker("./none")), "answer.rerank_model './none' is not a folder"),
     "an empty model folder": (call(lambda: find_lm(str(ROOT / "params"), "")), "holds no config.json"),
-    "no dense model": (call(lambda: dense.load_encoder("./none", "cpu")), "dense_model ./none is not a folder"),
+    "no dense model": (call(lambda: dense.load_encoder("./none", "cpu")), "./none is not a folder"),
     "model, offline": (
         call(lambda: find_lm("org/name", "v1")),
-        "run `hf download org/name --revision v1 --local-dir DIR`, bring DIR here, and set lm",
+        "run `hf download org/name --revision v1 --local-dir DIR`, bring DIR here, and set lm.name",
     ),
     "dense model, offline": (call(lambda: dense.load_encoder("org/name", "cpu")), "org/name"),
     "data set, offline": (
         call(lambda: load_corpus(changed(PARAMS, {"corpus.name": "squad"}))),
-        "--local-dir DIR`, bring DIR here, and set corpus_path to it",
+        "--local-dir DIR`, bring DIR here, and set corpus.path to it",
     ),
     "no hub name": (call(lambda: fetch("not a name", "", kind="model")), "nor a name on the hub"),
-    "GPU full": (no_memory(("micro_batch",), GPU_FULL), "the GPU has too little memory (CUDA out of mem"),
-    "memory full": (no_memory(("batch_scan",), CPU_FULL), "lower batch_scan (--set batch_scan=N), or end"),
-    "memory full in Python": (no_memory(("batch_scan",), MemoryError()), "this machine has too little memory"),
+    "GPU full": (no_memory(("machine.micro_batch",), GPU_FULL), "the GPU has too little memory (CUDA out of mem"),
+    "memory full": (
+        no_memory(("machine.scan_batch",), CPU_FULL),
+        "lower machine.scan_batch (--set machine.scan_batch=N), or",
+    ),
+    "memory full in Python": (no_memory(("machine.scan_batch",), MemoryError()), "this machine has too little memory"),
 }
 
 
@@ -327,11 +333,11 @@ WORKS = {
     "Windows line ends": corpus(lines(DOCS).replace(b"\n", b"\r\n"), lines(QUESTIONS).replace(b"\n", b"\r\n")),
     "byte order mark": corpus(b"\xef\xbb\xbf" + lines(DOCS), b"\xef\xbb\xbf" + lines(QUESTIONS)),
     "blank lines": corpus(lines(DOCS).replace(b"\n", b"\n\n  \n"), lines(QUESTIONS) + b"\n\n"),
-    "an answer in no passage": corpus(None, changed(QUESTIONS, answers=["Paris"])),
-    "no new documents": corpus(n_documents=4, n_new_documents=0),
-    "ids that are no file names": corpus(lines(ODD), lines(ODD_QUESTIONS), n_documents=8),
-    "markup, emoji and joined letters": corpus(changed(DOCS, text="<script>1</script> $x$ 🦜 e\u0301 \u202etxt")),
-    "a line of 8 MB": corpus(changed(DOCS, text="Ada " * 2**21)),
+    "an answer in no passage": corpus(None, second(QUESTIONS, answers=["Paris"])),
+    "no new documents": corpus(documents=4, new_documents=0),
+    "ids that are no file names": corpus(lines(ODD), lines(ODD_QUESTIONS), documents=8),
+    "markup, emoji and joined letters": corpus(second(DOCS, text="<script>1</script> $x$ 🦜 e\u0301 \u202etxt")),
+    "a line of 8 MB": corpus(second(DOCS, text="Ada " * 2**21)),
 }  # fmt: skip
 
 
@@ -472,7 +478,7 @@ def first_run(stand_ins, here: Path) -> Iterator[tuple[subprocess.Popen, list[st
 
 def test_a_second_run_into_the_same_folder_is_refused(first_run, here: Path, capsys) -> None:
     first, arguments = first_run
-    kernel = wait_for_pid(here / "smoke/out_2.txt")
+    kernel = pid_in(here / "smoke/out_2.txt")
     for more in ([], ["--start-over"]):
         assert main([*arguments, *more]) == 2
         said = capsys.readouterr().err
@@ -492,13 +498,6 @@ def test_a_second_run_into_the_same_folder_is_refused(first_run, here: Path, cap
 def test_a_damaged_manifest_is_a_chapter_not_finished(content: str, here: Path) -> None:
     (here / "manifest_01.json").write_text(content)
     assert not is_finished(here, 1, PARAMS)
-
-
-def test_a_lock_ends_with_its_block(tmp_path: Path) -> None:
-    for _ in range(2):
-        with held(tmp_path / "run"), pytest.raises(BadInput, match="another run works in"), held(tmp_path / "run"):
-            pass
-    assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
 
 
 def mount(*arguments: object) -> None:

@@ -89,7 +89,7 @@ def test_offline_and_not_cached_says_what_to_download_and_where_to_put_it(tmp_pa
     began = time.monotonic()
     with pytest.raises(BadInput, match=r"HF_HUB_OFFLINE is set.* `hf download some/lm --revision v1 --local-dir DIR`"):
         fetch("some/lm", "v1", kind="model")
-    with pytest.raises(BadInput, match=r"--repo-type dataset .* set corpus_path to it"):
+    with pytest.raises(BadInput, match=r"--repo-type dataset .* set corpus.path to it"):
         fetch("some/rows", "main", kind="dataset")
     assert time.monotonic() - began < 10
 

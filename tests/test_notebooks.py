@@ -1,14 +1,15 @@
-"""The form of the chapters: output-free templates whose parameters are params/tiny.yaml, and no logic in them."""
+"""The form of the chapters: output-free templates that open params/tiny.yaml, and no logic in them."""
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
-import yaml
 
 from zmem_lib.chapters import CHAPTERS
+from zmem_lib.params import read_params
 
 ROOT = Path(__file__).parents[1]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -31,13 +32,68 @@ def test_there_is_a_notebook_for_every_chapter():
     assert [path.stem for path in PATHS] == list(CHAPTERS.values())
 
 
-def test_parameters_cell_is_tiny_value_for_value(notebook):
+def test_the_parameters_cell_names_the_run_and_its_file_and_the_next_opens_them(notebook):
     (cell,) = code_cells(notebook, parameters=True)
     assigned = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
-    tiny = yaml.safe_load((ROOT / "params/tiny.yaml").read_text(encoding="utf-8"))
-    assert assigned.pop("runs") == "../runs"
-    assert assigned == tiny
-    assert {key: type(value) for key, value in assigned.items()} == {key: type(value) for key, value in tiny.items()}
+    assert assigned == {"run": "tiny", "runs": "../runs", "params_file": "../params/tiny.yaml"}
+    assert read_params(PATHS[0].parent / assigned["params_file"]).run == assigned["run"]
+    opened = "\n".join(cell.source for cell in code_cells(notebook))
+    assert 'params = read_params(params_file, [f"run={run}"])' in opened
+
+
+def test_every_cell_can_run_again(notebook):
+    """No cell makes something else of a name that it, or a cell before it, has taken from elsewhere."""
+    taken: set[str] = set()
+    for cell in code_cells(notebook):
+        bound: set[str] = set()
+        for reads, binds in uses(ast.parse(cell.source).body):
+            taken |= reads - bound
+            bound |= binds
+        assert not taken & bound, f"{taken & bound} in\n{cell.source}"
+
+
+def uses(statements: list[ast.stmt]) -> Iterator[tuple[set[str], set[str]]]:
+    """Names that statements read, and names that they bind or change, one after the other."""
+    for statement in statements:
+        if isinstance(statement, ast.For):
+            yield loaded(statement.iter), stored(statement.target)
+            yield from uses(statement.body)
+        elif isinstance(statement, ast.With):
+            for item in statement.items:
+                yield loaded(item.context_expr), stored(item.optional_vars) if item.optional_vars else set()
+            yield from uses(statement.body)
+        elif isinstance(statement, ast.If):
+            yield loaded(statement.test), set()
+            yield from uses([*statement.body, *statement.orelse])
+        elif isinstance(statement, ast.Import | ast.ImportFrom):
+            yield set(), {alias.asname or alias.name for alias in statement.names}
+        else:
+            also = stored(statement.target) if isinstance(statement, ast.AugAssign) else set()
+            yield loaded(statement) | also, stored(statement) | grown(statement)
+
+
+def loaded(tree: ast.AST) -> set[str]:
+    return names_of(tree, ast.Load)
+
+
+def stored(tree: ast.AST) -> set[str]:
+    return names_of(tree, ast.Store)
+
+
+def names_of(tree: ast.AST, context: type) -> set[str]:
+    """Names in a context, without those of comprehensions."""
+    loops = [node.target for node in ast.walk(tree) if isinstance(node, ast.comprehension)]
+    inner = {name.id for target in loops for name in ast.walk(target) if isinstance(name, ast.Name)}
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, context)} - inner
+
+
+def grown(tree: ast.AST) -> set[str]:
+    """Names of lists and dicts that are added to."""
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    methods = [
+        func for func in calls if isinstance(func, ast.Attribute) and func.attr in ("append", "extend", "update")
+    ]
+    return {func.value.id for func in methods if isinstance(func.value, ast.Name)}
 
 
 def test_cells_are_short_and_without_logic(notebook):

@@ -8,14 +8,14 @@ from conftest import ROOT, zmem
 from zmem_lib.chapters import chapters_of, is_finished
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.evaluation.metrics import METRICS
-from zmem_lib.files import BadInput
+from zmem_lib.files import LOCK, BadInput
 from zmem_lib.params import changed, check_params, flat, read_params
 from zmem_lib.report.book import BOOK, assemble, finished_runs, run_notebooks
-from zmem_lib.report.notebooks import NEEDS_LM, cells_of
 from zmem_lib.report.results import keep_run, read_kept
 from zmem_lib.report.verdict import fused
-from zmem_lib.runs.budget import plan_lines, summary_lines
-from zmem_lib.runs.plan import estimate_seconds
+from zmem_lib.runs.duration import estimate_seconds
+from zmem_lib.runs.kernel import NEEDS_LM, cells_of
+from zmem_lib.runs.plan import plan_lines, summary_lines
 from zmem_lib.systems.collection import open_collection
 from zmem_lib.systems.evidence import pick_questions
 from zmem_lib.systems.reader import unread
@@ -97,10 +97,11 @@ def test_what_it_does_not_have_is_there_without_a_row(runs):
 
 def test_encodings_are_kept_beside_the_runs(runs):
     (model,) = (runs / "encodings").iterdir()
-    assert model.name.startswith("packaged-") and sorted(path.suffix for path in model.iterdir()) == [
+    assert model.name.startswith("packaged-") and {path.suffix or path.name for path in model.iterdir()} == {
         ".made_with",
         ".safetensors",
-    ]
+        LOCK,
+    }
 
 
 def test_the_book_takes_it_alone_and_beside_another(runs, tmp_path):
@@ -132,8 +133,8 @@ def test_what_needs_a_memory_is_refused_in_a_sentence(runs, alone):
     with pytest.raises(BadInput, match=r"asking.* needs a language model, and run alone has none"):
         open_collection(runs / "alone")
     done = zmem("ask", "alone", "who?", "--runs", runs)
-    assert done.returncode == 2 and "has none (lm none)" in done.stderr and done.stderr.count("\n") == 1
-    with pytest.raises(BadInput, match="lm none"):
+    assert done.returncode == 2 and "has none (lm.name none)" in done.stderr and done.stderr.count("\n") == 1
+    with pytest.raises(BadInput, match=r"lm\.name none"):
         refuse_memoryless(alone, "an ablation")
 
 
@@ -142,12 +143,15 @@ def test_what_needs_a_memory_is_refused_in_a_sentence(runs, alone):
     [
         (
             {"answer.reader": "api", "answer.api_url": "http://127.0.0.1", "answer.api_model": "m"},
-            "reader api needs answers",
+            "answer.reader api needs answers.*set answer.reader to local",
         ),
-        ({"evaluate.judge": "nli", "evaluate.judge_model": "m"}, "judge nli needs answers"),
-        ({"corpus.absent_questions": 3}, "absent_questions needs answers"),
-        ({"answer.noise_questions": 3}, "noise_questions needs answers"),
-        ({"answer.long_context_tokens": 30}, "long_context_tokens needs answers"),
+        (
+            {"evaluate.judge": "nli", "evaluate.judge_model": "m"},
+            "evaluate.judge nli needs answers.*set evaluate.judge to none",
+        ),
+        ({"corpus.absent_questions": 3}, "absent_questions 3 needs answers.*set corpus.absent_questions to 0"),
+        ({"answer.noise_questions": 3}, "answer.noise_questions 3 needs answers"),
+        ({"answer.long_context_tokens": 30}, "answer.long_context_tokens 30 needs answers"),
         ({"run": "encodings"}, "folder that all runs share"),
     ],
 )
@@ -162,7 +166,7 @@ def test_chapters_systems_and_plan_follow_from_the_model(alone, smoke_params):
     assert set(possible_systems(alone)) == SYSTEMS and {"zmem", "lm-rerank"} <= set(possible_systems(smoke_params))
     assert all(estimate_seconds(alone, number, 1e11) > 0 for number in chapters_of(alone))
     lines = "\n".join(plan_lines(alone))
-    assert "lm none" in lines and "05_baselines" in lines and "03_train_joint" not in lines
+    assert "lm.name none" in lines and "05_baselines" in lines and "03_train_joint" not in lines
     assert "| alone | 0.0 |" in "\n".join(summary_lines([alone]))
 
 

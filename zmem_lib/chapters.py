@@ -1,18 +1,21 @@
-"""The seven chapters of a run: which of them it executes, and the manifest that each leaves when it is finished."""
+"""The seven chapters of a run: which of them it executes, and the manifest that each leaves when it is finished.
+
+A chapter is finished where the parameters, inputs, code, packages and corpus files that made it, and what it left, are
+those of now. Where only code or packages are others it is still whole: what it left may be read, asked and kept.
+"""
 
 import json
-import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from zmem_lib.cache import Cache, open_cache
 from zmem_lib.files import hash_path, write_json, writing
+from zmem_lib.fingerprint import code_of, git_revision, packages_of, sources_of
 from zmem_lib.meter import peak_gpu_memory_bytes, peak_memory_bytes
-from zmem_lib.params import Params, flat, params_hash
+from zmem_lib.params import Params, completed, counted, flat, params_hash
 
 CHAPTERS = {
     1: "01_corpus",
@@ -24,7 +27,8 @@ CHAPTERS = {
     7: "07_report",
 }
 MEMORY_CHAPTERS = (3, 4)  # of training and writing: left out of a run without a language model
-PACKAGES = ("torch", "transformers", "peft", "numpy", "pandas")
+FINDINGS = 7  # the chapter that shows what the others found
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,10 @@ def start_step(number: int, params: Params, runs: str | Path) -> Step:
 
 
 def step_cache(step: Step, inputs: Iterable[str]) -> Cache:
-    """The place for a chapter's pieces of work, valid for its parameters and the present content of its inputs."""
+    """The place for a chapter's pieces of work, valid for its parameters, its code and its inputs as they are now."""
+    made_with = (params_hash(step.params, step.number), code(step.number))
     files = [step.folder / name for name in inputs]
-    return open_cache(step.folder / f"under_way_{step.number:02d}", params_hash(step.params, step.number), files=files)
+    return open_cache(step.folder / f"under_way_{step.number:02d}", *made_with, files=files)
 
 
 def finish_step(
@@ -69,7 +74,9 @@ def finish_step(
         "params_hash": params_hash(step.params, step.number),
         "inputs": {name: hash_path(step.folder / name) for name in inputs},
         "outputs": {name: hash_path(step.folder / name) for name in outputs},
-        "packages": {name: version(name) for name in PACKAGES},
+        "sources": sources_of(step.params) if step.number == 1 else {},
+        "code": code(step.number),
+        "packages": packages(step.number),
         "git_revision": git_revision(),
         "seconds": round(max(time.time() - step.began, least_seconds), 2),
         "peak_memory_bytes": peak_memory_bytes(),
@@ -80,22 +87,67 @@ def finish_step(
 
 
 def is_finished(folder: Path, number: int, params: Params) -> bool:
-    """Whether chapter `number` in `folder` was finished with these parameters and its files are as it left them."""
-    path = folder / f"manifest_{number:02d}.json"
-    if not path.is_file():
-        return False
+    """Whether nothing that made chapter `number` in `folder` has changed, and its files are as it left them."""
+    return _manifest(folder, number) is not None and not changes(folder, number, params)
+
+
+def is_whole(folder: Path, number: int, params: Params) -> bool:
+    """Whether chapter `number` in `folder` went through with these parameters, and its files are as it left them."""
+    manifest = _manifest(folder, number)
+    return manifest is not None and not _other_params(manifest, number, params) and not _other_files(manifest, folder)
+
+
+def changes(folder: Path, number: int, params: Params) -> str:
+    """What of that which made a chapter is another now, in words; empty where nothing is, or it never went through."""
+    manifest = _manifest(folder, number)
+    if manifest is None:
+        return ""
+    if "code" not in manifest:
+        return "it does not say which code made it"
+    sources = sources_of(params) if number == 1 else {}
+    gone = {name: digest for name, digest in manifest["sources"].items() if name not in sources}  # no reason by itself
+    found = {
+        "parameter": _other_params(manifest, number, params),
+        "file": _other_files(manifest, folder),
+        "corpus file": _differing(manifest["sources"], sources | gone),
+        "code of": _differing(manifest["code"], code(number)),
+        "package": _differing(manifest["packages"], packages(number)),
+    }
+    return ", ".join(f"{what} {' and '.join(names)} changed" for what, names in found.items() if names)
+
+
+def code(number: int) -> dict[str, str]:
+    """Hashes of the code that a chapter runs, by room."""
+    return code_of(NOTEBOOKS / f"{CHAPTERS[number]}.ipynb", shown=number == FINDINGS)
+
+
+def packages(number: int) -> dict[str, str]:
+    """Versions of the packages that a chapter uses."""
+    return packages_of(NOTEBOOKS / f"{CHAPTERS[number]}.ipynb", shown=number == FINDINGS)
+
+
+def _manifest(folder: Path, number: int) -> dict[str, Any] | None:
+    """The manifest of a chapter that went through; None without one, or for one that is damaged or of another kind."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        files, made_with = manifest["inputs"] | manifest["outputs"], manifest["params_hash"]
-    except (ValueError, KeyError, TypeError):  # damaged, or of another version: the chapter is executed again
-        return False
-    return made_with == params_hash(params, number) and all(
-        (folder / name).exists() and hash_path(folder / name) == digest for name, digest in files.items()
-    )
+        manifest = json.loads((folder / f"manifest_{number:02d}.json").read_text(encoding="utf-8"))
+        return manifest if isinstance(manifest["inputs"] | manifest["outputs"] | manifest["params"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError):  # the chapter is executed again
+        return None
 
 
-def git_revision() -> str:
-    """The project's git revision, or an empty text outside a repository."""
-    here = Path(__file__).parent
-    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
-    return answer.stdout.strip()
+def _other_params(manifest: Mapping[str, Any], number: int, params: Params) -> list[str]:
+    """Names of the parameters that count in a chapter and were others."""
+    return _differing(counted(completed(manifest["params"]), number), counted(flat(params), number))
+
+
+def _other_files(manifest: Mapping[str, Any], folder: Path) -> list[str]:
+    files = manifest["inputs"] | manifest["outputs"]
+    return [name for name, digest in files.items() if not _has(folder / name, digest)]
+
+
+def _has(path: Path, digest: str) -> bool:
+    return path.exists() and hash_path(path) == digest
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [name for name in dict.fromkeys([*now, *before]) if before.get(name) != now.get(name)]

@@ -5,7 +5,6 @@ half of one.
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -17,12 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import BaseFileLock, FileLock, Timeout, UnixFileLock
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 TEMPORARY = re.compile(r"\..+\.(\d+|ipynb)")  # .NAME.PID of write_atomic, and a notebook under way
+NEW, OLD = ".new", ".old"  # end the names of a folder that is being filled, and of the one that it replaces
 LOCK = ".lock"  # it stays when the holder ends: removing it would let two later runs hold two files of one name
-WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # a file system that has none: go on, on trust
+WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # a file system that has none: go on, on trust
 NO_SPACE = ("No space left on device", "Disk quota exceeded", "File too large")  # as the system says it, in any library
 READ_ONLY = "Read-only file system"
 
@@ -99,9 +101,13 @@ def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Fill a folder under a temporary name, then swap it in; BadInput if the disk refuses, and the old one stays."""
-    new = folder.with_name(f"{folder.name}.new")
+    """Fill a folder under a temporary name, then swap it in; BadInput if the disk refuses, and the old one stays.
+
+    Whoever is killed in between leaves the old one aside, where must_exist finds it and `restore` brings it back from.
+    """
+    new, old = beside(folder, NEW), beside(folder, OLD)
     with writing(folder):
+        restore(folder)
         shutil.rmtree(new, ignore_errors=True)
         try:
             new.mkdir(parents=True)
@@ -109,22 +115,42 @@ def new_folder(folder: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
         new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def beside(folder: Path, ending: str) -> Path:
+    """The temporary name of a folder."""
+    return folder.with_name(f".{folder.name}{ending}")
+
+
+def restore(folder: Path) -> None:
+    """Bring back a folder that a killed process had put aside and not replaced; none may be at work on it."""
+    old = beside(folder, OLD)
+    if old.is_dir() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def drop_temporaries(folder: Path) -> None:
     """Remove what killed processes left half written in a folder; none may be at work in it."""
-    for path in folder.rglob(".*"):
-        if TEMPORARY.fullmatch(path.name):
+    for path in sorted(folder.rglob(".*")):
+        if path.name.endswith(OLD):
+            restore(path.with_name(path.name[1 : -len(OLD)]))
+        elif path.name.endswith(NEW):
+            shutil.rmtree(path, ignore_errors=True)
+        elif TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 
 def must_exist(path: Path) -> Path:
-    """Return the path; raises BadInput that names the missing file and the way to make it."""
-    if not path.exists():
-        raise BadInput(f"{path} does not exist: run the earlier chapters of this run first (zmem run PARAMS.yaml)")
-    return path
+    """The path, or where it lies while the folder around it is replaced; raises BadInput where there is neither."""
+    for place in (path, beside(path, OLD), beside(path.parent, OLD) / path.name):
+        if place.exists():
+            return place
+    raise BadInput(f"{path} does not exist: run the earlier chapters of this run first (zmem run PARAMS.yaml)")
 
 
 def hash_path(path: Path) -> str:
@@ -141,23 +167,38 @@ def hash_path(path: Path) -> str:
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder, made if need be, while this lasts; raises BadInput that says who is in it."""
+    note = f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
+    with _locked(folder, wait_s=0) as lock:
+        if isinstance(lock, UnixFileLock):  # else the file system has no such locks, and the file itself is one
+            with writing(folder / LOCK):
+                (folder / LOCK).write_text(note, encoding="utf-8")
+        yield
+
+
+@contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Work in a folder that several runs share, made if need be, one process after the other."""
+    with _locked(folder, wait_s=-1):
+        yield
+
+
+@contextmanager
+def _locked(folder: Path, *, wait_s: float) -> Iterator[BaseFileLock]:
+    lock = FileLock(folder / LOCK, timeout=wait_s)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a+", encoding="utf-8")
-    with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
+            lock.acquire()
+        except Timeout as error:
+            holder = " ".join((folder / LOCK).read_text(encoding="utf-8").split()) or "it has just begun"
             raise BadInput(
-                f"another run works in {folder} ({file.read().strip() or 'it has just begun'}): wait for its end, "
-                "stop it, or give this one another name (--set run=NAME)"
+                f"another run works in {folder} ({holder}): wait for its end, stop it, or give this one another name "
+                "(--set run=NAME)"
             ) from error
         except OSError as error:
             if error.errno not in WITHOUT_LOCKS:
                 raise
-        with writing(folder / LOCK):
-            file.truncate(0)
-            file.write(f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
-            file.flush()
-        yield
+    try:
+        yield lock
+    finally:
+        lock.release()

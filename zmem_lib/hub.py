@@ -25,48 +25,39 @@ def fetch(repo: str, revision: str, *, kind: str, files: list[str] | None = None
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     wanted = files or (MODEL_FILES if kind == "model" else None)
+    what = {"repo_type": kind, "revision": revision or None, "allow_patterns": wanted, "ignore_patterns": NOT_NEEDED}
     try:
-        return Path(
-            snapshot_download(
-                repo, repo_type=kind, revision=revision or None, allow_patterns=wanted, ignore_patterns=NOT_NEEDED
-            )
-        )
+        return Path(snapshot_download(repo, **what))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise BadInput(explained(error, repo, revision, kind)) from error
 
 
 def find_lm(lm: str, revision: str) -> Path:
-    """The folder of a language model: a local one, or its snapshot from the hub; raises BadInput."""
-    folder = Path(lm).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise BadInput(
-                f"language model folder {lm} holds no config.json: give `lm` the folder that holds the model"
-            )
-        return folder
-    if lm.startswith((".", "/", "~")) or lm.count("/") > 1:
-        raise BadInput(f"language model folder {lm} does not exist: give `lm` a folder, a hub id or scratch")
-    return fetch(lm, revision, kind="model")
+    """The folder of the language model that `lm.name` names, at a revision of the hub."""
+    folder = _find("lm.name", lm, "a language model", revision)
+    if not (folder / "config.json").is_file():
+        raise BadInput(f"lm.name {lm!r}: the folder holds no config.json: give the one that holds the model")
+    return folder
 
 
 def find_reranker(rerank_model: str) -> Path:
     """The folder of the cross-encoder that `answer.rerank_model` names."""
-    return _find("rerank_model", rerank_model, "a cross-encoder")
+    return _find("answer.rerank_model", rerank_model, "a cross-encoder")
 
 
 def find_judge(judge_model: str) -> Path:
     """The folder of the model of entailment that `evaluate.judge_model` names."""
-    return _find("judge_model", judge_model, "a model of entailment")
+    return _find("evaluate.judge_model", judge_model, "a model of entailment")
 
 
-def _find(key: str, name: str, what: str) -> Path:
+def _find(key: str, name: str, what: str, revision: str = "") -> Path:
     """A local folder, or a snapshot from the hub, downloaded where it is not in the cache; BadInput with the key."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
     if not name or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise BadInput(f"{key} {name!r} is not a folder: give the folder of {what}, or a hub id")
-    return fetch(name, "", kind="model")
+    return fetch(name, revision, kind="model")
 
 
 def explained(error: Exception, repo: str, revision: str, kind: str) -> str:
@@ -74,7 +65,7 @@ def explained(error: Exception, repo: str, revision: str, kind: str) -> str:
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     what = f"{'model' if kind == 'model' else 'data set'} {repo}"
-    key = "lm (or dense_model, rerank_model)" if kind == "model" else "corpus_path"
+    key = "lm.name (or answer.dense_model, answer.rerank_model)" if kind == "model" else "corpus.path"
     chain = [error, error.__cause__, error.__context__]
     if isinstance(error, HFValidationError):
         return f"{repo!r} is neither a folder that exists (seen from {Path.cwd()}) nor a name on the hub: correct {key}"

@@ -105,3 +105,12 @@ def progress(items: Iterable, label: str, total: int | None = None) -> Iterable:
     from tqdm import tqdm as terminal_bar
 
     return terminal_bar(items, desc=label, total=total, leave=False, file=Path(target).open("w"))
+
+
+def about(seconds: float) -> str:
+    """A duration as one says it: 'about 40 s', 'about 3 min', 'about 2.5 h'."""
+    if seconds < 90:
+        return f"about {max(5, round(seconds / 5) * 5)} s"
+    if seconds < 5400:
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3600:.1f} h"

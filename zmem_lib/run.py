@@ -1,250 +1,329 @@
-"""The command line: `zmem run`, `plan`, `ask`, `book`, and those of commands.py. Nothing imports it.
+"""The command line: `zmem run`, `params`, `plan`, `ask` and the others of COMMANDS. Nothing imports it.
 
-Bad input ends with one sentence and exit code 2, a failed chapter with one sentence and 1, Ctrl-C with 130, SIGTERM
-with 143.
+What --help says of a command is its function's docstring. Bad input ends with one sentence and exit code 2, a failed
+chapter with one sentence and 1, Ctrl-C with 130, SIGTERM with 143.
 """
 
 import argparse
-import logging
+import inspect
 import os
-import signal
+import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from zmem_lib.commands import (
-    add_result_commands,
-    add_runs,
-    add_scale_command,
-    add_score_command,
-    add_set,
-    add_upkeep_commands,
-)
-from zmem_lib.files import BadInput, ChapterFailed, disk_refusal
-from zmem_lib.params import read_params
+from zmem_lib.chapters import CHAPTERS, NOTEBOOKS
+from zmem_lib.files import BadInput, ChapterFailed, disk_refusal, held
+from zmem_lib.params import param_lines, read_params
 
-RUN_TEXT = """Execute the chapters 01 to 07 with the parameters of a YAML file. What they write lies in DIR/NAME, where
-NAME is the parameter `run`. A chapter that was finished with the same parameters is skipped, so the same command
-resumes a run that was stopped."""
-PLAN_TEXT = """What a run will about need, before anything is downloaded: GPU memory by chapter and part, disk,
-download, and time and cost on an NVIDIA L4 with 24 GB (GCP's G2). With --measure, a model of the same shape with random
-weights trains and writes on this machine for a few steps at full length, and what it took stands beside the plan."""
-ASK_TEXT = """Ask the documents of a finished run one question: which documents z-memory chooses, what evidence it
-writes from the memory of each, what BM25 and dense retrieval bring, and what the reader answers on each."""
-BOOK_TEXT = """Build the HTML book from the executed notebooks of one run or several. The first one's findings are the
-front page. Without a name: all runs that went through to chapter 07, the newest first."""
-EXAMPLES = """examples:
-  zmem run params/tiny.yaml
-  zmem run params/squad.yaml --set corpus_path=my_corpus n_documents=200 run=mine
-  zmem run params/tiny.yaml --from 06
-  zmem plan params/qwen2.5-3b.yaml --set batch_tuples=8
-  zmem ask tiny "Where does Ada Lind live?" --top-k 3
-  zmem add tiny more.jsonl
-  zmem delete tiny person-0007 person-0012
-  zmem book tiny squad
-  zmem ablate params/tiny.yaml --rows full key --seeds 0 1 2
-  zmem keep squad
-  zmem score tiny --systems zmem zmem-oracle bm25
-  zmem sweep params/tiny.yaml --grid n_documents=100,200,400 --book"""
+EXAMPLES = """example:
+  zmem run params/squad.yaml --set corpus.path=my_corpus corpus.documents=200 run=mine"""
+ABOUT = "A small language model with one learned vector block per document, in the place of RAG's vector database."
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
-    options = parser().parse_args(arguments)
-    return reported(lambda: options.command(options))
+def command_run(options: Namespace) -> None:
+    """Execute the chapters 01 to 07 with the parameters of a YAML file.
 
-
-def reported(work: Callable[[], object]) -> int:
-    """Do the work and return the exit code; whatever ends it early is said in one sentence on standard error."""
-    try:
-        work()
-    except BadInput as error:
-        print(f"zmem: {error}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, SystemExit) as stop:
-        after = "\n" if sys.stderr.isatty() else ""  # of the ^C that a terminal shows
-        print(f"{after}zmem: stopped; give the same command again to resume where it was", file=sys.stderr)
-        return stop.code if isinstance(stop, SystemExit) else 130
-    except ChapterFailed as error:
-        print(f"zmem: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:  # of the disk or the machine, so the user's to put right
-        place = error.filename or "the run's folder"
-        said = disk_refusal(str(error), place) or f"{place}: {error.strerror or error}: put that right and try again"
-        print(f"zmem: {' '.join(said.split())}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def parser() -> argparse.ArgumentParser:
-    """The commands and their options."""
-    top = argparse.ArgumentParser(
-        prog="zmem",
-        description="A small language model with one learned vector block per document, in the place of RAG's "
-        "vector database.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    run = commands.add_parser("run", help="execute the chapters of one parameter file", description=RUN_TEXT)
-    run.add_argument("--from", dest="first", type=_chapter, metavar="NN", help="execute again from this chapter on")
-    run.add_argument("--to", dest="last", type=_chapter, metavar="NN", default=7, help="stop after this chapter")
-    run.add_argument("--start-over", action="store_true", help="remove what an earlier run of this name left")
-    run.add_argument("--book", action="store_true", help="then build the book, with this run first")
-    run.set_defaults(command=command_run)
-    plan = commands.add_parser("plan", help="say what a run will need", description=PLAN_TEXT)
-    plan.add_argument("--price", type=float, default=0.85, metavar="DOLLARS", help="of an hour (default: 0.85)")
-    plan.add_argument("--measure", action="store_true", help="train a few steps with random weights, and compare")
-    plan.set_defaults(command=command_plan)
-    ask = commands.add_parser("ask", help="ask the documents of a finished run a question", description=ASK_TEXT)
-    ask.add_argument("run", metavar="RUN", help="name of the run, such as tiny")
-    ask.add_argument("question", metavar="QUESTION", help="the question, in quotes")
-    ask.add_argument("--top-k", type=int, metavar="N", help="documents that the reader gets (default: the run's)")
-    ask.set_defaults(command=command_ask)
-    book = commands.add_parser("book", help="build the HTML book", description=BOOK_TEXT)
-    book.add_argument("run", nargs="*", metavar="RUN", help="names of runs")
-    book.set_defaults(command=command_book)
-    add_upkeep_commands(commands)
-    add_scale_command(commands)
-    add_score_command(commands)
-    add_result_commands(commands, unwound_by_signals)
-    run.add_argument("params", metavar="PARAMS.yaml", help="a parameter file, such as params/tiny.yaml")
-    plan.add_argument("params", nargs="+", metavar="PARAMS.yaml", help="a parameter file; several make one table")
-    for command in (run, plan):
-        add_set(command)
-    for command in (run, ask, book):
-        add_runs(command)
-    for command in (run, book):
-        command.add_argument("--out", type=Path, metavar="DIR", help="the book is built in DIR/_build (default: book)")
-    run.add_argument("--notebooks", type=Path, metavar="DIR", help=argparse.SUPPRESS)
-    return top
-
-
-def command_run(options: argparse.Namespace) -> None:
-    """`zmem run`: execute the chapters, print the summary, build the book where that was asked for."""
-    from zmem_lib.files import held
-    from zmem_lib.runs.pipeline import NOTEBOOKS, run_chapters, start_over
+    What they write lies in DIR/NAME, where NAME is the parameter `run`. A chapter that the same parameters, code and
+    packages finished is skipped, so the same command resumes. With --from the chapters before it stay as they are.
+    """
+    from zmem_lib.runs.environment import unwound_by_signals
+    from zmem_lib.runs.pipeline import run_chapters, start_over
 
     if options.first and options.first > options.last:
         raise BadInput(f"--from {options.first:02d} comes after --to {options.last:02d}: exchange them")
     if options.book and options.last < 7:
         raise BadInput("--book needs chapter 07: leave out --to")
     params = read_params(options.params, options.set)
-    for logger in ("papermill", "asyncio"):  # what they log comes as an exception too
-        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    how = {"first": options.first, "last": options.last, "notebooks": options.notebooks}
     with unwound_by_signals(), held(options.runs / params.run):
         if options.start_over:
             start_over(options.runs / params.run)
-        notebooks = options.notebooks or NOTEBOOKS
-        folder = run_chapters(params, options.runs, first=options.first, last=options.last, notebooks=notebooks)
-    if options.last < 7:
-        return
-    from zmem_lib.report.system_tables import printed_summary
+        folder = run_chapters(params, options.runs, **how)
+    if options.last == 7:
+        from zmem_lib.report.system_tables import printed_summary
 
-    print(printed_summary(folder))
+        print(printed_summary(folder))
     if options.book:
         from zmem_lib.report.book import finished_runs
 
-        others = [name for name in finished_runs(options.runs) if name != params.run]
-        _build([params.run, *others], options)
+        _build([params.run, *(name for name in finished_runs(options.runs) if name != params.run)], options)
 
 
-def command_plan(options: argparse.Namespace) -> None:
-    """`zmem plan`: what a run will need, and beside it, where that is asked for, what it takes here."""
+def command_params(options: Namespace) -> None:
+    """Print each parameter of a file, with its meaning, its bounds, and where its value comes from."""
+    _print(param_lines(options.params, options.set))
+
+
+def command_plan(options: Namespace) -> None:
+    """Say what a run will about need, before anything is downloaded.
+
+    GPU memory by chapter and part, disk, download, and time and cost on an NVIDIA L4 with 24 GB (GCP's G2). --measure
+    lets random weights of the same shape train and write here for a few steps at full length, and compares.
+    """
     if not options.price >= 0:
         raise BadInput(f"--price must be zero or more dollars an hour, not {options.price}")
     if options.measure and len(options.params) > 1:
         raise BadInput("--measure takes one parameter file: name the one to measure")
     runs = [read_params(path, options.set) for path in options.params]
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else torch's profiler says when it starts
-    from zmem_lib.runs.pipeline import kernel_environment
+    from zmem_lib.runs.plan import plan_lines, summary_lines
 
-    with kernel_environment():
-        from zmem_lib.runs.budget import plan_lines, summary_lines
+    _print(plan_lines(runs[0], options.price) if len(runs) == 1 else summary_lines(runs, options.price))
+    if options.measure:
+        from zmem_lib.runs.measure import measure_lines
 
-        lines = plan_lines(runs[0], options.price) if len(runs) == 1 else summary_lines(runs, options.price)
-        print("\n".join(lines), flush=True)
-        if options.measure:
-            from zmem_lib.runs.measure import measure_lines
-
-            print("", *measure_lines(runs[0]), sep="\n")
+        _print(["", *measure_lines(runs[0])])
 
 
-def command_ask(options: argparse.Namespace) -> None:
-    """`zmem ask`: what z-memory, BM25 and dense retrieval make of one question."""
-    from zmem_lib.runs.pipeline import kernel_environment
+def command_ask(options: Namespace) -> None:
+    """Ask the documents of a finished run a question, or one after the other until an empty line.
+
+    Which documents z-memory chooses, what evidence it writes from the memory of each, what BM25 and dense retrieval
+    bring, and what the reader answers on each.
+    """
     from zmem_lib.text import unprintable
 
-    if not options.question.strip():
+    if options.question is not None and not options.question.strip():
         raise BadInput("the question is empty: give one in quotes")
-    if found := unprintable(options.question):
-        raise BadInput(f"the question has {found}: leave it out")
+    if sign := unprintable(options.question or ""):
+        raise BadInput(f"the question has {sign}: leave it out")
     if options.top_k is not None and options.top_k < 1:
         raise BadInput(f"--top-k must be at least 1, not {options.top_k}")
-    with kernel_environment():
-        from zmem_lib.systems.ask import answer_lines
-        from zmem_lib.systems.collection import open_collection
+    from zmem_lib.systems.ask import answer_lines
+    from zmem_lib.systems.collection import open_collection
 
-        for line in answer_lines(open_collection(options.run, options.runs), options.question, options.top_k):
-            print(line)
+    collection = open_collection(options.run, options.runs)
+    for question in _prompted() if options.question is None else [options.question]:
+        _print(answer_lines(collection, question, options.top_k))
 
 
-def command_book(options: argparse.Namespace) -> None:
-    """`zmem book`: build the book from the named runs, or from all that are finished."""
+def command_add(options: Namespace) -> None:
+    """Write further documents into the memory of a finished run, its model frozen, as chapter 04 does.
+
+    FILE holds one JSON object a line with doc_id, text and, if there is one, title, as corpus.jsonl of a corpus does.
+    What the chapters left stays as it is, and so does every other document; `zmem ask` finds the new ones at once.
+    """
+    from zmem_lib.systems.ask import add_documents
+
+    _print(add_documents(options.runs / options.run, options.file, replacing=options.replace))
+
+
+def command_delete(options: Namespace) -> None:
+    """Take documents out of the memory of a finished run; nothing else changes.
+
+    Of a document that came with `zmem add`, text and memory are removed. One of the run's own is no longer found, but
+    its text stays in the tables, and what the model learned with it in the model: execute the run without it.
+    """
+    from zmem_lib.systems.ask import delete_documents
+
+    _print(delete_documents(options.runs / options.run, options.doc_id))
+
+
+def command_score(options: Namespace) -> None:
+    """Answer all test questions of a finished run, where its chapters take a sample of `answer.questions`.
+
+    Prints the share of right answers, and of documents found first, with intervals. Nothing is kept.
+    """
+    if options.questions < 0:
+        raise BadInput(f"--questions must be 0 (all) or more, not {options.questions}")
+    from zmem_lib.evaluation.score import score_lines
+
+    _print(score_lines(options.runs / options.run, options.systems, options.questions))
+
+
+def command_book(options: Namespace) -> None:
+    """Build the HTML book from the executed notebooks of one run or several.
+
+    The first one's findings are the front page. Without a name: all that went through to chapter 07, the newest first.
+    """
     from zmem_lib.report.book import finished_runs
 
-    names = options.run or finished_runs(options.runs)
-    if not names:
+    if not (names := options.run or finished_runs(options.runs)):
         raise BadInput(f"no run in {options.runs} went through to chapter 07: execute one first (zmem run PARAMS.yaml)")
     _build(names, options)
 
 
-def _build(names: list[str], options: argparse.Namespace) -> None:
+def command_ablate(options: Namespace) -> None:
+    """Execute and keep the rows of an ablation that are not kept yet.
+
+    One run of the chapters 01 to 06, DIR/ablation-NAME-ROW-SEED, for each row and seed; what it finds is kept under
+    results/ablations/NAME/. The same command goes on where it was stopped. Rows of other parameters or of other code
+    are made again, and so is one whose two folders are removed.
+    """
+    params = read_params(options.params, options.set)
+    from zmem_lib.report.results import RESULTS
+    from zmem_lib.runs.ablate import Study, ablate, known_rows, row_lines
+    from zmem_lib.runs.environment import unwound_by_signals
+
+    seeds, results = tuple(dict.fromkeys(options.seeds)), options.results or RESULTS
+    study = Study(params, known_rows(options.rows), seeds, options.runs, results, again=options.start_over)
+    if options.list:
+        return _print(row_lines(study))
+    with unwound_by_signals():
+        ablate(study)
+
+
+def command_sweep(options: Namespace) -> None:
+    """Execute a batch of runs: every parameter file with every combination of the values of all --grid.
+
+    Each has a name such as tiny-corpus.documents-500. All parameters are checked first. What is finished is skipped, a
+    run that fails does not stop the others, and the same command goes on where it was stopped.
+    """
+    from zmem_lib.runs.cluster import sweep_on_ray
+    from zmem_lib.runs.sweep import Batch, batch_jobs, list_lines, read_grid, refuse_failures, sweep_here
+
+    jobs = batch_jobs(options.params, read_grid(options.grid), options.set)
+    batch = Batch(tuple(jobs), options.runs, options.notebooks)
+    if options.list:
+        return _print(list_lines(batch))
+    failures = sweep_on_ray(batch) if options.on == "ray" else sweep_here(batch)
+    if options.book and (done := [job.params.run for job in jobs if job.params.run not in failures]):
+        _build(done, options)
+    refuse_failures(failures, batch)
+
+
+def command_keep(options: Namespace) -> None:
+    """Keep the tables of a finished run under results/runs/NAME/, for the book to show.
+
+    Means, counts, costs, the thinned training log and the manifest; no text, no question, no id.
+    """
+    from zmem_lib.report.results import RESULTS, keep_run
+
+    name = options.name or options.run
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise BadInput(
+            f"{name!r} names a folder in results/runs: use letters, digits, '-', '_' and '.' only (--as NAME)"
+        )
+    target = (options.results or RESULTS) / "runs" / name
+    keep_run(options.runs / options.run, target)
+    print(f"kept in {target}")
+
+
+def _build(names: list[str], options: Namespace) -> None:
     from zmem_lib.report.book import BOOK, build_book
 
     print(f"book: building from {', '.join(names)} ...")
     print(f"book: open {build_book(options.runs, names, out=options.out or BOOK)}")
 
 
-def _chapter(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 7:
-        raise argparse.ArgumentTypeError(f"{text!r} is no chapter: give 01 to 07")
-    return int(text)
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, flush=True)
 
 
-@contextmanager
-def unwound_by_signals() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the kernel and unwind this block, and nothing that fails on the way hide them.
+def _prompted() -> Iterator[str]:
+    """Questions typed in, until an empty line or the end of the input."""
+    with suppress(EOFError):
+        while question := input("question: ").strip():
+            yield question
 
-    An exception raised by a signal is lost where it meets a callback; the kernel's death is not.
-    """
-    import psutil
 
-    received: list[int] = []
+def _option(*names: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    return names, settings
 
-    def end(signum: int, frame: object) -> None:
-        received.append(signum)
-        for child in psutil.Process().children(recursive=True):
-            with suppress(psutil.Error):
-                child.kill()
-        raise stopped()
 
-    def stopped() -> BaseException:
-        return KeyboardInterrupt() if received[0] == signal.SIGINT else SystemExit(128 + received[0])
+PARAMS = _option("params", metavar="PARAMS.yaml", help="a parameter file, such as params/tiny.yaml")
+FILES = _option("params", nargs="+", type=Path, metavar="PARAMS.yaml", help="parameter files")
+SET = _option("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="put values over the file's")
+RUN = _option("run", metavar="RUN", help="name of the run, such as tiny")
+RUNS = _option("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+OUT = _option("--out", type=Path, metavar="DIR", help="the book is built in DIR/_build (default: book)")
+RESULTS = _option("--results", type=Path, metavar="DIR", help="default: results/ of the project")
+TEMPLATES = _option("--notebooks", type=Path, default=NOTEBOOKS, metavar="DIR", help=argparse.SUPPRESS)
+AGAIN = _option("--start-over", action="store_true", help="remove what an earlier run of this name left, if not kept")
+LIST = _option("--list", action="store_true", help="say what there is, done or to do; execute nothing")
+BOOK = _option("--book", action="store_true", help="then build the book, with this run first")
+SYSTEMS = _option("--systems", nargs="+", default=["zmem", "zmem-oracle"], metavar="NAME", help="default: zmem zmem-oracle; an unknown name lists them all")
+COMMANDS: dict[str, tuple] = {  # its function, whose docstring is its help, and its options
+    "run": (
+        command_run, PARAMS, SET, RUNS, OUT, TEMPLATES, AGAIN, BOOK,
+        _option("--from", dest="first", type=int, choices=CHAPTERS, metavar="NN", help="execute again from here on"),
+        _option("--to", dest="last", type=int, choices=CHAPTERS, metavar="NN", default=7, help="stop after this one"),
+    ),
+    "params": (command_params, PARAMS, SET),
+    "plan": (
+        command_plan, FILES, SET,
+        _option("--price", type=float, default=0.85, metavar="DOLLARS", help="of an hour (default: 0.85)"),
+        _option("--measure", action="store_true", help="train a few steps with random weights, and compare"),
+    ),
+    "ask": (
+        command_ask, RUN, RUNS,
+        _option("question", nargs="?", metavar="QUESTION", help="in quotes; without one, they are asked for"),
+        _option("--top-k", type=int, metavar="N", help="documents that the reader gets (default: the run's)"),
+    ),
+    "add": (
+        command_add, RUN, RUNS,
+        _option("file", type=Path, metavar="FILE", help="the documents, such as corpus.jsonl (or with .gz)"),
+        _option("--replace", action="store_true", help="put a document in the place of one with the same id"),
+    ),
+    "delete": (command_delete, RUN, RUNS, _option("doc_id", nargs="+", metavar="DOC_ID", help="ids of documents")),
+    "score": (
+        command_score, RUN, RUNS, SYSTEMS,
+        _option("--questions", type=int, default=0, metavar="N", help="of each part and kind (default: all)"),
+    ),
+    "book": (command_book, _option("run", nargs="*", metavar="RUN", help="names of runs"), RUNS, OUT),
+    "ablate": (
+        command_ablate, PARAMS, SET, RUNS, RESULTS, AGAIN, LIST,
+        _option("--rows", nargs="+", default=[], metavar="NAME", help="default: all (--list names them)"),
+        _option("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default: 0 1 2"),
+    ),
+    "sweep": (
+        command_sweep, FILES, SET, RUNS, OUT, TEMPLATES, LIST, BOOK,
+        _option("--grid", nargs="+", action="extend", default=[], metavar="KEY=VALUE,...", help="a run for each value"),
+        _option("--on", choices=("here", "ray"), default="here", help="ray: RAY_ADDRESS, or one that is started here"),
+    ),
+    "keep": (command_keep, RUN, RUNS, RESULTS, _option("--as", dest="name", metavar="NAME", help="to keep it by")),
+}  # fmt: skip
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    as_written = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser("zmem", description=ABOUT, epilog=EXAMPLES, formatter_class=as_written)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, (function, *options) in COMMANDS.items():
+        text = inspect.getdoc(function) or ""
+        command = commands.add_parser(name, help=text.partition("\n")[0].rstrip("."), description=text)
+        for names, settings in options:
+            command.add_argument(*names, **settings)
+        command.set_defaults(command=function)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    options = parser().parse_args(arguments)
+    from zmem_lib.runs.environment import kernel_environment  # after --help, which is at once
+
+    with kernel_environment():
+        return reported(lambda: options.command(options))
+
+
+def reported(work: Callable[[], object]) -> int:
+    """Do the work and return the exit code; whatever ends it early is said in one sentence on standard error."""
     try:
-        yield
-    except Exception as error:
-        if received:
-            raise stopped() from error
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if received:
-        raise stopped()
+        work()
+    except (BadInput, ChapterFailed) as error:
+        print(f"zmem: {error}", file=sys.stderr)
+        return 2 if isinstance(error, BadInput) else 1
+    except (KeyboardInterrupt, SystemExit) as stop:
+        after = "\n" if sys.stderr.isatty() else ""  # of the ^C that a terminal shows
+        print(f"{after}zmem: stopped; give the same command again to resume where it was", file=sys.stderr)
+        return stop.code if isinstance(stop, SystemExit) else 130
+    except BrokenPipeError:  # who reads what is printed, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:  # of the disk or the machine, so the user's to put right
+        place = error.filename or "the run's folder"
+        sentence = (
+            disk_refusal(str(error), place) or f"{place}: {error.strerror or error}: put that right and try again"
+        )
+        print(f"zmem: {' '.join(sentence.split())}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":

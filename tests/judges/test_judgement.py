@@ -18,8 +18,7 @@ from zmem_lib.judges import judgement
 from zmem_lib.judges.ask import Judge, ask_claims, ask_entailed
 from zmem_lib.judges.by_ragas import judged_by_ragas
 from zmem_lib.params import changed, read_params
-from zmem_lib.runs.budget import plan_lines
-from zmem_lib.runs.plan import judge_requests
+from zmem_lib.runs.plan import judge_requests, plan_lines
 from zmem_lib.systems.systems import compared
 
 N = 6

@@ -8,8 +8,8 @@ import nbformat
 import pytest
 
 from zmem_lib.report import phrases_en, phrases_ko
-from zmem_lib.report.notebooks import read_template, translate
 from zmem_lib.report.wording import NAMES, phrases
+from zmem_lib.runs.kernel import read_template, translate
 from zmem_lib.tables import COMPARED, MEASURES, SYSTEMS, TEST_PARTS
 
 REPORT = Path(__file__).parents[2] / "notebooks/07_report.ipynb"

@@ -3,7 +3,7 @@
 import pytest
 from fake_runs import fake_run
 
-from zmem_lib.params import changed
+from zmem_lib.params import changed, flat
 from zmem_lib.report import page
 from zmem_lib.report.previous import FOLDER, changed_params, find_previous, keep_previous, moved_values
 from zmem_lib.report.results import keep_run
@@ -41,7 +41,7 @@ def test_a_run_that_is_started_over_is_held_against_what_it_replaces(params, tmp
     fake_run(other, tmp_path, value=0.8)
     sentences, table = said(folder, other, tmp_path / "results")
     assert "the previous execution in the run's folder" in sentences.data
-    assert "`top_k` (`1` before, `2` now)" in sentences.data
+    assert "`answer.top_k` (`1` before, `2` now)" in sentences.data
     assert "Of 56 values 56 moved" in sentences.data and "the 12 that moved most" in sentences.data
     assert table.data.count("<tr>") == 1 + 12 and "0.80 [0.70, 0.90]" in table.data and ">0.50<" in table.data
 
@@ -61,8 +61,8 @@ def test_an_unfinished_summary_is_not_set_aside(params, tmp_path):
     folder = fake_run(params, tmp_path, value=0.5)
     keep_previous(folder)
     old = (folder / FOLDER / "summary.parquet").read_bytes()
-    changed = summary_of(folder).assign(value=0.9)
-    changed.to_parquet(folder / "summary.parquet", index=False)  # as a chapter that was killed leaves it
+    other = summary_of(folder).assign(value=0.9)
+    other.to_parquet(folder / "summary.parquet", index=False)  # as a chapter that was killed leaves it
     keep_previous(folder)
     assert (folder / FOLDER / "summary.parquet").read_bytes() == old
     (folder / "manifest_06.json").write_text("{ half")
@@ -79,11 +79,12 @@ def test_the_kept_run_of_that_name_stands_in(params, tmp_path):
 
 
 def test_only_parameters_that_may_change_the_findings_count(params):
-    before = {**vars(params), "micro_batch": 99, "dense_model": "/elsewhere/packaged", "seed": 99}
-    del before["noise_questions"]  # of a run made before there was such a parameter
+    elsewhere = {"machine.micro_batch": 99, "answer.dense_model": "/elsewhere/packaged", "seed": 99}
+    before = flat(params) | elsewhere
+    del before["answer.noise_questions"]  # of a run made before there was such a parameter
     found = changed_params(before, changed(params, {"answer.noise_questions": 0}))
     assert found == {"seed": (99, params.seed)}
-    assert changed_params(before, changed(params, {"answer.noise_questions": 5}))["noise_questions"] == (0, 5)
+    assert changed_params(before, changed(params, {"answer.noise_questions": 5}))["answer.noise_questions"] == (0, 5)
 
 
 def test_a_value_has_moved_when_the_new_interval_leaves_it(params, tmp_path):

@@ -115,8 +115,8 @@ def found(path, texts):
 
 def test_no_page_of_a_run_holds_a_text_of_its_corpus(hidden_run):
     texts = texts_of(hidden_run)
-    pages = [path for kind in ("*.ipynb", "*.html", "system_tables.json") for path in hidden_run.glob(kind)]
-    assert {f"{name}.ipynb" for name in CHAPTERS.values()} | {"system_tables.json"} <= {path.name for path in pages}
+    pages = [path for kind in ("*.ipynb", "*.html", "report.json") for path in hidden_run.glob(kind)]
+    assert {f"{name}.ipynb" for name in CHAPTERS.values()} | {"report.json"} <= {path.name for path in pages}
     assert {path.name: found(path, texts) for path in pages} == {path.name: set() for path in pages}
     told = [seen_in(hidden_run / f"{CHAPTERS[number]}.ipynb").count("are not shown here") for number in (1, 2, 3, 4, 6)]
     assert all(told), f"a sentence stands in the place of the texts, by chapter: {told}"
@@ -135,4 +135,4 @@ def test_the_search_finds_what_a_published_run_shows(smoke_runs):
     texts = texts_of(folder)
     for number in SHOWING:
         assert found(folder / f"{CHAPTERS[number]}.ipynb", texts), CHAPTERS[number]
-    assert json.loads((folder / "system_tables.json").read_text())["params"]["publish_text"] is True
+    assert json.loads((folder / "report.json").read_text())["params"]["publish_text"] is True

@@ -16,7 +16,7 @@ from zmem_lib.params import changed, flat, params_hash, read_params
 from zmem_lib.report import memory_tables, page, system_tables
 from zmem_lib.report.headline import costs_by_step
 from zmem_lib.run import main
-from zmem_lib.runs.budget import plan_lines
+from zmem_lib.runs.plan import plan_lines
 from zmem_lib.systems import cost, evidence
 from zmem_lib.systems.collection import Collection
 from zmem_lib.systems.reader import read

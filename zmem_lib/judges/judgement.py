@@ -23,7 +23,7 @@ from zmem_lib.judges.entailment import entailed, load_entailer, sentence_claims
 from zmem_lib.judges.figures import CHECKER, TRACE, checker, keyed, trace
 from zmem_lib.memory.lm import pick_device
 from zmem_lib.opponents.dense import load_encoder
-from zmem_lib.params import Params
+from zmem_lib.params import Params, named
 from zmem_lib.systems.systems import compared
 from zmem_lib.tables import TEST_PARTS, check, no_rows
 
@@ -51,7 +51,7 @@ def judge_answers(
     labels = Path(evaluate.human_labels)
     about: dict[str, object] = {
         "judge": evaluate.judge,
-        "model": last_name(evaluate.judge_model),
+        "model": named(evaluate.judge_model),
         "answers": len(items),
         "human_labels": labels.name,
         "human_labels_hash": hash_path(labels) if labels.is_file() else "",
@@ -68,12 +68,6 @@ def judge_answers(
     }
     prompts = {"prompts": ask.PROMPTS | ragas_prompts(), "ragas": version("ragas")}
     return verdicts(items, values), about | {"url": params.answer.api_url} | bill(judge) | prompts
-
-
-def last_name(model: str) -> str:
-    """The last name of a model that is a folder; a name on the hub or at a server, such as org/name, as it is."""
-    path = Path(model).expanduser()
-    return path.name if path.is_absolute() or model.startswith(".") or path.is_dir() else model
 
 
 def judged_items(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from zmem_lib.cache import Cache
-from zmem_lib.files import new_folder, read_json, read_tensors, write_json, write_tensors
+from zmem_lib.files import new_folder, read_json, read_tensors, restore, write_json, write_tensors
 from zmem_lib.memory import Settings
 from zmem_lib.memory.lessons import Lessons, batch_at
 from zmem_lib.memory.lm import MemoryLM, learning_weights, make_scaler, token_nll
@@ -165,9 +165,8 @@ def load_checkpoint(training: Training, keep: Cache | None) -> dict[str, Any] | 
     """Restore a checkpoint in place and return its state; None where there is none that was made with the same."""
     if keep is None:
         return None
-    folder, new = keep.folder / "checkpoint", keep.folder / "checkpoint.new"
-    if not folder.exists() and (new / "state.json").exists():  # killed between the old one's removal and the renaming
-        new.rename(folder)
+    folder = keep.folder / "checkpoint"
+    restore(folder)
     if not folder.exists() or (state := read_json(folder / "state.json"))["made_with"] != keep.made_with:
         return None
     kept, _ = read_tensors(folder / "tensors.safetensors")

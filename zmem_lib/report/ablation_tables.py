@@ -14,14 +14,14 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
+from zmem_lib.ablation import PARTS, ROWS
 from zmem_lib.combinations import NO_LM
+from zmem_lib.meter import about
 from zmem_lib.report.compare_rows import MEASURES, compared, differing, measured, missing_rows, other_parameters
 from zmem_lib.report.control_tables import selector_overview
 from zmem_lib.report.figures import CYCLE, new_figure
 from zmem_lib.report.results import RESULTS, kept_in, read_kept
 from zmem_lib.report.system_tables import styled_table
-from zmem_lib.runs.ablate import PARTS, ROWS
-from zmem_lib.runs.plan import about
 from zmem_lib.tables import TEST_PARTS, in_order
 
 DRAWN = ("evidence, unasked", "evidence, seen", "evidence, new", "recall@1, seen", "recall@1, new")

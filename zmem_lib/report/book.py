@@ -21,6 +21,7 @@ import yaml
 from zmem_lib.chapters import CHAPTERS, MEMORY_CHAPTERS
 from zmem_lib.combinations import NO_LM
 from zmem_lib.files import BadInput
+from zmem_lib.params import completed
 from zmem_lib.report.compare import read_runs
 from zmem_lib.report.run_tables import write_page
 
@@ -44,10 +45,10 @@ def finished_runs(runs: Path) -> list[str]:
 
 
 def chapters_in(folder: Path) -> list[str]:
-    """Names of the chapters that the run in a folder executes, by its parameter `lm` alone: older runs lack others."""
+    """Names of the chapters that the run in a folder executes, by its parameter `lm.name` alone."""
     path = folder / "params.yaml"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    without = f"lm: {NO_LM}" in lines
+    values = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    without = completed(values)["lm.name"] == NO_LM
     return [name for number, name in CHAPTERS.items() if not (without and number in MEMORY_CHAPTERS)]
 
 

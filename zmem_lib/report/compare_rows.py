@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from zmem_lib.ablation import ROWS, is_off
 from zmem_lib.params import from_flat
 from zmem_lib.report.results import read_kept
-from zmem_lib.runs.ablate import ROWS, is_off
 from zmem_lib.tables import in_order
 
 MEASURES = {  # name in tables: system, part, metric

@@ -15,8 +15,8 @@ import pandas as pd
 import yaml
 
 from zmem_lib.files import hash_path, new_folder
-from zmem_lib.params import Params, flat, from_flat
-from zmem_lib.report.results import RESULTS, read_kept, read_manifest, without_places
+from zmem_lib.params import Params, completed, flat, without_places
+from zmem_lib.report.results import RESULTS, read_kept, read_manifest
 from zmem_lib.tables import MEASURES, SYSTEMS, TEST_PARTS, read_table
 
 FOLDER = "previous"
@@ -54,8 +54,7 @@ def find_previous(folder: Path, run: str, results: Path = RESULTS) -> Found | No
 
 def changed_params(before: Mapping[str, Any], params: Params) -> dict[str, tuple[Any, Any]]:
     """Former and present value of every parameter that differs and may change what a run finds; paths by their name."""
-    now = without_places(flat(params))
-    former = now | without_places(from_flat(before))
+    now, former = without_places(flat(params)), without_places(completed(before))
     return {key: (former[key], now[key]) for key in now if not key.startswith("machine.") and former[key] != now[key]}
 
 

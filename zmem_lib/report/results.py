@@ -2,8 +2,10 @@
 
 Takes a run's folder, leaves results/ablations/RUN/ROW-SEED/ (one row of an ablation) or results/runs/NAME/ (a whole
 run), and reads them again. Means and counts only: no text of a document or a question, no id, no path of a machine.
+The manifest says which parameters, code, packages and machine made it.
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -14,26 +16,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zmem_lib.chapters import CHAPTERS, chapters_of, is_finished
-from zmem_lib.files import BadInput, new_folder, read_json, write_json
-from zmem_lib.params import PATHS, Params, flat, from_flat, params_hash, read_params
+from zmem_lib.chapters import CHAPTERS, chapters_of, code, is_whole
+from zmem_lib.files import NEW, OLD, BadInput, must_exist, new_folder, read_json, write_json
+from zmem_lib.params import Params, completed, flat, params_hash, read_params, without_places
 from zmem_lib.tables import TABLES, check, read_table
 
 RESULTS = Path(__file__).parents[2] / "results"
 ROW_SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "gold-passage", "closed-book")
 ROW_METRICS = ("em", "f1", "answer_in_evidence", "recall@1", "mrr@10")
-WHOLE = (
-    "summary",
-    "pairs",
-    "contexts",
-    "write_curve",
-    "costs",
-    "selectors",
-    "retention",
-    "abstention",
-    "damage",
-    "noise",
-)  # kept as they are
+WHOLE = (  # tables that are kept as they are
+    "summary", "pairs", "contexts", "write_curve", "costs", "selectors", "retention", "abstention", "damage", "noise",
+)  # fmt: skip
 LOG_ROWS = 100  # of a curve of the training log, at most
 MANIFEST = "manifest.json"
 AGAIN = "remove its folder and make it again (zmem ablate, zmem keep)"
@@ -58,7 +51,7 @@ def keep_run(folder: Path, target: Path) -> None:
         raise BadInput(f"{folder} is not the folder of a run: execute one first (zmem run PARAMS.yaml)")
     params = read_params(folder / "params.yaml")
     for number in (number for number in chapters_of(params) if number in NEEDED):
-        if not is_finished(folder, number, params):
+        if not is_whole(folder, number, params):
             raise BadInput(
                 f"chapter {CHAPTERS[number]} of {folder} is not finished, or was changed since: give the command "
                 "that executes the run again (zmem run PARAMS.yaml), which resumes"
@@ -85,14 +78,15 @@ def thinned(train_log: pd.DataFrame) -> pd.DataFrame:
 
 
 def manifest_of(folder: Path, params: Params) -> dict[str, Any]:
-    """What made a run: parameters, their hash, versions, revisions, seconds and memory by chapter, the processor."""
-    made = {number: folder / f"manifest_{number:02d}.json" for number in CHAPTERS}
-    chapters = {f"{number:02d}": read_json(path) for number, path in made.items() if path.is_file()}
+    """What made a run: parameters, code, versions and revisions, seconds and memory by chapter, the processor."""
+    there = {number: folder / f"manifest_{number:02d}.json" for number in CHAPTERS}
+    chapters = {f"{number:02d}": read_json(path) for number, path in there.items() if path.is_file()}
     return {
         "run": params.run,
         "params_hash": params_hash(params),
         "params": without_places(flat(params)),
-        "packages": next(iter(chapters.values()))["packages"],
+        "code": {number: _digest(chapter["code"]) for number, chapter in chapters.items()},
+        "packages": {name: which for chapter in chapters.values() for name, which in chapter["packages"].items()},
         "git_revisions": sorted({chapter["git_revision"] for chapter in chapters.values()}),
         "seconds": {number: chapter["seconds"] for number, chapter in chapters.items()},
         "peak_memory_bytes": max(chapter["peak_memory_bytes"] for chapter in chapters.values()),
@@ -101,19 +95,14 @@ def manifest_of(folder: Path, params: Params) -> dict[str, Any]:
     }
 
 
-def without_places(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters with the last name alone of every path; a hub id, such as org/name, stays."""
-    found = dict(values)
-    for key in (name for name in PATHS if name in found):
-        path = Path(found[key])
-        if (
-            key.endswith(("path", "labels"))
-            or path.is_absolute()
-            or path.parts[:1] in (("..",), ("~",))
-            or path.exists()
-        ):
-            found[key] = path.name
-    return found
+def is_of_present_code(manifest: Mapping[str, Any], params: Params) -> bool:
+    """Whether the code of now made what is kept of a run, the chapter apart that only reports."""
+    now = {f"{number:02d}": _digest(code(number)) for number in chapters_of(params) if number in NEEDED}
+    return manifest["code"].items() >= now.items()
+
+
+def _digest(by_room: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(by_room, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def machine() -> dict[str, Any]:
@@ -140,20 +129,22 @@ def row_folder(results: Path, run: str, row: str, seed: int) -> Path:
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of what is kept in a folder, None where nothing is; raises BadInput for one that is damaged."""
-    if not (folder / MANIFEST).is_file():
+    try:
+        path = must_exist(folder / MANIFEST)
+    except BadInput:
         return None
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        manifest["params"] = from_flat(manifest["params"])
-        manifest["params_hash"], manifest["params"]["run"]
-    except (ValueError, KeyError, TypeError) as error:
+        manifest = {"code": {}} | json.loads(path.read_text(encoding="utf-8"))
+        manifest["params"] = completed(manifest["params"])
+        manifest["params_hash"], manifest["params"]["run"].strip()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{folder / MANIFEST} is damaged ({error}): {AGAIN}") from error
     return manifest
 
 
 def read_kept(folder: Path, table: str) -> pd.DataFrame:
     """A kept table, checked against its schema; raises BadInput for one that is missing or damaged."""
-    path, columns = folder / f"{table}.csv", TABLES[table]
+    path, columns = must_exist(folder / f"{table}.csv"), TABLES[table]
     kinds = {name: {"str": str, "int": "int64", "float": "float64"}[kind] for name, kind in columns.items()}
     empty = {name: [""] for name, kind in columns.items() if kind == "float"}  # a text may be "nan" or nothing
     try:
@@ -164,5 +155,6 @@ def read_kept(folder: Path, table: str) -> pd.DataFrame:
 
 def kept_in(parent: Path) -> dict[str, dict[str, Any]]:
     """The manifests of all that is kept in the folders of `parent`, by the folder's name."""
-    found = {path.name: read_manifest(path) for path in sorted(parent.glob("*")) if not path.name.endswith(".new")}
+    names = {path.name.removeprefix(".").removesuffix(OLD) for path in parent.glob("*") if not path.name.endswith(NEW)}
+    found = {name: read_manifest(parent / name) for name in sorted(names)}
     return {name: manifest for name, manifest in found.items() if manifest is not None}

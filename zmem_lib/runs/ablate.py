@@ -1,8 +1,7 @@
-"""The ablation: the rows of parameters it compares, and the runs that fill them, kept one by one under results/.
+"""The ablation of a parameter file: the runs that fill its rows (ablation.py), kept one by one under results/.
 
-A row is the parameter file with some values replaced. Documents, steps and batches stay those of the file, so all rows
-have one budget of steps; a row without a part may take less time. What a row finds is kept as soon as its run is done,
-so the same command goes on where it was stopped, and rows may be made on several days.
+What a row finds is kept as soon as its run is done, so the same command goes on where it was stopped, and rows may be
+made on several days. A row that other parameters or other code made is made again.
 """
 
 import difflib
@@ -11,82 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zmem_lib.ablation import ROWS, is_off
 from zmem_lib.combinations import refuse_memoryless
-from zmem_lib.files import BadInput
-from zmem_lib.files import held
-from zmem_lib.params import Params, check_params, flat, params_hash
+from zmem_lib.files import BadInput, held
+from zmem_lib.params import Params, check_params, flat
+from zmem_lib.report.previous import changed_params
+from zmem_lib.report.results import is_of_present_code, keep_row, read_manifest, row_folder
 from zmem_lib.runs.pipeline import run_chapters, say_now, start_over
-from zmem_lib.report.results import keep_row, read_manifest, row_folder
 
 LAST = 6  # chapter; the report, 07, is made for whole runs only
 ASIDE = {  # what an ablation does not ask: opponents and judges that say nothing of the memory
-    "answer.rerank_model": "", "answer.rerank_depth": 0, "answer.long_context_tokens": 0, "answer.noise_questions": 0, "evaluate.judge": "none",
+    "answer.rerank_model": "", "answer.rerank_depth": 0, "answer.long_context_tokens": 0, "answer.noise_questions": 0,
+    "evaluate.judge": "none",
 }  # fmt: skip
-PLAIN = {
-    "train.question_weight": 0.0, "train.recite_weight": 0.0, "train.recite_inside": 0.0, "train.text_weight": 0.0, "train.key_weight": 0.0,
-    "train.key_negatives": 0, "train.distill_weight": 0.0, "train.distractor_share": 0.0, "train.self_questions": 0,
-    "write.self_questions": 0, "train.encode_share": 0.0, "train.encode_weight": 0.0, "train.id_steps": 0,
-    "memory.z_width": 0, "memory.key_width": 0, "memory.start": "random", "write.start": "mean", "write.stop": 0.0,
-    "write.proximal": 0.0, "answer.select": "query_likelihood",
-}  # fmt: skip
-BASE = {  # 2 million weights
-    "lm.name": "scratch", "lm.revision": "", "lm.quantisation": "none", "lm.vocab_size": 2048, "lm.hidden_size": 192, "lm.layers": 4,
-    "lm.heads": 4,
-}  # fmt: skip
-PARTS: dict[str, tuple[dict[str, Any], str]] = {  # the first key is the part's switch
-    "connector": ({"memory.z_width": 0}, "blocks as wide as the model, without the shared connector"),
-    "key": (
-        {"memory.key_width": 0, "train.key_weight": 0.0, "train.key_negatives": 0, "train.id_steps": 0, "answer.select": "query_likelihood"},
-        "no key vector: documents are chosen by the likelihood of the question alone",
-    ),
-    "encode": (
-        {
-            "train.encode_share": 0.0,
-            "train.encode_weight": 0.0,
-            "memory.start": "random",
-            "write.start": "mean",
-            "memory.key_width": 0,
-            "train.key_weight": 0.0,
-            "train.key_negatives": 0,
-            "train.id_steps": 0,
-            "answer.select": "query_likelihood",
-        },
-        "no encoder, and so no key for new documents: blocks start at random, new ones at the mean of the trained",
-    ),
-    "recite": ({"train.recite_weight": 0.0, "train.recite_inside": 0.0}, "no document is recited in joint training"),
-    "recite-inside": ({"train.recite_inside": 0.0}, "recitations begin at the start of the document only"),
-    "question": ({"train.question_weight": 0.0}, "log p(question | z), by which documents are chosen, is not trained"),
-    "text": (
-        {"train.text_weight": 0.0, "train.self_questions": 0, "write.self_questions": 0},
-        "no lesson with the document's text in the place of z, and so no questions of its own",
-    ),
-    "distill": ({"train.distill_weight": 0.0}, "nothing is learnt from the model that has the text in context"),
-    "distractors": ({"train.distractor_share": 0.0}, "a block never stands among other documents' blocks"),
-    "pseudo-questions": ({"train.self_questions": 0}, "joint training has no questions but those of the corpus"),
-    "write-questions": ({"write.self_questions": 0}, "writing recites only: it has no questions of the model's own"),
-    "negatives": ({"train.key_negatives": 0}, "keys are held against those of the batch only, not against hard ones"),
-    "start": ({"memory.start": "random"}, "the table starts at random; the encoder is trained all the same"),
-    "muon": ({"train.optimiser": "adamw"}, "the model's matrices learn by AdamW, as everything else does"),
-    "base": (BASE, "a model made from scratch in the place of the pretrained base"),
-}
-ROWS: dict[str, tuple[dict[str, Any], str]] = {
-    "frozen": (
-        {"train.lm": False, **PLAIN},
-        "the simplest step: the model, which also reads for all systems, stays as it is, and only z learns, from "
-        "-log p(evidence | z, q)",
-    ),
-    "plain": (
-        PLAIN,
-        "the plain formula: model and z learn from -log p(evidence | z, q) alone (and the reader, which all systems "
-        "share, from its own lessons)",
-    ),
-    "full": ({}, "nothing off"),
-    **PARTS,
-    "with-ids": ({"train.id_steps": 600}, "and ids are learned, by which documents can be chosen too (method 2)"),
-    "with-distill": ({"train.distill_weight": 0.3}, "and the model learns from itself with the text in context"),
-    "with-distractors": ({"train.distractor_share": 0.2}, "and in a fifth of the steps other documents' blocks stand beside"),
-    "with-encode": ({"train.encode_share": 0.3, "train.encode_weight": 0.1}, "and the encoder learns in three steps of ten"),
-}
+KEPT, OTHER_CODE, OTHER_PARAMS = "kept", "of other code", "of other parameters"
 
 
 @dataclass(frozen=True)
@@ -125,11 +62,11 @@ def ablate(study: Study, *, execute: Callable[..., Path] = run_chapters, say: Ca
         say(f"row {name}: off in this file already, skipped")
     work = jobs(study)
     for place, job in enumerate(work, 1):
-        name = f"{job.params.run} ({place} of {len(work)})"
-        if is_kept(job):
+        name, state = f"{job.params.run} ({place} of {len(work)})", state_of(job)
+        if state == KEPT:
             say(f"{name}: kept in {job.target}, skipped")
             continue
-        say(f"{name}: {ROWS[job.row][1]}")
+        say(f"{name}: {ROWS[job.row][1]}" + (f" (again: what is kept is {state})" if state else ""))
         with held(study.runs / job.params.run):
             if study.again:
                 start_over(study.runs / job.params.run, say)
@@ -156,19 +93,14 @@ def off_rows(study: Study) -> list[str]:
     return [name for name in study.rows if is_off(flat(study.params), name)]
 
 
-def is_off(values: Mapping[str, Any], row: str) -> bool:
-    """Whether parameters have the row already: its part is off there, or it replaces nothing; or lack what it needs."""
-    overrides = ROWS[row][0]
-    if row == "with-ids" and not values["memory.key_width"]:
-        return True
-    switches = list(overrides)[:1] if row in PARTS else list(overrides)
-    return bool(switches) and all(values[key] == overrides[key] for key in switches)
-
-
-def is_kept(job: Job) -> bool:
-    """Whether a run of these parameters is kept already."""
+def state_of(job: Job) -> str:
+    """Whether a run is kept, or one that other parameters or other code made; empty where none is."""
     manifest = read_manifest(job.target)
-    return manifest is not None and manifest["params_hash"] == params_hash(job.params)
+    if manifest is None:
+        return ""
+    if changed_params(manifest["params"], job.params):
+        return OTHER_PARAMS
+    return KEPT if is_of_present_code(manifest, job.params) else OTHER_CODE
 
 
 def known_rows(names: Sequence[str]) -> tuple[str, ...]:
@@ -183,12 +115,12 @@ def known_rows(names: Sequence[str]) -> tuple[str, ...]:
 def row_lines(study: Study) -> list[str]:
     """Every row of the study with what it shows, what it replaces in the file, and how many seeds are kept."""
     off, values, lines = off_rows(study), flat(study.params), []
-    kept = {row: [job.params.seed for job in jobs(study) if job.row == row and is_kept(job)] for row in study.rows}
     width = max(len(row) for row in study.rows)
     for row in study.rows:
-        overrides, shows = ROWS[row]
-        there = f"kept: {len(kept[row])} of {len(study.seeds)} seeds" if row not in off else "off in this file"
-        changes = [f"{key}={value}" for key, value in overrides.items() if values[key] != value]
-        lines.append(f"{row:{width}}  {shows} ({there})")
+        states = [state_of(job) for job in jobs(study) if job.row == row]
+        old = [f"{states.count(state)} {state}" for state in (OTHER_CODE, OTHER_PARAMS) if state in states]
+        there = ", ".join([f"kept: {states.count(KEPT)} of {len(study.seeds)} seeds", *old])
+        lines.append(f"{row:{width}}  {ROWS[row][1]} ({'off in this file' if row in off else there})")
+        changes = [f"{key}={value}" for key, value in ROWS[row][0].items() if values[key] != value]
         lines += [f"{'':{width}}  {' '.join(changes)}"] if changes and row not in off else []
     return lines

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from zmem_lib.files import BadInput
 from zmem_lib.runs.pipeline import say_now
@@ -22,11 +23,12 @@ from zmem_lib.runs.sweep import Batch, Job, is_whole
 LOG = "sweep.log"
 RUN_CORES = 2  # of a run, where the cluster has them
 ENDING_S = 30.0  # that a stopped run has to end its kernel
+POLL_S = 0.2
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no call home
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns of what a later version will do
 }
-SAID_OF_DEATH = "died without a word, most often for want of memory"
+OF_A_DEATH = "died without a word, most often for want of memory"
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
@@ -42,16 +44,18 @@ def sweep_on_ray(batch: Batch, *, say: Callable[[str], None] = say_now) -> dict[
         share = share_of(ray.cluster_resources())
         say(f"ray: {len(todo)} runs, each with {share['num_cpus']} cores and {share['num_gpus']} GPUs")
         task = ray.remote(**share, max_retries=0)(execute_run)
-        pending = {task.remote(command_of(job, batch), str(Path.cwd()), str(log_of(job, batch))): job for job in todo}
+        pending = {task.remote(*task_of(job, batch)): job for job in todo}
         try:
             return collected(ray, pending, say)
         except (KeyboardInterrupt, SystemExit):
-            cancel_all(ray, list(pending))
+            for ref in pending:
+                ray.cancel(ref)
+            ray.wait(list(pending), num_returns=len(pending), timeout=ENDING_S)  # those at work end their runs
             raise
 
 
 @contextmanager
-def connected() -> Iterator[object]:
+def connected() -> Iterator[Any]:
     """Ray, connected to the cluster of RAY_ADDRESS or started here, until this block ends; raises BadInput."""
     os.environ.update(RAY_ENVIRONMENT)
     try:
@@ -61,10 +65,9 @@ def connected() -> Iterator[object]:
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
     except Exception as error:  # Ray raises many kinds, and the bare one where it cannot start
-        where = os.environ.get("RAY_ADDRESS") or "this machine"
-        said = " ".join(str(error).split())[:200]
+        where, message = os.environ.get("RAY_ADDRESS") or "this machine", " ".join(str(error).split())[:200]
         todo = "correct RAY_ADDRESS, or try again when the machine is less busy"
-        raise BadInput(f"Ray does not answer at {where} ({said}): {todo}") from error
+        raise BadInput(f"Ray does not answer at {where} ({message}): {todo}") from error
     before = signal.signal(signal.SIGTERM, _stop)  # over Ray's own, which leaves with another code
     try:
         yield ray
@@ -83,49 +86,40 @@ def share_of(resources: dict[str, float]) -> dict[str, int]:
     return {"num_cpus": cores, "num_gpus": int(resources.get("GPU", 0) >= 1)}
 
 
-def collected(ray: object, pending: dict[object, Job], say: Callable[[str], None]) -> dict[str, str]:
+def collected(ray: Any, pending: dict[Any, Job], say: Callable[[str], None]) -> dict[str, str]:
     """Wait for the tasks, one after the other as they end, say how each did, and return why some failed."""
     failures: dict[str, str] = {}
     for place in range(1, len(pending) + 1):
         (ref,), _ = ray.wait(list(pending), num_returns=1)
         name, of_all = pending.pop(ref).params.run, f"({place} of {place + len(pending)})"
         try:
-            code, said, seconds = ray.get(ref)
+            code, reason, seconds = ray.get(ref)
         except ray.exceptions.RayError as error:  # the machine or the worker that had it is gone
-            code, said, seconds = 1, f"its task was lost ({type(error).__name__})", 0.0
+            code, reason, seconds = 1, f"its task was lost ({type(error).__name__})", 0.0
         if code:
-            failures[name] = said
-        say(f"{name} {of_all}: {f'failed: {said}' if code else f'done in {seconds:.0f} s'}")
+            failures[name] = reason
+        say(f"{name} {of_all}: {f'failed: {reason}' if code else f'done in {seconds:.0f} s'}")
     return failures
 
 
-def cancel_all(ray: object, refs: list[object]) -> None:
-    """Cancel the tasks and wait until those at work have ended their runs."""
-    for ref in refs:
-        ray.cancel(ref)
-    ray.wait(refs, num_returns=len(refs), timeout=ENDING_S)
-
-
-def command_of(job: Job, batch: Batch) -> list[str]:
-    """The arguments of the command line that executes a run, with whole paths."""
-    places = ["--runs", str(batch.runs.resolve()), "--notebooks", str(batch.notebooks.resolve())]
-    return ["run", str(job.file.resolve()), *places, "--set", *job.overrides]
-
-
-def log_of(job: Job, batch: Batch) -> Path:
-    """Where a run's output goes."""
-    return batch.runs.resolve() / job.params.run / LOG
+def task_of(job: Job, batch: Batch) -> tuple[list[str], str, str]:
+    """What execute_run takes: the arguments of the command line with whole paths, this folder, and where to log."""
+    runs = batch.runs.resolve()
+    places = ["--runs", str(runs), "--notebooks", str(batch.notebooks.resolve())]
+    arguments = ["run", str(job.file.resolve()), *places, "--set", *job.overrides]
+    return arguments, str(Path.cwd()), str(runs / job.params.run / LOG)
 
 
 def execute_run(arguments: list[str], folder: str, log: str) -> tuple[int, str, float]:
     """Call the command line and wait for its end: exit code, its last sentence, seconds. A Ray task."""
     began, path = time.time(), Path(log)
+    search_path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "zmem_lib.run", *arguments],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(_search_path())},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(search_path)},
             stdout=output,
             stderr=subprocess.STDOUT,
             preexec_fn=_end_with_parent,
@@ -134,7 +128,7 @@ def execute_run(arguments: list[str], folder: str, log: str) -> tuple[int, str, 
             while (
                 process.poll() is None
             ):  # not wait(): a cancelled task is interrupted between two lines of Python only
-                time.sleep(0.2)
+                time.sleep(POLL_S)
         finally:
             process.terminate()
             process.wait()
@@ -144,13 +138,8 @@ def execute_run(arguments: list[str], folder: str, log: str) -> tuple[int, str, 
 def last_sentence(log: Path, code: int) -> str:
     """What a run said last, without `zmem: ` in front; of one that was killed, that it was."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    said = lines[-1].removeprefix("zmem: ") if lines and code > 0 else SAID_OF_DEATH
-    return f"{said} (all it said stands in {log})" if code else ""
-
-
-def _search_path() -> list[str]:
-    """Where the run's Python finds this library: beside what PYTHONPATH says."""
-    return [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    last = lines[-1].removeprefix("zmem: ") if lines and code > 0 else OF_A_DEATH
+    return f"{last} (all it said stands in {log})" if code else ""
 
 
 def _end_with_parent() -> None:

@@ -36,7 +36,7 @@ STEPS = 2  # the second has all moments
 
 @dataclass
 class Measured:
-    """Filled when the counted block ends: bytes at the peak, what lay there before included, and seconds."""
+    """Filled when the counted block ends: bytes at the peak, what lay there before included, and seconds of a step."""
 
     peak_bytes: float = 0.0
     seconds: float = 0.0
@@ -71,27 +71,24 @@ def measure(params: Params) -> dict[int, Measured]:
     shape = (params.corpus.documents, params.memory.z_tokens, params.memory.z_width or model_shape(params).hidden)
     z_table = make_ztable(torch.randn(shape))  # never on a GPU, so on a CPU it does not count either
     others = held_bytes(device)
-    memory_lm = random_memory_lm(params)
-    with counted(device) as training:
+    memory_lm = random_memory_lm(params, device)
+    with counted(device, STEPS) as training:
         train_steps(memory_lm, z_table, params)
-    training.seconds /= STEPS
     for weight in learning_weights(memory_lm):
         weight.requires_grad_(False)
         weight.grad = None
     (one,) = passes(params, 4)
     documents = [([row], []) for row in random_rows(one, params, terms=("recite",))]
     z = torch.randn(len(documents), *shape[1:])  # (B,K,W)
-    with counted(device) as writing:
+    with counted(device, params.write.steps + 1) as writing:
         write_batch(memory_lm, documents, z, Writing(**numbers_of(params)))
-    writing.seconds /= params.write.steps + 1
     for cost in (training, writing):
         cost.peak_bytes -= others
     return {3: training, 4: writing}
 
 
-def random_memory_lm(params: Params) -> MemoryLM:
+def random_memory_lm(params: Params, device: torch.device) -> MemoryLM:
     """A model of the run's shape with random weights, loaded as the run loads its own, without a tokenizer."""
-    device = pick_device(params.machine.device)
     torch.manual_seed(params.seed)
     if params.lm.name == "scratch":
         attention = {"attn_implementation": SCRATCH_ATTENTION}
@@ -154,8 +151,8 @@ def random_rows(one: Pass, params: Params, *, terms: tuple[str, ...]) -> list[Ro
 
 
 @contextmanager
-def counted(device: torch.device) -> Iterator[Measured]:
-    """Count the bytes that torch holds at most during the block, those that it held before included."""
+def counted(device: torch.device, steps: int) -> Iterator[Measured]:
+    """Count the bytes that torch holds at most during a block of so many steps, those that it held before included."""
     cost = Measured()
     gc.collect()
     began = time.perf_counter()
@@ -171,7 +168,7 @@ def counted(device: torch.device) -> Iterator[Measured]:
         events = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
         changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
         cost.peak_bytes = before + max(np.cumsum(changes), default=0)
-    cost.seconds = time.perf_counter() - began
+    cost.seconds = (time.perf_counter() - began) / steps
 
 
 def held_bytes(device: torch.device) -> int:

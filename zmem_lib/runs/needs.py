@@ -1,14 +1,15 @@
-"""What a run needs: GPU memory by chapter, by a written formula, nothing loaded.
+"""What a run needs: GPU memory by chapter, and disk, by written formulas, nothing loaded or downloaded.
 
-The formula counts the bytes that stay (weights, adapter, z and their moments), and of the largest pass the bytes that
-come and go: activations, logits, keys and values.
+Of memory the formula counts the bytes that stay (weights, adapter, z and their moments), and of the largest pass the
+bytes that come and go: activations, logits, keys and values.
 """
 
 from dataclasses import dataclass
 
 from zmem_lib.combinations import QUESTION_TOKENS
-from zmem_lib.memory.shape import model_shape
-from zmem_lib.params import MOST, Params
+from zmem_lib.memory.shape import model_shape, published
+from zmem_lib.params import Params
+from zmem_lib.sections import MOST
 
 GIB = 2**30
 NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # a weight; a scale for 64 of them, and a scale for 256 scales
@@ -18,6 +19,8 @@ LOGITS_READ = {2: 10, 4: 12}  # without a gradient: logits, their copy without t
 OUTSIDE = 0.5 * GIB  # the CUDA context, and libraries' workspaces
 SLACK = 0.05  # of what comes and goes: the allocator's rounding and gaps
 ENCODER = 0.2 * GIB  # the packaged dense model, in chapter 05
+TOKENIZER, DATA_SET, ENVIRONMENT = 0.02 * GIB, 1.0 * GIB, 6.5 * GIB  # on disk; the last with torch's CUDA build
+TABLES = 40_000  # bytes for a document: tuples, answers of seven systems, rankings, BM25's terms, vectors
 
 # Bytes of activations for one token in one layer, as multiples of the widths (hidden, queries, keys, feed-forward,
 # heads x length), in arithmetic of 2 and of 4 bytes: what one layer keeps for the backward pass, and what the layer
@@ -72,52 +75,48 @@ def learned_weights(params: Params) -> int:
 
 def row_bytes(params: Params) -> int:
     """Bytes of one document in the memory: its block and its key, in float32."""
-    return 4 * (params.memory.z_tokens * (params.memory.z_width or model_shape(params).hidden) + params.memory.key_width)
+    width = params.memory.z_width or model_shape(params).hidden
+    return 4 * (params.memory.z_tokens * width + params.memory.key_width)
 
 
 def passes(params: Params, chapter: int) -> list[Pass]:
     """The passes of a chapter (3, 4 or 5) with every row at its longest."""
-    before = params.memory.z_tokens + 1 + MARK_TOKENS
-    question, evidence, document = QUESTION_TOKENS, params.memory.evidence_tokens + 1, params.memory.document_tokens + 1
+    memory, train, answer, machine = params.memory, params.train, params.answer, params.machine
+    before = memory.z_tokens + 1 + MARK_TOKENS
+    question, evidence, document = QUESTION_TOKENS, memory.evidence_tokens + 1, memory.document_tokens + 1
     kind = "scratch" if params.learns_whole else "adapter"
-    if chapter == 3:
-        kind = kind if params.train.lm else "frozen"
-        most = params.machine.micro_batch or MOST
-        found = [Pass(min(params.train.batch_tuples, most), before + question + evidence, question + evidence, kind)]
-        if params.train.recite_weight:
-            found.append(Pass(min(params.train.batch_recite, most), before + document, document, kind))
-        if params.train.text_weight:
-            rows, read = min(params.train.batch_text, most), document + question + evidence
-            found.append(Pass(rows, before + read, question + evidence, kind))
-        if params.train.encode_share:
-            found.append(Pass(min(params.train.batch_recite, most), before + document + params.memory.z_tokens, 0, kind))
-        if params.learns_reading:
-            reading = question + max(params.answer.top_k, 2) * evidence + params.answer.answer_tokens + 1 + MARK_TOKENS
-            found.append(Pass(min(params.train.batch_read, most), reading, params.answer.answer_tokens + 1, kind))
-        return found
     if chapter == 4:
-        return [Pass(params.machine.write_batch, before + document, document, kind if kind == "scratch" else "frozen")]
-    reading = CHAT_TOKENS + question + params.answer.top_k * evidence
-    asked = before + question
-    return [
-        Pass(params.machine.scan_batch, question, question, "no gradient", cached=2 * params.memory.z_tokens + question),
-        Pass(params.machine.answer_batch, asked, 1, "no gradient", cached=asked + params.memory.evidence_tokens),
-        Pass(params.machine.answer_batch, reading, 1, "no gradient", cached=reading + params.answer.answer_tokens),
+        return [Pass(machine.write_batch, before + document, document, kind if kind == "scratch" else "frozen")]
+    if chapter == 5:
+        asked, reading = before + question, CHAT_TOKENS + question + answer.top_k * evidence
+        return [
+            Pass(machine.scan_batch, question, question, "no gradient", cached=2 * memory.z_tokens + question),
+            Pass(machine.answer_batch, asked, 1, "no gradient", cached=asked + memory.evidence_tokens),
+            Pass(machine.answer_batch, reading, 1, "no gradient", cached=reading + answer.answer_tokens),
+        ]
+    most, kind = machine.micro_batch or MOST, kind if train.lm else "frozen"
+    items, reader = train.read_items, answer.answer_tokens + 1
+    wanted = [  # whether there is such a pass, its rows, their tokens, those that are counted
+        (True, train.batch_tuples, before + question + evidence, question + evidence),
+        (train.recite_weight, train.batch_recite, before + document, document),
+        (train.text_weight, train.batch_text, before + document + question + evidence, question + evidence),
+        (train.encode_share, train.batch_recite, before + document + memory.z_tokens, 0),
+        (params.learns_reading, train.batch_read, question + items * evidence + reader + MARK_TOKENS, reader),
     ]
+    return [Pass(min(rows, most), tokens, counted, kind) for there, rows, tokens, counted in wanted if there]
 
 
 def pass_bytes(params: Params, one: Pass, size: int) -> dict[str, float]:
     """Bytes that come and go in a pass: activations, logits, keys and values, and one weight matrix made of 4 bit."""
-    shape, tokens = model_shape(params), one.rows * one.tokens
+    shape, tokens, learns = model_shape(params), one.rows * one.tokens, one.kind != "no gradient"
     widths = (shape.hidden, shape.queries, shape.keys, shape.feed_forward, shape.heads * one.tokens)
     at_work = tokens * sum(a * b for a, b in zip(AT_WORK[one.kind][size], widths, strict=True))
     kept = 0.0
-    if one.kind != "no gradient":
-        kept = tokens * sum(a * b for a, b in zip(KEPT[one.kind][size], widths, strict=True)) * (shape.layers - 1)
-    if one.kind != "no gradient" and params.machine.activation_checkpointing:
+    if learns and params.machine.activation_checkpointing:
         kept = float(tokens * shape.hidden * size * shape.layers)
-    per_word = LOGITS_READ[size] if one.kind == "no gradient" else LOGITS_TRAIN
-    logits = one.rows * one.counted * shape.vocabulary * per_word
+    elif learns:
+        kept = tokens * sum(a * b for a, b in zip(KEPT[one.kind][size], widths, strict=True)) * (shape.layers - 1)
+    logits = one.rows * one.counted * shape.vocabulary * (LOGITS_TRAIN if learns else LOGITS_READ[size])
     matrix = shape.largest * size if params.lm.quantisation == "nf4" else 0
     cache = 2 * shape.layers * shape.keys * size * one.rows * one.cached
     # the logits are gone before the layers are computed backwards, but not what the layers keep
@@ -126,23 +125,49 @@ def pass_bytes(params: Params, one: Pass, size: int) -> dict[str, float]:
 
 def memory(params: Params, chapter: int, size: int = 2) -> dict[str, float]:
     """Bytes on the device at the peak of a chapter (3, 4 or 5), by part; `size` bytes to a number of the arithmetic."""
-    learned = learned_weights(params)
-    block = row_bytes(params)
+    learned, block, machine = learned_weights(params), row_bytes(params), params.machine
     adapter = 0 if params.learns_whole else 4 * learned
     training = chapter == 3 and params.train.lm
     copies = learned * 2 * (size == 2)  # autocast's
     in_batch = params.train.batch_tuples + params.train.batch_recite  # of the table itself nothing lies on the device
-    z = {3: 2.0 * in_batch * block, 4: 4.0 * params.machine.write_batch * block, 5: 1.0 * params.machine.scan_batch * block}[chapter]
-    parts = [pass_bytes(params, one, size) for one in passes(params, chapter)]
-    largest = max(parts, key=lambda part: sum(part.values()))
+    z = {3: 2.0 * in_batch * block, 4: 4.0 * machine.write_batch * block, 5: 1.0 * machine.scan_batch * block}[chapter]
+    by_pass = [pass_bytes(params, one, size) for one in passes(params, chapter)]
     return {
         "weights": weight_bytes(params, size),
         "adapter and optimiser": adapter + 12.0 * learned * training + copies + ENCODER * (chapter == 5),
         "z": z,
-        **largest,
+        **max(by_pass, key=lambda parts: sum(parts.values())),
     }
 
 
 def gpu_total(parts: dict[str, float]) -> float:
     """Bytes that the GPU must have for these parts, with what lies outside torch's own count."""
     return sum(parts.values()) + SLACK * sum(parts[name] for name in ("activations", "logits", "cache")) + OUTSIDE
+
+
+def download_bytes(params: Params) -> float:
+    """Bytes of the language model to download: none for one made here or in a local folder."""
+    known = published().get(params.lm.name)
+    return known["download_bytes"] + TOKENIZER if known else 0.0
+
+
+def disk_bytes(params: Params) -> dict[str, float]:
+    """Bytes on disk by what they are for, at their largest."""
+    from zmem_lib.memory.write import snapshot_steps  # imports torch, which takes seconds
+
+    corpus = params.corpus
+    always = {
+        "this environment": ENVIRONMENT,
+        "data set, downloaded": DATA_SET * (corpus.name not in ("synthetic", "folder") and not corpus.path),
+        "tables and indices": TABLES * float(corpus.documents + corpus.new_documents),
+    }
+    if not params.has_lm:
+        return always
+    learned = learned_weights(params) * (params.train.lm or params.learns_whole)
+    seen, new = (documents * float(row_bytes(params)) for documents in (corpus.documents, corpus.new_documents))
+    return always | {
+        "model, downloaded": download_bytes(params),
+        "lm/ and z": 4.0 * learned + TOKENIZER + seen + new,
+        "z at steps of writing": 4 * 2 * len(snapshot_steps(params.write.steps)) * new,  # starts; pieces and whole
+        "checkpoint, two at a time": 2 * 3 * (4.0 * learned + seen) * params.train.lm,  # with both moments
+    }

@@ -1,24 +1,23 @@
 """A batch of runs: every parameter file with every combination of a grid's values, each a run of its own.
 
-Takes parameter files, a grid (`corpus.documents=500,2000`) and overrides; leaves runs/NAME/ of every run, where NAME is the
-file's `run` with the grid's values behind it. All parameters are checked before the first run; what is finished is
+Takes parameter files, a grid (`corpus.documents=500,2000`) and overrides; leaves runs/NAME/ of every run, where NAME is
+the file's `run` with the grid's values behind it. All parameters are checked before the first run; what is finished is
 skipped, what was stopped goes on, and a run that fails does not keep the others from theirs.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from zmem_lib.chapters import chapters_of
-from zmem_lib.files import BadInput, ChapterFailed
-from zmem_lib.files import held
+from zmem_lib.chapters import NOTEBOOKS, chapters_of
+from zmem_lib.files import BadInput, ChapterFailed, held
+from zmem_lib.meter import about
 from zmem_lib.params import Params, read_params
-from zmem_lib.runs.pipeline import NOTEBOOKS, as_counted, is_done, run_chapters, say_now
-from zmem_lib.runs.machine import Machine, this_machine
-from zmem_lib.runs.plan import about, earlier_seconds, estimate_seconds
+from zmem_lib.runs.duration import expected_seconds
+from zmem_lib.runs.environment import unwound_by_signals
+from zmem_lib.runs.pipeline import is_done, run_chapters, say_now
 
 NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 AGAIN = "the same command skips what is done and goes on with the others"
@@ -47,14 +46,13 @@ def read_grid(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
     grid: dict[str, tuple[str, ...]] = {}
     for text in texts:
         key, sign, values = (word.strip() for word in text.partition("="))
-        found = tuple(dict.fromkeys(value.strip() for value in values.split(",")))
         if not sign or not key or not values:
-            raise BadInput(f"grid {text!r} is not KEY=VALUE,VALUE: write for instance n_documents=500,2000")
+            raise BadInput(f"grid {text!r} is not KEY=VALUE,VALUE: write for instance corpus.documents=500,2000")
         if key == "run":
             raise BadInput(f"grid {text!r}: a run is named after its file and its values: give other parameters")
         if key in grid:
             raise BadInput(f"grid {text!r}: {key} stands there twice: put all of its values behind one --grid")
-        grid[key] = found
+        grid[key] = tuple(dict.fromkeys(value.strip() for value in values.split(",")))
     return grid
 
 
@@ -68,18 +66,18 @@ def batch_jobs(files: Sequence[Path], grid: Mapping[str, Sequence[str]], overrid
         changes = dict(zip(grid, values, strict=True))
         given = (*overrides, *(f"{key}={value}" for key, value in changes.items()))
         name = run_name(read_params(file, given).run, changes)
-        given = (*given, f"run={name}")
         if name in jobs:
             raise BadInput(
-                f"{file} with {' '.join(given[:-1]) or 'nothing changed'} and {jobs[name].file} make two runs of one "
+                f"{file} with {' '.join(given) or 'nothing changed'} and {jobs[name].file} make two runs of one "
                 f"name, {name}: give the files another `run`, or the grid values whose names differ"
             )
+        given = (*given, f"run={name}")
         jobs[name] = Job(file, given, read_params(file, given))
     return list(jobs.values())
 
 
 def run_name(run: str, changes: Mapping[str, str]) -> str:
-    """A run's name with its values behind it, such as tiny-n_documents-500; of a path only its last name."""
+    """A run's name with its values behind it, such as tiny-corpus.documents-500; of a path only its last name."""
     parts = [f"{key}-{NOT_IN_A_NAME.sub('-', value.rstrip('/').rpartition('/')[2])}" for key, value in changes.items()]
     return "-".join([run, *parts])
 
@@ -89,51 +87,34 @@ def is_whole(params: Params, runs: Path) -> bool:
     return all(is_done(runs / params.run, number, params) for number in chapters_of(params))
 
 
-def plan_lines(batch: Batch) -> list[str]:
-    """A line for every run with what it will about take on this machine, and their sum."""
-    lines, sum_seconds, machine = [], 0.0, None
+def list_lines(batch: Batch) -> list[str]:
+    """Every run, how long what is left of it will about take on this machine, and their sum."""
+    lines, sum_seconds = [], 0.0
     width = max(len(job.params.run) for job in batch.jobs)
-    for job in batch.jobs:
-        numbers = chapters_of(job.params)
-        left = [number for number in numbers if not is_done(batch.runs / job.params.run, number, job.params)]
-        if left and machine is None:
-            machine = this_machine(job.params)
-        seconds = sum(planned_seconds(job.params, number, batch.runs, machine) for number in left)
+    for params in (job.params for job in batch.jobs):
+        numbers = chapters_of(params)
+        left = [number for number in numbers if not is_done(batch.runs / params.run, number, params)]
+        seconds = sum(expected_seconds(params, number, batch.runs) for number in left)
         sum_seconds += seconds
         begun = f", {len(numbers) - len(left)} of its chapters are done" if 0 < len(left) < len(numbers) else ""
-        lines.append(f"{job.params.run:{width}}  {f'{about(seconds)}{begun}' if left else 'finished'}")
+        lines.append(f"{params.run:{width}}  {f'{about(seconds)}{begun}' if left else 'finished'}")
     return [*lines, f"{'in all, one after the other':{width}}  {about(sum_seconds) if sum_seconds else 'finished'}"]
 
 
-def planned_seconds(params: Params, number: int, runs: Path, machine: Machine | None) -> float:
-    """Seconds of one chapter: what it took in an earlier run of these parameters, else by the formula."""
-    earlier = earlier_seconds(runs, params, number)
-    return estimate_seconds(as_counted(params, runs / params.run), number, machine) if earlier is None else earlier
-
-
 def sweep_here(
-    batch: Batch,
-    *,
-    unwound: Callable[[], AbstractContextManager] = nullcontext,
-    execute: Callable[..., Path] = run_chapters,
-    say: Callable[[str], None] = say_now,
+    batch: Batch, *, execute: Callable[..., Path] = run_chapters, say: Callable[[str], None] = say_now
 ) -> dict[str, str]:
-    """Execute the runs one after the other; return why those that failed did, by name.
-
-    `unwound` is the context in which a signal ends a run: it stands inside of what goes on after a failure, so that the
-    death of a kernel by Ctrl-C is not taken for one.
-    """
+    """Execute the runs one after the other; return why those that failed did, by name."""
     failures: dict[str, str] = {}
     for place, job in enumerate(batch.jobs, 1):
         name = job.params.run
         if is_whole(job.params, batch.runs):
             say(f"{name} ({place} of {len(batch.jobs)}): finished before, skipped")
             continue
-        say(
-            f"{name} ({place} of {len(batch.jobs)}): {job.file} with {' '.join(job.overrides[:-1]) or 'its own values'}"
-        )
+        values = " ".join(job.overrides[:-1]) or "its own values"
+        say(f"{name} ({place} of {len(batch.jobs)}): {job.file} with {values}")
         try:
-            with unwound(), held(batch.runs / name):
+            with unwound_by_signals(), held(batch.runs / name):  # inside: a kernel's death by Ctrl-C is no failure
                 execute(job.params, batch.runs, notebooks=batch.notebooks, say=say)
         except (BadInput, ChapterFailed, OSError, RuntimeError) as error:  # said here and at the end
             failures[name] = " ".join(str(error).split())

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from zmem_lib.cache import Cache, drop_cache, open_cache
-from zmem_lib.chapters import is_finished
+from zmem_lib.chapters import is_whole
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.files import BadInput, drop_temporaries, held, read_json, write_atomic, write_json
 from zmem_lib.ids import tree as id_trees
@@ -226,7 +226,7 @@ def finished_params(folder: Path) -> Params:
     params = read_params(folder / "params.yaml")
     refuse_memoryless(params, "asking, scoring and changing a memory")
     for number in range(1, 6):
-        if not is_finished(folder, number, params):
+        if not is_whole(folder, number, params):
             raise BadInput(f"chapter {number:02d} of {folder} is not finished: resume the run first (zmem run)")
     return params
 

@@ -10,11 +10,12 @@ from conftest import ROOT, zmem
 from fake_runs import SECRET, fake_run
 
 from zmem_lib.files import BadInput
-from zmem_lib.params import changed, flat, params_hash, read_params
+from zmem_lib.params import changed, flat, params_hash, read_params, without_places
 from zmem_lib.report.results import (
     RESULTS,
     WHOLE,
     failure_counts,
+    is_of_present_code,
     keep_row,
     keep_run,
     kept_in,
@@ -22,7 +23,6 @@ from zmem_lib.report.results import (
     read_manifest,
     row_folder,
     thinned,
-    without_places,
 )
 from zmem_lib.run import main
 from zmem_lib.tables import read_table
@@ -40,16 +40,18 @@ def test_results_lie_beside_the_library():
 
 def test_of_a_row_only_the_main_measures_are_kept(smoke_params, tmp_path):
     folder, target = fake_run(smoke_params, tmp_path), row_folder(tmp_path, "smoke", "key", 1)
-    keep_row(folder, smoke_params, target, {"row": "key", "seed": 1, "overrides": {"key_width": 0}})
+    keep_row(folder, smoke_params, target, {"row": "key", "seed": 1, "overrides": {"memory.key_width": 0}})
     summary = read_kept(target, "summary")
     assert set(summary["metric"]) == {"em", "f1", "answer_in_evidence", "recall@1", "mrr@10"}
     assert "dense" not in set(summary["system"]) and len(set(summary["system"])) == 6
     assert read_kept(target, "write_curve")["step"].tolist() == [0, 20], "where writing began and ended"
     assert set(read_kept(target, "selectors")["selector"]) == {"key"}
     manifest = read_manifest(target)
-    assert (manifest["row"], manifest["seed"], manifest["overrides"]) == ("key", 1, {"key_width": 0})
+    assert (manifest["row"], manifest["seed"], manifest["overrides"]) == ("key", 1, {"memory.key_width": 0})
     assert manifest["params_hash"] == params_hash(smoke_params)
-    assert manifest["params"]["train_steps"] == smoke_params.train_steps
+    assert manifest["params"]["train.steps"] == smoke_params.train.steps
+    assert set(manifest["code"]) == set(manifest["seconds"]) and is_of_present_code(manifest, smoke_params)
+    assert not is_of_present_code(manifest | {"code": manifest["code"] | {"02": "other"}}, smoke_params)
     assert set(manifest["seconds"]) == {f"{number:02d}" for number in range(1, 7)}
     assert set(manifest["machine"]) == {"processor", "cores", "gpu"} and "torch" in manifest["packages"]
     assert kept_in(target.parent) == {"key-1": manifest}
@@ -87,13 +89,18 @@ def test_a_value_that_is_missing_stays_missing(smoke_params, tmp_path):
 def test_no_path_of_this_machine_is_kept(smoke_params, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models/mine").mkdir(parents=True)
-    places = {"corpus_path": f"{tmp_path}/secret/squad", "new_corpus_path": "../secret/more/", "lm": "models/mine",
-              "dense_model": "/secret/dense"}  # fmt: skip
-    found = without_places({"seed": 1, **places})
-    assert found == {"seed": 1, "corpus_path": "squad", "new_corpus_path": "more", "lm": "mine", "dense_model": "dense"}
-    kept = {"corpus_path": "", "new_corpus_path": "", "lm": "Qwen/Qwen2.5-3B", "dense_model": "packaged"}
+    places = {
+        "corpus.path": f"{tmp_path}/secret/squad", "corpus.new_path": "../secret/more/", "lm.name": "models/mine",
+        "answer.dense_model": "/secret/dense", "evaluate.judge_model": f"{tmp_path}/secret/nli",
+        "evaluate.human_labels": f"{tmp_path}/secret/labels.csv",
+    }  # fmt: skip
+    assert without_places({"seed": 1, **places}) == {
+        "seed": 1, "corpus.path": "squad", "corpus.new_path": "more", "lm.name": "mine", "answer.dense_model": "dense",
+        "evaluate.judge_model": "nli", "evaluate.human_labels": "labels.csv",
+    }  # fmt: skip
+    kept = {"corpus.path": "", "lm.name": "Qwen/Qwen2.5-3B", "answer.dense_model": "packaged"}
     assert without_places(kept) == kept
-    params = changed(smoke_params, {"corpus.path": places["corpus_path"]})
+    params = changed(smoke_params, places | {"lm.name": "scratch", "evaluate.judge": "nli"})
     keep_run(fake_run(params, tmp_path / "runs"), tmp_path / "kept")
     assert read_manifest(tmp_path / "kept")["params_hash"] == params_hash(params), "of the parameters as they were"
     assert "secret" not in texts(tmp_path / "kept")
@@ -154,7 +161,8 @@ def test_a_real_run_is_kept_without_its_texts(smoke_runs, tmp_path):
     docs = read_table(folder / "docs.parquet", "docs")
     private = [*docs["doc_id"], *docs["title"], *questions["question_id"], *questions["question"]]
     private += [answer for answers in questions["answers"] for answer in answers if len(answer) > 4]
-    private = set(private) - set(flat(read_params(folder / "params.yaml")))  # somebody is a judge
+    names = {part for name in flat(read_params(folder / "params.yaml")) for part in name.split(".")}
+    private = set(private) - names  # somebody is a judge
     for where in (kept, tmp_path / "row"):
         there = texts(where)
         assert [text for text in private if text and text in there] == []

@@ -1,26 +1,27 @@
-"""What a run needs: the memory formula against what torch's allocator recorded."""
+"""What a run needs: the memory formula against what torch's allocator recorded, the time formula, the plan as text."""
 
-from dataclasses import replace
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 from tiny_models import pretrained
 from transformers import AutoConfig
 
-from zmem_lib.allowed import CHOICES
+from zmem_lib.chapters import CHAPTERS
 from zmem_lib.memory.shape import model_shape
-from zmem_lib.params import changed, read_params
+from zmem_lib.meter import about
+from zmem_lib.params import changed, described, flat, read_params
 from zmem_lib.run import main
 from zmem_lib.runs import needs
-from zmem_lib.runs.budget import L4_BYTES, disk_bytes, plan_lines, summary_lines
-from zmem_lib.runs.machine import L4
+from zmem_lib.runs.duration import L4, PADDING, earlier_seconds, estimate_seconds, measure_flops_per_second
 from zmem_lib.runs.measure import measure
-from zmem_lib.runs.plan import PADDING, estimate_seconds
+from zmem_lib.runs.plan import L4_BYTES, api_requests, model_lines, plan_lines, summary_lines
 
-PARAMS = Path(__file__).parents[2] / "params"
+PARAMS = ROOT / "params"
 FILES = sorted(PARAMS.glob("*.yaml"))
-PRETRAINED = [path for path in FILES if "/" in read_params(path).lm]
+PRETRAINED = [path for path in FILES if "/" in read_params(path).lm.name]
 
 
 def stem(path: Path) -> str:
@@ -35,9 +36,11 @@ def small(tmp_path):
         num_hidden_layers=4, vocab_size=1000, tie_word_embeddings=True,
     )  # fmt: skip
     config.save_pretrained(tmp_path)
-    batches = {"batch_tuples": 4, "batch_recite": 4, "write_batch": 4, "n_documents": 200}
-    lengths = {"document_tokens": 80, "evidence_tokens": 40, "z_tokens": 4, "lora_rank": 4}
-    return pretrained(lm=str(tmp_path), lm_revision="", device="cpu", **batches, **lengths)
+    return pretrained({
+        "lm.name": str(tmp_path), "lm.revision": "", "lm.lora_rank": 4, "corpus.documents": 200, "memory.z_tokens": 4,
+        "memory.document_tokens": 80, "memory.evidence_tokens": 40, "train.batch_tuples": 4, "train.batch_recite": 4,
+        "machine.device": "cpu", "machine.write_batch": 4,
+    })  # fmt: skip
 
 
 def test_four_bits_take_a_quarter_of_bfloat16_in_the_linear_layers():
@@ -54,10 +57,10 @@ def test_pieces_of_a_batch_need_less_memory():
     assert needs.gpu_total(needs.memory(pieces, 3)) < needs.gpu_total(needs.memory(whole, 3))
 
 
-@pytest.mark.parametrize("name", ["batch_tuples", "z_tokens", "evidence_tokens", "lora_rank"])
+@pytest.mark.parametrize("name", ["train.batch_tuples", "memory.z_tokens", "memory.evidence_tokens", "lm.lora_rank"])
 def test_training_needs_more_memory_for_more_of_anything(name):
     params = pretrained({"train.batch_tuples": 32, "machine.micro_batch": 0})
-    larger = replace(params, **{name: 2 * getattr(params, name)})
+    larger = changed(params, {name: 2 * flat(params)[name]})
     assert needs.gpu_total(needs.memory(larger, 3)) > needs.gpu_total(needs.memory(params, 3))
 
 
@@ -65,6 +68,14 @@ def test_the_gpu_holds_no_more_for_more_documents():
     params = pretrained()
     for chapter in (3, 4, 5):
         assert needs.memory(changed(params, {"corpus.documents": 100_000}), chapter) == needs.memory(params, chapter)
+
+
+def test_a_block_is_as_wide_as_its_tokens_are():
+    params = pretrained({"memory.z_tokens": 16, "memory.z_width": 256, "memory.key_width": 128})
+    assert needs.row_bytes(params) == 4 * (16 * 256 + 128)
+    assert "z of 16 x 256, with a key of 128, 16.5 KiB each" in model_lines(params)[-1]
+    whole = changed(params, {"memory.z_width": 0, "memory.key_width": 0})
+    assert "z of 16 x 896, 56.0 KiB each" in model_lines(whole)[-1]
 
 
 def test_checkpointing_needs_less_memory_and_more_time():
@@ -83,8 +94,9 @@ def test_planned_memory_is_what_the_allocator_recorded(small, precision, checkpo
         assert planned == pytest.approx(cost.peak_bytes, rel=0.15), chapter
 
 
-def test_planned_memory_of_a_model_made_from_scratch():
-    params = changed(read_params(PARAMS / "smoke.yaml"), {"machine.device": "cpu", "machine.precision": "float32", "train.read_weight": 0.0})
+def test_planned_memory_of_a_model_made_from_scratch(smoke_params):
+    plain = {"machine.device": "cpu", "machine.precision": "float32", "train.read_weight": 0.0}
+    params = changed(smoke_params, plain)
     for chapter, cost in measure(params).items():
         planned = sum(needs.memory(params, chapter, 4).values())
         assert planned == pytest.approx(cost.peak_bytes, rel=0.35), chapter
@@ -122,14 +134,17 @@ def test_plan_says_when_an_l4_is_too_small():
 
 
 def test_table_of_the_book_is_the_plan():
-    page = (PARAMS.parent / "book" / "g2.md").read_text(encoding="utf-8")
+    page = (ROOT / "book/g2.md").read_text(encoding="utf-8")
     rows = summary_lines(read_params(path) for path in PRETRAINED)
     assert [row for row in rows if row not in page] == [], "make it again: zmem plan params/*.yaml"
 
 
 def test_plan_measures_where_it_is_asked_to(small, capsys):
-    overrides = [f"{key}={getattr(small, key)}" for key in ("lm", "device", "document_tokens", "evidence_tokens")]
-    overrides += ["lm.revision=", "corpus.documents=20", "train.batch_tuples=2", "train.batch_recite=2", "machine.write_batch=2"]
+    values = flat(small)
+    names = ("lm.name", "machine.device", "memory.document_tokens", "memory.evidence_tokens")
+    overrides = [f"{name}={values[name]}" for name in names]
+    overrides += ["lm.revision=", "corpus.documents=20", "train.batch_tuples=2", "train.batch_recite=2"]
+    overrides += ["machine.write_batch=2"]
     assert main(["plan", str(PARAMS / "qwen2.5-0.5b.yaml"), "--measure", "--set", *overrides]) == 0
     assert "chapter 03: planned" in capsys.readouterr().out
 
@@ -141,12 +156,44 @@ def test_plan_refuses_in_one_sentence(capsys):
 
 
 def test_a_download_is_planned_only_for_what_is_downloaded():
-    assert disk_bytes(pretrained())["model, downloaded"] > 988e6
-    assert disk_bytes(read_params(PARAMS / "tiny.yaml"))["model, downloaded"] == 0
-    assert disk_bytes(read_params(PARAMS / "tiny.yaml"))["data set, downloaded"] == 0
+    assert needs.disk_bytes(pretrained())["model, downloaded"] > 988e6
+    assert needs.disk_bytes(read_params(PARAMS / "tiny.yaml"))["model, downloaded"] == 0
+    assert needs.disk_bytes(read_params(PARAMS / "tiny.yaml"))["data set, downloaded"] == 0
+
+
+def test_reader_and_judge_at_an_address_are_counted(smoke_params):
+    at = {"answer.reader": "api", "answer.api_url": "http://h/v1", "answer.api_model": "big", "evaluate.judge": "api"}
+    at |= {"answer.api_input_price": 1.0, "answer.api_output_price": 2.0, "machine.api_budget": 3.0}
+    params = changed(smoke_params, at | {"evaluate.judge_model": "wise"})
+    text, (requests, read, written) = "\n".join(plan_lines(params)), api_requests(params)
+    assert "Reader big, planned" in text and "Judge wise, planned" in text and "stops before $3.00" in text
+    assert f"{requests:,}" in text and f"${(read + 2 * written) / 1e6:.2f}" in text
+    assert "addresses" not in "\n".join(plan_lines(smoke_params))
 
 
 def test_every_corpus_has_its_padding_and_every_chapter_an_estimate():
-    assert set(PADDING) == set(CHOICES["corpus"])
-    for chapter in range(1, 8):
+    assert set(PADDING) == set(described()["corpus.name"][1].split(" | "))
+    for chapter in CHAPTERS:
         assert 0 < estimate_seconds(pretrained(), chapter, L4) < 24 * 3600
+
+
+def test_estimates_grow_with_the_work(smoke_params):
+    for chapter in CHAPTERS:
+        assert 0 < estimate_seconds(smoke_params, chapter, 1.0e10) < 600
+    longer = changed(smoke_params, {"train.steps": 40_000})
+    assert estimate_seconds(longer, 3, 1.0e10) > 100 * estimate_seconds(smoke_params, 3, 1.0e12)
+    larger = changed(smoke_params, {"corpus.documents": 10_000})
+    assert estimate_seconds(larger, 5, 1.0e10) > estimate_seconds(smoke_params, 5, 1.0e10)
+    assert measure_flops_per_second(size=256, repeats=2) > 1.0e7
+
+
+def test_an_earlier_run_is_believed_before_the_formula(smoke_params, tmp_path):
+    for name, text in {"other": json.dumps({"params": flat(smoke_params), "seconds": 12.5}), "broken": "{}"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest_03.json").write_text(text)
+    assert earlier_seconds(tmp_path, changed(smoke_params, {"run": "new"}), 3) == 12.5
+    assert earlier_seconds(tmp_path, changed(smoke_params, {"seed": 9}), 3) is None
+
+
+def test_durations_are_said_as_one_says_them():
+    assert [about(s) for s in (1, 42, 170, 9000)] == ["about 5 s", "about 40 s", "about 3 min", "about 2.5 h"]

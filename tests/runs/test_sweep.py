@@ -4,14 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from inspect import signature
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT
+from conftest import ROOT, gone, pid_in
 
 from zmem_lib.chapters import CHAPTERS, finish_step, start_step
 from zmem_lib.files import BadInput, ChapterFailed, held
@@ -22,7 +20,7 @@ from zmem_lib.runs.sweep import (
     Batch,
     batch_jobs,
     is_whole,
-    plan_lines,
+    list_lines,
     read_grid,
     refuse_failures,
     run_name,
@@ -30,7 +28,7 @@ from zmem_lib.runs.sweep import (
 )
 
 SMOKE = ROOT / "params/smoke.yaml"
-GRID = {"n_documents": ("24", "30"), "seed": ("1", "2")}
+GRID = {"corpus.documents": ("24", "30"), "seed": ("1", "2")}
 FAILS = "if seed == 2: raise BadInput('seed 2 is bad')"
 SUMMARY = """import pandas as pd
 from zmem_lib.tables import write_table
@@ -45,7 +43,9 @@ def names(jobs):
 
 def test_a_grid_is_the_product_of_its_values_over_every_file():
     jobs = batch_jobs([SMOKE, ROOT / "params/tiny.yaml"], GRID, ["answer.top_k=2"])
-    stems = [f"{run}-n_documents-{n}-seed-{seed}" for run in ("smoke", "tiny") for n in (24, 30) for seed in (1, 2)]
+    stems = [
+        f"{run}-corpus.documents-{n}-seed-{seed}" for run in ("smoke", "tiny") for n in (24, 30) for seed in (1, 2)
+    ]
     assert names(jobs) == stems
     assert [(job.params.corpus.documents, job.params.seed) for job in jobs[:4]] == [(24, 1), (24, 2), (30, 1), (30, 2)]
     assert {job.params.answer.top_k for job in jobs} == {2}
@@ -69,7 +69,7 @@ def test_a_name_is_that_of_a_folder(value, name):
 @pytest.mark.parametrize(
     ("texts", "sentence"),
     [
-        (["n_documents"], "'n_documents' is not KEY=VALUE,VALUE"),
+        (["corpus.documents"], "'corpus.documents' is not KEY=VALUE,VALUE"),
         (["corpus.documents="], "is not KEY=VALUE,VALUE"),
         (["run=a,b"], "a run is named after its file and its values"),
         (["seed=1", "seed=2"], "seed stands there twice"),
@@ -83,17 +83,17 @@ def test_a_grid_that_cannot_be_read_is_refused(texts, sentence):
 @pytest.mark.parametrize(
     ("files", "grid", "overrides", "sentence"),
     [
-        ([SMOKE], {"seed": ("1", "many")}, [], "'seed' must be a whole number"),
+        ([SMOKE], {"seed": ("1", "many")}, [], "'seed' must be a valid integer"),
         ([SMOKE], {"sead": ("1",)}, [], "did you mean 'seed'"),
         ([SMOKE], {"seed": ("1",)}, ["seed=2"], "seed stands in --set and in --grid"),
         ([SMOKE, SMOKE], {}, [], "two runs of one name, smoke"),
-        ([SMOKE], {"lm": ("x/one", "y/one")}, [], "two runs of one name, smoke-lm-one"),
+        ([SMOKE], {"lm.name": ("x/one", "y/one")}, [], "two runs of one name, smoke-lm.name-one"),
     ],
 )
 def test_all_runs_are_checked_before_the_first(files, grid, overrides, sentence):
     shape = (
         ["lm.vocab_size=0", "lm.hidden_size=0", "lm.layers=0", "lm.heads=0", "train.optimiser=adamw"]
-        if "lm" in grid
+        if "lm.name" in grid
         else []
     )
     with pytest.raises(BadInput, match=sentence):
@@ -125,10 +125,12 @@ def test_a_batch_goes_on_after_a_failure_and_resumes(tmp_path):
     assert "seed 2 is bad" in failures[names(jobs)[1]] and f"{names(jobs)[1]}: failed: seed 2 is bad" in said
     assert "another run works in" in failures[names(jobs)[2]]
     assert [is_whole(job.params, runs) for job in jobs] == [True, False, False, False]
-    with pytest.raises(ChapterFailed, match=r"3 of 4 runs failed \(.*\): smoke-n_documents-24-seed-2: seed 2 is bad"):
+    with pytest.raises(
+        ChapterFailed, match=r"3 of 4 runs failed \(.*\): smoke-corpus.documents-24-seed-2: seed 2 is bad"
+    ):
         refuse_failures(failures, batch)
 
-    lines = plan_lines(batch)
+    lines = list_lines(batch)
     assert lines[0].endswith("  finished") and "1 of its chapters are done" in lines[1] and "about" in lines[-1]
 
     called = []
@@ -137,7 +139,7 @@ def test_a_batch_goes_on_after_a_failure_and_resumes(tmp_path):
     said.clear()
     assert sweep_here(batch, say=said.append) == {}
     assert said == [f"{name} ({i} of 4): finished before, skipped" for i, name in enumerate(names(jobs), 1)]
-    assert plan_lines(batch)[-1].endswith("  finished")
+    assert list_lines(batch)[-1].endswith("  finished")
     assert refuse_failures({}, batch) is None
 
 
@@ -217,19 +219,3 @@ def sweep_process(runs: Path, notebooks: Path, *more: str) -> subprocess.Popen:
     environment = os.environ | {"RAY_ADDRESS": ""}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
-
-
-def pid_in(path: Path, process: subprocess.Popen) -> int:
-    """The kernel's id, which a stand-in wrote last."""
-    for _ in range(1200):
-        if path.is_file() and (text := path.read_text()):
-            return int(text.rsplit(" ", 1)[1])
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    raise AssertionError(f"{path} was not written")
-
-
-def gone(pid: int) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        psutil.Process(pid).wait(timeout=20)
-    return not psutil.pid_exists(pid)

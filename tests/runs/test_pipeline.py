@@ -1,22 +1,25 @@
-"""The papermill driver, on notebooks that do nothing but write one file."""
+"""The papermill driver, on notebooks that do nothing but write one file; and when a chapter counts as finished."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
 import pandas as pd
-import psutil
 import pytest
-from conftest import ROOT
+from conftest import ROOT, gone, pid_in
 
-from zmem_lib.chapters import CHAPTERS, finish_step, start_step
+from zmem_lib.chapters import CHAPTERS, changes, finish_step, is_finished, is_whole, start_step
 from zmem_lib.files import BadInput, ChapterFailed
+from zmem_lib.fingerprint import git_revision
 from zmem_lib.params import changed, params_hash, read_params
-from zmem_lib.runs.pipeline import as_counted, is_done, read_template, run_chapters, start_over, write_params
+from zmem_lib.runs.duration import as_counted
+from zmem_lib.runs.kernel import read_template
+from zmem_lib.runs.pipeline import is_done, run_chapters, start_over, write_params
 
 
 def test_a_run_resumes_and_executes_again(stand_ins, smoke_params, tmp_path):
@@ -63,6 +66,97 @@ def test_what_only_later_chapters_look_at_leaves_the_earlier_ones_finished(stand
     assert read_params(runs / "smoke/params.yaml") == judged
 
 
+def remake(folder: Path, number: int, **other: object) -> None:
+    """Let a chapter's manifest say that it was made otherwise."""
+    path = folder / f"manifest_{number:02d}.json"
+    manifest = json.loads(path.read_text())
+    for name, values in other.items():
+        manifest[name] = manifest[name] | values
+    path.write_text(json.dumps(manifest))
+
+
+def test_a_chapter_of_other_code_or_packages_runs_again_and_says_why(stand_ins, smoke_params, tmp_path):
+    runs, folder, said = tmp_path / "runs", tmp_path / "runs/smoke", []
+    for number in CHAPTERS:
+        finish_step(start_step(number, smoke_params, runs), [], [])
+        (folder / f"{CHAPTERS[number]}.ipynb").touch()
+    remake(folder, 2, code={"memory": "other", "opponents": "other"}, packages={"pandas": "1.0"})
+    remake(folder, 3, params={"train.steps": 7})
+    assert changes(folder, 2, smoke_params) == "code of memory and opponents changed, package pandas changed"
+    assert changes(folder, 3, smoke_params) == "parameter train.steps changed"
+    assert is_whole(folder, 2, smoke_params) and not is_finished(folder, 2, smoke_params)
+    assert not is_whole(folder, 3, smoke_params) and changes(folder, 1, smoke_params) == ""
+    run_chapters(smoke_params, runs, first=3, last=3, notebooks=stand_ins(), say=said.append)
+    assert said[:2] == [
+        "01_corpus: finished before, skipped",
+        "02_tuples: left as it is, though code of memory and opponents changed, package pandas changed",
+    ]
+    assert said[2] == "03_train_joint: runs again, parameter train.steps changed"
+    said.clear()
+    run_chapters(smoke_params, runs, last=3, notebooks=stand_ins(), say=said.append)
+    assert [line.split(": ", 1)[1].split(",")[0] for line in said[:2]] == ["finished before", "runs again"]
+    assert said[-1] == "03_train_joint: finished before, skipped", "not everything behind it"
+
+
+def test_a_corrected_answer_of_a_local_corpus_makes_it_read_again(smoke_params, tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name in ("corpus.jsonl", "questions.jsonl", "notes.txt"):
+        (corpus / name).write_text(name)
+    params = changed(smoke_params, {"corpus.name": "folder", "corpus.path": str(corpus)})
+    for number in (1, 2):
+        finish_step(start_step(number, params, tmp_path), [], [])
+    (corpus / "notes.txt").write_text("not of the corpus")
+    assert is_finished(tmp_path / "smoke", 1, params)
+    (corpus / "questions.jsonl").write_text("one answer corrected")
+    assert changes(tmp_path / "smoke", 1, params) == "corpus file corpus/questions.jsonl changed"
+    assert is_finished(tmp_path / "smoke", 2, params), "by its inputs, the tables of chapter 01"
+    shutil.rmtree(corpus)
+    assert is_finished(tmp_path / "smoke", 1, params), "what is gone cannot be read again"
+
+
+def test_files_that_a_chapter_left_are_as_it_left_them(smoke_params, tmp_path):
+    folder = tmp_path / "smoke"
+    step = start_step(1, smoke_params, tmp_path)
+    (folder / "docs.parquet").write_text("a")
+    finish_step(step, [], ["docs.parquet"])
+    assert is_finished(folder, 1, smoke_params)
+    (folder / "docs.parquet").write_text("b")
+    assert changes(folder, 1, smoke_params) == "file docs.parquet changed" and not is_whole(folder, 1, smoke_params)
+    (folder / "docs.parquet").unlink()
+    assert not is_finished(folder, 1, smoke_params)
+
+
+def test_a_finished_chapter_stays_finished_when_there_is_a_parameter_more(smoke_params, tmp_path):
+    finish_step(start_step(3, smoke_params, tmp_path), [], [])
+    path = tmp_path / "smoke/manifest_03.json"
+    manifest = json.loads(path.read_text())
+    del manifest["params"]["train.distractor_share"], manifest["params"]["memory.z_width"]
+    path.write_text(json.dumps(manifest))
+    new_ones = changed(smoke_params, {"train.distractor_share": 0.0, "memory.z_width": 0})
+    assert is_finished(tmp_path / "smoke", 3, new_ones), "at their neutral defaults"
+    assert changes(tmp_path / "smoke", 3, smoke_params) == "parameter memory.z_width and train.distractor_share changed"
+
+
+def test_without_git_it_is_said_once_and_nothing_fails(stand_ins, smoke_params, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    assert git_revision() == ""
+    said = []
+    folder = run_chapters(smoke_params, tmp_path / "runs", last=2, notebooks=stand_ins(), say=said.append)
+    assert [line for line in said if "git" in line] == said[:1] and said[0].startswith("no git, or no repository")
+    assert json.loads((folder / "manifest_01.json").read_text())["git_revision"] == ""
+
+
+def test_nothing_of_the_users_ipython_acts_in_a_chapter(stand_ins, smoke_params, tmp_path, monkeypatch):
+    startup = tmp_path / "ipython/profile_default/startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("print('good morning'); seed = 'mine'")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    folder = run_chapters(smoke_params, tmp_path / "runs", last=1, notebooks=stand_ins(), say=str)
+    assert "good morning" not in (folder / "01_corpus.ipynb").read_text()
+    assert os.environ["IPYTHONDIR"] == str(tmp_path / "ipython")
+
+
 def test_from_needs_the_chapters_before_it(stand_ins, smoke_params, tmp_path):
     with pytest.raises(BadInput, match=r"01_corpus .* is not finished: run without --from"):
         run_chapters(smoke_params, tmp_path / "runs", first=3, notebooks=stand_ins(), say=str)
@@ -89,8 +183,8 @@ def test_bad_input_in_a_chapter_stays_bad_input(stand_ins, smoke_params, tmp_pat
     ("tags", "source", "sentence"),
     [
         ([], "seed = 1\nruns = 'r'", "has 0 cells tagged 'parameters'"),
-        (["parameters"], "seed = 1", "differs from params.py in runs"),
-        (["parameters"], "seed = 1\nruns = 'r'\nsead = 2", "differs from params.py in sead"),
+        (["parameters"], "seed = 1", "differs in runs: mend"),
+        (["parameters"], "seed = 1\nruns = 'r'\nsead = 2", "differs in sead: mend"),
     ],
 )
 def test_a_template_must_take_what_is_injected(tags, source, sentence, tmp_path):
@@ -104,7 +198,7 @@ def test_a_folder_of_other_parameters_is_refused(smoke_params, tmp_path):
     write_params(smoke_params, tmp_path / "smoke")
     write_params(smoke_params, tmp_path / "smoke")
     other = changed(smoke_params, {"seed": 7, "corpus.documents": 25})
-    with pytest.raises(BadInput, match=r"n_documents \(24 there, 25 now\)") as refusal:
+    with pytest.raises(BadInput, match=r"corpus.documents \(24 there, 25 now\)") as refusal:
         write_params(other, tmp_path / "smoke")
     assert "seed" in str(refusal.value) and "--start-over" in str(refusal.value)
     start_over(tmp_path / "smoke", say=str)
@@ -160,7 +254,7 @@ def test_a_stopped_run_leaves_no_kernel_and_resumes(number, code, stand_ins, tmp
     command = [sys.executable, "-m", "zmem_lib.run", "run", "params/smoke.yaml", "--to", "02"]
     command += ["--runs", str(runs), "--notebooks", str(notebooks)]
     driver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    kernel = wait_for_pid(runs / "smoke/out_2.txt")
+    kernel = pid_in(runs / "smoke/out_2.txt")
     driver.send_signal(number)
     _, errors = driver.communicate(timeout=240)
     assert driver.returncode == code
@@ -174,20 +268,3 @@ def test_a_stopped_run_leaves_no_kernel_and_resumes(number, code, stand_ins, tmp
     (runs / "smoke/go").touch()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "01_corpus: finished before, skipped" in done.stdout
-
-
-def wait_for_pid(path: Path) -> int:
-    for _ in range(1200):
-        if path.is_file() and (text := path.read_text()):
-            return int(text.rsplit(" ", 1)[1])
-        time.sleep(0.1)
-    raise AssertionError(f"{path} was not written")
-
-
-def gone(pid: int) -> bool:
-    for _ in range(100):
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.1)
-    os.kill(pid, signal.SIGKILL)
-    return False

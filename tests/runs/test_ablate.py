@@ -1,5 +1,6 @@
 """The ablation: what its rows replace, which runs it makes, and that it goes on where it was stopped."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -7,23 +8,27 @@ import pytest
 from conftest import ROOT
 from fake_runs import executor, fake_run
 
+from zmem_lib.ablation import PARTS, PLAIN, ROWS, is_off
 from zmem_lib.files import BadInput, held
 from zmem_lib.params import changed, check_params, flat, read_params
 from zmem_lib.report.results import read_manifest
 from zmem_lib.run import main
-from zmem_lib.runs.ablate import PARTS, PLAIN, ROWS, Study, ablate, jobs, known_rows, off_rows, row_lines
+from zmem_lib.runs.ablate import Study, ablate, jobs, known_rows, off_rows, row_lines
 from zmem_lib.runs.pipeline import write_params
 
 SMOKE = str(ROOT / "params/smoke.yaml")
 ALL_ON = {
-    "lm": "models/base", "vocab_size": 0, "hidden_size": 0, "layers": 0, "heads": 0, "z_width": 32, "key_width": 16,
-    "z_start": "encode", "encode_share": 0.2, "text_weight": 0.2, "key_weight": 0.2, "key_negatives": 2,
-    "distill_weight": 0.2, "distractor_share": 0.1, "pseudo_questions": 2, "write_start": "encode",
-    "write_stop": 0.9, "write_proximal": 0.1, "select": "key_then_likelihood", "encode_weight": 0.1, "id_steps": 4,
-    "write_questions": 2, "lora_rank": 0,
+    "lm.name": "models/base", "lm.vocab_size": 0, "lm.hidden_size": 0, "lm.layers": 0, "lm.heads": 0,
+    "lm.lora_rank": 0, "memory.z_width": 32, "memory.key_width": 16, "memory.start": "encode",
+    "train.encode_share": 0.2, "train.encode_weight": 0.1, "train.text_weight": 0.2, "train.key_weight": 0.2,
+    "train.key_negatives": 2, "train.distill_weight": 0.2, "train.distractor_share": 0.1, "train.self_questions": 2,
+    "train.id_steps": 4, "write.start": "encode", "write.stop": 0.9, "write.proximal": 0.1, "write.self_questions": 2,
+    "answer.select": "key_then_likelihood",
 }  # fmt: skip
-BUDGET = ("n_documents", "n_new_documents", "train_steps", "batch_tuples", "batch_recite", "batch_read", "batch_text",
-          "z_tokens", "write_steps", "read_weight", "scan_questions")  # fmt: skip
+BUDGET = {
+    "corpus.documents", "corpus.new_documents", "train.steps", "train.batch_tuples", "train.batch_recite",
+    "train.batch_read", "train.batch_text", "memory.z_tokens", "write.steps", "train.read_weight", "answer.questions",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -33,9 +38,9 @@ def all_on(smoke_params):
 
 @pytest.fixture
 def study(smoke_params, tmp_path):
-    few = PLAIN | {"question_weight": 0.5, "recite_weight": 1.0, "recite_inside": 0.5, "train_steps": 40}
+    few = {"train.question_weight": 0.5, "train.recite_weight": 1.0, "train.recite_inside": 0.5, "train.steps": 40}
     rows, folders = ("plain", "full", "recite"), (tmp_path / "runs", tmp_path / "results")
-    return Study(replace(smoke_params, **few), rows, (0, 1), *folders)
+    return Study(changed(smoke_params, PLAIN | few), rows, (0, 1), *folders)
 
 
 def test_every_row_changes_its_part_and_no_budget(all_on, tmp_path):
@@ -44,10 +49,10 @@ def test_every_row_changes_its_part_and_no_budget(all_on, tmp_path):
     full = flat(made[2].params)
     for job in made:
         values = flat(job.params)
-        changed = {key for key in values if values[key] != full[key]} - {"run"}
+        moved = {key for key in values if values[key] != full[key]} - {"run"}
         assert {key: values[key] for key in job.overrides} == job.overrides
-        assert changed == {key for key, value in job.overrides.items() if full[key] != value}
-        assert bool(changed) == (job.row != "full") and not changed & set(BUDGET)
+        assert moved == {key for key, value in job.overrides.items() if full[key] != value}
+        assert bool(moved) == (job.row != "full") and not moved & BUDGET
         assert (values["seed"], values["run"]) == (3, f"ablation-smoke-{job.row}-3")
     assert len({job.params for job in made}) == len(ROWS), "two rows are the same run"
 
@@ -57,7 +62,7 @@ def test_the_plain_formula_has_no_part_of_ours(all_on):
     for row in set(PARTS) - {"base", "muon"}:  # what learns how fast is no part of a formula
         switch = next(iter(PARTS[row][0]))
         assert plain[switch] == PARTS[row][0][switch], f"{row} is on in the plain formula"
-    assert {key for key in plain if key.endswith("_weight") and plain[key]} == {"read_weight"}
+    assert {key for key in plain if key.endswith("_weight") and plain[key]} == {"train.read_weight"}
 
 
 def test_a_part_that_is_off_in_the_file_makes_no_row(study):
@@ -87,7 +92,7 @@ def test_rows_are_made_once_and_again_where_parameters_change(study, tmp_path):
     assert folders == ["full-0", "full-1", "plain-0", "plain-1", "recite-0", "recite-1"]
     manifest = read_manifest(study.results / "ablations/smoke/recite-1")
     assert (manifest["row"], manifest["seed"]) == ("recite", 1)
-    assert manifest["overrides"] == {"recite_weight": 0.0, "recite_inside": 0.0}
+    assert manifest["overrides"] == {"train.recite_weight": 0.0, "train.recite_inside": 0.0}
 
     shutil.rmtree(study.runs)  # what is kept does not need the run
     ablate(study, execute=execute, say=said.append)
@@ -95,7 +100,7 @@ def test_rows_are_made_once_and_again_where_parameters_change(study, tmp_path):
     longer = replace(study, params=changed(study.params, {"train.steps": 80}), rows=("full",))
     ablate(longer, execute=execute, say=said.append)
     assert called[6:] == ["ablation-smoke-full-0", "ablation-smoke-full-1"]
-    assert read_manifest(study.results / "ablations/smoke/full-0")["params"]["train_steps"] == 80
+    assert read_manifest(study.results / "ablations/smoke/full-0")["params"]["train.steps"] == 80
 
 
 def test_a_run_of_other_parameters_is_removed_only_on_demand(study):
@@ -103,10 +108,10 @@ def test_a_run_of_other_parameters_is_removed_only_on_demand(study):
     left = study.runs / "ablation-smoke-full-0"
     write_params(changed(study.params, {"run": left.name, "train.steps": 7}), left)
     execute = executor(lambda params: 0.5, [])
-    with pytest.raises(BadInput, match=r"train_steps \(7 there, 40 now\).*--start-over"):
+    with pytest.raises(BadInput, match=r"train.steps \(7 there, 40 now\).*--start-over"):
         ablate(one, execute=execute, say=str)
     ablate(replace(one, again=True), execute=execute, say=str)
-    assert read_params(left / "params.yaml").train_steps == 40
+    assert read_params(left / "params.yaml").train.steps == 40
 
 
 def test_a_row_that_fails_leaves_the_others_kept_and_is_made_next_time(study):
@@ -125,6 +130,34 @@ def test_a_row_that_fails_leaves_the_others_kept_and_is_made_next_time(study):
     assert len(called) == 6 and len(set(called)) == 6
 
 
+def test_rows_of_other_code_are_listed_as_such_and_made_again(study):
+    one = replace(study, rows=("full",), seeds=(0, 1))
+    called, said = [], []
+    execute = executor(lambda params: 0.5, called)
+    ablate(one, execute=execute, say=str)
+    paths = [study.results / f"ablations/smoke/full-{seed}/manifest.json" for seed in (0, 1)]
+    for path, other in zip(paths, ({"03": "of another revision"}, {}), strict=True):
+        manifest = json.loads(path.read_text())
+        path.write_text(json.dumps(manifest | {"code": manifest["code"] | other}))
+    assert "(kept: 1 of 2 seeds, 1 of other code)" in row_lines(one)[0]
+    called.clear()
+    ablate(one, execute=execute, say=said.append)
+    assert called == ["ablation-smoke-full-0"] and said[0].endswith("(again: what is kept is of other code)")
+    assert "(kept: 2 of 2 seeds)" in row_lines(one)[0]
+    moved = replace(one, params=changed(one.params, {"machine.micro_batch": 2}))
+    assert "(kept: 2 of 2 seeds)" in row_lines(moved)[0], "what a run takes is no other row"
+    other = replace(one, params=changed(one.params, {"train.steps": 9}))
+    assert "(kept: 0 of 2 seeds, 2 of other parameters)" in row_lines(other)[0]
+
+
+def test_rows_of_the_time_before_sections_are_read_and_listed(study):
+    made = study.results / "ablations/smoke/full-0"
+    shutil.copytree(ROOT / "results/ablations/tiny/full-0", made)
+    assert "kept: 0 of 2 seeds, 1 of other parameters" in row_lines(replace(study, rows=("full",)))[0]
+    tiny = replace(study, params=read_params(ROOT / "params/tiny.yaml"), rows=("full",), results=ROOT / "results")
+    assert is_off(flat(study.params), "key") and "full" in row_lines(tiny)[0]
+
+
 def test_a_row_is_locked_while_it_runs(study):
     def execute(params, runs, **options):
         with pytest.raises(BadInput, match="another run works in"), held(runs / params.run):
@@ -139,7 +172,9 @@ def test_mistakes_are_found_before_the_first_run(study):
         known_rows(["full", "distil"])
     assert known_rows(["key", "full"]) == ("full", "key") and known_rows([]) == tuple(ROWS)
     called = []
-    with pytest.raises(BadInput, match="row plain of the ablation: parameter 'seed' must be zero or more"):
+    with pytest.raises(
+        BadInput, match="row plain of the ablation: parameter 'seed' must be greater than or equal to 0"
+    ):
         ablate(replace(study, seeds=(0, -1)), execute=executor(lambda params: 0.5, called), say=str)
     assert called == []
 

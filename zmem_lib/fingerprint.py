@@ -1,0 +1,128 @@
+"""What makes a chapter's figures: the code that it runs, the packages, the files of its corpus, the revision.
+
+The code is that of the notebook's cells and of the library's modules that they import, directly or through others.
+Comments, docstrings and layout are no code; neither are modules that only read, keep or name things (PLUMBING), nor
+rooms that only show or execute.
+"""
+
+import ast
+import hashlib
+import json
+import shutil
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from zmem_lib.files import hash_path
+from zmem_lib.params import Params
+
+LIBRARY = Path(__file__).parent
+PLUMBING = ("params", "sections", "combinations", "files", "cache", "hub", "chapters", "fingerprint")
+SHOWING = ("report", "runs")  # rooms
+PACKAGES = {  # by the name of import: those whose version may move a figure
+    "torch": "torch", "transformers": "transformers", "peft": "peft", "numpy": "numpy", "pandas": "pandas",
+    "bm25s": "bm25s", "rank_bm25": "rank-bm25", "sentence_transformers": "sentence-transformers", "faiss": "faiss-cpu",
+    "sklearn": "scikit-learn", "ragas": "ragas", "ir_measures": "ir-measures",
+}  # fmt: skip
+CORPUS_FILES = [f"{name}{end}" for name in ("corpus.jsonl", "questions.jsonl") for end in ("", ".gz")]
+DATA = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz")  # of other corpora's files
+
+
+def code_of(notebook: Path, *, shown: bool = False) -> dict[str, str]:
+    """Hashes of the code that a notebook runs: its own cells, and by room the modules; with `shown` report's too."""
+    cells = _cells(notebook)
+    found = {"notebook": [_digest(cells)]}
+    for name, path in _modules(cells, shown).items():
+        found.setdefault(_room(name) or name, []).append(_read(path)[1])
+    if shown:
+        found["report"] = [*found.get("report", []), *map(hash_path, sorted((LIBRARY / "report").glob("*.j2")))]
+    return {room: hashlib.sha256("".join(digests).encode()).hexdigest()[:16] for room, digests in found.items()}
+
+
+def packages_of(notebook: Path, *, shown: bool = False) -> dict[str, str]:
+    """Versions of the packages that count (PACKAGES) and that a notebook uses, itself or through the library."""
+    cells = _cells(notebook)
+    names = set(_imports(cells)).union(*(_read(path)[0] for path in _modules(cells, shown).values()))
+    roots = {name.partition(".")[0] for name in names}
+    return {package: _version(package) for root, package in PACKAGES.items() if root in roots}
+
+
+def sources_of(params: Params) -> dict[str, str]:
+    """Hashes of the files of a corpus that lies on this machine, by name; nothing of one that is not there (any more).
+
+    A folder that holds corpus.jsonl is a corpus in the folder format; of any other path all data files count.
+    """
+    found = {}
+    for place in filter(None, (params.corpus.path, params.corpus.new_path)):
+        root = Path(place).expanduser()
+        own = [path for name in (*CORPUS_FILES, "subsets.json") if (path := root / name).is_file()]
+        others = () if own else sorted(root.rglob("*"))
+        files = [root] if root.is_file() else own or [path for path in others if path.name.endswith(DATA)]
+        found |= {path.relative_to(root.parent).as_posix(): hash_path(path) for path in files}
+    return found
+
+
+def git_revision() -> str:
+    """The project's git revision, with `+changes` where files differ from it; empty without git or a repository."""
+    if not shutil.which("git"):
+        return ""
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
+    return subprocess.run(command, cwd=LIBRARY, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _modules(cells: ast.Module, shown: bool) -> dict[str, Path]:
+    """The library's modules that count, by dotted name, of what these cells import and what that imports in turn."""
+    aside = SHOWING[1:] if shown else SHOWING
+    found: dict[str, Path] = {}
+    todo = _imports(cells)
+    while todo:
+        name = todo.pop().removeprefix("zmem_lib.")
+        path = LIBRARY / f"{name.replace('.', '/')}.py"
+        if name not in found and name not in PLUMBING and _room(name) not in aside and path.is_file():
+            found[name] = path
+            todo += _read(path)[0]
+    return dict(sorted(found.items()))
+
+
+def _room(module: str) -> str:
+    return module.rpartition(".")[0]
+
+
+def _cells(notebook: Path) -> ast.Module:
+    """The code of a notebook's cells as one module; an empty one where there is no such file."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"] if notebook.is_file() else []
+    return ast.parse("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+
+
+@cache
+def _read(path: Path) -> tuple[list[str], str]:
+    """Imports and digest of a module."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return _imports(tree), _digest(tree)
+
+
+def _imports(tree: ast.Module) -> list[str]:
+    """Dotted names that a module imports, inside functions too: modules, and what it takes from them."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def _digest(tree: ast.Module) -> str:
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,247 @@
+"""How long each chapter will about take: a written formula of floating point operations, over a measured speed.
+
+A model of P weights costs about 2 P operations per token forwards and 6 P forwards and backwards (Kaplan et al. 2020,
+arXiv 2001.08361, section 2.1); with frozen weights the backward pass costs half, 4 P in all, and checkpointing one
+forward pass more. On a GPU each pass also reads all weights once (4-bit ones are written out and read again) and starts
+every layer's kernels, which is most of the time of writing token by token. What is left is counted in seconds. An
+earlier run of the same chapter with the same parameters is believed before the formula.
+"""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from zmem_lib.memory.shape import model_shape
+from zmem_lib.params import Params, changed, completed, flat
+from zmem_lib.runs.needs import NF4_BYTES
+
+QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the last: a document as a reader sees it
+GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 7, 17, 3, 24
+RETRIEVERS, TUNING = 6, 200  # systems of a run without a language model; a step of tuning, in encoded passages
+MATCHING_S, SCORING_S = 4.0e-6, 5.0e-3  # of a question and a document by BM25; of an answer
+PADDING = {  # rows of unlike length are filled up to the longest of their batch
+    "synthetic": 1.0, "folder": 2.5, "squad": 2.5, "mirage": 2.0, "ragbench": 2.5, "t2ragbench": 2.5, "popqa": 2.0,
+}  # fmt: skip
+EFFICIENCY = 0.35  # share of a plain matrix product's speed that a small transformer reaches
+STEPWISE = 0.1  # the same while it writes token by token
+KERNEL_S = 8.0  # starting a kernel and importing
+LONGEST = 2.0  # a batch writes until its longest text ends: so many times the mean
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the estimates ask of a machine; on a CPU the last two cost nothing beside the arithmetic."""
+
+    flops_per_second: float  # of a plain matrix product
+    encoded_per_second: float = 20.0  # passages, by the packaged dense model; on two cores
+    bytes_per_second: float = math.inf  # of its memory
+    layer_seconds: float = 0.0  # to start the kernels of one layer
+
+
+# NVIDIA's sheet: 121 TFLOP/s in bfloat16 without sparsity, 300 GB/s; at 72 W about half and four fifths of it are had.
+L4 = Machine(0.5 * 121e12, 1000.0, 0.8 * 300e9, 1.5e-3)
+
+
+@cache
+def this_machine(device: str) -> Machine:
+    """What the chapters will run on: this processor, measured, or a GPU, taken for an L4.
+
+    A GPU is not measured here, because that would keep some of its memory from the chapters.
+    """
+    import torch
+
+    return L4 if device != "cpu" and torch.cuda.is_available() else Machine(measure_flops_per_second())
+
+
+def measure_flops_per_second(device: str = "cpu", size: int = 1024, repeats: int = 6) -> float:
+    """Floating point operations a second in a product of two square matrices, in the faster of float32 and bfloat16."""
+    import torch
+
+    best = float("inf")
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = torch.rand(2, size, size, device=device).to(dtype)  # (size, size) each
+        for _ in range(repeats):
+            began = time.perf_counter()
+            float((a @ b)[0, 0])  # reading one value waits for a GPU
+            best = min(best, time.perf_counter() - began)
+    return 2 * size**3 / best
+
+
+def expected_seconds(params: Params, chapter: int, runs: Path) -> float:
+    """Seconds of a chapter here: what it took in an earlier run of these parameters, else by the formula."""
+    earlier = earlier_seconds(runs, params, chapter)
+    if earlier is not None:
+        return earlier
+    return estimate_seconds(as_counted(params, runs / params.run), chapter, this_machine(params.machine.device))
+
+
+def earlier_seconds(runs: Path, params: Params, chapter: int) -> float | None:
+    """Seconds that this chapter took in an earlier run of the same parameters, whatever its name, or None."""
+    wanted = _nameless(flat(params))
+    for path in sorted(runs.glob(f"*/manifest_{chapter:02d}.json")):
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            if _nameless(completed(manifest["params"])) == wanted:
+                return float(manifest["seconds"])
+        except (ValueError, KeyError, TypeError, AttributeError):  # a manifest of another version says nothing here
+            continue
+    return None
+
+
+def _nameless(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if not key.startswith(("run", "machine.api"))}
+
+
+def as_counted(params: Params, folder: Path) -> Params:
+    """The parameters with as many documents as chapter 01 found, where a named subset has fewer than were asked for."""
+    path = folder / "docs.parquet"
+    if not params.corpus.subset or not path.is_file():
+        return params
+    import pandas as pd
+
+    seen = int((pd.read_parquet(path, columns=["part"])["part"] == "seen").sum())
+    return changed(params, {"corpus.documents": max(seen, 1)})
+
+
+def estimate_seconds(params: Params, chapter: int, machine: Machine | float) -> float:
+    """Seconds that a chapter will about take on a machine, or at a speed of matrix products alone."""
+    machine = machine if isinstance(machine, Machine) else Machine(machine)
+    if chapter in (1, 2):
+        return KERNEL_S + 1.0e-3 * _documents(params)
+    return KERNEL_S + {3: _train, 4: _write, 5: _answer, 6: _evaluate, 7: _report}[chapter](params, machine)
+
+
+def weights(params: Params) -> float:
+    """Weights of the language model that a token passes through: layers and output head."""
+    shape = model_shape(params)
+    return float(shape.linear + shape.vocabulary * shape.hidden)
+
+
+def pass_seconds(params: Params, machine: Machine) -> float:
+    """Seconds of one pass of any batch beside its arithmetic: reading the weights and starting the layers."""
+    shape = model_shape(params)
+    moved = NF4_BYTES + 4 if params.lm.quantisation == "nf4" else 4 if params.learns_whole else 2  # bytes of a weight
+    return moved * weights(params) / machine.bytes_per_second + shape.layers * machine.layer_seconds
+
+
+def forward_seconds(
+    params: Params, machine: Machine, *, read: float = 0, written: float = 0, passes: float = 0
+) -> float:
+    """Without a gradient: tokens read side by side, tokens written one by one, and the passes of their batches."""
+    operations = 2 * weights(params) * (read / EFFICIENCY + written / STEPWISE)
+    return operations / machine.flops_per_second + passes * pass_seconds(params, machine)
+
+
+def descent_seconds(params: Params, machine: Machine, *, tokens: float, batches: float, learning: bool) -> float:
+    """Forwards and backwards: of all tokens the arithmetic, of all batches the passes; `learning`: the whole model."""
+    again = params.machine.activation_checkpointing
+    per_weight = (6 if learning and params.learns_whole else 4) + 2 * again
+    arithmetic = per_weight * weights(params) * tokens / (EFFICIENCY * machine.flops_per_second)
+    return arithmetic + (2 + again) * batches * pass_seconds(params, machine)
+
+
+def training_tokens(params: Params) -> float:
+    """Tokens that one step of joint training sends through the model."""
+    train, block, question = params.train, params.memory.z_tokens, QUESTION_TOKENS
+    document = 0.5 * params.memory.document_tokens
+    reading = (EVIDENCE_TOKENS + 0.5 * params.memory.evidence_tokens) / 2  # half of the reader's lessons have a passage
+    twins = (train.text_weight > 0) + 1.5 * (train.distill_weight > 0)
+    per_step = (
+        train.batch_tuples * (block + question + EVIDENCE_TOKENS)
+        + train.batch_recite * (block + document) * (train.recite_weight > 0)
+        + train.batch_read * (question + reading) * params.learns_reading
+        + train.batch_text * (document + question + EVIDENCE_TOKENS) * twins
+        + train.encode_share * train.batch_recite * (document + block)
+        + train.batch_tuples * question * (train.key_weight > 0)
+    )
+    return per_step * PADDING[params.corpus.name]
+
+
+def _documents(params: Params) -> int:
+    return params.corpus.documents + params.corpus.new_documents
+
+
+def questions_answered(params: Params) -> int:
+    """Test questions that every system answers, at most about."""
+    return PARTS * (params.answer.questions or 2 * params.corpus.documents)
+
+
+def _train(params: Params, machine: Machine) -> float:
+    tokens, batches = training_tokens(params) * params.train.steps, 3 * params.train.steps
+    asking = _ask(params, machine, documents=params.corpus.documents, each=params.train.self_questions)
+    return asking + descent_seconds(params, machine, tokens=tokens, batches=batches, learning=params.train.lm)
+
+
+def _write(params: Params, machine: Machine) -> float:
+    from zmem_lib.memory.write import ASKED  # imports torch, which takes seconds
+
+    rows, steps = params.corpus.new_documents, params.write.steps * 4  # starts, at most
+    asked = ASKED * (params.memory.z_tokens + QUESTION_TOKENS + EVIDENCE_TOKENS) * (params.write.self_questions > 0)
+    tokens = (params.memory.z_tokens + params.memory.document_tokens + asked) * rows * steps
+    batches = math.ceil(rows / params.machine.write_batch) * steps
+    asking = _ask(params, machine, documents=rows, each=params.write.self_questions)
+    return asking + descent_seconds(params, machine, tokens=tokens, batches=batches, learning=False)
+
+
+def _ask(params: Params, machine: Machine, *, documents: int, each: int) -> float:
+    """Drawing questions about documents token by token, and reading each document again for each of them."""
+    drawn, batches = documents * each, math.ceil(documents * each / params.machine.answer_batch)
+    read, written = drawn * 0.5 * params.memory.document_tokens, drawn * QUESTION_TOKENS
+    return forward_seconds(params, machine, read=read, written=written, passes=batches * LONGEST * QUESTION_TOKENS)
+
+
+def _evidence_steps(params: Params) -> float:
+    return min(LONGEST * EVIDENCE_TOKENS, params.memory.evidence_tokens)
+
+
+def _answer(params: Params, machine: Machine) -> float:
+    if not params.has_lm:
+        return _retrieve(params, machine)
+    memory, answer, documents, questions = params.memory, params.answer, _documents(params), questions_answered(params)
+    read = questions * documents * (memory.z_tokens + QUESTION_TOKENS)
+    written = GENERATING_SYSTEMS * answer.top_k * min(EVIDENCE_TOKENS, memory.evidence_tokens)
+    written += READING_SYSTEMS * (answer.answer_tokens + 0.3 * BLOCK_TEXT_TOKENS)
+    steps = GENERATING_SYSTEMS * answer.top_k * _evidence_steps(params) + READING_SYSTEMS * answer.answer_tokens
+    passes = questions * math.ceil(documents / params.machine.scan_batch)
+    passes += math.ceil(questions / params.machine.answer_batch) * steps
+    answering = forward_seconds(params, machine, read=read, written=questions * written, passes=passes)
+    return answering + (documents + questions) / machine.encoded_per_second + _read_more(params, machine)
+
+
+def _retrieve(params: Params, machine: Machine) -> float:
+    """Encoding, tuning and ranking, where there is no language model."""
+    documents, steps = _documents(params), params.answer.dense_steps
+    questions = params.answer.questions or documents
+    encoded = documents * (1 + (steps > 0)) + questions + TUNING * steps
+    return encoded / machine.encoded_per_second + RETRIEVERS * MATCHING_S * questions * documents
+
+
+def _read_more(params: Params, machine: Machine) -> float:
+    """Passages that a model reads to order them, those of the long context, and the changed documents of the noise."""
+    answer, document = params.answer, min(BLOCK_TEXT_TOKENS, params.memory.document_tokens) + QUESTION_TOKENS
+    orders = answer.rerank_depth * document * (params.train.text_weight > 0 or params.lm.name != "scratch")
+    tokens = questions_answered(params) * (orders + answer.long_context_tokens)
+    noisy = PARTS * answer.noise_questions
+    tokens += 8 * noisy * (answer.long_context_tokens + 2 * answer.top_k * document)  # two kinds, four shares
+    renewed = changed(params, {"corpus.new_documents": math.ceil(0.8 * noisy)})
+    written = _write(renewed, machine) / 4 if noisy else 0.0  # one start of four
+    return forward_seconds(params, machine, read=tokens) + written
+
+
+def _evaluate(params: Params, machine: Machine) -> float:
+    if not params.has_lm:
+        return RETRIEVERS * SCORING_S * (params.answer.questions or params.corpus.documents)
+    asked = SNAPSHOTS * 6 * params.corpus.new_documents
+    written = asked * (EVIDENCE_TOKENS + params.memory.document_tokens)
+    passes = math.ceil(asked / params.machine.answer_batch) * _evidence_steps(params)
+    counting = 1.0e-2 * params.evaluate.bootstrap_samples + SCORING_S * questions_answered(params)
+    return forward_seconds(params, machine, written=written, passes=passes) + counting
+
+
+def _report(params: Params, machine: Machine) -> float:
+    return 5.0
