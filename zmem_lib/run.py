@@ -140,7 +140,7 @@ def command_run(options: argparse.Namespace) -> None:
         folder = run_chapters(params, options.runs, first=options.first, last=options.last, notebooks=notebooks)
     if options.last < 7:
         return
-    from zmem_lib.report.system_tables import printed_summary
+    from zmem_lib.report.chapter_tables import printed_summary
 
     print(printed_summary(folder))
     if options.book:

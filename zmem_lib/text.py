@@ -69,3 +69,12 @@ def sentence_window(text: str, start: int, end: int, window: int) -> tuple[int, 
     hit = [i for i, (first, last) in enumerate(spans) if first < end and start < last]
     low, high = max(hit[0] - window, 0), min(hit[-1] + window, len(spans) - 1)
     return spans[low][0], spans[high][1]
+
+
+def about(seconds: float) -> str:
+    """A duration as one says it: 'about 40 s', 'about 3 min', 'about 2.5 h'."""
+    if seconds < 90:
+        return f"about {max(5, round(seconds / 5) * 5)} s"
+    if seconds < 5400:
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3600:.1f} h"

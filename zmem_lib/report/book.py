@@ -21,13 +21,13 @@ import yaml
 from zmem_lib.chapters import CHAPTERS, MEMORY_CHAPTERS
 from zmem_lib.combinations import NO_LM
 from zmem_lib.files import BadInput
-from zmem_lib.report.compare import read_runs
-from zmem_lib.report.run_tables import write_page
+from zmem_lib.params import from_flat
+from zmem_lib.report.compare import read_runs, write_page
+from zmem_lib.report.slides import FILE as SLIDES
 
 BOOK = Path(__file__).parents[2] / "book"
 ERROR_TAG = "papermill-error-cell-tag"
 FINDINGS = CHAPTERS[7]
-SLIDES = ("slides.html", "slides.pptx")  # of a run
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # of this environment, whatever PATH says
 FONT_PRELOAD = re.compile(r'<link rel="preload" as="font"[^>]*>')  # a browser refuses these in a page opened as a file
 IMAGE = re.compile(r'<img alt="([^"]*)" (src="(?:[^"]*/)?_images/([^"/.]+)\.[a-z]+")')  # as Sphinx writes it, no other
@@ -44,10 +44,10 @@ def finished_runs(runs: Path) -> list[str]:
 
 
 def chapters_in(folder: Path) -> list[str]:
-    """Names of the chapters that the run in a folder executes, by its parameter `lm` alone: older runs lack others."""
+    """Names of the chapters that the run in a folder executes, by its parameter `lm.name` alone: older runs lack others."""
     path = folder / "params.yaml"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    without = f"lm: {NO_LM}" in lines
+    values = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    without = from_flat(values).get("lm.name") == NO_LM
     return [name for number, name in CHAPTERS.items() if not (without and number in MEMORY_CHAPTERS)]
 
 
@@ -121,9 +121,8 @@ def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path
 def copy_slides(runs: Path, names: list[str], html: Path) -> None:
     """Put the slides of each run beside its page of findings, which links to them."""
     for place, name in enumerate(dict.fromkeys(names)):
-        for path in (runs / name / slides for slides in SLIDES):
-            if path.is_file():
-                shutil.copyfile(path, html / path.name if place == 0 else html / name / path.name)
+        if (path := runs / name / SLIDES).is_file():
+            shutil.copyfile(path, (html if place == 0 else html / name) / SLIDES)
 
 
 def comparison(runs: Path, names: list[str], source: Path) -> list[dict]:

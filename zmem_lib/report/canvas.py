@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
-from zmem_lib.files import BadInput
+from zmem_lib.files import BadInput, write_atomic
 
 WIDTH = 7.0  # inches
 STYLE = {
@@ -67,6 +67,13 @@ def description(figure: Figure) -> str:
     text = str(figure.get_label()) or _own_words(figure)
     text = " ".join(text.split())
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def save_figure(figure: Figure, path: Path) -> Figure:
+    """Write the figure as PNG (the suffix is added), its description in it, and return it, to be shown."""
+    about = {"Description": description(figure)}
+    write_atomic(path.with_suffix(".png"), lambda new: figure.savefig(new, format="png", metadata=about))
+    return figure
 
 
 def _own_words(figure: Figure) -> str:

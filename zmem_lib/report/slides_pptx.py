@@ -60,12 +60,12 @@ def same_bytes(made: BytesIO) -> bytes:
 
 
 def _add(page: Any, slide: Slide, font: str) -> None:
-    _place(page.shapes.title, TITLE)
-    _fill(page.shapes.title, [f"**{slide.title}**"], TITLE, font, sizes=SIZES)
+    title = page.shapes.title
+    title.left, title.top, title.width, title.height = _units(TITLE)
+    _fill(title, [f"**{slide.title}**"], TITLE, font, sizes=SIZES)
     high = UPPER if slide.below else WHOLE[3]
     box = WHOLE if slide.table is None else TOP if slide.figures else (*HALF[:3], high)
-    frame = page.shapes.add_textbox(*_units(box))
-    _fill(frame, slide.bullets, box, font, sizes=SIZES[SIZES.index(20) :])
+    _fill(page.shapes.add_textbox(*_units(box)), slide.bullets, box, font, sizes=SIZES[SIZES.index(20) :])
     if slide.table is not None:
         box = LOWER if slide.figures else (*BESIDE[:3], high)
         below = _add_table(page, slide.table, box, font)
@@ -92,7 +92,7 @@ def _fill(shape: Any, sentences: Sequence[str], box: tuple, font: str, *, sizes:
         _write(paragraph, spans(sentence), size, font)
 
 
-def _write(paragraph: Any, pieces: list[tuple[str, bool]], size: int, font: str) -> None:
+def _write(paragraph: Any, pieces: Sequence[tuple[str, bool]], size: int, font: str) -> None:
     for text, bold in pieces:
         run = paragraph.add_run()
         run.text, run.font.size, run.font.bold, run.font.name = text, size * POINT, bold, font
@@ -183,10 +183,6 @@ def height_of_row(cells: Sequence[str], widths: Sequence[float], size: float) ->
     """Inches of the cell with the most lines."""
     lines = max(lines_of(text, width - 2 * CELL_SIDE, size) for text, width in zip(cells, widths, strict=True))
     return LEADING * size / 72 * lines + 2 * CELL_TOP
-
-
-def _place(shape: Any, box: tuple) -> None:
-    shape.left, shape.top, shape.width, shape.height = _units(box)
 
 
 def _units(box: tuple) -> tuple[int, ...]:

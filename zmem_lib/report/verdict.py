@@ -13,8 +13,7 @@ import pandas as pd
 from zmem_lib.data.tuples import parts_of
 from zmem_lib.evaluation.stats import LEVEL, POWER
 from zmem_lib.params import Params
-from zmem_lib.report.findings_controls import WRONG
-from zmem_lib.report.headline import reference
+from zmem_lib.report.findings import WRONG
 from zmem_lib.report.wording import (
     RIVALS,
     SIDES,
@@ -26,11 +25,16 @@ from zmem_lib.report.wording import (
     side_of,
     spoken,
     values_of,
-)
+)  # fmt: skip
 from zmem_lib.tables import MEASURES, SYSTEMS, TEST_PARTS
 
 FUSED = ("bm25", "dense")
 READS = 0.05  # of exact answers: where nobody has more, they tell nothing of what was read
+
+
+def reference(summary: pd.DataFrame) -> str:
+    """The system that all others are held against: z-memory, or BM25 in a run that has no memory."""
+    return "zmem" if (summary["system"] == "zmem").any() else "bm25"
 
 
 def verdict(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:

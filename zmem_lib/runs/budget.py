@@ -11,7 +11,8 @@ from zmem_lib.memory.write import snapshot_steps
 from zmem_lib.params import Params
 from zmem_lib.runs.machine import L4
 from zmem_lib.runs.needs import GIB, gpu_total, learned_weights, memory, number_bytes, row_bytes
-from zmem_lib.runs.plan import about, api_requests, estimate_seconds, judge_requests
+from zmem_lib.runs.plan import api_requests, estimate_seconds, judge_requests
+from zmem_lib.text import about
 
 L4_BYTES = 22.5 * GIB  # of its 24 GB, what the driver leaves
 PRICE = 0.85  # dollars an hour of a g2-standard-8, on demand: look up your region's

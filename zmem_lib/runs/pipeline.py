@@ -29,7 +29,8 @@ from zmem_lib.report.previous import keep_previous
 from zmem_lib.report.notebooks import cells_of, read_template, tidy_copy, translate
 from zmem_lib.params import LATE, Params, changed, dumped, flat, read_params
 from zmem_lib.runs.machine import this_machine
-from zmem_lib.runs.plan import about, earlier_seconds, estimate_seconds
+from zmem_lib.runs.plan import earlier_seconds, estimate_seconds
+from zmem_lib.text import about
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 PAPERMILL = {

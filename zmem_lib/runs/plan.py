@@ -216,12 +216,3 @@ def earlier_seconds(runs: Path, params: Params, chapter: int) -> float | None:
 
 def _nameless(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if not key.startswith(("run", "machine.api"))}
-
-
-def about(seconds: float) -> str:
-    """A duration as one says it: 'about 40 s', 'about 3 min', 'about 2.5 h'."""
-    if seconds < 90:
-        return f"about {max(5, round(seconds / 5) * 5)} s"
-    if seconds < 5400:
-        return f"about {round(seconds / 60)} min"
-    return f"about {seconds / 3600:.1f} h"

@@ -18,7 +18,8 @@ from zmem_lib.files import held
 from zmem_lib.params import Params, read_params
 from zmem_lib.runs.pipeline import NOTEBOOKS, as_counted, is_done, run_chapters, say_now
 from zmem_lib.runs.machine import Machine, this_machine
-from zmem_lib.runs.plan import about, earlier_seconds, estimate_seconds
+from zmem_lib.runs.plan import earlier_seconds, estimate_seconds
+from zmem_lib.text import about
 
 NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 AGAIN = "the same command skips what is done and goes on with the others"
