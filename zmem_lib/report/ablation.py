@@ -28,26 +28,20 @@ from zmem_lib.report.wording import counted, points
 from zmem_lib.tables import TEST_PARTS, in_order
 from zmem_lib.text import about
 
-MEASURES = {  # name in tables: system, part, metric
+MEASURES = {  # name in tables: system, part, metric; of evidence, seen: where the corpus tells no kinds apart
     "evidence, rephrased": ("zmem-oracle", "rephrased", "answer_in_evidence"),
     "evidence, unasked": ("zmem-oracle", "unasked", "answer_in_evidence"),
-    "evidence, seen": ("zmem-oracle", "seen", "answer_in_evidence"),  # where the corpus tells no kinds apart
-    "evidence, new": ("zmem-oracle", "new", "answer_in_evidence"),
-    "recall@1, seen": ("zmem", "seen", "recall@1"),
-    "recall@1, new": ("zmem", "new", "recall@1"),
-    "exact, seen": ("zmem", "seen", "em"),
-}
+    "evidence, seen": ("zmem-oracle", "seen", "answer_in_evidence"),
+    "evidence, new": ("zmem-oracle", "new", "answer_in_evidence"), "recall@1, seen": ("zmem", "seen", "recall@1"),
+    "recall@1, new": ("zmem", "new", "recall@1"), "exact, seen": ("zmem", "seen", "em"),
+}  # fmt: skip
 DRAWN = ("evidence, unasked", "evidence, seen", "evidence, new", "recall@1, seen", "recall@1, new")
 RUN_COLUMNS = {  # of kept runs: system, metric
-    "recall@1\nz": ("zmem", "recall@1"),
-    "recall@1\nBM25": ("bm25", "recall@1"),
-    "recall@1\ndense": ("dense", "recall@1"),
-    "evidence\nright z": ("zmem-oracle", "answer_in_evidence"),
-    "evidence\nwrong z": ("zmem-shuffled", "answer_in_evidence"),
-    "exact\nz": ("zmem", "em"),
-    "exact\nBM25": ("bm25", "em"),
-    "exact\npassage": ("gold-passage", "em"),
-}
+    "recall@1\nz": ("zmem", "recall@1"), "recall@1\nBM25": ("bm25", "recall@1"),
+    "recall@1\ndense": ("dense", "recall@1"), "evidence\nright z": ("zmem-oracle", "answer_in_evidence"),
+    "evidence\nwrong z": ("zmem-shuffled", "answer_in_evidence"), "exact\nz": ("zmem", "em"),
+    "exact\nBM25": ("bm25", "em"), "exact\npassage": ("gold-passage", "em"),
+}  # fmt: skip
 WHOLE_ROWS = {"frozen": CYCLE[4], "plain": CYCLE[4], "full": CYCLE[0]}
 Manifests = Mapping[str, Mapping[str, Any]]
 

@@ -44,7 +44,7 @@ def finished_runs(runs: Path) -> list[str]:
 
 
 def chapters_in(folder: Path) -> list[str]:
-    """Names of the chapters that the run in a folder executes, by its parameter `lm.name` alone: older runs lack others."""
+    """Names of the chapters that the run in a folder executes, by `lm.name` alone: older runs lack other parameters."""
     path = folder / "params.yaml"
     values = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     without = from_flat(values).get("lm.name") == NO_LM
@@ -109,9 +109,11 @@ def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path
         without_code(source / name / f"{FINDINGS}.ipynb")
     (source / first / f"{FINDINGS}.ipynb").rename(source / "index.ipynb")
     toc = yaml.safe_load((pages / "_toc.yml").read_text(encoding="utf-8"))
-    before = {name: chapters_in(runs / name)[:-1] for name in copies}
-    parts = [part(f"Run {first}", first, before[first])]
-    parts += [part(f"Run {name}", name, [FINDINGS, *before[name]]) for name in others]
+    parts = []
+    for name in (first, *others):
+        chapters = [*([] if name == first else [FINDINGS]), *chapters_in(runs / name)[:-1]]
+        files = [{"file": f"{name}/{chapter}"} for chapter in chapters]
+        parts.append({"caption": f"Run {name}", "chapters": files})
     parts += comparison(runs, list(copies), source)
     toc = {"format": toc["format"], "root": "index", "parts": parts + toc["parts"]}
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
@@ -122,7 +124,7 @@ def copy_slides(runs: Path, names: list[str], html: Path) -> None:
     """Put the slides of each run beside its page of findings, which links to them."""
     for place, name in enumerate(dict.fromkeys(names)):
         if (path := runs / name / SLIDES).is_file():
-            shutil.copyfile(path, (html if place == 0 else html / name) / SLIDES)
+            shutil.copyfile(path, (html / name if place else html) / SLIDES)
 
 
 def comparison(runs: Path, names: list[str], source: Path) -> list[dict]:
@@ -130,8 +132,7 @@ def comparison(runs: Path, names: list[str], source: Path) -> list[dict]:
     found, left_out = read_runs(runs, names)
     if len(found) < 2:
         return []
-    page = write_page(found, left_out, source)
-    return [{"caption": "All runs", "chapters": [{"file": page.stem}]}]
+    return [{"caption": "All runs", "chapters": [{"file": write_page(found, left_out, source).stem}]}]
 
 
 def without_code(path: Path) -> None:
@@ -142,11 +143,6 @@ def without_code(path: Path) -> None:
         if "hide-input" in tags:
             cell.metadata["tags"] = [tag.replace("hide-input", "remove-input") for tag in tags]
     nbformat.write(notebook, path)
-
-
-def part(caption: str, folder: str, chapters: list[str]) -> dict:
-    """One part of the table of contents."""
-    return {"caption": caption, "chapters": [{"file": f"{folder}/{chapter}"} for chapter in chapters]}
 
 
 def run_notebooks(folder: Path) -> list[Path]:

@@ -35,7 +35,8 @@ def new_figure(rows: int = 1, columns: int = 1, *, height: float = 3.0, **option
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **options)
     plt.close(figure)
-    show_described()
+    if (shell := get_ipython()) is not None:  # in a notebook, every image carries its description from now on
+        shell.display_formatter.formatters["image/png"].for_type(Figure, described_png)
     return figure, list(axes.flat)
 
 
@@ -48,13 +49,6 @@ def use_hangul() -> None:
         for path in sorted((Path(found.origin).parent / "fonts").glob(f"{HANGUL}*.ttf")):
             fontManager.addfont(path)
     plt.rcParams["font.family"] = ["DejaVu Sans", HANGUL]
-
-
-def show_described() -> None:
-    """In a notebook, from now on, let every figure's image carry its description."""
-    shell = get_ipython()
-    if shell is not None:
-        shell.display_formatter.formatters["image/png"].for_type(Figure, described_png)
 
 
 def described_png(figure: Figure) -> tuple[str, dict[str, str]]:

@@ -19,7 +19,7 @@ from zmem_lib.judges.by_ragas import RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
 from zmem_lib.judges.corrected import BOTH, JUDGE, LEAST_LABELS, PEOPLE
 from zmem_lib.judges.judgement import CHECKER_METRICS, RAGAS_METRICS, TRACE_METRICS
 from zmem_lib.params import Params
-from zmem_lib.report.figures import CONFIDENCE, FAILURES, NOISE
+from zmem_lib.report.figures import CONFIDENCE, FAILURES
 from zmem_lib.report.tables import cut, estimate, grid, html_table, text_table
 from zmem_lib.report.wording import LABELS, from_both_sides, in_code, part_name, points
 from zmem_lib.tables import (
@@ -88,22 +88,16 @@ def lm_sizes(memory_lm: "MemoryLM", params: Params, *, n_documents: int) -> pd.D
 def lesson_counts(lessons: "Lessons") -> pd.DataFrame:
     """Rows and mean tokens of each kind of lesson, how often training sees each row, and how many were cut."""
     train = lessons.params.train
-    recitations = [rows[0] for rows in lessons.recite_rows] if train.recite_weight else None
-    kinds = {
-        "tuples": (lessons.tuple_rows, train.batch_tuples),
-        "recitations": (recitations, train.batch_recite),
-        "dev tuples": (lessons.dev_rows, 0),
-    }
-    lengths = {name: pd.Series([len(row.ids) for row in rows]) for name, (rows, _) in kinds.items() if rows is not None}
-    counts = {
-        name: {
-            "rows": len(tokens),
-            "tokens, mean": round(tokens.sum() / max(len(tokens), 1), 1),
-            "tokens, most": tokens.max() if len(tokens) else 0,
-            "times seen": round(train.steps * kinds[name][1] / max(len(tokens), 1), 1),
-        }
-        for name, tokens in lengths.items()
-    }
+    kinds = {"tuples": (lessons.tuple_rows, train.batch_tuples)}
+    if train.recite_weight:
+        kinds["recitations"] = ([rows[0] for rows in lessons.recite_rows], train.batch_recite)
+    kinds["dev tuples"] = (lessons.dev_rows, 0)
+    counts = {}
+    for name, (rows, batch) in kinds.items():
+        tokens = [len(row.ids) for row in rows] or [0]
+        seen = round(train.steps * batch / len(tokens), 1)
+        mean = round(sum(tokens) / len(tokens), 1)
+        counts[name] = {"rows": len(rows), "tokens, mean": mean, "tokens, most": max(tokens), "times seen": seen}
     return pd.DataFrame.from_dict(counts, orient="index")
 
 
@@ -204,7 +198,7 @@ def noise_overview(noise: pd.DataFrame) -> HTML:
     """Part, kind and system by the share of items replaced: exact match with its interval."""
     rows = noise[noise["metric"] == "em"].sort_values("share", kind="stable")
     rows = rows.assign(share=[f"{100 * share:.0f} %" for share in rows["share"]])
-    table = grid(rows, ["part", "kind", "system"], ["share"], estimate, kind=tuple(NOISE))
+    table = grid(rows, ["part", "kind", "system"], ["share"], estimate)
     return html_table(table, "Exact match by the share of the evidence items that is replaced; mean and 95 % interval.")
 
 
@@ -220,13 +214,6 @@ def printed_summary(folder: Path) -> str:
     table = table.reindex(columns=[part for part in TEST_PARTS if part in table], level=0)
     told = f"{folder.name}: means over questions; intervals and other metrics in {folder / 'summary.parquet'}"
     return f"\n{told}\n\n{table.to_string(float_format='{:.3f}'.format, na_rep='-')}\n"
-
-
-def missing_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """How many values of a metric are NaN, of how many, in all systems and parts: of ragas, and of others with any."""
-    by_metric = scores["value"].isna().groupby(scores["metric"], sort=False)
-    counts = by_metric.agg(missing="sum", of="size")
-    return counts[(counts["missing"] > 0) | counts.index.isin(RAGAS)]
 
 
 def summary_tables(
@@ -324,28 +311,20 @@ def failure_table(failures: pd.DataFrame) -> HTML:
     return html_table(table.assign(n=table.sum(axis="columns")), "Number of questions by kind of failure.")
 
 
-def failure_examples(
-    failures: pd.DataFrame, questions: pd.DataFrame, answers: pd.DataFrame, params: Params, *, per_kind: int = 2
-) -> HTML:
-    """The first few answers of z-memory of each kind, in each part, with what it read and wrote."""
+def examples_or_counts(failures: pd.DataFrame, questions: pd.DataFrame, folder: Path, params: Params) -> HTML:
+    """Two answers of z-memory of each kind in each part, with what it read and wrote; unpublished, only counts."""
+    path = folder / "answers_zmem.parquet"
+    if not params.corpus.publish_text or not path.exists():
+        return failure_table(failures)
     kept = failures[(failures["system"] == "zmem") & failures["part"].isin(TEST_PARTS)]
-    kept = kept.groupby(["part", "failure"]).head(per_kind)
-    asked = questions[["question_id", "question", "answers"]]
-    kept = kept.merge(answers[["question_id", "evidence", "answer"]], on="question_id").merge(asked, on="question_id")
+    kept = kept.groupby(["part", "failure"]).head(2).merge(questions[["question_id", "question", "answers"]])
+    kept = kept.merge(read_table(path, "answers")[["question_id", "evidence", "answer"]])
     place = {name: rank for rank, name in enumerate((*TEST_PARTS, *FAILURES))}
     kept = kept.sort_values(["part", "failure", "question_id"], key=lambda names: names.map(lambda x: place.get(x, x)))
     texts = {name: kept[name].map(lambda text: cut(text, 160)) for name in ("question", "evidence", "answer")}
     golds = kept["answers"].map(lambda answers: cut(" / ".join(answers), 160))
     table = pd.DataFrame({"part": kept["part"], "kind": kept["failure"], **texts, "gold": golds})
     return text_table(table, params, {"answers": len(failures)}, "Examples of zmem.")
-
-
-def examples_or_counts(failures: pd.DataFrame, questions: pd.DataFrame, folder: Path, params: Params) -> HTML:
-    """Examples of z-memory's answers with the licence of their texts; where these are not published, counts."""
-    path = folder / "answers_zmem.parquet"
-    if not params.corpus.publish_text or not path.exists():
-        return failure_table(failures)
-    return failure_examples(failures, questions, read_table(path, "answers"), params)
 
 
 def apart_overview(summary: pd.DataFrame) -> HTML:

@@ -1,8 +1,8 @@
 """The page "Runs compared": finished runs side by side, from the tables, manifests and parameters on disk.
 
-Takes a runs folder and names; leaves compared.md with its figures beside it. A run whose tables or parameters are of
-another version, or not there, is left out and the reason given. Nothing is executed. A run without a language model
-has no rows of z-memory, and its cells are empty.
+Takes a runs folder and names; leaves compared.md, of the template compared.md.j2, with its figures beside it. A run
+whose tables or parameters are of another version, or not there, is left out and the reason given. Nothing is executed.
+A run without a language model has no rows of z-memory, and its cells are empty.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
@@ -31,45 +32,17 @@ PAGE = "compared"
 RETRIEVERS = tuple(system for system in RIVALS if system not in ("text-twin", "long-context"))
 BEST = "best retriever"  # stands for the one of RETRIEVERS that finds most documents in that run and part
 MEASURES = {  # name in tables: system, metric
-    "recall@1\nz-memory": ("zmem", "recall@1"),
-    "recall@1\nbest retriever": (BEST, "recall@1"),
-    "evidence\nz-memory": ("zmem", "answer_in_evidence"),
-    "evidence\nright z": ("zmem-oracle", "answer_in_evidence"),
-    "evidence\nbest retriever": (BEST, "answer_in_evidence"),
-    "exact\nz-memory": ("zmem", "em"),
+    "recall@1\nz-memory": ("zmem", "recall@1"), "recall@1\nbest retriever": (BEST, "recall@1"),
+    "evidence\nz-memory": ("zmem", "answer_in_evidence"), "evidence\nright z": ("zmem-oracle", "answer_in_evidence"),
+    "evidence\nbest retriever": (BEST, "answer_in_evidence"), "exact\nz-memory": ("zmem", "em"),
     "exact\nbest retriever": (BEST, "em"),
-}
+}  # fmt: skip
 SIZE = {"corpus.documents", "corpus.subset"}  # parameters that say how much of one corpus is taken
 ASIDE = ("run", "machine.")  # begin the names of parameters that change nothing of what a run finds
 SAME_CORPUS = ("corpus.name", "corpus.path", "corpus.revision", "corpus.new_path", "corpus.new_documents", "seed")
 COSTS = {  # column of costs: its axis, and the unit in which it is shown
     "bytes_stored": ("megabytes stored", 1e6), "seconds_per_question": ("seconds per question", 1.0),
 }  # fmt: skip
-INTRODUCTION = """# Runs compared
-
-The runs of this book side by side. Every figure comes from the tables in the runs' folders; brackets are 95 % bootstrap
-intervals over the questions. Runs may differ in more than one thing: the table at the end shows in what.
-"""
-MEASURED = """## What they answer
-
-Recall@1 is the share of questions whose gold document is found first; evidence, that the gold answer stands in what the
-reader gets; exact, that the reader's answer is the gold answer. *Right z*: the right block is given. The best retriever
-is, in each run, the one that finds most documents first on these same questions, which flatters it.
-"""
-SIZES = """## Over the size of the corpus
-
-Runs that differ in nothing but the number of documents: how often the gold document is found first among all of them,
-what is stored, and how long a question takes, of every system that must find the document itself.
-"""
-MODELS = """## Model and corpus
-
-z-memory's recall@1 by model and number of documents, in runs on the same corpus. They may differ in other parameters
-too, which the next table shows.
-"""
-PARAMETERS = """## Every run's parameters
-
-Those in which the runs differ stand first, in bold.
-"""
 
 
 @dataclass(frozen=True)
@@ -115,13 +88,17 @@ def read_run(folder: Path) -> Run:
 
 def write_page(runs: Sequence[Run], left_out: Mapping[str, str], folder: Path) -> Path:
     """Write the page and its figures into a folder and return the page's path."""
-    said = [INTRODUCTION, *(f"Left out is `{name}`: {in_code(reason)}\n" for name, reason in left_out.items())]
-    said += ["## What they are\n", _embedded(overview_table(runs)), MEASURED, *measure_tables(runs)]
-    said += [SIZES, *size_section(runs, folder)] if size_groups(runs) else []
-    said += [MODELS, *(_embedded(model_table(group)) for group in model_groups(runs))] if model_groups(runs) else []
-    said += [PARAMETERS, _embedded(parameter_table(runs))]
+    files = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
+    said = files.get_template(f"{PAGE}.md.j2").render(
+        left_out=[(name, in_code(reason)) for name, reason in left_out.items()],
+        overview=_embedded(overview_table(runs)),
+        measures=measure_tables(runs),
+        sizes=[size_section(group, folder / f"{PAGE}-sizes-{i}") for i, group in enumerate(size_groups(runs), 1)],
+        models=[_embedded(model_table(group)) for group in model_groups(runs)],
+        parameters=_embedded(parameter_table(runs)),
+    )
     path = folder / f"{PAGE}.md"
-    path.write_text("\n".join(said), encoding="utf-8")
+    path.write_text(said, encoding="utf-8")
     return path
 
 
@@ -228,18 +205,16 @@ def size_curves(group: Sequence[Run]) -> pd.DataFrame:
     return curves[["documents", "system", "what", "value", "ci_low", "ci_high", "n"]]
 
 
-def size_section(runs: Sequence[Run], folder: Path) -> list[str]:
-    """Figure and tables of every group of runs that differ in nothing but their size."""
-    said = []
-    for place, group in enumerate(size_groups(runs), 1):
-        curves, name = size_curves(group), f"{PAGE}-sizes-{place}"
-        save_figure(size_figure(curves), folder / name)
-        sizes = ", ".join(f"{size:,}" for size in dict.fromkeys(run.size for run in group))
-        listed = ", ".join(f"`{run.name}`" for run in group)
-        alt = f"Lines over {sizes} documents: recall at 1, megabytes, seconds per question; the tables have them."
-        said += [f"Runs {listed}:\n", f"![{alt}]({name}.png)\n"]
-        said += [_embedded(size_table(curves, what)) for what in dict.fromkeys(curves["what"])]
-    return said
+def size_section(group: Sequence[Run], figure: Path) -> dict[str, Any]:
+    """Figure and tables of a group of runs that differ in nothing but their size, for the page's template."""
+    curves = size_curves(group)
+    save_figure(size_figure(curves), figure)
+    return {
+        "runs": ", ".join(f"`{run.name}`" for run in group),
+        "documents": ", ".join(f"{size:,}" for size in dict.fromkeys(run.size for run in group)),
+        "figure": figure.name,
+        "tables": [_embedded(size_table(curves, what)) for what in dict.fromkeys(curves["what"])],
+    }
 
 
 def size_figure(curves: pd.DataFrame) -> Figure:
@@ -336,7 +311,7 @@ def parameter_table(runs: Sequence[Run]) -> HTML:
 def _embedded(table: HTML) -> str:
     """A table in a page of Markdown: in the box that scrolls, without the blank lines that end HTML there."""
     lines = [line for line in str(table.data).splitlines() if line.strip()]
-    return "\n".join(['<div class="cell_output">', *lines, "</div>", ""])
+    return "\n".join(['<div class="cell_output">', *lines, "</div>"])
 
 
 def _measure(row: Any) -> str:

@@ -19,7 +19,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from zmem_lib.evaluation.risk import risk_coverage
 from zmem_lib.report.canvas import new_figure
-from zmem_lib.report.wording import LABELS, name_of, part_name, phrases, spoken, values_of
+from zmem_lib.report.wording import LABELS, name_of, phrases, spoken, values_of
 from zmem_lib.tables import ABSENT, PARTS, SYSTEMS, TEST_PARTS, in_order
 
 Words = Mapping[str, str]
@@ -49,7 +49,6 @@ CONFIDENCE = {  # scores of it
 }  # fmt: skip
 NOISY = ("zmem", "zmem+text", "zmem-oracle", "bm25", "dense", "hybrid", "long-context", "gold-passage")  # one of a sort
 NOISY_ON_PAGE_ONE = ("zmem", "zmem-oracle", "bm25", "dense", "hybrid", "gold-passage")
-NOISE = {"hard negative": "replaced by similar documents", "changed answer": "replaced by a wrong answer"}
 RECALL_AT = (1, 5, 20)
 QUARTERS = {0: "0", 0.25: "0.25", 0.5: "0.5", 0.75: "0.75"}  # no 1: it would touch the next panel's 0
 
@@ -110,37 +109,27 @@ def write_loss(write_log: pd.DataFrame) -> Figure:
     return legend_above(figure, axes[:1])
 
 
-def write_quality(write_curve: pd.DataFrame, labels: Mapping[str, str] = CURVES) -> Figure:
-    """Each measure of the snapshots, with its interval, against steps (left) and milliseconds (right), per start."""
-    metrics = in_order(write_curve["metric"], tuple(labels))
-    figure, axes = new_figure(max(len(metrics), 1), 2, height=1.5 * len(metrics) + 1.2, sharey="row", sharex="col")
-    curve, words = write_curve.assign(ms=1000 * write_curve["seconds_per_document"]), phrases("en")
-    for row, metric in enumerate(metrics):
+def write_quality(write_curve: pd.DataFrame, labels: Mapping[str, str] = CURVES, words: Words | None = None) -> Figure:
+    """Each measure of the snapshots that has a label, with its interval, against steps and milliseconds, per start."""
+    named = words or phrases("en")
+    curve = write_curve[write_curve["metric"].isin(labels)]
+    curve = curve.assign(ms=1000 * curve["seconds_per_document"])
+    rows = max(curve["metric"].nunique(), 1)
+    figure, axes = new_figure(rows, 2, height=1.5 * rows + 1.3, sharey="row", sharex="col")
+    for row, metric in enumerate(in_order(curve["metric"], tuple(labels))):
         for axis, column in zip(axes[2 * row : 2 * row + 2], ("step", "ms"), strict=True):
-            start_lines(axis, curve[curve["metric"] == metric], column, "value")
-            axis.set_ylim(-0.02, 1.02)
-        axes[2 * row].set_ylabel(labels.get(metric, metric))
-    axes[-2].set_xlabel(words["plot.write_step"])
-    axes[-1].set_xlabel(words["plot.write_ms"])
+            start_lines(axis, curve[curve["metric"] == metric], column, "value", label=named["plot.start"])
+            axis.set_ylim(-0.02, 1.04)
+        axes[2 * row].set_ylabel(labels[metric])
+    axes[-2].set_xlabel(named["plot.write_step"])
+    axes[-1].set_xlabel(named["plot.write_ms"])
     step_axis(axes[-2], curve["step"])
     milliseconds_axis(axes[-1], curve["ms"])
-    return legend_above(figure, axes[:1])
-
-
-def write_plot(write_curve: pd.DataFrame, words: Words) -> Figure:
-    """Page one: the answer in what a new document's block writes, as it is written, from every start."""
-    curve = write_curve[write_curve["metric"] == "answer_in_evidence"]
-    curve = curve.assign(ms=1000 * curve["seconds_per_document"])
-    figure, axes = new_figure(1, 2, height=2.8, sharey=True)
-    for axis, column in zip(axes, ("step", "ms"), strict=True):
-        start_lines(axis, curve, column, "value", label=words["plot.start"])
-        axis.set(xlabel=words[f"plot.write_{column}"], ylim=(-0.02, 1.04))
-    step_axis(axes[0], curve["step"])
-    axes[0].set_ylabel(words["plot.write_y"])
-    axes[0].set_title(words["plot.write_title"].format(n=int(curve["n"].max()) if len(curve) else 0), loc="left")
-    ends = curve.sort_values("step").groupby("start", sort=False).tail(1)
-    values = [f"{words['plot.start'].format(start=row.start)}: {spoken(row)}" for row in ends.itertuples()]
-    figure.set_label(words["plot.write_alt"].format(values="; ".join(values)))
+    if words:
+        axes[0].set_title(words["plot.write_title"].format(n=int(curve["n"].max()) if len(curve) else 0), loc="left")
+        ends = curve.sort_values("step", kind="stable").groupby("start", sort=False).tail(1)
+        values = [f"{words['plot.start'].format(start=end.start)}: {spoken(end)}" for end in ends.itertuples()]
+        figure.set_label(words["plot.write_alt"].format(values="; ".join(values)))
     return legend_above(figure, axes[:1])
 
 
@@ -183,7 +172,7 @@ def quality_plot(summary: pd.DataFrame, systems: Sequence[str], words: Words) ->
 
 
 def recall_curves(rows: pd.DataFrame, systems: Sequence[str] | None = None, words: Words | None = None) -> Figure:
-    """Recall at 1, 5 and 20, a panel for each part; of all systems or ways of choosing, or the `systems` of page one."""
+    """Recall at 1, 5 and 20, a panel for each part; of all systems or ways of choosing, or of page one's `systems`."""
     depths, named = {f"recall@{k}": place for place, k in enumerate(RECALL_AT)}, words or phrases("en")
     rows = rows[rows["metric"].isin(depths) & rows["part"].isin(TEST_PARTS) & (rows["n"] > 0)]
     rows = rows.assign(depth=rows["metric"].map(depths))
@@ -222,39 +211,28 @@ def failure_bars(failures: pd.DataFrame) -> Figure:
     return legend_above(figure, figure.axes[:1])
 
 
-def noise_curves(noise: pd.DataFrame, part: str) -> Figure:
-    """Exact match and F1 (rows) by the share of items replaced, for each kind of noise (columns), with intervals."""
-    rows = noise[(noise["part"] == part) & noise["system"].isin(NOISY)]
-    kinds, metrics = in_order(rows["kind"], tuple(NOISE)), ("em", "f1")
-    figure, axes = new_figure(len(metrics), len(kinds), height=5.2, sharex=True, sharey=True)
-    for axis, (metric, kind) in zip(axes, [(metric, kind) for metric in metrics for kind in kinds], strict=True):
-        noise_lines(axis, rows[(rows["metric"] == metric) & (rows["kind"] == kind)], {name: name for name in NOISY})
-        axis.set_ylim(-0.02, 1.02)
-        axis.set_title(NOISE.get(kind, kind) if metric == metrics[0] else "", fontsize=9.5)
-        axis.set_ylabel(f"{LABELS[metric]} (mean, 0 to 1)" if kind == kinds[0] else "")
-    figure.supxlabel("evidence items replaced (%)", fontsize=9.5)
-    return legend_above(figure, axes[:1], title=f"{part_name(part)} (n = {rows['n'].max()})")
-
-
-def noise_plot(noise: pd.DataFrame, words: Words) -> Figure:
-    """Page one: F1 as evidence items are replaced, a row of panels per part, a column per kind of noise."""
-    rows = noise[(noise["metric"] == "f1") & noise["system"].isin(NOISY_ON_PAGE_ONE)].sort_values("share")
+def noise_curves(noise: pd.DataFrame, metric: str, words: Words | None = None) -> Figure:
+    """A measure as evidence items are replaced, with intervals: a row of panels per part, a column per kind of noise."""
+    named, names = words or phrases("en"), {system: system for system in NOISY}
+    if words:
+        names = {system: words[f"row.{system}"] for system in NOISY_ON_PAGE_ONE}
+    rows = noise[(noise["metric"] == metric) & noise["system"].isin(names)].sort_values("share", kind="stable")
     parts, kinds = in_order(rows["part"], TEST_PARTS), in_order(rows["kind"], ())
-    names = {system: words[f"row.{system}"] for system in NOISY_ON_PAGE_ONE}
     figure, axes = new_figure(len(parts), len(kinds), height=1.9 * len(parts) + 0.8, sharex=True, sharey=True)
     falls = []
     for axis, (part, kind) in zip(axes, [(part, kind) for part in parts for kind in kinds], strict=True):
         panel = rows[(rows["part"] == part) & (rows["kind"] == kind)]
-        place = {"part": words[f"part.{part}"], "kind": words[f"kind.{kind}"]}
+        place = {"part": named[f"part.{part}"], "kind": named[f"kind.{kind}"]}
         noise_lines(axis, panel, names)
-        axis.set(title=words["plot.noise_panel"].format(**place, n=panel["n"].max()), ylim=(-0.02, 1.04))
-        for system in in_order(panel["system"], NOISY_ON_PAGE_ONE):
-            values, share = panel.loc[panel["system"] == system, "value"], 100 * panel["share"].max()
-            ends = {"first": f"{values.iloc[0]:.2f}", "last": f"{values.iloc[-1]:.2f}", "share": f"{share:.0f}"}
-            falls.append(words["plot.noise_value"].format(**place, **ends, name=names[system]))
-    figure.supxlabel(words["plot.noise_x"], fontsize=9.5)
-    figure.supylabel(words["plot.noise_y"], fontsize=9.5)
-    figure.set_label(words["plot.noise_alt"].format(values="; ".join(falls)))
+        axis.set(title=named["plot.noise_panel"].format(**place, n=panel["n"].max()), ylim=(-0.02, 1.04))
+        for system, line in panel.groupby("system", sort=False):
+            ends = {"first": f"{line['value'].iloc[0]:.2f}", "last": f"{line['value'].iloc[-1]:.2f}"}
+            share = f"{100 * line['share'].iloc[-1]:.0f}"
+            falls.append(named["plot.noise_value"].format(**place, **ends, name=names[system], share=share))
+    figure.supxlabel(named["plot.noise_x"], fontsize=9.5)
+    figure.supylabel(words["plot.noise_y"] if words else f"{LABELS[metric]} (mean, 0 to 1)", fontsize=9.5)
+    if words:
+        figure.set_label(words["plot.noise_alt"].format(values="; ".join(falls)))
     return legend_above(figure, axes[:1])
 
 
@@ -372,13 +350,13 @@ def colour_of(system: str) -> str:
     return COLOURS.get(system, "#000000")
 
 
-def legend_above(figure: Figure, axes: Sequence[Axes], *, columns: int = 4, title: str | None = None) -> Figure:
+def legend_above(figure: Figure, axes: Sequence[Axes], *, columns: int = 4) -> Figure:
     """Put one legend of all these axes above the figure, and return it."""
     entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     if entries:
         columns = columns if len(entries) > 5 else len(entries)
         look = {"loc": "outside upper center", "frameon": False, "fontsize": 9}
-        figure.legend(entries.values(), entries.keys(), ncols=columns, title=title, **look)
+        figure.legend(entries.values(), entries.keys(), ncols=columns, **look)
     return figure
 
 

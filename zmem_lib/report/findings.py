@@ -19,6 +19,7 @@ from zmem_lib.report.wording import (
     gaps_of,
     name_of,
     part_name,
+    phrases,
     range_said,
     sentence,
     side,
@@ -29,13 +30,8 @@ from zmem_lib.report.wording import (
 from zmem_lib.tables import ABSENT, ALSO_ABSENT, CHANCES, COMPARED, PARTS, TEST_PARTS
 
 WRONG = ("zmem-shuffled", "zmem-similar", "zmem-random")  # a z, but not the document's
-AGAINST = {"better": "better than", "worse": "worse than", "same": "not told apart from"}
 CHANCE = {1: "above chance", 0: "not to be told from chance", -1: "below chance"}
-MEANING = {
-    1: "what is written comes from the document's own z",
-    0: "no effect of the document's own z can be told at this n",
-    -1: "the right z does worse than a wrong one, so the memory does not work here",
-}
+EFFECT = {1: "control.works", 0: "control.unsure", -1: "control.fails"}  # phrases, by the side of right minus wrong
 FIRST_SCORE = "margin"  # the one score that every system has in its own units: no choice of a score on test questions
 
 
@@ -84,7 +80,9 @@ def compare(summary: pd.DataFrame, pairs: pd.DataFrame, part: str) -> str:
         return ""
     sides: dict[str, list[str]] = {}
     for rival, gap in gaps.items():
-        sides.setdefault(AGAINST[side_of(gap)], []).append(f"{name_of(rival)} ({spoken(gap, sign=True)})")
+        sides.setdefault(phrases("en")[f"fused.{side_of(gap)}"], []).append(
+            f"{name_of(rival)} ({spoken(gap, sign=True)})"
+        )
     said = "; ".join(f"{against} {', '.join(rivals)}" for against, rivals in sides.items())
     tests = ((pairs["part"] == part) & (pairs["metric"] == "em")).sum()
     shown = range_said(pd.Series([gap.detectable for gap in gaps.values()]), join=" to ", over="more than 1")
@@ -192,7 +190,7 @@ def placebo(scores: pd.DataFrame, part: str, params: Params) -> str:
         said.append(f"{name_of(name)} for {spoken(means[name])}{verdict}")
     best = max(wrong, key=lambda name: means[name].value)
     over = gap("zmem-oracle", best)
-    said.append(f"right z minus {name_of(best)} {spoken(over, sign=True)}: {MEANING[side(over)]}")
+    said.append(f"right z minus {name_of(best)} {spoken(over, sign=True)}: {phrases('en')[EFFECT[side(over)]]}")
     return told(f"Placebo, {part_name(part)}.", said)
 
 
@@ -212,18 +210,12 @@ def bounds(scores: pd.DataFrame, part: str, params: Params) -> str:
 
 def retained(retention: pd.DataFrame) -> str:
     """Which share of what the text brings z keeps, part by part; where that is not defined, why."""
-    rows = [row for part in TEST_PARTS for row in retention[retention["part"] == part].itertuples()]
-    said = [
-        f"{part_name(row.part)} {'not defined' if pd.isna(row.value) else spoken(row)} "
-        f"(text brings {row.text_gain:.2f} F1, n = {row.n})"
-        for row in rows
-    ]
-    if not said:
-        return ""
-    return (
-        "**Retention.** Of what the gold passage brings the reader over no evidence, the right z keeps this share: "
-        f"{'; '.join(said)}."
-    )
+    said = []
+    for row in [row for part in TEST_PARTS for row in retention[retention["part"] == part].itertuples()]:
+        share = "not defined" if pd.isna(row.value) else spoken(row)
+        said.append(f"{part_name(row.part)} {share} (text brings {row.text_gain:.2f} F1, n = {row.n})")
+    title = "**Retention.** Of what the gold passage brings the reader over no evidence, the right z keeps this share:"
+    return f"{title} {'; '.join(said)}." if said else ""
 
 
 def selecting(selectors: pd.DataFrame, part: str) -> str:
@@ -243,11 +235,8 @@ def asked_or_not(summary: pd.DataFrame) -> str:
     said = []
     for metric, what in (("recall@1", "found first"), ("em", "exact answers")):
         asked, unasked = (values_of(summary, part, metric, COMPARED) for part in parts)
-        both = [
-            f"{name_of(name)} {one.value:.2f} and {unasked[name].value:.2f}"
-            for name, one in asked.items()
-            if name in unasked
-        ]
+        names = [name for name in asked if name in unasked]
+        both = [f"{name_of(name)} {asked[name].value:.2f} and {unasked[name].value:.2f}" for name in names]
         said += [f"{what} {', '.join(both)}"] if both else []
     sizes = " and ".join(str(summary.loc[summary["part"] == part, "n"].max()) for part in parts)
     title = f"**Documents with and without training questions** (n = {sizes})."
@@ -313,8 +302,5 @@ def _abstained(abstention: pd.DataFrame, system: str, metric: str, score: str) -
 
 def _means(scores: pd.DataFrame, part: str, metric: str, params: Params) -> dict[Any, Estimate]:
     rows = scores[(scores["part"] == part) & (scores["metric"] == metric)]
-    samples = params.evaluate.bootstrap_samples
-    return {
-        name: bootstrap_mean(values, samples, params.seed)
-        for name, values in rows.groupby("system", sort=False)["value"]
-    }
+    by_system = rows.groupby("system", sort=False)["value"]
+    return {name: bootstrap_mean(values, params.evaluate.bootstrap_samples, params.seed) for name, values in by_system}

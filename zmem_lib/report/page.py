@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 
 from zmem_lib.evaluation.stats import POWER
 from zmem_lib.files import read_json
-from zmem_lib.params import Params, flat
+from zmem_lib.params import Params
 from zmem_lib.report.canvas import save_figure
-from zmem_lib.report.figures import noise_plot, quality_plot, recall_curves, write_plot
+from zmem_lib.report.figures import noise_curves, quality_plot, recall_curves, write_quality
 from zmem_lib.report.previous import changed_params, find_previous, moved_values
 from zmem_lib.report.results import RESULTS
 from zmem_lib.report.tables import MISSING, bullets, estimate, grid, html_table
@@ -177,12 +177,13 @@ def main_systems(summary: pd.DataFrame, most: int = MOST_DRAWN) -> list[str]:
 def page_plots(tables: Mapping[str, pd.DataFrame], folder: Path, params: Params) -> list[Figure | Markdown]:
     """Quality, retrieval, writing and noise, saved in figures/; a sentence in the place of what was not measured."""
     words, summary = phrases(params.report.language), tables["summary"]
+    written = {"answer_in_evidence": words["plot.write_y"]}
     ranking = summary[summary["metric"].str.startswith("recall@") & (summary["n"] > 0)]
     plots: dict[str, tuple[str, Callable[[], Figure]]] = {
         "quality": ("summary", lambda: quality_plot(summary, main_systems(summary), words)),
         "recall": ("summary", lambda: recall_curves(summary, main_systems(ranking), words)),
-        "writing": ("write_curve", lambda: write_plot(tables["write_curve"], words)),
-        "noise": ("noise", lambda: noise_plot(tables["noise"], words)),
+        "writing": ("write_curve", lambda: write_quality(tables["write_curve"], written, words)),
+        "noise": ("noise", lambda: noise_curves(tables["noise"], "f1", words)),
     }
     return [
         save_figure(draw(), folder / "figures" / name) if len(tables[table]) else Markdown(words[f"plot.no_{name}"])
@@ -202,10 +203,8 @@ def changes(summary: pd.DataFrame, folder: Path, params: Params, results: Path =
     moved, compared = moved_values(before, summary)
     if not differing and moved.empty:
         return [Markdown(words["changed.same"].format(where=where))]
-    names = [
-        words["changed.param"].format(name=name, before=in_code(old), now=in_code(new))
-        for name, (old, new) in differing.items()
-    ]
+    changed = words["changed.param"]
+    names = [changed.format(name=name, before=in_code(a), now=in_code(b)) for name, (a, b) in differing.items()]
     cut = words["changed.cut"].format(shown=MOST_MOVED) if len(moved) > MOST_MOVED else ""
     said = [
         words["changed.since"].format(where=where),
@@ -226,24 +225,6 @@ def moved_table(moved: pd.DataFrame, words: Mapping[str, str]) -> HTML:
         words["column.n"]: moved["n"],
     }
     return html_table(pd.DataFrame(columns), words["changed.caption"], index=False, wide=True)
-
-
-def report_json(
-    tables: Mapping[str, pd.DataFrame],
-    sections: Mapping[str, list[str]],
-    params: Params,
-    *,
-    verdict: list[str],
-    costs: pd.DataFrame,
-) -> dict[str, Any]:
-    """What report.json holds: parameters, sentences, the rows of page one's tables, of summary and of costs.
-
-    Null where there is no value. `verdict` is in the language of the page, `costs` from costs_by_step.
-    """
-    rows = {"summary": tables["summary"], "costs": tables["costs"], "costs_by_step": costs}
-    rows["headline"] = headline(tables["summary"], tables["pairs"])
-    figures = {name: table.astype(object).where(table.notna(), None).to_dict("records") for name, table in rows.items()}
-    return {"params": flat(params), "verdict": verdict, "findings": dict(sections), **figures}
 
 
 def marked(row: Any) -> str:

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 from IPython.display import HTML
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
 
 from zmem_lib.params import Params
 from zmem_lib.report.canvas import new_figure, save_figure
 from zmem_lib.report.page import costs_by_step, headline, main_systems, marked, numeral, train_seconds
-from zmem_lib.report.tables import MISSING
+from zmem_lib.report.tables import MISSING, grid
 from zmem_lib.report.verdict import reference, rule, setting, verdict
 from zmem_lib.report.wording import phrases
 from zmem_lib.tables import COMPARED, CONTROLS, SYSTEMS, TEST_PARTS
@@ -127,18 +125,18 @@ def results_table(tables: Mapping[str, pd.DataFrame], costs: pd.DataFrame, words
     rows = headline(tables["summary"], tables["pairs"])
     names = [*main_systems(tables["summary"]), *(name for name in BOUNDS if name in set(rows["system"]))]
     rows = rows[rows["system"].isin(names) & rows["metric"].isin(SHOWN)]
-    cells = {(row.system, row.part, row.metric): marked(row) for row in rows.itertuples()}
-    columns = {"": [words[f"row.{name}"] for name in names]}
-    for part, metric in [(part, metric) for part in TEST_PARTS for metric in SHOWN]:
-        n = rows.loc[(rows["part"] == part) & (rows["metric"] == metric), "n"].max()
-        if not pd.isna(n):
-            head = f"{words[f'part.{part}']}\n{words[f'metric.{metric}']}\nn = {n}"
-            columns[head] = [cells.get((name, part, metric), MISSING) for name in names]
+    cells = grid(rows, ["system"], ["part", "metric"], marked, metric=SHOWN).reindex(names).fillna(MISSING)
+    n = rows.groupby(["part", "metric"])["n"].max()
+    heads = [f"{words[f'part.{part}']}\n{words[f'metric.{metric}']}\nn = {n[part, metric]}" for part, metric in cells]
     costs = costs.reindex(names)
-    columns[words["results.stored"]] = [numeral(size / 1e6, 2) for size in costs["bytes_stored"]]
-    columns[words["results.write"]] = [numeral(seconds, 2) for seconds in costs["write_seconds"]]
-    columns[words["results.answer"]] = [numeral(seconds, 3) for seconds in costs["answer_seconds"]]
-    return pd.DataFrame(columns)
+    spent = {
+        words["results.stored"]: [numeral(size / 1e6, 2) for size in costs["bytes_stored"]],
+        words["results.write"]: [numeral(seconds, 2) for seconds in costs["write_seconds"]],
+        words["results.answer"]: [numeral(seconds, 3) for seconds in costs["answer_seconds"]],
+    }
+    table = cells.set_axis(heads, axis="columns").assign(**spent)
+    table.insert(0, "", [words[f"row.{name}"] for name in names])
+    return table
 
 
 def plain(sentence: str) -> str:
@@ -156,7 +154,12 @@ def scheme(words: Mapping[str, str]) -> Figure:
     figure, (axis,) = new_figure(height=2.1)
     axis.set(xlim=(0, 10), ylim=(0, 4))
     axis.axis("off")
-    boxes = {name: _box(axis, words[f"scheme.{name}"], name) for name in BOXES}
+    boxes = {}
+    for name, place in BOXES.items():
+        fill = LEARNED_FILL if name in LEARNED else OTHER_FILL
+        box = {"boxstyle": "round,pad=0.5", "facecolor": fill, "edgecolor": "#444444"}
+        text = axis.text(*place, words[f"scheme.{name}"], ha="center", va="center", fontsize=9.5, bbox=box)
+        boxes[name] = text.get_bbox_patch()
     for start, end, said in ARROWS:
         ends = {"patchA": boxes[start], "patchB": boxes[end], "arrowstyle": "-|>", "color": "#444444", "shrinkA": 2}
         axis.annotate("", xy=BOXES[end], xytext=BOXES[start], arrowprops=ends)
@@ -164,9 +167,3 @@ def scheme(words: Mapping[str, str]) -> Figure:
             across, up = ((one + other) / 2 for one, other in zip(BOXES[start], BOXES[end], strict=True))
             axis.text(across, up + 0.15, words[f"scheme.{said}"], ha="center", va="bottom", fontsize=8.5)
     return figure
-
-
-def _box(axis: Axes, text: str, name: str) -> FancyBboxPatch | None:
-    fill = LEARNED_FILL if name in LEARNED else OTHER_FILL
-    style = {"boxstyle": "round,pad=0.5", "facecolor": fill, "edgecolor": "#444444"}
-    return axis.text(*BOXES[name], text, ha="center", va="center", fontsize=9.5, bbox=style).get_bbox_patch()

@@ -1,4 +1,4 @@
-"""Every table of a page: long rows become a grid of cells, and a grid becomes HTML; texts of a corpus with their licence.
+"""Every table of a page: long rows become a grid of cells, a grid becomes HTML; texts of a corpus with their licence.
 
 A cell is plain text or a number. Escaping is done here, once, for cells, heads and captions alike. What stands behind
 the first line break of a cell is set smaller below it, as an interval is below its value. With `corpus.publish_text:
