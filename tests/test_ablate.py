@@ -11,7 +11,8 @@ from zmem_lib.files import BadInput, held
 from zmem_lib.params import changed, check_params, flat, read_params
 from zmem_lib.report.results import read_manifest
 from zmem_lib.run import main
-from zmem_lib.runs.ablate import PARTS, PLAIN, ROWS, Study, ablate, jobs, known_rows, off_rows, row_lines
+from zmem_lib.ablation import PARTS, PLAIN, ROWS
+from zmem_lib.runs.ablate import Study, ablate, jobs, known_rows, off_rows, row_lines
 from zmem_lib.runs.pipeline import write_params
 
 SMOKE = str(ROOT / "params/smoke.yaml")

@@ -9,7 +9,8 @@ from zmem_lib.chapters import CHAPTERS
 from zmem_lib.params import changed, flat
 from zmem_lib.run import main
 from zmem_lib.runs.machine import measure_flops_per_second
-from zmem_lib.runs.plan import about, earlier_seconds, estimate_seconds
+from zmem_lib.runs.plan import earlier_seconds, estimate_seconds
+from zmem_lib.text import about
 
 SMOKE = str(ROOT / "params/smoke.yaml")
 MISTAKES = [

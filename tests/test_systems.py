@@ -12,7 +12,6 @@ from zmem_lib.memory.encoder import TEMPERATURE
 from zmem_lib.memory.table import save_z, shuffle_index, unit
 from zmem_lib.opponents import retrieve
 from zmem_lib.opponents.index import build_flat, vectors_of
-from zmem_lib.report import memory_tables
 from zmem_lib.systems import controls, cost, evidence, systems
 from zmem_lib.systems.collection import Bench, by_key, by_text, texts_of
 from zmem_lib.systems.evidence import pick_questions
@@ -189,5 +188,3 @@ def test_test_questions_about_documents_that_training_never_names_are_a_part_of_
     table = pd.DataFrame(rows, columns=["question_id", "split", "gold_doc_ids"]).assign(kind="", question="?")
     parts = pick_questions(table, small_params({"answer.questions": 0})).set_index("question_id")["part"].to_dict()
     assert parts == {"n": "new", "s": "seen", "t": "trained", "u": "unasked-document"}
-    counts = memory_tables.sample_counts(pick_questions(table, small_params({"answer.questions": 0})), table)
-    assert counts["there are"].to_dict() == {"seen": 1, "unasked-document": 1, "new": 1, "trained": 1}

@@ -8,7 +8,7 @@ import pytest
 
 from zmem_lib.evaluation.pairs import pair_table
 from zmem_lib.evaluation.scoring import summarise
-from zmem_lib.report.control_tables import pair_tables
+from zmem_lib.report.chapter_tables import pair_tables
 from zmem_lib.report.findings import compare
 from zmem_lib.tables import TABLES
 

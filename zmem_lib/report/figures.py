@@ -225,7 +225,8 @@ def noise_curves(noise: pd.DataFrame, metric: str, words: Words | None = None) -
         place = {"part": named[f"part.{part}"], "kind": named[f"kind.{kind}"]}
         noise_lines(axis, panel, names)
         axis.set(title=named["plot.noise_panel"].format(**place, n=panel["n"].max()), ylim=(-0.02, 1.04))
-        for system, line in panel.groupby("system", sort=False):
+        for system in in_order(panel["system"], tuple(names)):
+            line = panel[panel["system"] == system]
             ends = {"first": f"{line['value'].iloc[0]:.2f}", "last": f"{line['value'].iloc[-1]:.2f}"}
             share = f"{100 * line['share'].iloc[-1]:.0f}"
             falls.append(named["plot.noise_value"].format(**place, **ends, name=names[system], share=share))
