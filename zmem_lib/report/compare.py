@@ -40,6 +40,10 @@ MEASURES = {  # name in tables: system, metric
 SIZE = {"corpus.documents", "corpus.subset"}  # parameters that say how much of one corpus is taken
 ASIDE = ("run", "machine.")  # begin the names of parameters that change nothing of what a run finds
 SAME_CORPUS = ("corpus.name", "corpus.path", "corpus.revision", "corpus.new_path", "corpus.new_documents", "seed")
+OVERVIEW = (
+    "Seconds are those of chapters 03, 04 and 05, on the machine on which the run was made; megabytes are what a "
+    "system stores for the corpus, models apart."
+)
 COSTS = {  # column of costs: its axis, and the unit in which it is shown
     "bytes_stored": ("megabytes stored", 1e6), "seconds_per_question": ("seconds per question", 1.0),
 }  # fmt: skip
@@ -91,7 +95,7 @@ def write_page(runs: Sequence[Run], left_out: Mapping[str, str], folder: Path) -
     files = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
     said = files.get_template(f"{PAGE}.md.j2").render(
         left_out=[(name, in_code(reason)) for name, reason in left_out.items()],
-        overview=_embedded(overview_table(runs)),
+        overview=_embedded(html_table(overview(runs), OVERVIEW)),
         measures=measure_tables(runs),
         sizes=[size_section(group, folder / f"{PAGE}-sizes-{i}") for i, group in enumerate(size_groups(runs), 1)],
         models=[_embedded(model_table(group)) for group in model_groups(runs)],
@@ -106,31 +110,17 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
     """A row per run: model, its weights, documents, seconds of training, writing and answering, megabytes stored."""
     rows = {}
     for run in runs:
-        stored = run.costs.set_index("system")["bytes_stored"] / 1e6
+        stored, many = run.costs.set_index("system")["bytes_stored"] / 1e6, weights(run.params)
         rows[run.name] = {
             "model": without_places(flat(run.params))["lm.name"],
-            "weights": weights(run.params),
+            "weights": None if many is None else spoken_count(many),
             "seen documents": run.documents.get("seen", 0),
             "new documents": run.documents.get("new", 0),
-            "training (s)": run.seconds.get(3),
-            "writing (s)": run.seconds.get(4),
-            "answering (s)": run.seconds.get(5),
-            **{f"{system} (MB)": stored.get(system) for system in ("zmem", "bm25", "dense")},
         }
+        for number, work in {3: "training", 4: "writing", 5: "answering"}.items():
+            rows[run.name][f"{work} (s)"] = f"{run.seconds[number]:,.0f}" if number in run.seconds else None
+        rows[run.name] |= {f"{system} (MB)": stored.get(system) for system in ("zmem", "bm25", "dense")}
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def overview_table(runs: Sequence[Run]) -> HTML:
-    """The overview with its numbers as one says them."""
-    table = overview(runs)
-    forms = {"weights": spoken_count} | {name: "{:,.0f}".format for name in table if name.endswith("(s)")}
-    for name, form in forms.items():
-        table[name] = table[name].map(form, na_action="ignore").astype(object)
-    caption = (
-        "Seconds are those of chapters 03, 04 and 05, on the machine on which the run was made; megabytes are what a "
-        "system stores for the corpus, models apart."
-    )
-    return html_table(table, caption)
 
 
 def weights(params: Params) -> int | None:

@@ -21,12 +21,11 @@ from zmem_lib.report.wording import (
     part_name,
     phrases,
     range_said,
-    sentence,
     side,
     side_of,
     spoken,
     values_of,
-)  # fmt: skip
+)
 from zmem_lib.tables import ABSENT, ALSO_ABSENT, CHANCES, COMPARED, PARTS, TEST_PARTS
 
 WRONG = ("zmem-shuffled", "zmem-similar", "zmem-random")  # a z, but not the document's
@@ -67,10 +66,16 @@ def evaluation_finding(summary: pd.DataFrame, seconds: float) -> Markdown:
     return Markdown("\n\n".join([*filter(None, parts), f"The chapter took {seconds:.0f} s."]))
 
 
-def told(title: str, parts: Iterable[str], end: str = "") -> str:
-    """A bold title and what is said below it, as one sentence; nothing where there is nothing to say."""
+def told(title: str, parts: Iterable[str], note: str = "") -> str:
+    """A bold title with its note, and behind it the parts as one sentence; nothing where there is nothing to say."""
     text = "; ".join(parts)
-    return f"**{title}** {sentence(text)}{end}" if text else ""
+    return f"**{title}**{note} {text[0].upper()}{text[1:]}." if text else ""
+
+
+def each(summary: pd.DataFrame, part: str, metric: str) -> str:
+    """The value of every system, by name."""
+    found = values_of(summary, part, metric, ("zmem", *RIVALS))
+    return ", ".join(f"{name_of(system)} {spoken(one)}" for system, one in found.items())
 
 
 def compare(summary: pd.DataFrame, pairs: pd.DataFrame, part: str) -> str:
@@ -107,35 +112,28 @@ def evidence(summary: pd.DataFrame, part: str) -> str:
 
 def choosing(summary: pd.DataFrame, part: str) -> str:
     """How often the first document is a gold one, and, for seen documents, a new one, which is wrong there."""
-
-    def each(metric: str) -> str:
-        found = values_of(summary, part, metric, ("zmem", *RIVALS))
-        return ", ".join(f"{name_of(system)} {spoken(one)}" for system, one in found.items())
-
     if not values_of(summary, part, "recall@1", ("zmem",)):
         return ""
-    astray = each("new_first") if part == "seen" else ""
+    astray = each(summary, part, "new_first") if part == "seen" else ""
     more = f" A new document comes first: {astray}." if astray else ""
-    return f"**Choosing, {part_name(part)}.** A gold document comes first (recall@1): {each('recall@1')}.{more}"
+    first = each(summary, part, "recall@1")
+    return f"**Choosing, {part_name(part)}.** A gold document comes first (recall@1): {first}.{more}"
 
 
 def failing(failures: pd.DataFrame, part: str) -> str:
     """Where z-memory's wrong answers come from."""
     kinds = failures.loc[(failures["system"] == "zmem") & (failures["part"] == part), "failure"]
-    if kinds.empty:
-        return ""
     shares = kinds.value_counts(normalize=True)
-    said = ", ".join(f"{kind} {100 * shares.get(kind, 0.0):.0f} %" for kind in FAILURES)
-    return f"**Where z-memory fails, {part_name(part)}** (n = {len(kinds)}). {sentence(said)}"
+    said = ", ".join(f"{kind} {100 * shares.get(kind, 0.0):.0f} %" for kind in FAILURES) if len(kinds) else ""
+    return told(f"Where z-memory fails, {part_name(part)}", [said], f" (n = {len(kinds)}).")
 
 
 def held(summary: pd.DataFrame) -> str:
     """What the memory holds, the right z given: of the questions trained on, and of those that were not."""
     found = {part: values_of(summary, part, "answer_in_evidence", ("zmem-oracle",)) for part in PARTS}
     said = [f"{spoken(one)} of the {part} questions" for part in PARTS for one in found[part].values()]
-    if not said:
-        return ""
-    return f"**What the memory holds.** Given the right z, the model writes the answer for {', '.join(said)}."
+    parts = [f"given the right z, the model writes the answer for {', '.join(said)}"] if said else []
+    return told("What the memory holds.", parts)
 
 
 def writing(write_curve: pd.DataFrame) -> str:
@@ -154,8 +152,8 @@ def writing(write_curve: pd.DataFrame) -> str:
         if (start, last["step"]) in found.index:
             text += f", then found first for {spoken(found.loc[(start, last['step'])])}"
         said.append(text)
-    size = f"new-dev questions, n = {answers['n'].max()}; answer in evidence, the right z given" if said else ""
-    return f"**Writing new documents** ({size}). {sentence('; '.join(said))}" if said else ""
+    size = f" (new-dev questions, n = {answers['n'].max()}; answer in evidence, the right z given)."
+    return told("Writing new documents", said, size)
 
 
 def costing(costs: pd.DataFrame) -> str:
@@ -214,8 +212,8 @@ def retained(retention: pd.DataFrame) -> str:
     for row in [row for part in TEST_PARTS for row in retention[retention["part"] == part].itertuples()]:
         share = "not defined" if pd.isna(row.value) else spoken(row)
         said.append(f"{part_name(row.part)} {share} (text brings {row.text_gain:.2f} F1, n = {row.n})")
-    title = "**Retention.** Of what the gold passage brings the reader over no evidence, the right z keeps this share:"
-    return f"{title} {'; '.join(said)}." if said else ""
+    share = "of what the gold passage brings the reader over no evidence, the right z keeps this share: "
+    return told("Retention.", [share + "; ".join(said)] if said else [])
 
 
 def selecting(selectors: pd.DataFrame, part: str) -> str:
@@ -226,7 +224,7 @@ def selecting(selectors: pd.DataFrame, part: str) -> str:
         if "recall@1" in rows.index:
             took = f", {1000 * rows.at['seconds', 'value']:.1f} ms" if "seconds" in rows.index else ""
             said.append(f"`{name}` {spoken(rows.loc['recall@1'])}{took}")
-    return f"**Ways of choosing, {part_name(part)}** (recall@1, time per question). {'; '.join(said)}." if said else ""
+    return told(f"Ways of choosing, {part_name(part)}", said, " (recall@1, time per question).")
 
 
 def asked_or_not(summary: pd.DataFrame) -> str:
@@ -239,8 +237,7 @@ def asked_or_not(summary: pd.DataFrame) -> str:
         both = [f"{name_of(name)} {asked[name].value:.2f} and {unasked[name].value:.2f}" for name in names]
         said += [f"{what} {', '.join(both)}"] if both else []
     sizes = " and ".join(str(summary.loc[summary["part"] == part, "n"].max()) for part in parts)
-    title = f"**Documents with and without training questions** (n = {sizes})."
-    return f"{title} {sentence('; '.join(said))}" if said else ""
+    return told("Documents with and without training questions", said, f" (n = {sizes}).")
 
 
 def own_questions(asked: pd.DataFrame) -> str:

@@ -52,8 +52,7 @@ def headline(summary: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     found = [marks.get((row.part, row.metric, row.system), "") for row in rows.itertuples()]
     rows = rows.assign(mark=pd.Series(found, index=rows.index, dtype=str))
     order = {"system": SYSTEMS, "part": TEST_PARTS, "metric": (*MEASURES, TOKENS)}
-    ranks = {name: rows[name].map(places.index) for name, places in order.items()}
-    return rows.iloc[np.lexsort([ranks["metric"], ranks["part"], ranks["system"]])].reset_index(drop=True)
+    return rows.sort_values(list(order), key=lambda names: names.map(order[names.name].index), ignore_index=True)
 
 
 def marks_of(pairs: pd.DataFrame, system: str) -> dict[tuple[str, str, str], str]:

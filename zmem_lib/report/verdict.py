@@ -25,7 +25,7 @@ from zmem_lib.report.wording import (
     side_of,
     spoken,
     values_of,
-)  # fmt: skip
+)
 from zmem_lib.tables import MEASURES, SYSTEMS, TEST_PARTS
 
 FUSED = ("bm25", "dense")

@@ -110,11 +110,6 @@ def in_code(text: Any) -> str:
     return f"`{' '.join(str(text).split()).replace('`', chr(39))}`"
 
 
-def sentence(text: str) -> str:
-    """The text with a capital and a full stop."""
-    return f"{text[0].upper()}{text[1:]}."
-
-
 def range_said(sizes: pd.Series, *, join: str, over: str) -> str:
     """The least and the largest of shares, one if they look the same; `over` if none is below 1, empty if none."""
     sizes = sizes.dropna()
