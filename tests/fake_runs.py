@@ -14,7 +14,7 @@ from zmem_lib.tables import CONTEXTS, TABLES, write_table
 SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "dense", "gold-passage", "closed-book")
 SECRET = "Ada Lind lives in Lund"  # stands for the text of a document
 MADE_IN = {
-    "train_log": 3, "damage": 3, "costs": 5, "noise": 5, "summary": 6, "write_curve": 6, "failures": 6, "selectors": 6,
+    "train_log": 3, "damage": 3, "costs": 5, "noise": 6, "summary": 6, "write_curve": 6, "failures": 6, "selectors": 6,
     "retention": 6, "abstention": 6, "pairs": 6, "contexts": 6,
 }  # fmt: skip
 

@@ -14,15 +14,25 @@ import pandas as pd
 MEASURED = {
     "seconds", "seconds_per_document", "seconds_per_question", "build_seconds", "peak_memory_bytes", "bytes_stored",
 }  # fmt: skip
+KINDS = ("rephrased", "unasked")  # of seen questions: once copied rows, now a column
 
 
 def comparable(path: Path) -> pd.DataFrame:
-    """A table without what differs between equal runs, its cells comparable."""
+    """A table without what differs between equal runs, in the layout of old, its cells comparable, its rows in order."""
     frame = pd.read_parquet(path)
+    if path.name.startswith("answers_"):
+        frame = frame.drop(columns="kind", errors="ignore")
+        lists = frame["evidence"].map(lambda cell: not isinstance(cell, str))
+        frame["evidence"] = frame["evidence"].where(~lists, frame["evidence"].map("\n".join))
+    if path.name == "scores.parquet" and "kind" in frame:
+        kinds = frame[(frame["part"] == "seen") & frame["kind"].isin(KINDS)]
+        frame = pd.concat([frame, kinds.assign(part=kinds["kind"])]).drop(columns="kind")
     frame = frame[[name for name in frame if name not in MEASURED]]
     if "metric" in frame:
-        frame = frame[~frame["metric"].isin(MEASURED)].reset_index(drop=True)
-    return frame.map(lambda cell: tuple(cell.tolist()) if isinstance(cell, np.ndarray) else cell)
+        frame = frame[~frame["metric"].isin(MEASURED)]
+    frame = frame.map(lambda cell: tuple(cell.tolist()) if isinstance(cell, np.ndarray) else cell)
+    words = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+    return (frame.sort_values(words, kind="stable") if words else frame).reset_index(drop=True)
 
 
 def differences(before: Path, now: Path) -> list[str]:

@@ -35,7 +35,7 @@ from zmem_lib.memory.base_lm import pick_device
 from zmem_lib.memory.lessons import make_lessons
 from zmem_lib.memory.table import load_z, save_z
 from zmem_lib.meter import memory_explained
-from zmem_lib.opponents import retrieve
+from zmem_lib.opponents import bm25, dense
 from zmem_lib.opponents.index import build_flat
 from zmem_lib.params import changed, read_params
 from zmem_lib.run import main, reported
@@ -264,12 +264,12 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "no model folder": (call(lambda: find_lm("./none", "")), "language model folder ./none does not exist"),
     "no reranker": (call(lambda: find_reranker("./none")), "rerank_model './none' is not a folder"),
     "an empty model folder": (call(lambda: find_lm(str(ROOT / "params"), "")), "holds no config.json"),
-    "no dense model": (call(lambda: retrieve.load_encoder("./none", "cpu")), "dense_model ./none is not a folder"),
+    "no dense model": (call(lambda: dense.load_encoder("./none", "cpu")), "dense_model ./none is not a folder"),
     "model, offline": (
         call(lambda: find_lm("org/name", "v1")),
         "run `hf download org/name --revision v1 --local-dir DIR`, bring DIR here, and set lm",
     ),
-    "dense model, offline": (call(lambda: retrieve.load_encoder("org/name", "cpu")), "org/name"),
+    "dense model, offline": (call(lambda: dense.load_encoder("org/name", "cpu")), "org/name"),
     "data set, offline": (
         call(lambda: load_corpus(changed(PARAMS, {"corpus.name": "squad"}))),
         "--local-dir DIR`, bring DIR here, and set corpus_path to it",
@@ -350,11 +350,11 @@ def test_document_ids_are_never_file_names(here: Path) -> None:
     write_table(loaded.docs, folder / "docs.parquet", "docs")
     write_table(make_tuples(loaded.docs, loaded.questions, 0), folder / "tuples.parquet", "tuples")
     save_z(doc_ids, torch.zeros(9, 1, 2), folder / "z.safetensors")
-    retrieve.save_bm25(retrieve.build_bm25(doc_ids, list(loaded.docs["text"]), tokens="words"), folder / "bm25")
-    retrieve.save_dense(retrieve.DenseIndex(doc_ids, build_flat(np.eye(9))), folder / "dense.faiss")
+    bm25.save_bm25(bm25.build_bm25(doc_ids, list(loaded.docs["text"]), tokens="words"), folder / "bm25")
+    dense.save_dense(dense.DenseIndex(doc_ids, build_flat(np.eye(9))), folder / "dense.faiss")
     assert load_z(folder / "z.safetensors")[0] == doc_ids
-    assert retrieve.load_bm25(folder / "bm25").doc_ids == doc_ids
-    assert retrieve.load_dense(folder / "dense.faiss").doc_ids == doc_ids
+    assert bm25.load_bm25(folder / "bm25").doc_ids == doc_ids
+    assert dense.load_dense(folder / "dense.faiss").doc_ids == doc_ids
     assert {path.name for path in here.rglob("*")} == {
         "corpus.jsonl", "questions.jsonl", "run", "docs.parquet", "tuples.parquet", "z.safetensors", "bm25",
         "terms.parquet", "settings.json", "dense.faiss", "dense_ids.json",
@@ -521,7 +521,7 @@ def disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 def write_index(shape: tuple[int, int], path: Path) -> None:
-    retrieve.save_dense(retrieve.DenseIndex([], build_flat(np.ones(shape))), path)
+    dense.save_dense(dense.DenseIndex([], build_flat(np.ones(shape))), path)
 
 
 LARGE = pd.DataFrame({"doc_id": [f"{i:09}" for i in range(9000)]}).assign(title="", text="", part="seen")
@@ -531,8 +531,8 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "json": lambda path: write_json(list(range(50_000)), path / "a"),
     "index": lambda path: write_index((99, 999), path / "a"),
     "index smaller than a buffer": lambda path: write_index((9, 240), path / "a"),
-    "terms": lambda path: retrieve.save_bm25(
-        retrieve.build_bm25(list(LARGE["doc_id"]), [str(hash(i)) for i in LARGE["doc_id"]], tokens="words"), path / "a"
+    "terms": lambda path: bm25.save_bm25(
+        bm25.build_bm25(list(LARGE["doc_id"]), [str(hash(i)) for i in LARGE["doc_id"]], tokens="words"), path / "a"
     ),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import CORPORA, ROOT
 
 from zmem_lib.data.corpus import load_corpus
-from zmem_lib.opponents import retrieve
+from zmem_lib.opponents import bm25
 from zmem_lib.params import read_params
 from zmem_lib.tables import TEST_PARTS, read_table
 from zmem_lib.text import passages
@@ -30,8 +30,8 @@ def test_bm25_of_a_whole_corpus_reaches_its_mark(name):
     corpus = load_corpus(params)
     docs, questions = corpus.docs, corpus.questions
     test = questions[questions["split"] == "test"]
-    index = retrieve.build_bm25(list(docs["doc_id"]), passages(docs), tokens=params.answer.bm25_tokens)
-    ranked, _ = retrieve.rank_bm25(index, list(test["question"]), 1)
+    index = bm25.build_bm25(list(docs["doc_id"]), passages(docs), tokens=params.answer.bm25_tokens)
+    ranked, _ = bm25.rank_bm25(index, list(test["question"]), 1)
     found = [best[0] in gold for best, gold in zip(ranked, test["gold_doc_ids"], strict=True)]
     assert len(found) >= 500 and sum(found) / len(found) >= BM25[name]
 

@@ -9,11 +9,11 @@ from conftest import ROOT, SECRETS, zmem
 
 from zmem_lib.chapters import CHAPTERS, is_finished
 from zmem_lib.commands import SCORED
-from zmem_lib.evaluation.score import SYSTEMS as SCORABLE
 from zmem_lib.files import LOCK
 from zmem_lib.params import read_params
 from zmem_lib.run import main
-from zmem_lib.tables import CHANCES, SYSTEMS, TABLES, read_table
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import CHANCES, TABLES, read_table
 
 PARAMS = read_params(ROOT / "params/smoke.yaml")
 PLAIN = {".parquet", ".safetensors", ".json", ".ipynb", ".faiss", ".yaml", ".png", ".md", ".jinja", ".html", ".pptx"}
@@ -83,7 +83,8 @@ def test_ask_shows_three_systems(smoke_runs):
     assert done.returncode == 0, done.stderr
     for system in ("zmem", "bm25", "dense"):
         assert f"\n{system}: answer" in done.stdout
-    assert done.stdout.count("  2. ") == 3 and "log p(question | z)" in done.stdout
+    assert done.stdout.count("  2. ") == 3
+    assert done.stdout.count("(log p(question | z) + cosine of key and question / 0.05 ") == 2, "of zmem's documents"
     assert done.stderr.strip() == ""
 
 
@@ -104,8 +105,8 @@ def test_score_asks_all_test_questions_and_says_what_it_does_not_know(smoke_runs
         }
         assert {line[-1] for line in lines} == {str(asked[split])}, "no sample"
     assert main(["score", "smoke", "--systems", "bm52", "--runs", str(smoke_runs)]) == 2
-    assert "there is no system 'bm52' to score: choose from zmem, bm25" in capsys.readouterr().err
-    assert set(SCORABLE) <= set(re.findall(r"[\w+-]+", SCORED)), "the help names them all"
+    assert "there is no system 'bm52': choose from zmem, zmem+text" in capsys.readouterr().err
+    assert set(SYSTEMS) <= set(re.findall(r"[\w+-]+", SCORED)), "the help names them all"
     assert main(["score", "smoke", "--questions", "-1", "--runs", str(smoke_runs)]) == 2
     assert "--questions must be 0 (all) or more" in capsys.readouterr().err
 

@@ -81,3 +81,11 @@ def save_cross_encoder(folder: Path, labels: int = 1) -> str:
 def random_blocks(n: int, params: Params, seed: int = 0) -> torch.Tensor:
     """Blocks z (n,K,D) of unit variance."""
     return torch.randn(n, params.memory.z_tokens, params.lm.hidden_size, generator=torch.Generator().manual_seed(seed))
+
+
+def one_by_one(memory_lm: MemoryLM, ids: list[int], given: int) -> float:
+    """log p of what follows the first `given` tokens, by one plain pass."""
+    rows = torch.tensor([ids])
+    with torch.no_grad():
+        log_p = memory_lm.lm(input_ids=rows).logits.float().log_softmax(-1)
+    return log_p[0, given - 1 : -1].gather(1, rows[0, given:, None]).sum().item()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from zmem_lib.files import BadInput
 from zmem_lib.params import read_params
+from zmem_lib.systems.systems import SYSTEMS
 
 Unwound = Callable[[], AbstractContextManager]
 ABLATE_TEXT = """Execute the rows of an ablation that are not kept yet, one run of the chapters 01 to 06 for each row
@@ -32,8 +33,7 @@ text stays in the tables of the chapters, and what the model learned with it in 
 execute the run without it."""
 SCORE_TEXT = """Answer all test questions of a finished run, where its chapters take a sample of `answer.questions`, and
 print the share of right answers, and of documents found first, with intervals. Nothing is kept."""
-SCORED = """default: zmem zmem-oracle; also zmem+text, zmem+bm25, bm25, dense, hybrid, hybrid+rerank, lm-rerank,
-long-context, zmem-shuffled, zmem-random, gold-passage, closed-book"""
+SCORED = f"default: zmem zmem-oracle; of {', '.join(SYSTEMS)}"
 SCALE_TEXT = """Train a few steps with tables of different length, in turn, and say how long a step took with each: in
 memory, and for the longest table also on disk. Nothing is kept."""
 SWEEP_TEXT = """Execute a batch of runs: every parameter file with every combination of the values of all --grid, each a
@@ -214,13 +214,13 @@ def command_add(options: argparse.Namespace) -> None:
     from zmem_lib.runs.pipeline import kernel_environment
 
     with kernel_environment():
-        from zmem_lib.systems.upkeep import add_documents
+        from zmem_lib.systems.ask import add_documents
 
         print("\n".join(add_documents(options.runs / options.run, options.file, replacing=options.replace)))
 
 
 def command_delete(options: argparse.Namespace) -> None:
     """`zmem delete`: take documents out of a run's memory."""
-    from zmem_lib.systems.upkeep import delete_documents
+    from zmem_lib.systems.ask import delete_documents
 
     print("\n".join(delete_documents(options.runs / options.run, options.doc_id)))

@@ -184,8 +184,9 @@ def command_ask(options: argparse.Namespace) -> None:
         raise BadInput(f"--top-k must be at least 1, not {options.top_k}")
     with kernel_environment():
         from zmem_lib.systems.ask import answer_lines
+        from zmem_lib.systems.collection import open_collection
 
-        for line in answer_lines(options.runs / options.run, options.question, options.top_k):
+        for line in answer_lines(open_collection(options.run, options.runs), options.question, options.top_k):
             print(line)
 
 

@@ -12,23 +12,10 @@ from zmem_lib.files import BadInput, must_exist, write_atomic
 
 SPLITS = ("train", "dev", "test", "new-dev", "new-test")
 PARTS = ("trained", "seen", "rephrased", "unasked", "unasked-document", "new")
+KINDS = ("rephrased", "unasked")  # of seen questions, where the corpus tells: in summaries parts of their own
 ABSENT = "absent"  # the part of test questions that no document answers
 TEST_PARTS = ("seen", "unasked-document", "new")  # of test questions, each in one; the others show the fit, or a kind
-SYSTEMS = (  # order of tables
-    "zmem", "zmem+text", "zmem+bm25", "zmem-oracle", "zmem-shuffled", "zmem-similar", "zmem-random", "zmem-text",
-    "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid", "hybrid+rerank", "lm-rerank", "text-twin",
-    "long-context", "gold-passage", "closed-book",
-)  # fmt: skip
-COMPARED = (  # must find the document themselves
-    "zmem", "zmem+text", "zmem+bm25", "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid",
-    "hybrid+rerank", "lm-rerank", "text-twin", "long-context",
-)  # fmt: skip
-ALSO_ABSENT = ("zmem", "bm25", "dense")  # of those compared: asked the questions without a document too
-UNREAD = (  # stand without a language model too: what they retrieve is evaluated, and nobody reads it
-    "bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid", "hybrid+rerank",
-)  # fmt: skip
 MEASURES = ("em", "f1", "answer_in_evidence", "recall@1")  # of page one
-CONTROLS = tuple(name for name in SYSTEMS if name not in COMPARED)
 CONTEXTS = ("noise vulnerability", "context acceptability", "context insensitivity", "context misinterpretation")
 CHANCES = ("chance", "chance-alike")  # no systems: what gold evidence of other questions says, in the tables of scores
 
@@ -60,7 +47,8 @@ TABLES: dict[str, dict[str, str]] = {
         "seconds_per_document": "float", "n": "int",
     },
     "answers": {
-        "question_id": "str", "part": "str", "ranked_doc_ids": "strs", "ranked_scores": "floats", "evidence": "str",
+        "question_id": "str", "part": "str", "kind": "str", "ranked_doc_ids": "strs", "ranked_scores": "floats",
+        "evidence": "strs",  # items as the reader saw them
         "evidence_tokens": "int", "answer": "str", "seconds": "float", "input_tokens": "int", "output_tokens": "int",
         "money": "float",  # dollars paid to an address for this answer
     },
@@ -86,7 +74,9 @@ TABLES: dict[str, dict[str, str]] = {
         "start": "str", "step": "int", "seconds_per_document": "float", "recite_nll": "float", "metric": "str",
         "value": "float", "ci_low": "float", "ci_high": "float", "n": "int",
     },
-    "scores": {"question_id": "str", "system": "str", "part": "str", "metric": "str", "value": "float"},
+    "scores": {
+        "question_id": "str", "system": "str", "part": "str", "kind": "str", "metric": "str", "value": "float",
+    },
     "verdicts": {"question_id": "str", "system": "str", "part": "str", "metric": "str", "value": "float"},  # of a judge
     "judged": {
         "system": "str", "part": "str", "metric": "str", "value": "float", "ci_low": "float", "ci_high": "float",
@@ -113,7 +103,11 @@ TABLES: dict[str, dict[str, str]] = {
         "selector": "str", "part": "str", "metric": "str", "value": "float", "ci_low": "float", "ci_high": "float",
         "n": "int",
     },
-    "noise": {  # of answers with a share of the evidence items replaced
+    "noise_scores": {  # of answers with a share of the evidence items replaced
+        "question_id": "str", "system": "str", "part": "str", "kind": "str", "share": "float", "metric": "str",
+        "value": "float",
+    },
+    "noise": {  # of these
         "system": "str", "part": "str", "kind": "str", "share": "float", "metric": "str", "value": "float",
         "ci_low": "float", "ci_high": "float", "n": "int",
     },
@@ -122,6 +116,23 @@ TABLES: dict[str, dict[str, str]] = {
         "text_gain": "float",  # F1 with the gold passage minus closed book
     },
 }  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """Names of systems for modules that have not turned to systems.systems yet, where the systems stand now."""
+    from importlib import import_module
+
+    systems = import_module("zmem_lib.systems.systems")
+    names = {
+        "SYSTEMS": tuple(systems.SYSTEMS),
+        "COMPARED": systems.compared(),
+        "CONTROLS": systems.controls(),
+        "ALSO_ABSENT": systems.which(lambda system: system.asked_absent),
+        "UNREAD": systems.which(lambda system: system.without_lm),
+    }
+    if name not in names:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return names[name]
 
 
 def no_rows(table: str) -> pd.DataFrame:

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zmem_lib.evaluation.contexts import context_table, fourfold
 from zmem_lib.evaluation.metrics import accuracy, em_loose, em_strict, f1_all
+from zmem_lib.evaluation.pairs import context_table, fourfold
 from zmem_lib.report.chapter_tables import context_overview
 from zmem_lib.tables import CONTEXTS, TABLES
 
@@ -47,7 +47,7 @@ def test_every_question_is_of_exactly_one_of_the_four():
 
 def scores_of(**right):
     rows = [
-        (f"q{i}", system.replace("_", "-"), "seen", "em_loose", float(value))
+        (f"q{i}", system.replace("_", "-"), "seen", "", "em_loose", float(value))
         for system, values in right.items()
         for i, value in enumerate(values)
     ]

@@ -2,23 +2,19 @@
 
 import pandas as pd
 import pytest
-import torch
-from tiny_models import random_blocks, sentence, small_lm, small_params
+from tiny_collection import small_collection, small_docs
+from tiny_models import sentence, small_params
 
 from zmem_lib.evaluation import selectors
-from zmem_lib.memory.table import unit
-from zmem_lib.systems import collection as benches
+from zmem_lib.systems import choosing
 
 PARAMS = small_params({"memory.key_width": 4, "answer.shortlist": 3, "train.text_weight": 0.5, "train.id_steps": 0})
 N = 5
 
 
 @pytest.fixture(scope="module")
-def bench():
-    docs = pd.DataFrame({"doc_id": [f"d{i}" for i in range(N)], "title": "t", "text": [sentence(i) for i in range(N)]})
-    keys = unit(torch.randn(N, 4, generator=torch.Generator().manual_seed(1)))
-    z = random_blocks(N, PARAMS)
-    return benches.Bench(PARAMS, small_lm(PARAMS), docs, z, keys, bm25=None, dense=None, encoder=None, folder=None)
+def collection(tmp_path_factory):
+    return small_collection(PARAMS, small_docs(N), tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
@@ -31,25 +27,25 @@ def test_parameters_say_which_ways_there_are():
     assert list(selectors.selectors_of(small_params({"train.id_steps": 0}))) == ["query_likelihood"]
     all_but_ids = ["query_likelihood", "key", "key_then_likelihood", "text-twin"]
     assert [name for name in selectors.selectors_of(PARAMS) if name != "generated_id"] == all_but_ids
-    assert not selectors.has_text_twin(small_params({"train.text_weight": 0.5}))
+    assert "text-twin" not in selectors.selectors_of(small_params({"train.text_weight": 0.5}))
 
 
-def test_every_way_ranks_every_question(bench, asked):
-    table = selectors.rank_all(asked, bench, {})
+def test_every_way_ranks_every_question(collection, asked):
+    table = selectors.rank_all(asked, collection, {})
     assert table.groupby("selector")["question_id"].agg(list).map(lambda ids: ids == list(asked["question_id"])).all()
     assert (table["seconds"] > 0).all()
     by_name = table.set_index(["selector", "question_id"])["ranked_doc_ids"]
-    shortlists = [ids[: PARAMS.answer.shortlist] for ids in benches.by_key(list(asked["question"]), bench)[0]]
+    shortlists = [ids[: PARAMS.answer.shortlist] for ids in choosing.by_key(asked, collection)[0]]
     for place, name in enumerate(asked["question_id"]):
         assert sorted(by_name["key_then_likelihood", name]) == sorted(by_name["text-twin", name])
         assert sorted(by_name["text-twin", name]) == sorted(shortlists[place])
         assert list(by_name["key", name])[:3] == shortlists[place]
 
 
-def test_a_ranking_that_was_made_is_taken_over_and_timed(bench, asked):
+def test_a_ranking_that_was_made_is_taken_over_and_timed(collection, asked):
     made = asked[["question_id", "part"]].assign(ranked_doc_ids=[["d9"]] * 4, ranked_scores=[[1.0]] * 4)
-    table = selectors.rank_all(asked, bench, {"text-twin": made, "zmem": made}).set_index("selector")
-    assert bench.params.answer.select == "query_likelihood"
+    table = selectors.rank_all(asked, collection, {"text-twin": made, "zmem": made}).set_index("selector")
+    assert collection.params.answer.select == "query_likelihood"
     for name in ("text-twin", "query_likelihood"):
         assert table.loc[name, "ranked_doc_ids"].map(list).tolist() == [["d9"]] * 4
         assert (table.loc[name, "seconds"] > 0).all()

@@ -41,10 +41,10 @@ def tables(n=N):
          "gold_doc_ids": [["a"]] * len(ids), "kind": ["unasked"] * 2 + [""] * (len(ids) - 2)}
     )  # fmt: skip
     answers = pd.DataFrame(
-        {"question_id": ids, "part": ["seen"] * n + ["new"] * n + ["trained"], "evidence": "Ada\nborn in Velmoor.",
-         "ranked_doc_ids": [["a", "b"]] * len(ids), "answer": "Velmoor"}
+        {"question_id": ids, "part": ["seen"] * n + ["new"] * n + ["trained"],
+         "evidence": [["Ada\nborn in Velmoor."]] * len(ids), "ranked_doc_ids": [["a", "b"]] * len(ids), "answer": "Velmoor"}
     )  # fmt: skip
-    systems = {"bm25": answers, "zmem": answers.iloc[::-1].assign(evidence="x y"), "zmem-oracle": answers}
+    systems = {"bm25": answers, "zmem": answers.iloc[::-1].assign(evidence=[["x y"]] * len(ids)), "zmem-oracle": answers}
     return questions, docs, systems
 
 

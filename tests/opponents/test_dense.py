@@ -15,11 +15,16 @@ from zmem_lib.opponents.dense import (
     build_dense,
     encode_passages,
     encodings_folder,
+    load_dense,
     load_encoder,
     prompts_of,
     rank_dense,
+    save_dense,
+    updated_dense,
 )
 
+IDS = ["one", "two", "three", "four", "five"]
+PASSAGES = ["The harp is old", "A cello, a viola", "rowing in Oslo", "stew and stew", "rowing in Oslo"]
 E5 = {QUERY: "query: ", DOCUMENT: "passage: "}
 NONE = {QUERY: "", DOCUMENT: ""}
 BGE = {QUERY: "Represent this sentence for searching relevant passages: ", DOCUMENT: ""}
@@ -93,14 +98,13 @@ def test_what_was_encoded_is_kept_by_model_prefix_and_text(tmp_path: Path, monke
     texts, first = ["ab", "b", "c", "dd", "e"], Counting()
     vectors, spared = encode_passages(first, texts, tmp_path)
     assert len(vectors) == 5 and spared == 0.0 and first.calls == 3
-    (file,) = tmp_path.iterdir()
-    assert file.suffix == ".safetensors", "the pieces are gone"
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".made_with", ".safetensors"], "the pieces are gone"
     again = Counting()
     assert (encode_passages(again, texts, tmp_path)[0] == vectors).all() and again.calls == 0
     for other, changed in ((Counting(E5), texts), (Counting(similarity="dot"), texts), (Counting(), texts[::-1])):
         encode_passages(other, changed, tmp_path)
         assert other.calls == 3
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.glob("*.safetensors"))) == 4
     assert encode_passages(Counting(), texts, None)[0].shape == (5, 5)
 
 
@@ -128,3 +132,47 @@ def test_encodings_are_apart_for_every_model_and_every_change_of_it(tmp_path: Pa
     places.append(encodings_folder(tmp_path / "runs", str(tmp_path / "mine")))
     assert len(set(places)) == 3 and {place.parent for place in places} == {tmp_path / "runs/encodings"}
     assert places[0].name.startswith("mine-")
+
+
+class LetterEncoder:
+    """Stands in for a sentence encoder: unit vectors of letter counts."""
+
+    def encode(self, texts, **_options):
+        counts = np.array([[text.lower().count(chr(97 + i)) for i in range(26)] for text in texts], dtype=np.float32)
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+
+def test_dense_ranks_by_cosine_and_is_the_same_after_saving(tmp_path):
+    encoder = LetterEncoder()
+    index = build_dense(encoder, IDS, PASSAGES)
+    ids, scores = rank_dense(index, encoder, ["Oslo rowing in", "stew and stew"], 3)
+    assert ids[0][:2] == ["three", "five"] and ids[1][0] == "four"
+    assert scores[0][0] == pytest.approx(1.0, abs=1e-6) and len(ids[0]) == 3
+    save_dense(index, tmp_path / "dense.faiss")
+    assert rank_dense(load_dense(tmp_path / "dense.faiss"), encoder, ["stew"], 9) == rank_dense(
+        index, encoder, ["stew"], 9
+    )
+    assert rank_dense(index, encoder, [], 3) == ([], [])
+
+
+def test_a_missing_encoder_folder_is_refused_at_once(tmp_path: Path):
+    with pytest.raises(BadInput, match="is not a folder: give a model's folder"):
+        load_encoder(str(tmp_path / "nowhere"), "cpu")
+
+
+def test_the_packaged_encoder_works_without_a_network(capfd):
+    encoder = load_encoder("packaged", "cpu")
+    capfd.readouterr()
+    index = build_dense(encoder, IDS, PASSAGES)
+    ids, _ = rank_dense(index, encoder, ["a string instrument of the orchestra", "soup"], 2)
+    assert ids[0][0] in ("one", "two") and ids[1][0] == "four"
+    assert capfd.readouterr() == ("", ""), "no progress bar in a chapter"
+
+
+def test_an_updated_index_encodes_only_what_is_new_and_is_that_of_all():
+    before, now = dict(zip(IDS, PASSAGES, strict=True)), {"two": "A cello, a viola", "four": "soup", "new": "a harp"}
+    encoder = Counting()
+    index = updated_dense(build_dense(encoder, IDS, PASSAGES), encoder, before=before, now=now)
+    assert encoder.seen[len(IDS) :] == ["soup", "a harp"]
+    whole = build_dense(encoder, list(now), list(now.values()))
+    assert rank_dense(index, encoder, ["ace", "bad"], 3) == rank_dense(whole, encoder, ["ace", "bad"], 3)

@@ -2,21 +2,18 @@
 
 import json
 
-import pandas as pd
 import pytest
 
+from zmem_lib.evaluation.metrics import retrieval_scores
 from zmem_lib.opponents.fusion import (
     CONSTANT,
-    WEIGHT_FILE,
     WEIGHTS,
     best_weight,
     choose_weight,
     reciprocal_ranks,
     stretched,
-    try_weights,
     weighted_sum,
 )
-from zmem_lib.opponents.retrieve import build_bm25
 
 FIRST = ([["a", "b", "c"], ["x"]], [[9.0, 8.0, 1.0], [3.0]])
 SECOND = ([["b", "d"], ["y", "x"]], [[0.6, 0.2], [0.9, 0.4]])
@@ -43,23 +40,33 @@ def test_scores_of_one_size_and_none():
     assert weighted_sum(([[]], [[]]), ([["a"]], [[0.3]]), 0.5, 5) == ([["a"]], [[0.5]])
 
 
-def test_the_weight_is_the_best_on_dev_questions():
+def test_the_weight_is_the_best_on_dev_questions_and_written(tmp_path):
     right, wrong = ([["g", "o"]] * 4, [[1.0, 0.0]] * 4), ([["o", "g"]] * 4, [[1.0, 0.0]] * 4)
-    tried = try_weights(wrong, right, [["g"]] * 4)
+    tried = choose_weight(wrong, right, [["g"]] * 4, tmp_path / "weight.json")
     assert list(tried["weight"]) == list(WEIGHTS)
     assert tried.loc[tried["weight"] < 0.5, "recall@1"].eq(0).all()
     assert tried.loc[tried["weight"] > 0.5, "recall@1"].eq(1).all()
     assert best_weight(tried) == pytest.approx(0.8), "the middle of those that are as good"
-    same = try_weights(right, right, [["g"]] * 4)
+    written = json.loads((tmp_path / "weight.json").read_text())
+    assert (written["n"], written["weight"]) == (4, best_weight(tried)) and written["tried"] == tried.to_dict("list")
+    same = choose_weight(right, right, [["g"]] * 4, tmp_path / "weight.json")
     assert best_weight(same) == pytest.approx(0.5)
 
 
-def test_the_weight_is_written_and_without_dev_questions_both_count_alike(tmp_path, monkeypatch):
-    monkeypatch.setattr("zmem_lib.opponents.fusion.rank_dense", lambda *_: ([["g", "o"]] * 3, [[0.9, 0.1]] * 3))
-    index = build_bm25(["g", "o", "p"], ["a b", "c d", "e f"], tokens="words")
-    dev = pd.DataFrame({"question": ["c", "c", "d"], "gold_doc_ids": [["g"]] * 3})
-    tried = choose_weight(dev, index, None, None, folder=tmp_path, seed=1)
-    written = json.loads((tmp_path / WEIGHT_FILE).read_text())
-    assert written["n"] == 3 and written["weight"] == best_weight(tried) > 0.5
-    monkeypatch.setattr("zmem_lib.opponents.fusion.rank_dense", lambda *_: ([], []))
-    assert best_weight(choose_weight(dev[:0], index, None, None, folder=tmp_path, seed=1)) == 0.5
+def test_without_dev_questions_both_count_alike(tmp_path):
+    tried = choose_weight(([], []), ([], []), [], tmp_path / "weight.json")
+    assert best_weight(tried) == 0.5 and tried[["recall@1", "mrr@10"]].isna().all(axis=None)
+
+
+def test_weights_are_tried_by_the_measures_of_the_field(tmp_path):
+    gold = [["c"], ["y", "q"], ["nowhere"]]
+    first = ([*FIRST[0], ["a", "b"]], [*FIRST[1], [2.0, 1.0]])
+    second = ([*SECOND[0], ["b", "c"]], [*SECOND[1], [2.0, 1.0]])
+    tried = choose_weight(first, second, gold, tmp_path / "weight.json").set_index("weight")
+    for weight in WEIGHTS:
+        ranked = dict(enumerate(weighted_sum(first, second, weight, 10)[0]))
+        means = retrieval_scores(
+            {str(q): ids for q, ids in enumerate(gold)}, {str(q): ids for q, ids in ranked.items()}
+        )
+        means = means.groupby("metric")["value"].mean()
+        assert tried.loc[weight].to_dict() == pytest.approx({name: means[name] for name in ("recall@1", "mrr@10")})

@@ -9,7 +9,9 @@ from zmem_lib.evaluation import scoring
 from zmem_lib.evaluation.pairs import pair_table
 from zmem_lib.report.chapter_tables import RANKED
 from zmem_lib.report.figures import CURVES
-from zmem_lib.tables import CHANCES, COMPARED, SYSTEMS, TABLES, no_rows
+from zmem_lib.report.wording import COMPARED
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import CHANCES, TABLES, no_rows
 
 N = 60
 SHARE = {
@@ -33,7 +35,7 @@ def made_tables() -> dict[str, pd.DataFrame]:
                 values = (
                     [17.0] * N if metric.endswith("tokens") else [1.0] * int(share * N) + [0.0] * (N - int(share * N))
                 )
-                rows += [(f"{part}{i}", system, part, metric, value) for i, value in enumerate(values)]
+                rows += [(f"{part}{i}", system, part, "", metric, value) for i, value in enumerate(values)]
     scores = pd.DataFrame(rows, columns=list(TABLES["scores"]))
     kinds = ["right"] * 12 + ["wrong z"] * 24 + ["wrong evidence"] * 18 + ["wrong reading"] * 6
     failures = [

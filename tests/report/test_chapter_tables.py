@@ -15,7 +15,9 @@ from zmem_lib.report.figures import COLOURS
 from zmem_lib.report.findings import asked_or_not, findings
 from zmem_lib.report.tables import bullets
 from zmem_lib.report.verdict import setting, verdict
-from zmem_lib.tables import CHANCES, COMPARED, SYSTEMS, TABLES, TEST_PARTS, no_rows, write_table
+from zmem_lib.report.wording import COMPARED
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import CHANCES, TABLES, TEST_PARTS, no_rows, write_table
 
 HOSTILE = "<script>alert(1)</script> $x$ & 'q'"
 
@@ -150,7 +152,10 @@ def cost_html(tables, params):
 def answers_of(ids, text):
     given = {"ranked_doc_ids": [["a"]] * len(ids), "ranked_scores": [[1.0]] * len(ids), "evidence_tokens": 1}
     spent = {"seconds": 0.1, "input_tokens": 1, "output_tokens": 1, "money": 0.0}
-    return pd.DataFrame({"question_id": ids, "part": "seen", "evidence": text, "answer": text, **given, **spent})
+    items = [[text] for _ in ids]
+    return pd.DataFrame(
+        {"question_id": ids, "part": "seen", "kind": "", "evidence": items, "answer": text, **given, **spent}
+    )
 
 
 def test_the_costs_of_a_run_have_no_gaps(tables, params):

@@ -10,12 +10,13 @@ from IPython.core.formatters import DisplayFormatter
 from matplotlib.figure import Figure
 from PIL import Image
 
-from zmem_lib.evaluation.noise_items import KINDS, SHARES
+from zmem_lib.evaluation.noise import KINDS, SHARES
 from zmem_lib.report import canvas
 from zmem_lib.report.canvas import described_png, description, new_figure, save_figure
 from zmem_lib.report.chapter_tables import noise_overview
 from zmem_lib.report.figures import CURVES, MARKERS, NOISY, histograms, noise_curves, write_quality
-from zmem_lib.tables import SYSTEMS, TABLES, check
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import TABLES, check
 
 
 @pytest.fixture

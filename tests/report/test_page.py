@@ -12,8 +12,9 @@ from zmem_lib.params import read_params
 from zmem_lib.report import figures, page
 from zmem_lib.report.canvas import description
 from zmem_lib.report.results import read_kept
-from zmem_lib.report.wording import phrases
-from zmem_lib.tables import COMPARED, MEASURES, SYSTEMS, TABLES
+from zmem_lib.report.wording import COMPARED, phrases
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import MEASURES, TABLES
 
 ROOT = Path(__file__).parents[2]
 HANGUL = re.compile("[가-힣]")

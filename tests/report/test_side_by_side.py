@@ -18,7 +18,7 @@ def answers_of(ids, document, answer, evidence="It says so."):
         {
             "question_id": ids,
             "ranked_doc_ids": [document(one) for one in ids],
-            "evidence": evidence,
+            "evidence": [[evidence] for _ in ids],
             "answer": answer,
         }
     )
@@ -84,7 +84,7 @@ def test_texts_are_escaped_and_kept_from_mathjax(tables):
     tables["questions"]["question"], tables["docs"]["title"] = HOSTILE, HOSTILE
     tables["questions"]["answers"] = [[HOSTILE]] * 60
     for table in tables["answers"].values():
-        table["answer"], table["evidence"] = HOSTILE, HOSTILE * 9
+        table["answer"], table["evidence"] = HOSTILE, [[HOSTILE * 9] for _ in range(len(table))]
     html = shown(tables)
     kept = html.index('<div class="tex2jax_ignore mathjax_ignore"', html.index("Right and wrong"))
     assert "<script" not in html and html.index("$z$") > kept

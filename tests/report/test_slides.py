@@ -12,8 +12,9 @@ from zmem_lib.report.book import copy_slides
 from zmem_lib.report.page import page_plots
 from zmem_lib.report.slides import link, make_slides, plain, spans
 from zmem_lib.report.slides_pptx import write_pptx
-from zmem_lib.report.wording import phrases
-from zmem_lib.tables import COMPARED, SYSTEMS, TABLES, TEST_PARTS
+from zmem_lib.report.wording import COMPARED, phrases
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import TABLES, TEST_PARTS
 
 PARAMS = read_params("params/smoke.yaml")
 INCH, POINT = 914_400, 12_700

@@ -9,7 +9,8 @@ import pytest
 
 from zmem_lib.report.notebooks import read_template, translate
 from zmem_lib.report.wording import phrases
-from zmem_lib.tables import MEASURES, SYSTEMS, TEST_PARTS
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import MEASURES, TEST_PARTS
 
 REPORT = Path(__file__).parents[2] / "notebooks/07_report.ipynb"
 HANGUL = re.compile("[가-힣]")

@@ -6,7 +6,7 @@ evidence token, in nats). What each is worth is counted by risk.py. Every answer
 wrong; half of these questions serve to find a threshold, with as many dev questions, and the other half to test it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from zmem_lib.cache import Cache
+from zmem_lib.cache import inside
 from zmem_lib.evaluation.metrics import em
 from zmem_lib.evaluation.risk import BOUNDS, aurc, auroc, coverage_at, margin, threshold
 from zmem_lib.evaluation.scoring import ranks
@@ -24,8 +24,8 @@ from zmem_lib.memory.choose import question_log_p
 from zmem_lib.memory.lm import MemoryLM, left_padded
 from zmem_lib.meter import memory_explained
 from zmem_lib.params import Params
-from zmem_lib.systems.collection import Bench, rows_of
-from zmem_lib.systems.cost import System, answered
+from zmem_lib.systems.collection import Collection
+from zmem_lib.systems.cost import answered
 from zmem_lib.tables import ABSENT, TABLES, TEST_PARTS, check, read_table
 
 ASIDE = "-aside"  # of the answers to questions that no other table counts
@@ -42,15 +42,12 @@ def to_ask(absent: pd.DataFrame, questions: pd.DataFrame, params: Params) -> pd.
     return pd.concat([none[columns], dev[columns]], ignore_index=True)
 
 
-def answer_aside(
-    asked: pd.DataFrame, compared: Mapping[str, System], bench: Bench, *, folder: Path
-) -> dict[str, pd.DataFrame]:
+def answer_aside(asked: pd.DataFrame, systems: Sequence[str], collection: Collection) -> dict[str, pd.DataFrame]:
     """The systems' answers to questions of `to_ask`, kept apart as answers_SYSTEM-aside.parquet; none for none."""
     if asked.empty:
         return {}
-    apart = bench.keep and Cache(bench.keep.folder / "aside", bench.keep.made_with)  # a scan of other questions
-    bench = replace(bench, keep=apart)
-    return {name: answered(f"{name}{ASIDE}", one, asked, bench, folder=folder)[0] for name, one in compared.items()}
+    apart = replace(collection, cache=inside(collection.cache, "aside"))  # of a scan with other questions
+    return {name: answered(name, asked, apart, suffix=ASIDE)[0] for name in systems}
 
 
 def with_aside(folder: Path, answers_by_system: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -89,16 +86,15 @@ def question_likelihood(memory_lm: MemoryLM, z: Tensor, questions: list[str], *,
     return torch.tensor(log_p) / torch.tensor(tokens, dtype=torch.float).clamp(min=1)  # (B,)
 
 
-def doubt_table(questions: pd.DataFrame, answers: pd.DataFrame, bench: Bench) -> pd.DataFrame:
+def doubt_table(questions: pd.DataFrame, answers: pd.DataFrame, collection: Collection) -> pd.DataFrame:
     """What z-memory's own model says of each of its answers' chosen (first) z, the table doubt."""
-    text_of = dict(zip(questions["question_id"], questions["question"], strict=True))
-    row_of = rows_of(bench)
-    z = bench.z[[row_of[ids[0]] for ids in answers["ranked_doc_ids"]]]  # (B,K,W)
+    text_of, row_of = dict(zip(questions["question_id"], questions["question"], strict=True)), collection.row_of
+    z = collection.z[[row_of[ids[0]] for ids in answers["ranked_doc_ids"]]]  # (B,K,W)
     asked = [text_of[question_id] for question_id in answers["question_id"]]
-    batch = bench.params.machine.answer_batch
+    memory_lm, batch = collection.memory_lm, collection.params.machine.answer_batch
     values = {
-        "entropy": first_token_entropy(bench.memory_lm, z, asked, batch=batch).double(),
-        "likelihood": question_likelihood(bench.memory_lm, z, asked, batch=batch).double(),
+        "entropy": first_token_entropy(memory_lm, z, asked, batch=batch).double(),
+        "likelihood": question_likelihood(memory_lm, z, asked, batch=batch).double(),
     }
     return check(pd.DataFrame({"question_id": list(answers["question_id"]), **values}), "doubt")
 

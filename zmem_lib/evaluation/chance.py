@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from zmem_lib.evaluation.metrics import NORMALISE, answer_in_evidence
-from zmem_lib.evaluation.scoring import joined, with_kinds
+from zmem_lib.evaluation.scoring import joined
 from zmem_lib.tables import CHANCES, check, no_rows
 
 POOL = 2000  # questions of all splits whose evidence may be drawn
@@ -24,7 +24,7 @@ def chance_scores(
     None for none, of a run without a memory: there is no wrong z to hold against them.
     """
     if answers is None:
-        return check(no_rows("scores"), "scores")
+        return no_rows("scores")
     pool = tuples.sample(min(len(tuples), POOL), random_state=seed)
     evidence, doc_ids = pool["evidence"].to_numpy(), pool["doc_id"]
     words, rng = [words_of(question, rule) for question in pool["question"]], np.random.default_rng(seed)
@@ -38,18 +38,13 @@ def chance_scores(
         chosen = rng.choice(others, min(DRAWN, len(others)), replace=False), nearest
         values.append([_share(evidence[places], row.answers, rule) for places in chosen])
     rows[list(CHANCES)] = np.array(values, dtype=float).reshape(-1, len(CHANCES))  # (Q,2)
-    long = rows.melt(["question_id", "part", "kind"], list(CHANCES), "system").assign(metric="answer_in_evidence")
-    named = [
-        some.assign(part=name)
-        for part, mine in long.groupby("part", sort=False)
-        for name, some in with_kinds(part, mine, mine["kind"])
-    ]
-    return check(pd.concat(named), "scores")
+    long = rows.melt(["question_id", "part", "kind"], list(CHANCES), "system")
+    return check(long.assign(metric="answer_in_evidence"), "scores")
 
 
 def likeness(words: set[str], others: list[set[str]]) -> np.ndarray:
     """The share (P,) of the words of both that a question has in common with each of the others (Jaccard)."""
-    return np.array([len(words & mine) / max(len(words | mine), 1) for mine in others])
+    return np.array([len(words & some) / max(len(words | some), 1) for some in others])
 
 
 def words_of(question: str, rule: str) -> set[str]:
@@ -58,5 +53,5 @@ def words_of(question: str, rule: str) -> set[str]:
 
 
 def _share(evidence: np.ndarray, answers: list[str], rule: str) -> float:
-    found = [answer_in_evidence(text, answers, rule) for text in evidence]
-    return float(np.mean(found)) if found else np.nan
+    hits = [answer_in_evidence(text, answers, rule) for text in evidence]
+    return float(np.mean(hits)) if hits else np.nan

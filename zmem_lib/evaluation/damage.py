@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from zmem_lib.evaluation.stats import bootstrap_mean
+from zmem_lib.evaluation.stats import SAMPLES, bootstrap_mean
 from zmem_lib.memory.lm import MemoryLM, token_nll
 from zmem_lib.memory.prompts import join
 from zmem_lib.meter import progress
@@ -52,6 +52,6 @@ def damage_table(before: list[float], after: list[float], params: Params) -> pd.
     rows, change = [], [late - early for early, late in zip(before, after, strict=True)]
     for what, nll in (("before", before), ("after", after), ("factor", change)):
         if nll:
-            mean = bootstrap_mean(nll, params.evaluate.bootstrap_samples, params.seed)
+            mean = bootstrap_mean(nll, SAMPLES, params.seed)
             rows.append((what, *np.exp([mean.value, mean.ci_low, mean.ci_high]).tolist(), mean.n))
     return check(pd.DataFrame(rows, columns=["what", "value", "ci_low", "ci_high", "n"]), "damage")

@@ -1,22 +1,28 @@
-"""Quality of one answer, of one evidence and of one ranking: a number between 0 and 1 per question.
+"""Quality of one answer, of one evidence and of one ranking: METRICS, each a number for every question.
 
 Exact match and F1 follow SQuAD v1.1 (Rajpurkar et al., 2016, section 6.1) or, where `rule` is korquad, the evaluation
 script of KorQuAD 1.0 (Lim et al., 2019), whose F1 counts characters instead of words. Beside them stand the measures of
-MIRAGE (Park et al., 2504.17137), as its code counts, and the accuracy of Self-RAG and CRAG. The retrieval measures are
-computed by ir-measures (MacAvaney et al., 2022), which no other module knows.
+MIRAGE (Park et al., 2504.17137), as its code counts, the accuracy of Self-RAG and CRAG, and how much of a written
+evidence stands in its document, in words, as ROUGE counts overlap (Lin, 2004). The retrieval measures are computed by
+ir-measures (MacAvaney et al., 2022), which no other module knows.
 """
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from zmem_lib.evaluation.numbers_in import number_match, number_match_strict
 from zmem_lib.text import normalise, normalise_korquad
 
-NORMALISE = {"squad": normalise, "korquad": normalise_korquad}  # by the parameter answer_normalisation
-ANSWER_METRICS = ("em", "f1", "answer_in_evidence")
-RETRIEVAL_METRICS = ("recall@1", "recall@5", "recall@20", "mrr@10", "ndcg@10")
+NORMALISE = {"squad": normalise, "korquad": normalise_korquad}  # by the parameter corpus.normalisation
+NUMBER_CORPUS = "t2ragbench"  # whose gold answers are numbers
+WORD = re.compile(r"\w+")
 
 
 def em(answer: str, golds: Sequence[str], rule: str) -> float:
@@ -54,9 +60,6 @@ def accuracy(answer: str, golds: Sequence[str]) -> float:
     return float(any(gold in answer for gold in golds))
 
 
-FIELD = {measure.__name__: measure for measure in (em_loose, em_strict, f1_all, accuracy)}  # as others count answers
-
-
 def answer_in_evidence(evidence: str, golds: Sequence[str], rule: str) -> float:
     """1 if any gold answer stands in the evidence, both normalised; an empty answer never counts.
 
@@ -66,6 +69,75 @@ def answer_in_evidence(evidence: str, golds: Sequence[str], rule: str) -> float:
     if rule == "korquad":
         return float(any(answer and answer in text for answer in answers))
     return float(any(answer and f" {answer} " in f" {text} " for answer in answers))
+
+
+def evidence_overlap(evidence: str, passage: str) -> float:
+    """Share of the evidence's words that the passage has, each as often as it has it; NaN without a word."""
+    said = words(evidence)
+    return (Counter(said) & Counter(words(passage))).total() / len(said) if said else np.nan
+
+
+def evidence_substring(evidence: str, passage: str) -> float:
+    """Share of the evidence's words that are in its longest run of words which the passage has too; NaN without one."""
+    said, there = words(evidence), words(passage)
+    run = SequenceMatcher(None, said, there, autojunk=False).find_longest_match()
+    return run.size / len(said) if said else np.nan
+
+
+def words(text: str) -> list[str]:
+    """The words and numbers of a text, in lower case."""
+    return WORD.findall(text.lower())
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a measure is called where it is shown, and how it is counted, if from a row of answers with its golds."""
+
+    label: str
+    count: Callable[[Any, str], float] | None = None  # of a row of scoring.joined, under the rule
+    reader: bool = False  # makes sense only where somebody read the evidence
+    tested: bool = False  # between every pair of systems
+    corpus: str = ""  # the one of which it is counted, if not of all
+
+
+METRICS: dict[str, Metric] = {
+    "em": Metric("exact match", lambda row, rule: em(row.answer, row.answers, rule), reader=True, tested=True),
+    "f1": Metric("F1", lambda row, rule: f1(row.answer, row.answers, rule), reader=True, tested=True),
+    "answer_in_evidence": Metric(
+        "answer in evidence", lambda row, rule: answer_in_evidence("\n".join(row.evidence), row.answers, rule),
+        tested=True,
+    ),
+    "em_loose": Metric("EM loose", lambda row, _: em_loose(row.answer, row.answers), reader=True),
+    "em_strict": Metric("EM strict", lambda row, _: em_strict(row.answer, row.answers), reader=True),
+    "f1_all": Metric("F1 of all aliases", lambda row, _: f1_all(row.answer, row.answers), reader=True),
+    "accuracy": Metric("accuracy", lambda row, _: accuracy(row.answer, row.answers), reader=True),
+    "number_match": Metric(
+        "number match", lambda row, _: number_match(row.answer, row.answers), reader=True, corpus=NUMBER_CORPUS,
+    ),
+    "number_match_strict": Metric(
+        "number match, sign and scale", lambda row, _: number_match_strict(row.answer, row.answers), reader=True,
+        corpus=NUMBER_CORPUS,
+    ),
+    "evidence_tokens": Metric("evidence tokens", lambda row, _: row.evidence_tokens),
+    "seconds": Metric("seconds per question", lambda row, _: row.seconds),
+    "input_tokens": Metric("input tokens", lambda row, _: row.input_tokens, reader=True),
+    "output_tokens": Metric("output tokens", lambda row, _: row.output_tokens, reader=True),
+    "recall@1": Metric("recall@1", tested=True),
+    "recall@5": Metric("recall@5"),
+    "recall@20": Metric("recall@20"),
+    "mrr@10": Metric("MRR@10", tested=True),
+    "ndcg@10": Metric("nDCG@10"),
+    "new_first": Metric("new document first"),
+    "evidence_overlap": Metric("evidence's words in its document"),
+    "evidence_substring": Metric("longest exact run of it"),
+    "ragas_context_recall": Metric("ragas context recall"),
+    "ragas_context_precision": Metric("ragas context precision"),
+    "ragas_string_similarity": Metric("ragas string similarity", reader=True),
+    "ragas_string_presence": Metric("ragas string presence", reader=True),
+}  # fmt: skip
+RETRIEVAL_METRICS = ("recall@1", "recall@5", "recall@20", "mrr@10", "ndcg@10")  # of one ranking
+GROUNDING_METRICS = ("evidence_overlap", "evidence_substring")
+FIELD = ("em_loose", "em_strict", "f1_all", "accuracy")  # as others count answers
 
 
 def retention(memory: np.ndarray, nothing: np.ndarray, text: np.ndarray) -> float:
@@ -80,7 +152,7 @@ def retention(memory: np.ndarray, nothing: np.ndarray, text: np.ndarray) -> floa
 def retrieval_scores(gold: Mapping[str, Sequence[str]], ranked: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Retrieval measures by question: question_id, metric, value.
 
-    `gold` and `ranked` hold document ids by question id, best first. recall@k is 1 if any gold document is among the
+    `gold` and `ranked` (mappings, or Series) hold document ids by question id, best first. recall@k is 1 if any gold document is among the
     first k (ir-measures' Success@k), as one document is enough to answer; the order in `ranked` alone decides.
     """
     import ir_measures
@@ -91,13 +163,13 @@ def retrieval_scores(gold: Mapping[str, Sequence[str]], ranked: Mapping[str, Seq
     qrels = {question: {str(doc): 1 for doc in docs} for question, docs in gold.items()}
     run = {question: {str(doc): -float(place) for place, doc in enumerate(docs)} for question, docs in ranked.items()}
     found = {(hit.query_id, names[str(hit.measure)]): hit.value for hit in ir_measures.iter_calc(measures, qrels, run)}
-    rows = [(question, name, found.get((question, name), 0.0)) for question in ranked for name in RETRIEVAL_METRICS]
+    rows = [(q, name, found.get((q, name), 0.0)) for q in ranked.keys() for name in RETRIEVAL_METRICS]  # noqa: SIM118
     return pd.DataFrame(rows, columns=["question_id", "metric", "value"])
 
 
 def _pieces(text: str, rule: str) -> list[str]:
-    words = NORMALISE[rule](text).split()
-    return list("".join(words)) if rule == "korquad" else words
+    parts = NORMALISE[rule](text).split()
+    return list("".join(parts)) if rule == "korquad" else parts
 
 
 def _f1(answer: list[str], gold: list[str]) -> float:

@@ -1,112 +1,232 @@
-"""How answers fall when a growing share of the evidence items is replaced: the table noise.
+"""How answers fall when a growing share of the evidence items is replaced: the tables noise_scores and noise.
 
-Takes the test questions, all questions of the run, what every system answered and a bench. The same questions' items
-are replaced for every system that must find its document, and for two that are given the right one; noise_items.py says
-by what. The reader reads again where an item has changed, and nowhere else.
+Takes the test questions, all questions of the run, what every system answered and a collection. The same questions'
+items are replaced for every system that must find its document, and for those that are given the right one. By two
+kinds. `hard negative`: the documents most like the gold one (cosine of the dense model) that are not gold for the
+question, those without a gold answer in them first, as DPR's negatives are chosen (2004.04906, section 3.2). `changed
+answer`: the gold document with its answer exchanged for that of another question, of the same kind (Longpre et al.,
+2109.05052, section 2). A system that reads passages gets these as text. One that writes from z gets what it writes from
+the similar document's own z, and from a block into which the changed document was written as chapter 04 writes. The
+reader reads again where an item has changed, and nowhere else.
 """
 
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
+from typing import Any
 
+import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from zmem_lib.cache import remembered
-from zmem_lib.evaluation.metrics import em, f1
-from zmem_lib.evaluation.noise_items import KINDS, SHARES, Swaps, make_swaps, noisy_questions, replaced
-from zmem_lib.evaluation.stats import bootstrap_mean
+from zmem_lib.cache import inside, remembered
+from zmem_lib.evaluation.chance import likeness, words_of
+from zmem_lib.evaluation.metrics import answer_in_evidence, em, f1
+from zmem_lib.evaluation.stats import grouped_means
 from zmem_lib.meter import progress
-from zmem_lib.params import Params
-from zmem_lib.systems.collection import Bench
-from zmem_lib.systems.evidence import answer, chosen_passages, packed, recall, wide
-from zmem_lib.tables import COMPARED, TABLES, check
+from zmem_lib.systems.choosing import nearest
+from zmem_lib.systems.collection import Collection
+from zmem_lib.systems.evidence import answer, from_blocks, packed, passages_of, wide, written
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import TEST_PARTS, check, no_rows
+from zmem_lib.text import passage, passages
 
-REFERENCES = ("zmem-oracle", "gold-passage")
-FROM_Z = ("zmem", "zmem+bm25", "zmem-oracle")  # their items are written from z
+SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)  # of the evidence items, replaced
+NEGATIVE, CHANGED = KINDS = ("hard negative", "changed answer")
+NEAR = 100  # similar documents that are looked at
+TRIED = 20  # answers of other questions that may take the place of the right one
+
+Places = set[tuple[int, int]]  # number of the question, of the item
 METRICS = {"em": em, "f1": f1}
 
 
-def noise_table(
-    test: pd.DataFrame, questions: pd.DataFrame, answers: Mapping[str, pd.DataFrame], bench: Bench
-) -> pd.DataFrame:
-    """Exact match and F1 of every system, part, kind of noise and share of items replaced, with intervals.
+@dataclass(frozen=True)
+class Swaps:
+    """What takes the place of items, by kind and question, the first for the first item; when they are used up, again.
 
-    Empty where `answer.noise_questions` is 0. A chapter that was killed loses one system's readings at most.
+    `texts` for systems that read passages, `written` for those that write from z; `readings` are answers that were
+    made, by question id and items.
     """
-    noisy, rows = noisy_questions(test, questions, bench), []
-    names = [name for name in answers if name in (*COMPARED, *REFERENCES)] if len(noisy) else []
-    swaps = make_swaps(noisy, bench) if names else None
-    for name in progress(names, "replacing evidence", len(names)):
-        make = partial(noise_scores, name, answers[name], noisy, swaps=swaps, bench=bench)
-        rows += summed_up(name, noisy, remembered(bench.keep, f"noise_{name}.safetensors", make), bench.params)
-    return check(pd.DataFrame(rows, columns=list(TABLES["noise"])), "noise")
+
+    texts: dict[str, list[list[str]]]
+    written: dict[str, list[list[str]]]
+    readings: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)
 
 
 def noise_scores(
-    name: str, answers: pd.DataFrame, noisy: pd.DataFrame, *, swaps: Swaps, bench: Bench
-) -> dict[str, Tensor]:
-    """Of one system every metric (kinds,shares,Q) of its answers to the noisy questions."""
-    mine = answers.set_index("question_id").loc[list(noisy["question_id"])]
-    own = own_items(name, mine, noisy, bench)
-    swaps.readings.update(zip(item_keys(noisy, own), mine["answer"], strict=True))
-    takes = swaps.written if name in FROM_Z else swaps.texts
-    sets = []
+    test: pd.DataFrame, questions: pd.DataFrame, answers: Mapping[str, pd.DataFrame], collection: Collection
+) -> pd.DataFrame:
+    """Exact match and F1 of every system's answers with each share of items replaced: the table noise_scores.
+
+    Empty where `answer.noise_questions` is 0. A chapter that was killed loses one system's readings at most.
+    """
+    noisy = noisy_questions(test, questions, collection)
+    names = [name for name in answers if SYSTEMS[name].compared or SYSTEMS[name].reference] if len(noisy) else []
+    if not names:
+        return no_rows("noise_scores")
+    swaps, tables = make_swaps(noisy, collection), []
+    for name in progress(names, "replacing evidence", len(names)):
+        make = partial(system_scores, name, answers[name], noisy, swaps=swaps, collection=collection)
+        tables.append(remembered(collection.cache, f"noise_{name}.parquet", make))
+    return check(pd.concat(tables), "noise_scores")
+
+
+def noise_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
+    """Their means by system, part, kind of noise, share replaced and metric, with intervals: the table noise."""
+    return check(grouped_means(scores, ["system", "part", "kind", "share", "metric"], samples, seed), "noise")
+
+
+def system_scores(
+    name: str, answers: pd.DataFrame, noisy: pd.DataFrame, *, swaps: Swaps, collection: Collection
+) -> pd.DataFrame:
+    """The rows of one system."""
+    own, fills = answers.set_index("question_id").loc[list(noisy["question_id"])], SYSTEMS[name].hands == "packed"
+    items = own_items(name, own, noisy, collection)
+    swaps.readings.update(zip(item_keys(noisy, items), own["answer"], strict=True))
+    takes, sets = swaps.written if SYSTEMS[name].grounded else swaps.texts, {}
     for kind in KINDS:
         for share in SHARES:
-            places = replaced(noisy["part"], [len(items) for items in own], share, bench.params.seed)
+            places = replaced(noisy["part"], list(map(len, items)), share, collection.params.seed)
             changed = [
-                [takes[kind][q][j % len(takes[kind][q])] if (q, j) in places else item for j, item in enumerate(items)]
-                for q, items in enumerate(own)
+                [takes[kind][q][j % len(takes[kind][q])] if (q, j) in places else item for j, item in enumerate(some)]
+                for q, some in enumerate(items)
             ]
-            sets.append([packed(bench, items) for items in changed] if name == "long-context" else changed)
-    read_missing(noisy, sets, swaps, wide(bench) if name == "long-context" else bench)
-    said = [[swaps.readings[key] for key in item_keys(noisy, items)] for items in sets]
-    rule, golds = bench.params.corpus.normalisation, list(noisy["answers"])
-    values = {
-        metric: [[of(text, gold, rule) for text, gold in zip(texts, golds, strict=True)] for texts in said]
-        for metric, of in METRICS.items()
-    }
-    shape = len(KINDS), len(SHARES), len(noisy)
-    return {metric: torch.tensor(rows).double().view(shape) for metric, rows in values.items()}  # (kinds,shares,Q)
+            sets[kind, share] = [packed(collection, some) for some in changed] if fills else changed
+    read_missing(noisy, list(sets.values()), swaps, wide(collection) if fills else collection)
+    rule, tables = collection.params.corpus.normalisation, []
+    for (kind, share), changed in sets.items():
+        said = [swaps.readings[key] for key in item_keys(noisy, changed)]
+        for metric, of in METRICS.items():
+            values = [float(of(*pair, rule)) for pair in zip(said, noisy["answers"], strict=True)]
+            place = {"system": name, "kind": kind, "share": share, "metric": metric}
+            tables.append(noisy[["question_id", "part"]].assign(**place, value=values))
+    return pd.concat(tables)
 
 
-def own_items(name: str, mine: pd.DataFrame, noisy: pd.DataFrame, bench: Bench) -> list[list[str]]:
-    """The evidence items of a system's answers, by question, made again where the answers hold several in one."""
-    top_k = bench.params.answer.top_k
-    if name == "zmem-oracle" or (name in FROM_Z and top_k == 1):
-        return [[evidence] for evidence in mine["evidence"]]
-    if name == "gold-passage":
-        return chosen_passages(bench, [ids[:1] for ids in noisy["gold_doc_ids"]])
-    if name == "long-context":
-        return [packed(bench, texts) for texts in chosen_passages(bench, list(mine["ranked_doc_ids"]))]
-    chosen = [list(ids[:top_k]) for ids in mine["ranked_doc_ids"]]
-    return recall(noisy, bench, chosen)[0] if name in FROM_Z else chosen_passages(bench, chosen)
+def own_items(name: str, answers: pd.DataFrame, noisy: pd.DataFrame, collection: Collection) -> list[list[str]]:
+    """The evidence items of a system's answers, by question: as they were written, or the whole passages."""
+    system = SYSTEMS[name]
+    if system.grounded:
+        return list(map(list, answers["evidence"]))
+    if system.given:
+        return passages_of(noisy, collection, [ids[:1] for ids in noisy["gold_doc_ids"]])[0]
+    top_k = None if system.hands == "packed" else collection.params.answer.top_k
+    texts = passages_of(noisy, collection, [list(ids[:top_k]) for ids in answers["ranked_doc_ids"]])[0]
+    return [packed(collection, some) for some in texts] if system.hands == "packed" else texts
 
 
 def item_keys(noisy: pd.DataFrame, items: list[list[str]]) -> list[tuple[str, tuple[str, ...]]]:
     """Question id and items of every question."""
-    return [(question_id, tuple(mine)) for question_id, mine in zip(noisy["question_id"], items, strict=True)]
+    return [(question_id, tuple(some)) for question_id, some in zip(noisy["question_id"], items, strict=True)]
 
 
-def read_missing(noisy: pd.DataFrame, sets: list[list[list[str]]], swaps: Swaps, bench: Bench) -> None:
+def read_missing(noisy: pd.DataFrame, sets: list[list[list[str]]], swaps: Swaps, collection: Collection) -> None:
     """Read every question with every set of its items that was not read before; the answers go to `readings`."""
     keys = dict.fromkeys(key for items in sets for key in item_keys(noisy, items) if key not in swaps.readings)
     if keys:
         asked = noisy.set_index("question_id", drop=False).loc[[question_id for question_id, _ in keys]]
-        found = answer(asked, bench, [list(items) for _, items in keys], began=time.perf_counter())
+        found = answer(asked, collection, [list(items) for _, items in keys], began=time.perf_counter())
         swaps.readings.update(zip(keys, found["answer"], strict=True))
 
 
-def summed_up(name: str, noisy: pd.DataFrame, scores: Mapping[str, Tensor], params: Params) -> Iterator[dict]:
-    """The rows of a system: a mean with its interval for every part, kind, share and metric."""
-    for part, places in noisy.reset_index(drop=True).groupby("part", sort=False).indices.items():
-        for i, kind in enumerate(KINDS):
-            for j, share in enumerate(SHARES):
-                for metric, values in scores.items():
-                    found = bootstrap_mean(
-                        values[i, j][places].tolist(), params.evaluate.bootstrap_samples, params.seed
-                    )
-                    place = {"system": name, "part": part, "kind": kind, "share": share, "metric": metric}
-                    yield place | vars(found)
+def noisy_questions(test: pd.DataFrame, questions: pd.DataFrame, collection: Collection) -> pd.DataFrame:
+    """At most `answer.noise_questions` test questions of each part, drawn by the seed, with the changed document.
+
+    `title` and `text` are those of the gold document with a wrong answer in the place of the right one. A question
+    whose answer does not stand there word for word is passed over. `questions` are all of the run.
+    """
+    rule, rows = collection.params.corpus.normalisation, []
+    titled = collection.docs.set_index("doc_id")
+    words = [words_of(question, rule) for question in questions["question"]]
+    shuffled = test[test["part"].isin(TEST_PARTS)].sample(frac=1, random_state=collection.params.seed)
+    for _, some in shuffled.groupby("part", sort=False):
+        others = ((row, other_answers(row, questions, words, rule)) for row in some.itertuples())
+        changed = (changed_row(row, titled.loc[row.gold_doc_ids[0]], wrong, rule) for row, wrong in others)
+        rows += islice(filter(None, changed), collection.params.answer.noise_questions)
+    columns = ["question_id", "part", "question", "answers", "gold_doc_ids", "title", "text"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def changed_row(row: Any, doc: pd.Series, others: Iterator[str], rule: str) -> dict[str, Any] | None:
+    """The question with its document changed to the first of the answers `others` that leaves no right one there."""
+    if not answer_in_evidence(passage(doc["title"], doc["text"]), row.answers, rule):
+        return None
+    for wrong in islice(others, TRIED):
+        title, text = (exchanged(one, row.answers, wrong, rule) for one in (doc["title"], doc["text"]))
+        if not answer_in_evidence(passage(title, text), row.answers, rule):
+            named = {name: getattr(row, name) for name in ("question_id", "part", "question", "answers")}
+            return named | {"gold_doc_ids": list(row.gold_doc_ids), "title": title, "text": text}
+    return None
+
+
+def other_answers(row: Any, questions: pd.DataFrame, words: Sequence[set[str]], rule: str) -> Iterator[str]:
+    """Answers of questions about other documents: numbers for a number, then those of the most similar questions."""
+    alike = likeness(words_of(row.question, rule), words)  # (P,)
+    unlike = np.array([has_digit(mine[0]) != has_digit(row.answers[0]) for mine in questions["answers"]])  # (P,)
+    for place in np.lexsort((-alike, unlike)):
+        other = questions.iloc[place]
+        if not set(other["gold_doc_ids"]) & set(row.gold_doc_ids):
+            yield other["answers"][0]
+
+
+def has_digit(text: str) -> bool:
+    """Whether a text has a digit."""
+    return any(sign.isdigit() for sign in text)
+
+
+def exchanged(text: str, answers: Sequence[str], wrong: str, rule: str) -> str:
+    """The text with `wrong` wherever one of the answers stands, as a word of its own but under the rule korquad."""
+    names = sorted({name for name in answers if name.strip()}, key=lambda name: (-len(name), name))
+    before, after = ("", "") if rule == "korquad" else (r"(?<!\w)", r"(?!\w)")
+    found = f"{before}(?:{'|'.join(map(re.escape, names))}){after}"
+    return re.sub(found, lambda _: wrong, text, flags=re.IGNORECASE)
+
+
+def make_swaps(noisy: pd.DataFrame, collection: Collection) -> Swaps:
+    """What takes the place of items; of changed documents only those that replace one at some share are written."""
+    negatives, top_k = hard_negatives(noisy, collection), collection.params.answer.top_k
+    places = [replaced(noisy["part"], [n] * len(noisy), SHARES[-1], collection.params.seed) for n in {1, top_k}]
+    due = sorted({q for some in places for q, _ in some})
+    docs = noisy.iloc[due].assign(doc_id=lambda rows: rows["question_id"] + " changed", part="new")
+    docs, under_way = (
+        docs[["doc_id", "title", "text", "part"]].reset_index(drop=True),
+        inside(collection.cache, "noise"),
+    )
+    z = remembered(
+        collection.cache, "noise_changed.safetensors",
+        lambda: {"z": collection.write_documents(docs, cache=under_way)[0]},  # (D,K,W)
+    )["z"]  # fmt: skip
+    return Swaps(
+        texts={NEGATIVE: passages_of(noisy, collection, negatives)[0], CHANGED: [[text] for text in passages(noisy)]},
+        written={
+            NEGATIVE: written(noisy, collection, [ids[:top_k] for ids in negatives])[0],
+            CHANGED: from_blocks(noisy, collection, due, z)[0],
+        },
+    )
+
+
+def hard_negatives(noisy: pd.DataFrame, collection: Collection) -> list[list[str]]:
+    """For each question the documents most like its gold one that are not gold, those without a gold answer first."""
+    text_of, rule, chosen = collection.text_of, collection.params.corpus.normalisation, []
+    near = nearest(collection, list(noisy["gold_doc_ids"]), NEAR)
+    for row, ids in zip(noisy.itertuples(), near, strict=True):
+        others = [doc_id for doc_id in ids if doc_id not in row.gold_doc_ids]
+        answers = [answer_in_evidence(text_of[doc_id], row.answers, rule) for doc_id in others]
+        chosen.append([others[i] for i in np.argsort(answers, kind="stable")])
+    return chosen
+
+
+def replaced(parts: Sequence[str], counts: Sequence[int], share: float, seed: int) -> Places:
+    """Which items are replaced where each question has so many: this share of those of every part.
+
+    Each item has a number drawn from seed, question and place alone, and the lowest are replaced: what is replaced at
+    one share is so at any larger one, and the same items are in every system that has as many.
+    """
+    drawn = [np.random.default_rng((seed, q)).random(n) for q, n in enumerate(counts)]
+    chosen: Places = set()
+    for part in dict.fromkeys(parts):
+        items = [(drawn[q][j], q, j) for q, mine in enumerate(parts) if mine == part for j in range(counts[q])]
+        chosen |= {(q, j) for _, q, j in sorted(items)[: round(share * len(items))]}
+    return chosen

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
 
 LEVEL = 0.95
 POWER = 0.8  # chance of finding the difference that `detectable` names
+SAMPLES = 1_000  # of an interval in a chapter before evaluation, which knows nothing of `evaluate`
 FLIPS = 9_999  # of a permutation test
 BLOCK_CELLS = 4_000_000  # resampled values held in memory at once
 
@@ -35,6 +37,13 @@ def bootstrap_mean(values: Sequence[float], samples: int, seed: int) -> Estimate
         return Estimate(np.nan, np.nan, np.nan, 0)
     low, high = np.quantile(_resampled_means(array, samples, seed), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(float(array.mean()), float(low), float(high), len(array))
+
+
+def grouped_means(frame: pd.DataFrame, by: list[str], samples: int, seed: int) -> pd.DataFrame:
+    """Of every group by columns, in order of appearance, the mean of `value`, its interval and n."""
+    groups = frame.groupby(by, sort=False)["value"]
+    rows = [dict(zip(by, key, strict=True)) | vars(bootstrap_mean(values, samples, seed)) for key, values in groups]
+    return pd.DataFrame(rows, columns=[*by, "value", "ci_low", "ci_high", "n"])
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float], samples: int, seed: int) -> Estimate:

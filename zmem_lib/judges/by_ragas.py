@@ -1,70 +1,24 @@
-"""ragas' measures (Es et al., 2309.15217): four that need no judge, and four that ask a language model.
+"""ragas' measures (Es et al., 2309.15217) that ask a language model.
 
-Takes a table of questions with answers and evidence; returns question_id, metric, value. No other module knows ragas.
-Its measures are coroutines that wait for one reply after another; all of them are moved forward together, and what they
+Takes a table of questions with answers and evidence; returns values by measure. Its measures are coroutines that wait for one reply after another; all of them are moved forward together, and what they
 ask is handed over in batches, so that ragas itself opens no connection and needs no key.
 """
 
-import asyncio
-import os
 import types
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from zmem_lib.text import sentence_spans
+from zmem_lib.evaluation.ragas_measures import ragas_module
 
-RAGAS_CONTEXT_METRICS = ("ragas_context_recall", "ragas_context_precision")
-RAGAS_ANSWER_METRICS = ("ragas_string_similarity", "ragas_string_presence")
 JUDGED = ("faithfulness", "answer_relevancy", "context_precision", "context_recall")
 QUESTIONS_BACK = 1  # of answer relevancy: at temperature 0 ragas' three would be the same one
 
 FLAGS = ("verdict", "attributed", "noncommittal")  # fields of a reply: ragas counts with whatever number stands there
 
 Ask = Callable[[list[str], list[Callable[[str], Any]]], list[Any]]  # prompts, how to read replies; None: failed
-
-
-def ragas_scores(items: pd.DataFrame) -> pd.DataFrame:
-    """ragas' measures that need no judge: question_id, metric, value (NaN where ragas has none).
-
-    Reads question_id, answer, answers, evidence, reference_contexts. The contexts are the sentences of the evidence, as
-    the reference is made of sentences; an empty evidence is one empty sentence. The answer is held against the first
-    gold answer, as ragas takes one. A measure is NaN where its reference is empty.
-    """
-    os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")  # else ragas calls home
-    from ragas import SingleTurnSample
-    from ragas import metrics as ragas
-
-    context = (ragas.NonLLMContextRecall(), ragas.NonLLMContextPrecisionWithReference())
-    measures = (*context, ragas.NonLLMStringSimilarity(), ragas.StringPresence())
-    samples = [SingleTurnSample(**_ragas_sample(row)) for row in items.itertuples()]
-
-    async def score_all() -> list[list[float]]:
-        return [[await _ragas_score(measure, sample) for measure in measures] for sample in samples]
-
-    with ThreadPoolExecutor(1) as thread:  # a notebook has an event loop already, this thread has none
-        values = thread.submit(asyncio.run, score_all()).result()
-    wide = pd.DataFrame(values, columns=[*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS], dtype=float)
-    wide.insert(0, "question_id", items["question_id"].to_numpy())
-    return wide.melt(id_vars="question_id", var_name="metric")
-
-
-def _ragas_sample(row: tuple) -> dict[str, object]:
-    sentences = [row.evidence[start:end] for start, end in sentence_spans(row.evidence)]
-    return {
-        "response": row.answer,
-        "reference": row.answers[0] if len(row.answers) else None,
-        "retrieved_contexts": sentences or [""],
-        "reference_contexts": [context for context in row.reference_contexts if context] or None,
-    }
-
-
-async def _ragas_score(measure: object, sample: object) -> float:
-    needed = "reference_contexts" if "context" in measure.name else "reference"
-    return float(await measure.single_turn_ascore(sample)) if getattr(sample, needed) else np.nan
 
 
 def judged_by_ragas(items: pd.DataFrame, ask: Ask, encode: Callable[[list[str]], np.ndarray]) -> list[dict[str, float]]:
@@ -124,9 +78,7 @@ def _reply_to(prompt: str, read: Callable[[str], Any]) -> Generator[tuple[str, C
 
 def _measures(encode: Callable[[list[str]], np.ndarray]) -> tuple[Any, ...]:
     """JUDGED, as ragas makes them."""
-    os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")
-    from ragas.metrics import collections as ragas
-
+    ragas = ragas_module("metrics.collections")
     judge = _judge()
     return (
         ragas.Faithfulness(llm=judge),
@@ -163,21 +115,17 @@ def checked(reply: Any) -> Any:
 
 def _judge() -> Any:
     """A judge as ragas takes one: it leaves each prompt to whoever moves the coroutine forward."""
-    from ragas.llms.base import InstructorBaseRagasLLM
-
     async def agenerate(self: Any, prompt: str, response_model: Any) -> Any:
         return await _reply_to(prompt, lambda text: checked(response_model.model_validate_json(text)))
 
     def generate(self: Any, prompt: str, response_model: Any) -> Any:
         raise NotImplementedError("ragas asks by agenerate")
 
-    return type("Judge", (InstructorBaseRagasLLM,), {"agenerate": agenerate, "generate": generate})()
+    return type("Judge", (ragas_module("llms.base").InstructorBaseRagasLLM,), {"agenerate": agenerate, "generate": generate})()
 
 
 def _vectors(encode: Callable[[list[str]], np.ndarray]) -> Any:
     """A sentence encoder as ragas takes one."""
-    from ragas.embeddings.base import BaseRagasEmbedding
-
     def embed_text(self: Any, text: str) -> list[float]:
         return encode([text])[0].tolist()
 
@@ -188,4 +136,4 @@ def _vectors(encode: Callable[[list[str]], np.ndarray]) -> Any:
         return encode(texts).tolist()
 
     methods = {"embed_text": embed_text, "aembed_text": aembed_text, "aembed_texts": aembed_texts}
-    return type("Vectors", (BaseRagasEmbedding,), methods)()
+    return type("Vectors", (ragas_module("embeddings.base").BaseRagasEmbedding,), methods)()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zmem_lib.evaluation.scoring import joined, with_kinds
+from zmem_lib.evaluation.scoring import joined, kinds_as_parts
 from zmem_lib.files import hash_path
 from zmem_lib.judges.ask import REPLY_TOKENS, Judge, ask_claims, ask_entailed, ask_json, judge_at_address, keys_of
 from zmem_lib.judges.by_ragas import JUDGED, judged_by_ragas, ragas_prompts
@@ -23,7 +23,7 @@ from zmem_lib.judges.entailment import entailed, load_entailer, sentence_claims
 from zmem_lib.judges.prompts import TEXTS, said, sentences_that_matter
 from zmem_lib.judges.trace import TRACE, keyed, trace
 from zmem_lib.memory.base_lm import pick_device
-from zmem_lib.opponents.retrieve import load_encoder
+from zmem_lib.opponents.dense import load_encoder
 from zmem_lib.params import Params
 from zmem_lib.tables import COMPARED, TABLES, TEST_PARTS, check
 
@@ -84,7 +84,7 @@ def judged_items(
             tables.append(some.sample(size, random_state=params.seed).assign(system=system))
     items = pd.concat(tables, ignore_index=True)
     titles = [{title_of[doc_id] for doc_id in ids[: params.answer.top_k]} for ids in items["ranked_doc_ids"]]
-    items["chunks"] = [chunks(text, names) for text, names in zip(items["evidence"], titles, strict=True)]
+    items["chunks"] = [chunks("\n".join(texts), names) for texts, names in zip(items["evidence"], titles, strict=True)]
     return items.assign(question=items["question_id"].map(questions.set_index("question_id")["question"]))
 
 
@@ -163,12 +163,7 @@ def verdicts(items: pd.DataFrame, found: Mapping[str, Found]) -> pd.DataFrame:
     wide = pd.concat([pd.DataFrame(rows).add_prefix(prefix) for prefix, rows in found.items()], axis=1)
     wide = wide.set_index(pd.MultiIndex.from_frame(items[["question_id", "system", "part", "kind"]]))
     long = wide.reset_index().melt(["question_id", "system", "part", "kind"], var_name="metric")
-    tables = [
-        some.assign(part=name)
-        for part, rows in long.groupby("part", sort=False)
-        for name, some in with_kinds(part, rows, rows["kind"])
-    ]
-    return check(pd.concat(tables), "verdicts")
+    return check(kinds_as_parts(long), "verdicts")
 
 
 def bill(judge: Judge) -> dict[str, object]:

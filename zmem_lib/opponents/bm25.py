@@ -1,38 +1,37 @@
-"""BM25: Okapi's formula (Robertson and Zaragoza, 2009), as rank_bm25 computes it, over passages cut into terms.
+"""BM25: Okapi's formula (Robertson and Zaragoza, 2009), as the package rank_bm25 has it, over passages cut into terms.
 
 Takes document ids with passages, and questions; returns, for every question, the ids of the best `depth` documents and
-their scores (higher is better), equal scores in the corpus's order. Above LARGE documents bm25s (Lù, 2407.03618), which
-keeps every term's scores ready, stands in for rank_bm25, which computes them for every question; rankings are the same.
+their scores (higher is better), equal scores in the corpus's order. bm25s (Lù, 2407.03618) keeps every term's scores
+ready; its idf is exchanged for rank_bm25's.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import bm25s
 import numpy as np
 import pandas as pd
 
 from zmem_lib.files import BadInput, must_exist, read_json, write_atomic, write_json
 
 K1, B = 1.5, 0.75
-EPSILON = 0.25  # rank_bm25's: of the mean idf, what a term gets that more than half of the documents have
-LARGE = 5_000  # documents, above which bm25s takes over
+EPSILON = 0.25  # of the mean idf: what a term gets that more than half of the documents have
 DECIMALS = 6  # of a score: above the noise of summing in another order, which would tell equal scores apart
 WORD = re.compile(r"\w+")
 
 Ranking = tuple[list[list[str]], list[list[float]]]
-Scorer = Callable[[list[str]], np.ndarray]  # terms of a question -> a score for every document, (N,)
 
 
 @dataclass(frozen=True)
 class BM25Index:
-    """Documents as lists of terms, how they were cut into terms, and what scores them."""
+    """Documents as lists of terms, how they were cut into terms, the row of each term, and what scores them."""
 
     doc_ids: list[str]
     terms: list[list[str]]
     tokens: str
-    scores: Scorer
+    row_of: dict[str, int]
+    scorer: bm25s.BM25
 
 
 def split_terms(text: str, tokens: str) -> list[str]:
@@ -66,7 +65,8 @@ def rank_bm25(index: BM25Index, questions: list[str], depth: int) -> Ranking:
     """The best `depth` documents for every question, and their scores."""
     ids, scores = [], []
     for question in questions:
-        all_scores = index.scores(split_terms(question, index.tokens)).round(DECIMALS)  # (N,)
+        known = [index.row_of[term] for term in split_terms(question, index.tokens) if term in index.row_of]
+        all_scores = index.scorer.get_scores_from_ids(known).round(DECIMALS)  # (N,)
         best = best_rows(all_scores, depth)
         ids.append([index.doc_ids[row] for row in best])
         scores.append(all_scores[best].tolist())
@@ -83,33 +83,8 @@ def best_rows(scores: np.ndarray, depth: int) -> np.ndarray:
     return reached[np.argsort(-scores[reached], kind="stable")[:depth]]
 
 
-def reference_scorer(terms: list[list[str]]) -> Scorer:
-    """rank_bm25's own scores."""
-    from rank_bm25 import BM25Okapi
-
-    return BM25Okapi(terms, k1=K1, b=B, epsilon=EPSILON).get_scores
-
-
-def large_scorer(terms: list[list[str]]) -> Scorer:
-    """The same scores from bm25s, with the idf of rank_bm25 in the place of its own."""
-    import bm25s
-
-    row_of: dict[str, int] = {}
-    rows = [[row_of.setdefault(term, len(row_of)) for term in mine] for mine in terms]
-    index = bm25s.BM25(method="atire", idf_method="lucene", k1=K1, b=B, dtype="float64")  # Lucene's is never zero
-    index.index((rows, row_of), create_empty_token=False, show_progress=False)
-    having = np.diff(index.scores["indptr"])  # (V,) documents that have each term
-    lucene = np.log(1 + (len(terms) - having + 0.5) / (having + 0.5))
-    index.scores["data"] *= np.repeat(okapi_idf(having, len(terms)) / lucene, having)
-
-    def scores(asked: list[str]) -> np.ndarray:
-        return index.get_scores_from_ids([row_of[term] for term in asked if term in row_of])
-
-    return scores
-
-
 def okapi_idf(having: np.ndarray, documents: int) -> np.ndarray:
-    """rank_bm25's idf (V,) of terms that `having` (V,) of the documents have: Robertson's, and a floor for the common.
+    """The idf (V,) of terms that `having` (V,) of the documents have: Robertson's, and a floor for the common.
 
     A term that more than half of them have would count against a document that has it; it gets a share of the mean.
     """
@@ -120,5 +95,11 @@ def okapi_idf(having: np.ndarray, documents: int) -> np.ndarray:
 def _index(doc_ids: list[str], terms: list[list[str]], tokens: str) -> BM25Index:
     if not any(terms):
         raise BadInput("BM25 needs at least one passage with a word in it: look at the text of the documents")
-    scorer = large_scorer if len(terms) > LARGE else reference_scorer
-    return BM25Index(doc_ids, terms, tokens, scorer(terms))
+    row_of: dict[str, int] = {}
+    rows = [[row_of.setdefault(term, len(row_of)) for term in document] for document in terms]
+    scorer = bm25s.BM25(method="atire", idf_method="lucene", k1=K1, b=B, dtype="float64")  # Lucene's is never zero
+    scorer.index((rows, row_of), create_empty_token=False, show_progress=False)
+    having = np.diff(scorer.scores["indptr"])  # (V,) documents that have each term
+    lucene = np.log(1 + (len(terms) - having + 0.5) / (having + 0.5))
+    scorer.scores["data"] *= np.repeat(okapi_idf(having, len(terms)) / lucene, having)
+    return BM25Index(doc_ids, terms, tokens, row_of, scorer)

@@ -7,6 +7,7 @@ product where its configuration says so. What was encoded is kept, piece by piec
 """
 
 import hashlib
+import json
 import re
 import time
 from collections.abc import Mapping
@@ -19,21 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zmem_lib.cache import Cache, drop_cache, remembered
-from zmem_lib.files import (
-    BadInput,
-    hash_path,
-    must_exist,
-    read_json,
-    read_tensors,
-    write_atomic,
-    write_json,
-    write_tensors,
-)
+from zmem_lib.cache import Cache, drop_cache, inside, remembered
+from zmem_lib.files import BadInput, hash_path, must_exist, read_json, write_atomic, write_json
 from zmem_lib.hub import fetch, find_reranker, loading
 from zmem_lib.meter import progress
 from zmem_lib.opponents.bm25 import Ranking
-from zmem_lib.opponents.index import build_index, read_index, search, write_index
+from zmem_lib.opponents.index import build_index, read_index, search, vectors_of, write_index
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -49,7 +41,9 @@ PREFIXES = (  # of models whose configuration says nothing: name, text before a 
     (r"bge-(small|base|large)-en(-v1\.5)?", "Represent this sentence for searching relevant passages: ", ""),
     (r"bge-(small|base|large)-zh(-v1\.5)?", "为这个句子生成表示以用于检索相关文章：", ""),  # Xiao et al., 2309.07597
 )
-COMPARED_BY = ("cosine", "dot")
+OFFLINE: dict[str, Any] = {
+    "local_files_only": True, "trust_remote_code": False, "model_kwargs": {"use_safetensors": True},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,14 +64,8 @@ def load_encoder(dense_model: str, device: str) -> "SentenceTransformer":
 
     path = encoder_folder(dense_model)
     with loading("dense_model", dense_model, give=f"{PACKAGED!r} or a folder"):
-        encoder = SentenceTransformer(
-            str(path),
-            device=None if device == "auto" else str(device),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True},
-        )
-    if encoder.similarity_fn_name not in COMPARED_BY:
+        encoder = SentenceTransformer(str(path), device=None if device == "auto" else device, **OFFLINE)
+    if encoder.similarity_fn_name not in ("cosine", "dot"):
         raise BadInput(
             f"dense_model {dense_model} compares by {encoder.similarity_fn_name}: give one that compares by cosine or "
             "inner product"
@@ -92,13 +80,7 @@ def load_cross_encoder(rerank_model: str, device: str) -> "CrossEncoder":
     from sentence_transformers import CrossEncoder
 
     with loading("rerank_model", rerank_model, give="a cross-encoder"):
-        model = CrossEncoder(
-            str(path),
-            device=str(device),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True},
-        )
+        model = CrossEncoder(str(path), device=device, **OFFLINE)
     if model.num_labels != 1:
         raise BadInput(
             f"rerank_model {rerank_model} gives {model.num_labels} scores for a passage: give a cross-encoder with one"
@@ -120,10 +102,10 @@ def encoder_folder(dense_model: str) -> Path:
 
 def prompts_of(configured: Mapping[str, str | None], dense_model: str) -> dict[str, str]:
     """What stands in front of a question and a passage: as the model's configuration says, else by its name."""
-    found = {role: next(filter(None, map(configured.get, names)), "") for role, names in CONFIGURED.items()}
+    told = {role: next(filter(None, map(configured.get, names)), "") for role, names in CONFIGURED.items()}
     name = Path(dense_model).name.lower()
     known = next((texts for pattern, *texts in PREFIXES if re.fullmatch(pattern, name)), ["", ""])
-    return found if any(found.values()) else dict(zip(CONFIGURED, known, strict=True))
+    return told if any(told.values()) else dict(zip(CONFIGURED, known, strict=True))
 
 
 def by_cosine(encoder: "SentenceTransformer") -> bool:
@@ -133,14 +115,8 @@ def by_cosine(encoder: "SentenceTransformer") -> bool:
 
 def encode(encoder: "SentenceTransformer", texts: list[str], role: str) -> np.ndarray:
     """Vectors (len(texts),E) of texts that are QUERY or DOCUMENT, each cut at the encoder's own window."""
-    return encoder.encode(
-        list(texts),
-        prompt=_prompt(encoder, role),
-        batch_size=ENCODE_BATCH,
-        show_progress_bar=False,
-        convert_to_numpy=True,
-        normalize_embeddings=by_cosine(encoder),
-    )
+    options = {"batch_size": ENCODE_BATCH, "show_progress_bar": False, "normalize_embeddings": by_cosine(encoder)}
+    return encoder.encode(list(texts), prompt=_prompt(encoder, role), **options)
 
 
 def encodings_folder(runs: Path, dense_model: str) -> Path:
@@ -155,22 +131,12 @@ def encode_passages(
 ) -> tuple[np.ndarray, float]:
     """Vectors (N,E) of passages, and the seconds that were spared by what lies in `folder` (None: nothing is kept)."""
     began = time.perf_counter()
-    made_with = _corpus_key(encoder, passages)
-    keep = folder and Cache(folder / f"{made_with}.pieces", made_with)
-    path = folder and folder / f"{made_with}.safetensors"
-    if path and path.is_file():
-        whole, _ = read_tensors(path)
-    else:
-        begins, pieces = range(0, len(passages), PIECE), []
-        for begin in progress(begins, "encoding passages") if len(begins) > 1 else begins:
-            some = passages[begin : begin + PIECE]
-            pieces.append(remembered(keep, f"{begin:09d}.safetensors", partial(_timed, encoder, some)))
-        whole = {"vectors": torch.cat([piece["vectors"] for piece in pieces])}  # (N,E)
-        whole["seconds"] = torch.stack([piece["seconds"] for piece in pieces]).sum()
-        if path:
-            write_tensors(whole, path, {"made_with": made_with})
-            drop_cache(keep)
-    return whole["vectors"].numpy(), max(0.0, float(whole["seconds"]) - (time.perf_counter() - began))
+    name = _corpus_key(encoder, passages)
+    whole = Cache(folder, name) if folder else None
+    pieces = inside(whole, f"{name}.pieces")
+    kept = remembered(whole, f"{name}.safetensors", partial(_encoded, encoder, passages, pieces))
+    drop_cache(pieces)
+    return kept["vectors"].numpy(), max(0.0, float(kept["seconds"]) - (time.perf_counter() - began))
 
 
 def build_dense(
@@ -179,6 +145,19 @@ def build_dense(
     """Encode the passages, or read what `encodings` (encodings_folder) has of them, and index them."""
     vectors, spared = encode_passages(encoder, list(passages), encodings)
     return DenseIndex(list(doc_ids), build_index(vectors), spared)
+
+
+def updated_dense(
+    index: DenseIndex, encoder: "SentenceTransformer", *, before: Mapping[str, str], now: Mapping[str, str]
+) -> DenseIndex:
+    """The index over the passages `now` (by document id): one that stands in `before`, as indexed, keeps its vector."""
+    row_of = {doc_id: row for row, doc_id in enumerate(index.doc_ids)}
+    fresh = [i for i, (doc_id, text) in enumerate(now.items()) if before.get(doc_id) != text]
+    vectors = vectors_of(index.flat)[[row_of.get(doc_id, 0) for doc_id in now]]  # (N,E)
+    if fresh:
+        texts = list(now.values())
+        vectors[fresh] = encode_passages(encoder, [texts[i] for i in fresh], None)[0]
+    return DenseIndex(list(now), build_index(vectors))
 
 
 def save_dense(index: DenseIndex, path: Path) -> None:
@@ -206,17 +185,29 @@ def _prompt(encoder: "SentenceTransformer", role: str) -> str:
     return getattr(encoder, "prompts", {}).get(role) or ""
 
 
-def _timed(encoder: "SentenceTransformer", passages: list[str]) -> dict[str, Tensor]:
-    began = time.perf_counter()
-    vectors = torch.from_numpy(np.asarray(encode(encoder, passages, DOCUMENT), dtype=np.float32))  # (B,E)
-    return {"vectors": vectors, "seconds": torch.tensor(time.perf_counter() - began, dtype=torch.float64)}
+def _encoded(encoder: "SentenceTransformer", passages: list[str], pieces: Cache | None) -> dict[str, Tensor]:
+    """`vectors` (N,E), and the `seconds` that they took, PIECE passages at a time."""
+
+    def piece(begin: int) -> dict[str, Tensor]:
+        began = time.perf_counter()
+        vectors = encode(encoder, passages[begin : begin + PIECE], DOCUMENT)  # (B,E)
+        seconds = torch.tensor(time.perf_counter() - began, dtype=torch.float64)
+        return {"vectors": torch.from_numpy(np.asarray(vectors, dtype=np.float32)), "seconds": seconds}
+
+    begins = range(0, len(passages), PIECE)
+    made = [
+        remembered(pieces, f"{begin:09d}.safetensors", partial(piece, begin))
+        for begin in (progress(begins, "encoding passages") if len(begins) > 1 else begins)
+    ]
+    return {
+        "vectors": torch.cat([one["vectors"] for one in made]),  # (N,E)
+        "seconds": torch.stack([one["seconds"] for one in made]).sum(),
+    }
 
 
 def _corpus_key(encoder: "SentenceTransformer", passages: list[str]) -> str:
-    digest = hashlib.sha256(f"{_prompt(encoder, DOCUMENT)}\0{by_cosine(encoder)}".encode())
-    for passage in passages:
-        digest.update(hashlib.sha256(passage.encode()).digest())
-    return digest.hexdigest()[:16]
+    said = json.dumps([_prompt(encoder, DOCUMENT), by_cosine(encoder), passages])
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def _ids_path(path: Path) -> Path:

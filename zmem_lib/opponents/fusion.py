@@ -7,23 +7,16 @@ each question's scores stretched to lie between 0 and 1. A document that one of 
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from zmem_lib.evaluation.metrics import retrieval_scores
 from zmem_lib.files import write_json
-from zmem_lib.opponents.retrieve import BM25Index, DenseIndex, Ranking, rank_bm25, rank_dense
-
-if TYPE_CHECKING:
-    from zmem_lib.opponents.dense import SentenceTransformer
+from zmem_lib.opponents.bm25 import Ranking
 
 FUSED = 100  # documents of each ranking that are fused
 CONSTANT = 60  # of reciprocal rank fusion; its authors'
 WEIGHTS = tuple(round(0.05 * i, 2) for i in range(21))  # of the second ranking
-DEV_SAMPLE = 500  # dev questions that choose the weight
-WEIGHT_FILE = "hybrid.json"
 CHOSEN_BY = "mrr@10"  # finer than recall@1, which few dev questions leave tied
 
 
@@ -38,9 +31,9 @@ def reciprocal_ranks(first: Ranking, second: Ranking, depth: int) -> Ranking:
 
 def weighted_sum(first: Ranking, second: Ranking, weight: float, depth: int) -> Ranking:
     """The best `depth` documents by (1 - weight) * first + weight * second, scores stretched to 0 to 1."""
-    mine = rescored(first, lambda scores: [(1 - weight) * score for score in stretched(scores)])
+    one = rescored(first, lambda scores: [(1 - weight) * score for score in stretched(scores)])
     other = rescored(second, lambda scores: [weight * score for score in stretched(scores)])
-    return summed(mine, other, depth)
+    return summed(one, other, depth)
 
 
 def rescored(ranking: Ranking, score: Callable[[list[float]], list[float]]) -> Ranking:
@@ -67,37 +60,20 @@ def stretched(scores: Sequence[float]) -> list[float]:
     return [(score - scores[-1]) / spread if spread else 1.0 for score in scores]
 
 
-def rank_both(
-    bm25: BM25Index, dense: DenseIndex, encoder: "SentenceTransformer", questions: list[str]
-) -> tuple[Ranking, Ranking]:
-    """What is fused: the best FUSED documents by BM25, and by the encoder."""
-    return rank_bm25(bm25, questions, FUSED), rank_dense(dense, encoder, questions, FUSED)
+def choose_weight(first: Ranking, second: Ranking, gold: Sequence[Sequence[str]], path: Path) -> pd.DataFrame:
+    """Choose the weight of the second ranking on questions with these gold documents, write it, return what was tried.
 
-
-def choose_weight(
-    dev: pd.DataFrame, bm25: BM25Index, dense: DenseIndex, encoder: "SentenceTransformer", *, folder: Path, seed: int
-) -> pd.DataFrame:
-    """Choose the weight of the dense scores on at most DEV_SAMPLE dev questions, write it, return what was tried."""
-    dev = dev.sample(min(len(dev), DEV_SAMPLE), random_state=seed)
-    tried = try_weights(*rank_both(bm25, dense, encoder, list(dev["question"])), list(dev["gold_doc_ids"]))
-    save_weight(tried, len(dev), folder / WEIGHT_FILE)
-    return tried
-
-
-def save_weight(tried: pd.DataFrame, n: int, path: Path) -> None:
-    """Write the best weight of those tried on n dev questions, and what was tried."""
-    write_json({"weight": best_weight(tried), "n": n, "tried": tried.to_dict("list")}, path)
-
-
-def try_weights(first: Ranking, second: Ranking, gold: Sequence[Sequence[str]]) -> pd.DataFrame:
-    """What each of WEIGHTS does on questions with these gold documents: weight, recall@1, mrr@10 (NaN without any)."""
-    names = [str(q) for q in range(len(gold))]
-    by_question, rows = dict(zip(names, gold, strict=True)), []
+    Columns: weight, recall@1, mrr@10 (NaN without any question).
+    """
+    rows = []
     for weight in WEIGHTS:
-        ranked = dict(zip(names, weighted_sum(first, second, weight, 10)[0], strict=True))
-        means = retrieval_scores(by_question, ranked).groupby("metric")["value"].mean()
-        rows.append({"weight": weight} | {metric: means.get(metric, np.nan) for metric in ("recall@1", CHOSEN_BY)})
-    return pd.DataFrame(rows)
+        ranked = weighted_sum(first, second, weight, 10)[0]
+        found = [[doc_id in right for doc_id in ids] for ids, right in zip(ranked, gold, strict=True)]
+        shares = pd.Series([1 / (1 + hits.index(True)) if any(hits) else 0.0 for hits in found], dtype=float)
+        rows.append({"weight": weight, "recall@1": shares.eq(1).mean(), CHOSEN_BY: shares.mean()})
+    tried = pd.DataFrame(rows)
+    write_json({"weight": best_weight(tried), "n": len(gold), "tried": tried.to_dict("list")}, path)
+    return tried
 
 
 def best_weight(tried: pd.DataFrame) -> float:

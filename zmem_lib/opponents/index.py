@@ -27,18 +27,16 @@ def build_index(vectors: np.ndarray) -> "faiss.Index":
     return build(vectors)
 
 
-def build_flat(vectors: np.ndarray) -> "faiss.IndexFlatIP":
+def build_flat(vectors: np.ndarray) -> "faiss.Index":
     """An exact index over the rows of vectors (N,E)."""
-    import faiss
-
-    return _filled(faiss.IndexFlatIP(_width(vectors)), vectors)
+    return _filled(_empty("Flat", vectors), vectors)
 
 
-def build_hnsw(vectors: np.ndarray) -> "faiss.IndexHNSWFlat":
+def build_hnsw(vectors: np.ndarray) -> "faiss.Index":
     """A graph of neighbours over the rows of vectors (N,E); built by one thread, else it would differ every time."""
     import faiss
 
-    graph = faiss.IndexHNSWFlat(_width(vectors), NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+    graph = _empty(f"HNSW{NEIGHBOURS},Flat", vectors)
     graph.hnsw.efConstruction, graph.hnsw.efSearch = WALKED_BUILDING, WALKED_ASKING
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
@@ -48,14 +46,12 @@ def build_hnsw(vectors: np.ndarray) -> "faiss.IndexHNSWFlat":
         faiss.omp_set_num_threads(threads)
 
 
-def build_ivf_pq(vectors: np.ndarray) -> "faiss.IndexIVFPQ":
+def build_ivf_pq(vectors: np.ndarray) -> "faiss.Index":
     """Cells of shortened vectors over the rows of vectors (N,E); cells and codes are learned from the same rows."""
-    import faiss
-
-    width = _width(vectors)
-    cells = max(1, min(round(4 * len(vectors) ** 0.5), len(vectors) // CELL_ROWS))
+    n, width = vectors.shape
+    cells = max(1, min(round(4 * n**0.5), n // CELL_ROWS))
     codes = max(size for size in range(1, max(width // CODE_SHARE, 1) + 1) if width % size == 0)  # bytes of a row
-    index = faiss.index_factory(width, f"IVF{cells},PQ{codes}", faiss.METRIC_INNER_PRODUCT)
+    index = _empty(f"IVF{cells},PQ{codes}", vectors)
     index.cp.max_points_per_centroid = CELL_ROWS
     index.nprobe = PROBED
     index.train(np.ascontiguousarray(vectors, dtype=np.float32))
@@ -98,9 +94,11 @@ def read_index(path: str) -> "faiss.Index":
     return faiss.read_index(path)
 
 
-def _width(vectors: np.ndarray) -> int:
+def _empty(kind: str, vectors: np.ndarray) -> "faiss.Index":
+    import faiss
+
     assert vectors.ndim == 2 and len(vectors), f"vectors must be (N,E) with N > 0, not {vectors.shape}"
-    return vectors.shape[1]
+    return faiss.index_factory(vectors.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
 
 
 def _filled(index: "faiss.Index", vectors: np.ndarray) -> "faiss.Index":

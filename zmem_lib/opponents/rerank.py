@@ -2,8 +2,8 @@
 
 Two scores of pairs (question, passage): a cross-encoder's (Nogueira and Cho, 1901.04085), and the log-likelihood of the
 question behind the passage under a language model (UPR: Sachan et al., 2204.07496, section 2). The text twin scores its
-shortlist with the latter too. A model that has learned questions behind texts (`train.text_weight`), or was made here, is
-asked as in that lesson; any other as UPR asks one that nobody tuned: its adapter off, with an instruction.
+shortlist with the latter too. A model that has learned questions behind texts (`train.text_weight`), or was made here,
+is asked as in that lesson; any other as UPR asks one that nobody tuned: its adapter off, with an instruction.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from zmem_lib.memory.choose import Ranking, question_log_p, rerank
+from zmem_lib.memory.choose import question_log_p, rerank
 from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.memory.prompts import CHAT_VALUES, Prompts, Row, join
+from zmem_lib.opponents.bm25 import Ranking
 from zmem_lib.params import Params
 
 if TYPE_CHECKING:
@@ -32,26 +33,20 @@ def reordered(score: Callable[[list[tuple[int, str]]], list[float]], ranking: Ra
     """
     level = [[0.0] * len(scores) for scores in ranking[1]]
     ids, scores = rerank(score, (ranking[0], level), depth)
-    for mine, values, before in zip(ids, scores, ranking[0], strict=True):
+    for doc_ids, values, before in zip(ids, scores, ranking[0], strict=True):
         rest = before[depth:]
-        mine += rest
+        doc_ids += rest
         values += [values[-1] - place for place in range(1, len(rest) + 1)]
     return ids, scores
 
 
-def can_ask(params: Params) -> bool:
-    """Whether the model knows what a question behind a text looks like: it has learned it, or is pretrained."""
-    return params.train.text_weight > 0 or params.lm.name != "scratch"
-
-
 def log_p_given_text(memory_lm: MemoryLM, pairs: Pairs, params: Params) -> list[float]:
     """log p(question | passage) of each pair, at most `memory.document_tokens` tokens of the passage."""
-    prompts, limit = memory_lm.prompts, params.memory.document_tokens
     untuned = params.lm.name != "scratch" and not params.train.text_weight
     row_of = instructed_row if untuned else lesson_row
-    rows = [row_of(prompts, question, text, limit) for question, text in pairs]
-    asked_plainly = untuned and not params.learns_whole
-    adapter: AbstractContextManager = memory_lm.lm.disable_adapter() if asked_plainly else nullcontext()
+    rows = [row_of(memory_lm.prompts, *pair, params.memory.document_tokens) for pair in pairs]
+    plainly = untuned and not params.learns_whole
+    adapter: AbstractContextManager = memory_lm.lm.disable_adapter() if plainly else nullcontext()
     with adapter:
         return question_log_p(memory_lm, None, rows, batch=params.machine.answer_batch)
 
@@ -66,9 +61,8 @@ def instructed_row(prompts: Prompts, question: str, text: str, limit: int) -> Ro
     """The question as what a model writes when it is told to ask about the text, through its chat template if any."""
     told = f"Passage: {prompts.plain(prompts.decode(prompts.encode(text, limit)))}\n\n{INSTRUCTION}"
     if prompts.tokenizer.chat_template:
-        turn = [{"role": "user", "content": told}]
         options = {"add_generation_prompt": True, "tokenize": True, "return_dict": False} | CHAT_VALUES
-        before = prompts.tokenizer.apply_chat_template(turn, **options)
+        before = prompts.tokenizer.apply_chat_template([{"role": "user", "content": told}], **options)
     else:
         before = prompts.begin + prompts.encode(f"{told}\n") + prompts.marks["question"]
     return join([(list(before), "none"), (prompts.encode(question), "question")])
@@ -78,5 +72,5 @@ def cross_scores(encoder: "CrossEncoder", pairs: Pairs, batch: int) -> list[floa
     """The cross-encoder's score of each pair, before any squashing, which would make the highest ones equal."""
     if not pairs:
         return []
-    found = encoder.predict(list(pairs), batch_size=batch, show_progress_bar=False, activation_fn=nn.Identity())
-    return [float(score) for score in found]  # (len(pairs),)
+    scores = encoder.predict(list(pairs), batch_size=batch, show_progress_bar=False, activation_fn=nn.Identity())
+    return [float(score) for score in scores]  # (len(pairs),)

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from zmem_lib.files import new_folder, read_json, write_json
+from zmem_lib.cache import open_cache, remembered
+from zmem_lib.files import new_folder
 from zmem_lib.memory.base_lm import pick_dtype
 from zmem_lib.memory.rates import linear
 from zmem_lib.meter import progress
-from zmem_lib.opponents.dense import DOCUMENT, QUERY, by_cosine
-from zmem_lib.opponents.retrieve import build_dense, load_encoder, rank_dense, save_dense
-from zmem_lib.params import Params, params_hash
+from zmem_lib.opponents.dense import DOCUMENT, QUERY, build_dense, by_cosine, load_encoder, rank_dense, save_dense
+from zmem_lib.params import Params
 from zmem_lib.text import passages
 
 if TYPE_CHECKING:
@@ -47,8 +47,9 @@ def taught_questions(docs: pd.DataFrame, questions: pd.DataFrame, split: str = "
     assert split in ("train", "dev"), f"nothing is taught by the questions of split {split}"
     seen = set(docs.loc[docs["part"] == "seen", "doc_id"])
     chosen = questions[questions["split"] == split]
-    gold = [[doc_id for doc_id in ids if doc_id in seen] for ids in chosen["gold_doc_ids"]]
-    chosen = chosen.assign(gold_doc_ids=gold)
+    chosen = chosen.assign(
+        gold_doc_ids=[[doc_id for doc_id in ids if doc_id in seen] for ids in chosen["gold_doc_ids"]]
+    )
     return chosen[chosen["gold_doc_ids"].map(len) > 0].reset_index(drop=True)
 
 
@@ -61,24 +62,49 @@ def asked_passages(docs: pd.DataFrame, questions: pd.DataFrame) -> list[str]:
     return ["\n".join(lines[doc_id]) for doc_id in docs["doc_id"]]
 
 
+def make_tuned(
+    folder: Path, docs: pd.DataFrame, questions: pd.DataFrame, *, params: Params
+) -> tuple[pd.DataFrame, float]:
+    """Tune the run's encoder, index all docs with it, write both to a run's folder; the log, and the seconds it took.
+
+    With `answer.dense_steps` 0 nothing is made. A chapter that was killed finds encoder, log and seconds there again.
+    """
+    if not params.answer.dense_steps:
+        return pd.DataFrame(columns=["step", "loss", "dev_recall"]), 0.0
+
+    def make() -> dict[str, object]:
+        began = time.perf_counter()
+        encoder = load_encoder(params.answer.dense_model, params.machine.device)  # its own copy: it is changed in place
+        log = tune_encoder(encoder, questions, docs=docs, params=params)
+        with new_folder(folder / "dense_tuned") as new:
+            encoder.save(str(new), create_model_card=False, safe_serialization=True)
+        save_dense(build_dense(encoder, list(docs.doc_id), passages(docs)), folder / "dense_tuned.faiss")
+        return {"seconds": time.perf_counter() - began, "log": log.to_dict("list")}
+
+    decides = params.seed, params.answer.dense_model, params.answer.dense_steps, params.machine.precision
+    cache = open_cache(folder / "tuning", *decides, files=[folder / "docs.parquet", folder / "questions.parquet"])
+    kept = remembered(cache, "log.json", make)
+    return pd.DataFrame(kept["log"]), kept["seconds"]
+
+
 def tune_encoder(
     encoder: "SentenceTransformer", questions: pd.DataFrame, *, docs: pd.DataFrame, params: Params
 ) -> pd.DataFrame:
-    """Fine-tune the encoder in place for `answer.dense_steps` steps; it ends as the checkpoint that was best on dev questions.
+    """Fine-tune the encoder in place for `answer.dense_steps` steps; it ends as its best checkpoint on dev questions.
 
     Returns the log: step, loss of its batch, and where there was a checkpoint recall@1 on dev (else NaN); step 0 is
     the encoder as it came, equal checkpoints go to the later one, and without dev questions the last one stays.
     """
     train, dev = (taught_questions(docs, questions, split) for split in ("train", "dev"))
-    sample = dev_sample(dev, docs, params.seed)
+    sample, steps = dev_sample(dev, docs, params.seed), params.answer.dense_steps
     best, weights = dev_recall(encoder, *sample), _copy(encoder)
     log, text_of = [(0, math.nan, best)], dict(zip(docs["doc_id"], passages(docs), strict=True))
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)  # dropout
         losses = tune_steps(encoder, train, text_of=text_of, params=params)
-        for step, loss in enumerate(progress(losses, "tuning the dense model", params.answer.dense_steps), 1):
+        for step, loss in enumerate(progress(losses, "tuning the dense model", steps), 1):
             recall = math.nan
-            if is_checkpoint(step, params.answer.dense_steps):
+            if step * CHECKPOINTS // steps > (step - 1) * CHECKPOINTS // steps:  # the last step among them
                 recall = dev_recall(encoder, *sample)
                 best, weights = (best, weights) if recall < best else (recall, _copy(encoder))
             log.append((step, loss, recall))
@@ -91,38 +117,27 @@ def tune_steps(
 ) -> Iterator[float]:
     """Update the encoder `answer.dense_steps` times, and yield the loss of every batch.
 
-    Not sentence-transformers' trainer: it knows no batches by gold document, and it prints and draws bars.
+    A right passage is wrong for the batch's other questions. Not sentence-transformers' trainer: it knows no batches by
+    gold document, and it prints and draws bars.
     """
-    rng = Random(params.seed)
+    rng, steps = Random(params.seed), params.answer.dense_steps
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=LR, weight_decay=0.0)
-    rate = partial(linear, steps=params.answer.dense_steps, warm_up=WARM_UP)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
-    for batch in islice(disjoint_batches(list(train["gold_doc_ids"]), rng), params.answer.dense_steps):
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(linear, steps=steps, warm_up=WARM_UP))
+    half = pick_dtype(params.machine.precision, encoder.device) is torch.bfloat16  # float16 would need a scaled loss
+    for batch in islice(disjoint_batches(list(train["gold_doc_ids"]), rng), steps):
         rows = train.iloc[batch]
         right = [text_of[rng.choice(gold)] for gold in rows["gold_doc_ids"]]
-        yield tune_step(encoder, optimiser, list(rows["question"]), right, precision=params.machine.precision)
+        encoder.train()
+        with torch.autocast(encoder.device.type, torch.bfloat16, enabled=half):
+            asked = embed(encoder, list(rows["question"]), QUERY)  # (B,E)
+            found = embed(encoder, right, DOCUMENT)  # (B,E)
+        loss = in_batch_loss(asked.float(), found.float(), SCALE if by_cosine(encoder) else 1.0)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), CLIP)
+        optimiser.step()
         schedule.step()
-
-
-def tune_step(
-    encoder: "SentenceTransformer",
-    optimiser: torch.optim.Optimizer,
-    questions: list[str],
-    right: list[str],
-    *,
-    precision: str,
-) -> float:
-    """One update on questions and their right passages, each of which is wrong for the others; returns the loss."""
-    encoder.train()
-    half = pick_dtype(precision, encoder.device) is torch.bfloat16  # float16 would need its gradients scaled
-    with torch.autocast(encoder.device.type, torch.bfloat16, enabled=half):
-        asked, found = embed(encoder, questions, QUERY), embed(encoder, right, DOCUMENT)  # (B,E) each
-    loss = in_batch_loss(asked.float(), found.float(), SCALE if by_cosine(encoder) else 1.0)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(encoder.parameters(), CLIP)
-    optimiser.step()
-    return loss.item()
+        yield loss.item()
 
 
 def in_batch_loss(asked: Tensor, found: Tensor, scale: float = SCALE) -> Tensor:
@@ -177,41 +192,5 @@ def dev_recall(encoder: "SentenceTransformer", dev: pd.DataFrame, candidates: pd
     return sum(best[0] in gold for best, gold in zip(ranked, dev["gold_doc_ids"], strict=True)) / len(dev)
 
 
-def is_checkpoint(step: int, steps: int) -> bool:
-    """Whether the encoder is tried on dev questions after this step: CHECKPOINTS times, the last step among them."""
-    return step * CHECKPOINTS // steps > (step - 1) * CHECKPOINTS // steps
-
-
-def save_encoder(encoder: "SentenceTransformer", folder: Path) -> None:
-    """Write the encoder as safetensors; load_encoder reads it by the folder's path."""
-    with new_folder(folder) as new:
-        encoder.save(str(new), create_model_card=False, safe_serialization=True)
-
-
 def _copy(encoder: "SentenceTransformer") -> dict[str, Tensor]:
     return {name: weight.detach().clone() for name, weight in encoder.state_dict().items()}
-
-
-def make_tuned(
-    folder: Path, docs: pd.DataFrame, questions: pd.DataFrame, *, params: Params
-) -> tuple[pd.DataFrame, float]:
-    """Tune the run's encoder, index all docs with it, write both to a run's folder; the log, and the seconds it took.
-
-    With dense_steps 0 nothing is made. A chapter that was killed finds encoder, log and seconds there again.
-    """
-    note, made_with = folder / "dense_tuned.json", params_hash(params, 4)
-    if not params.answer.dense_steps:
-        return pd.DataFrame(columns=["step", "loss", "dev_recall"]), 0.0
-    kept = read_json(note) if note.is_file() else {}
-    if kept.get("made_with") == made_with and "seconds" in kept:
-        return pd.DataFrame(kept["log"]), kept["seconds"]
-    began = time.perf_counter()
-    encoder = load_encoder(
-        params.answer.dense_model, params.machine.device
-    )  # a copy of its own: it is changed in place
-    log = tune_encoder(encoder, questions, docs=docs, params=params)
-    save_encoder(encoder, folder / "dense_tuned")
-    save_dense(build_dense(encoder, list(docs.doc_id), passages(docs)), folder / "dense_tuned.faiss")
-    seconds = time.perf_counter() - began
-    write_json({"made_with": made_with, "seconds": seconds, "log": log.to_dict("list")}, note)
-    return log, seconds

@@ -13,27 +13,17 @@ from IPython.display import HTML, Markdown
 
 from zmem_lib.evaluation.metrics import FIELD
 from zmem_lib.evaluation.numbers_in import NUMBERS
+from zmem_lib.evaluation.ragas_measures import RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
 from zmem_lib.evaluation.risk import BOUNDS, RISK
 from zmem_lib.evaluation.stats import LEVEL
-from zmem_lib.judges.by_ragas import RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
 from zmem_lib.judges.corrected import BOTH, JUDGE, LEAST_LABELS, PEOPLE
 from zmem_lib.judges.judgement import CHECKER_METRICS, RAGAS_METRICS, TRACE_METRICS
 from zmem_lib.params import Params
 from zmem_lib.report.figures import CONFIDENCE, FAILURES
 from zmem_lib.report.tables import cut, estimate, grid, html_table, text_table
-from zmem_lib.report.wording import LABELS, from_both_sides, in_code, part_name, points
-from zmem_lib.tables import (
-    ABSENT,
-    CHANCES,
-    COMPARED,
-    CONTEXTS,
-    CONTROLS,
-    PARTS,
-    SYSTEMS,
-    TEST_PARTS,
-    in_order,
-    read_table,
-)  # fmt: skip
+from zmem_lib.report.wording import COMPARED, CONTROLS, LABELS, from_both_sides, in_code, part_name, points
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import ABSENT, CHANCES, CONTEXTS, PARTS, TEST_PARTS, in_order, read_table
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -318,7 +308,8 @@ def examples_or_counts(failures: pd.DataFrame, questions: pd.DataFrame, folder: 
         return failure_table(failures)
     kept = failures[(failures["system"] == "zmem") & failures["part"].isin(TEST_PARTS)]
     kept = kept.groupby(["part", "failure"]).head(2).merge(questions[["question_id", "question", "answers"]])
-    kept = kept.merge(read_table(path, "answers")[["question_id", "evidence", "answer"]])
+    answers = read_table(path, "answers")[["question_id", "evidence", "answer"]]
+    kept = kept.merge(answers.assign(evidence=answers["evidence"].map("\n".join)))
     place = {name: rank for rank, name in enumerate((*TEST_PARTS, *FAILURES))}
     kept = kept.sort_values(["part", "failure", "question_id"], key=lambda names: names.map(lambda x: place.get(x, x)))
     texts = {name: kept[name].map(lambda text: cut(text, 160)) for name in ("question", "evidence", "answer")}

@@ -25,8 +25,8 @@ from zmem_lib.report.canvas import new_figure, save_figure
 from zmem_lib.report.figures import colour_of, hide_rest, legend_above
 from zmem_lib.report.results import without_places
 from zmem_lib.report.tables import estimate, grid, html_table
-from zmem_lib.report.wording import RIVALS, in_code, part_name
-from zmem_lib.tables import COMPARED, TEST_PARTS, in_order, read_table
+from zmem_lib.report.wording import COMPARED, RIVALS, in_code, part_name
+from zmem_lib.tables import TEST_PARTS, in_order, read_table
 
 PAGE = "compared"
 RETRIEVERS = tuple(system for system in RIVALS if system not in ("text-twin", "long-context"))

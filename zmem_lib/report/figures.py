@@ -20,15 +20,11 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from zmem_lib.evaluation.risk import risk_coverage
 from zmem_lib.report.canvas import new_figure
 from zmem_lib.report.wording import LABELS, name_of, phrases, spoken, values_of
-from zmem_lib.tables import ABSENT, PARTS, SYSTEMS, TEST_PARTS, in_order
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import ABSENT, PARTS, TEST_PARTS, in_order
 
 Words = Mapping[str, str]
-COLOURS = {  # Okabe and Ito's; greys for what is given the right or a wrong document, or none
-    "zmem": "#0072B2", "zmem-oracle": "#56B4E9", "zmem-text": "#A8D5F2", "bm25": "#E69F00", "bm25-asked": "#B37A00",
-    "dense": "#D55E00", "dense-tuned": "#8F3F00", "hybrid-rrf": "#B9A6D3", "hybrid": "#6A3D9A",
-    "zmem+text": "#3B9BD9", "zmem+bm25": "#004B75", "hybrid+rerank": "#4B2A70", "lm-rerank": "#A0527E",
-    "long-context": "#B8A400", "text-twin": "#CC79A7", "gold-passage": "#009E73",
-    "closed-book": "#404040", "zmem-shuffled": "#666666", "zmem-similar": "#8A8A8A", "zmem-random": "#ABABAB",
+COLOURS = {name: system.colour for name, system in SYSTEMS.items()} | {
     "chance": "#C8C8C8", "chance-alike": "#DDDDDD", "query_likelihood": "#0072B2", "key": "#E69F00",
     "key_then_likelihood": "#009E73", "generated_id": "#D55E00",
 }  # fmt: skip

@@ -14,6 +14,8 @@ from zmem_lib.evaluation.stats import POWER, Estimate, bootstrap_mean
 from zmem_lib.params import Params
 from zmem_lib.report.figures import FAILURES
 from zmem_lib.report.wording import (
+    ALSO_ABSENT,
+    COMPARED,
     RIVALS,
     difference,
     gaps_of,
@@ -26,7 +28,7 @@ from zmem_lib.report.wording import (
     spoken,
     values_of,
 )
-from zmem_lib.tables import ABSENT, ALSO_ABSENT, CHANCES, COMPARED, PARTS, TEST_PARTS
+from zmem_lib.tables import ABSENT, CHANCES, PARTS, TEST_PARTS
 
 WRONG = ("zmem-shuffled", "zmem-similar", "zmem-random")  # a z, but not the document's
 CHANCE = {1: "above chance", 0: "not to be told from chance", -1: "below chance"}

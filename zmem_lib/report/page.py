@@ -23,8 +23,9 @@ from zmem_lib.report.previous import changed_params, find_previous, moved_values
 from zmem_lib.report.results import RESULTS
 from zmem_lib.report.tables import MISSING, bullets, estimate, grid, html_table
 from zmem_lib.report.verdict import detectable, reference
-from zmem_lib.report.wording import from_both_sides, in_code, phrases, side_of, spoken
-from zmem_lib.tables import COMPARED, MEASURES, SYSTEMS, TEST_PARTS, in_order
+from zmem_lib.report.wording import COMPARED, from_both_sides, in_code, phrases, side_of, spoken
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import MEASURES, TEST_PARTS, in_order
 
 BESIDE = ("zmem-oracle", "zmem-shuffled", "gold-passage", "closed-book")  # the main controls
 MAIN = ("zmem", "zmem-oracle", "bm25", "dense", "hybrid")  # of the plots
@@ -51,7 +52,7 @@ def headline(summary: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     marks = marks_of(pairs, reference(summary))
     found = [marks.get((row.part, row.metric, row.system), "") for row in rows.itertuples()]
     rows = rows.assign(mark=pd.Series(found, index=rows.index, dtype=str))
-    order = {"system": SYSTEMS, "part": TEST_PARTS, "metric": (*MEASURES, TOKENS)}
+    order = {"system": tuple(SYSTEMS), "part": TEST_PARTS, "metric": (*MEASURES, TOKENS)}
     return rows.sort_values(list(order), key=lambda names: names.map(order[names.name].index), ignore_index=True)
 
 

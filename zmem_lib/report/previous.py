@@ -17,7 +17,8 @@ import yaml
 from zmem_lib.files import hash_path, new_folder
 from zmem_lib.params import Params, flat, from_flat
 from zmem_lib.report.results import RESULTS, read_kept, read_manifest, without_places
-from zmem_lib.tables import MEASURES, SYSTEMS, TEST_PARTS, read_table
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import MEASURES, TEST_PARTS, read_table
 
 FOLDER = "previous"
 PLACE = ["system", "part", "metric"]

@@ -15,7 +15,9 @@ from IPython.display import HTML
 from zmem_lib.params import Params
 from zmem_lib.report.tables import MISSING, NO_MATHJAX, attribution, cut, html_table, not_shown
 from zmem_lib.report.verdict import READS
-from zmem_lib.tables import COMPARED, SYSTEMS, TEST_PARTS, in_order
+from zmem_lib.report.wording import COMPARED
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import TEST_PARTS, in_order
 
 COUNT = 20  # of questions
 PAIR = ("zmem", "bm25")  # whose right and wrong answers the questions are drawn by
@@ -106,7 +108,7 @@ def _block(number: int, asked: pd.Series, given: Mapping[str, pd.DataFrame], exa
             one = table.loc[asked.name]
             document = _document(list(one["ranked_doc_ids"]), set(asked["gold_doc_ids"]), place["titles"])
             answer = f"{_folded(one['answer'])}<br>{_verdict(exact.get(system))}"
-            rows.setdefault((document, _folded(one["evidence"]), answer), []).append(system)
+            rows.setdefault((document, _folded("\n".join(one["evidence"])), answer), []).append(system)
     kind = f"{place['part']}, {asked['kind']}" if asked["kind"] else place["part"]
     golds = escape(cut(" / ".join(dict.fromkeys(asked["answers"])), MOST))
     top = f'<p style="margin: 1.4em 0 .3em"><strong>{number}. {escape(cut(asked["question"], MOST))}</strong><br>'

@@ -17,8 +17,9 @@ from zmem_lib.report.canvas import new_figure, save_figure
 from zmem_lib.report.page import costs_by_step, headline, main_systems, marked, numeral, train_seconds
 from zmem_lib.report.tables import MISSING, grid
 from zmem_lib.report.verdict import reference, rule, setting, verdict
-from zmem_lib.report.wording import phrases
-from zmem_lib.tables import COMPARED, CONTROLS, SYSTEMS, TEST_PARTS
+from zmem_lib.report.wording import COMPARED, CONTROLS, phrases
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import TEST_PARTS
 
 FILE = "slides.pptx"  # in the run's folder, and beside its page of findings in the book
 BOUNDS = ("zmem-shuffled", "gold-passage", "closed-book")  # controls in the table of results, beside the main systems

@@ -15,7 +15,8 @@ from IPython.display import HTML, Markdown
 
 from zmem_lib.data.licences import licence_of
 from zmem_lib.params import Params
-from zmem_lib.tables import CHANCES, PARTS, SYSTEMS, in_order
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import CHANCES, PARTS, in_order
 
 MISSING = "–"
 NO_MATHJAX = "tex2jax_ignore mathjax_ignore"

@@ -26,7 +26,8 @@ from zmem_lib.report.wording import (
     spoken,
     values_of,
 )
-from zmem_lib.tables import MEASURES, SYSTEMS, TEST_PARTS
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import MEASURES, TEST_PARTS
 
 FUSED = ("bm25", "dense")
 READS = 0.05  # of exact answers: where nobody has more, they tell nothing of what was read

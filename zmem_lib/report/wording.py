@@ -12,23 +12,17 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.evaluation.stats import LEVEL, Estimate, paired_difference
 from zmem_lib.params import Params
-from zmem_lib.tables import COMPARED, SYSTEMS, in_order
+from zmem_lib.systems.systems import SYSTEMS, compared, controls, which
+from zmem_lib.tables import in_order
 
+COMPARED, CONTROLS = compared(), controls()
+ALSO_ABSENT = which(lambda system: system.asked_absent)  # asked the questions without a document too
 RIVALS = tuple(system for system in COMPARED if not system.startswith("zmem"))  # not z-memory, nor a variant of it
 SIDES = ("better", "worse", "same")
-LABELS = {  # of metrics, in the chapters
-    "em": "exact match", "f1": "F1", "answer_in_evidence": "answer in evidence", "recall@1": "recall@1",
-    "recall@5": "recall@5", "recall@20": "recall@20", "mrr@10": "MRR@10", "ndcg@10": "nDCG@10",
-    "evidence_tokens": "evidence tokens", "seconds": "seconds per question", "input_tokens": "input tokens",
-    "output_tokens": "output tokens", "ragas_context_recall": "ragas context recall",
-    "ragas_context_precision": "ragas context precision", "ragas_string_similarity": "ragas string similarity",
-    "ragas_string_presence": "ragas string presence", "em_loose": "EM loose", "em_strict": "EM strict",
-    "f1_all": "F1 of all aliases", "accuracy": "accuracy", "number_match": "number match",
-    "number_match_strict": "number match, sign and scale", "evidence_overlap": "evidence's words in its document",
-    "evidence_substring": "longest exact run of it",
-}  # fmt: skip
+LABELS = {name: metric.label for name, metric in METRICS.items()}  # in the chapters
 
 
 @cache

@@ -1,69 +1,77 @@
-"""One question to a finished run: what z-memory, BM25 and dense retrieval bring, and what the reader makes of each."""
+"""What `zmem ask`, `add` and `delete` print: lines about a collection, one question or change after the other.
 
-from collections.abc import Iterator
+What a system answers is not decided here (evidence.py), nor what is added and how (collection.py).
+"""
+
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-import torch
+from zmem_lib.data.folder import read_docs
+from zmem_lib.params import changed
+from zmem_lib.systems.choosing import SELECTORS
+from zmem_lib.systems.collection import Collection, added_memory, open_collection
+from zmem_lib.systems.systems import SYSTEMS
 
-from zmem_lib.opponents.retrieve import build_bm25
-from zmem_lib.params import Params, changed
-from zmem_lib.systems.added import current_dense, current_memory
-from zmem_lib.systems.collection import Bench, load_bench
-from zmem_lib.systems.evidence import chosen_passages, recall
-from zmem_lib.systems.systems import bm25, dense, zmem
-from zmem_lib.systems.upkeep import current_tree, finished_params
-from zmem_lib.tables import read_table
-from zmem_lib.text import passages
-
-SYSTEMS = {"zmem": zmem, "bm25": bm25, "dense": dense}
-SCORES = {"key": "cosine of key and question", "generated_id": "log p(id | question)"}  # else of likelihood
+ASKED = ("zmem", "bm25", "dense")
 SHOWN_CHARACTERS = 300  # of a piece of evidence
 
 
-def answer_lines(folder: Path, question: str, top_k: int | None = None) -> Iterator[str]:
+def answer_lines(
+    collection: Collection, question: str, top_k: int | None = None, *, systems: Sequence[str] = ASKED
+) -> Iterator[str]:
     """Lines that tell, system by system, the chosen documents, their evidence and the reader's answer."""
-    params = finished_params(folder)
-    bench = current_bench(folder, changed(params, {"answer.top_k": top_k or params.answer.top_k}))
-    asked = pd.DataFrame({"question_id": ["asked"], "question": [question], "gold_doc_ids": [[]], "part": ["seen"]})
+    if top_k:
+        collection = replace(collection, params=changed(collection.params, {"answer.top_k": top_k}))
     yield f"question: {question}"
-    yield f"documents: {len(bench.docs)}, of which the reader gets {bench.params.answer.top_k}"
-    for name, system in SYSTEMS.items():
+    yield f"documents: {len(collection.docs)}, of which the reader gets {collection.params.answer.top_k}"
+    title_of = dict(zip(collection.docs["doc_id"], collection.docs["title"], strict=True))
+    for row in collection.ask(question, systems).to_dict("records"):
+        writes = SYSTEMS[row["system"]].hands == "z"
+        score = SELECTORS[collection.params.answer.select].score if row["system"] == "zmem" else "score"
         yield ""
-        yield from system_lines(name, system(asked, bench).iloc[0], asked, bench)
+        yield f"{row['system']}: answer {row['answer']!r}"
+        found = zip(row["ranked_doc_ids"], row["ranked_scores"], row["evidence"], strict=False)
+        for rank, (doc_id, value, item) in enumerate(found, 1):
+            yield f"  {rank}. {doc_id}  {title_of[doc_id]}  ({score} {value:.2f})"
+            yield f"     {'writes' if writes else 'brings'}: {shortened(item)}"
 
 
-def current_bench(folder: Path, params: Params) -> Bench:
-    """What the run's chapters left, with the documents that it has now: those added since, without the deleted."""
-    bench = load_bench(folder, params, read_table(folder / "docs.parquet", "docs"))
-    docs, z, keys = current_memory(folder, params)
-    if docs.equals(bench.docs) and torch.equal(z, bench.z):
-        return bench
-    return replace(
-        bench,
-        docs=docs,
-        z=z,
-        keys=keys,
-        bm25=build_bm25(list(docs.doc_id), passages(docs), tokens=params.answer.bm25_tokens),
-        dense=current_dense(bench.dense, bench.encoder, before=bench.docs, docs=docs),
-        tree=current_tree(folder, (docs, z, keys)) if params.answer.select == "generated_id" else None,
-    )
+def add_documents(folder: Path, file: Path, *, replacing: bool = False) -> list[str]:
+    """Write the documents of a corpus.jsonl into a finished run's memory; returns lines that say what was done."""
+    collection, docs = open_collection(folder), read_docs(file.expanduser())
+    earlier = set(collection.docs["doc_id"]) & set(docs["doc_id"])
+    log = collection.add(docs, replacing=replacing)
+    replaced = f", {len(earlier)} of them in the place of earlier ones" if earlier else ""
+    return [
+        f"added {counted(len(docs))} to {folder}{replaced}",
+        f"ms per document: {1000 * log.seconds_to_begin:.1f} to begin (start {log.start}), "
+        f"{1000 * log.seconds_per_document:.1f} for {log.step} steps of writing; greedy decoding recites "
+        f"{log.recited:.2f} of the text",
+        state_line(collection),
+    ]
 
 
-def system_lines(name: str, row: pd.Series, asked: pd.DataFrame, bench: Bench) -> Iterator[str]:
-    """One system's part: each chosen document with score, title and evidence, then the answer."""
-    chosen = list(row.ranked_doc_ids[: bench.params.answer.top_k])
-    items = row.evidence.split("\n") if name == "zmem" else chosen_passages(bench, [chosen])[0]
-    if len(items) != len(chosen):  # an item of several lines: the reader's text does not tell them apart
-        items = recall(asked, bench, [chosen])[0][0]
-    title_of = dict(zip(bench.docs.doc_id, bench.docs.title, strict=True))
-    score = SCORES.get(bench.params.answer.select, "log p(question | z)") if name == "zmem" else "score"
-    verb = "writes" if name == "zmem" else "brings"
-    yield f"{name}: answer {row.answer!r}"
-    for rank, (doc_id, value, item) in enumerate(zip(chosen, row.ranked_scores, items, strict=False), 1):
-        yield f"  {rank}. {doc_id}  {title_of[doc_id]}  ({score} {value:.2f})"
-        yield f"     {verb}: {shortened(item)}"
+def delete_documents(folder: Path, doc_ids: Sequence[str]) -> list[str]:
+    """Take documents out of a finished run's memory; returns lines that say what was done."""
+    collection, began = open_collection(folder), time.perf_counter()
+    collection.delete(doc_ids)
+    n = len(set(doc_ids))
+    ms = 1000 * (time.perf_counter() - began) / n
+    return [f"deleted {counted(n)} from {folder}, {ms:.1f} ms per document", state_line(collection)]
+
+
+def state_line(collection: Collection) -> str:
+    """How many documents a run has now, and where they come from."""
+    n, added = len(collection.docs), added_memory(collection.folder, collection.params)
+    later = len(added.docs) if added else 0
+    return f"{collection.folder} has {counted(n)} now: {n - later} of its own, {later} added"
+
+
+def counted(n: int) -> str:
+    """A number of documents in words."""
+    return f"{n} document{'s' * (n != 1)}"
 
 
 def shortened(text: str) -> str:

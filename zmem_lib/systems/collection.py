@@ -1,198 +1,294 @@
-"""What systems work with: the memory, its documents and the indexes, and the ways to choose a document.
+"""What a run holds now, and its use: ask it, see what its z say, write into it.
 
-Every way takes questions and returns, for each, the best documents of all, seen and new, with their scores.
+    collection = open_collection("runs/tiny")
+    collection.ask("Where was Ada born?", ["zmem", "bm25"])
+
+What came after the chapters lies in `added/`: documents with block and key in one file, so that one rename brings text
+and memory together or not at all, the ids of the run's own documents that were deleted, and the tree of generated ids.
+What the chapters left is never touched, so they stay finished; an added document hides the run's own of the same id.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import difflib
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from zmem_lib.cache import Cache
-from zmem_lib.files import read_json
-from zmem_lib.ids.run_ids import rank_by_id
-from zmem_lib.ids.tree import IdTree
-from zmem_lib.memory.choose import Ranking, question_log_p, rank, rank_by_key, rerank, score_questions
-from zmem_lib.memory.lm import MemoryLM, load_memory_lm
+from zmem_lib.cache import Cache, drop_cache, open_cache
+from zmem_lib.chapters import is_finished
+from zmem_lib.combinations import refuse_memoryless
+from zmem_lib.files import BadInput, drop_temporaries, held, read_json, write_atomic, write_json
+from zmem_lib.ids import tree as id_trees
+from zmem_lib.ids.run_ids import NEW
+from zmem_lib.memory.encoder import start_memory
+from zmem_lib.memory.lessons import asked_rows, recitations
+from zmem_lib.memory.lm import generate_all
+from zmem_lib.memory.self_questions import given_questions, pseudo_questions
 from zmem_lib.memory.table import load_z
-from zmem_lib.opponents import fusion, retrieve
-from zmem_lib.opponents.fusion import rank_both
-from zmem_lib.opponents.rerank import cross_scores, log_p_given_text, reordered
-from zmem_lib.params import Params
+from zmem_lib.memory.write import write_z
+from zmem_lib.params import Params, changed, params_hash, read_params
+from zmem_lib.systems.evidence import answers_of, generate_evidence
+from zmem_lib.systems.holdings import Holdings, fitted
+from zmem_lib.systems.systems import SYSTEMS, possible_systems
+from zmem_lib.tables import check, read_table
 from zmem_lib.text import passages
 
-DEPTH = 20  # documents in a ranking
-Z_WEIGHT_FILE = "zmem_bm25.json"  # of BM25's scores beside z-memory's
-Z_DEV_SAMPLE = 100  # dev questions that choose it: z-memory has to rank them for this alone
+ADDED = "added"
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What systems work with; row i of z (N,K,W) and keys (N,E) belongs to the i-th of docs."""
+class Memory(NamedTuple):
+    """Documents; row i of z (N,K,W) and keys (N,E) belongs to the i-th of them."""
 
-    params: Params
-    memory_lm: MemoryLM | None  # None, and z and keys empty, in a run without a language model
     docs: pd.DataFrame
     z: Tensor
     keys: Tensor
-    bm25: Any
-    dense: Any
-    encoder: Any
-    folder: Path
-    keep: Cache | None = None  # where finished pieces of the chapter lie
-    tree: IdTree | None = None  # of the generated ids of docs, where documents came or went after the chapters
+
+    def rows(self, chosen: pd.Series) -> "Memory":
+        """The documents where `chosen` (N,) is true, with their rows."""
+        index = torch.from_numpy(np.flatnonzero(chosen))
+        return Memory(self.docs[chosen].reset_index(drop=True), self.z[index], self.keys[index])  # (M,K,W), (M,E)
 
 
-def load_bench(folder: Path, params: Params, docs: pd.DataFrame, keep: Cache | None = None) -> Bench:
-    """Everything that chapters 03 to 05 left in a run's folder."""
-    if not params.has_lm:
-        return Bench(params, None, docs, torch.empty(0), torch.empty(0), **indexes(folder, params), keep=keep)
-    seen_ids, z_seen, seen_keys = load_z(folder / "z_seen.safetensors")
-    new_ids, z_new, new_keys = load_z(folder / "z_new.safetensors")
-    memory_lm = load_memory_lm(folder / "lm", params)
-    return Bench(
-        params=params,
-        memory_lm=memory_lm,
-        docs=docs.set_index("doc_id").loc[seen_ids + new_ids].reset_index(),
-        z=torch.cat([z_seen, z_new]),  # (N,K,W)
-        keys=torch.cat([seen_keys, new_keys]),  # (N,E)
-        **indexes(folder, params),
-        keep=keep,
-    )
+class Collection(Holdings):
+    """A run's documents and all that systems work with, to be asked and changed."""
+
+    def ask(self, questions: str | Sequence[str] | pd.DataFrame, systems: Sequence[str] = ("zmem",)) -> pd.DataFrame:
+        """What systems answer: the table answers, with a column `system` in front.
+
+        `questions` are texts, or a table with question_id, question, gold_doc_ids and part; without gold documents only
+        the systems that find theirs can be asked.
+        """
+        asked = questions if isinstance(questions, pd.DataFrame) else as_table(questions)
+        for name in systems:
+            if name not in SYSTEMS:
+                raise BadInput(f"there is no system {name!r}: choose from {', '.join(possible_systems(self.params))}")
+            if name not in possible_systems(self.params):
+                raise BadInput(f"the parameters of {self.folder} leave {name} out: choose another system")
+            if SYSTEMS[name].given in ("right", "wrong") and not all(map(len, asked["gold_doc_ids"])):
+                raise BadInput(f"{name} needs to know a question's gold document: give a table with gold_doc_ids")
+        tables = [answers_of(name, asked, self) for name in systems]
+        return pd.concat(tables, keys=systems, names=["system"]).reset_index(level=0).reset_index(drop=True)
+
+    def evidence(self, question: str, doc_id: str | None = None, z: Tensor | None = None) -> str:
+        """The evidence that the model writes for a question from z (K,W), or from a document's z, or from the best."""
+        if z is None:
+            z = self.z[self.row_of[self.known(doc_id or self.ask(question)["ranked_doc_ids"][0][0])]]  # (K,W)
+        return generate_evidence(
+            self.memory_lm, z[None], [question], evidence_tokens=self.params.memory.evidence_tokens, batch=1
+        )[0]
+
+    def recite(self, doc_id: str) -> str:
+        """The text that greedy decoding writes from a document's z alone."""
+        prompts, z = self.memory_lm.prompts, self.z[self.row_of[self.known(doc_id)]][None]  # (1,K,W)
+        limit = self.params.memory.document_tokens
+        (ids,) = generate_all(self.memory_lm, z, [prompts.marks["evidence"]], max_tokens=limit, batch=1)
+        return prompts.decode(ids)
+
+    def write(self, text: str, *, steps: int | None = None, lr: float | None = None) -> Tensor:
+        """The z (K,W) of a text, written as chapter 04 writes; nothing is kept."""
+        given = {"write.steps": steps, "write.lr": lr}
+        params = changed(self.params, {name: value for name, value in given.items() if value is not None})
+        docs = pd.DataFrame({"doc_id": ["text"], "title": [""], "text": [text], "part": ["new"]})
+        return self.write_documents(docs, params)[0][0]
+
+    def write_documents(
+        self, docs: pd.DataFrame, params: Params | None = None, cache: Cache | None = None
+    ) -> tuple[Tensor, Tensor, pd.Series]:
+        """Blocks z (N,K,W) and keys (N,E) of new documents by the run's frozen model, and the last row of write_log.
+
+        To that row comes `seconds_to_begin`, per document: those before the first step.
+        """
+        began, params, memory_lm, asked = time.perf_counter(), params or self.params, self.memory_lm, None
+        texts, prompts, limits = passages(docs), memory_lm.prompts, params.memory
+        if n := params.write.self_questions:
+            own, _ = pseudo_questions(memory_lm, docs, n, params=params, questions=given_questions(self.folder))
+            asked = asked_rows(prompts, own, list(docs["doc_id"]), limits.evidence_tokens)
+        start, (_, z_seen, _) = params.write.start, load_z(self.folder / "z_seen.safetensors")
+        z, keys = start_memory(start, texts, memory_lm, params=params, z_seen=z_seen)
+        to_begin = pd.Series({"seconds_to_begin": (time.perf_counter() - began) / len(docs)})
+        rows = [recitations(prompts, text, limits.document_tokens) for text in texts]
+        snapshots, log = write_z(memory_lm, rows, z, params=params, start=start, asked=asked, keep=cache)
+        return snapshots[params.write.steps], keys, pd.concat([log.iloc[-1], to_begin])
+
+    def add(self, docs: pd.DataFrame, *, replacing: bool = False) -> pd.Series:
+        """Write documents (doc_id, title, text) into the memory, for good; returns the last row of their write_log.
+
+        Raises BadInput, and nothing has changed, where there is a document of the same id that is not to be replaced.
+        """
+        docs = check(docs.assign(part="new"), "docs")
+        with held(self.folder):
+            drop_temporaries(self.folder / ADDED)
+            self.read_again()
+            there = docs["doc_id"][docs["doc_id"].isin(self.docs["doc_id"])]
+            if len(there) and not replacing:
+                raise BadInput(
+                    f"{self.folder} has a document {there.iloc[0]!r} already: give the new one another id, or put it "
+                    "in the place of that one (--replace)"
+                )
+            made_with = model_hash(self.folder), params_hash(self.params, 4), docs.to_json()
+            under_way = open_cache(self.folder / ADDED / "under_way", *made_with)
+            z, keys, log = self.write_documents(docs, cache=under_way)
+            earlier = added_memory(self.folder, self.params)
+            rest = [earlier.rows(~earlier.docs["doc_id"].isin(docs["doc_id"]))] if earlier else []
+            save_added(self.folder, joined([*rest, Memory(docs, z, keys)]))
+            self.read_again()
+            self._keep_ids(anew=set(there))
+            drop_cache(under_way)
+            return log
+
+    def delete(self, doc_ids: Sequence[str]) -> None:
+        """Take documents out of the memory, for good.
+
+        Of an added document text, block and key are removed. One of the run's own is marked and no longer found: its
+        text and block stay in the files of the chapters. Raises BadInput, and nothing has changed, for an unknown id.
+        """
+        wanted = list(dict.fromkeys(doc_ids))
+        with held(self.folder):
+            drop_temporaries(self.folder / ADDED)
+            self.read_again()
+            for doc_id in wanted:
+                self.known(doc_id)
+            if len(wanted) == len(self.docs):
+                raise BadInput(f"these are all documents of {self.folder}: leave at least one, or remove the folder")
+            own = set(own_memory(self.folder, self.params).docs["doc_id"])
+            marked = [*deleted_ids(self.folder), *(doc_id for doc_id in wanted if doc_id in own)]
+            # marked before the rows go: a killed process must not bring back what an added document had replaced
+            write_json(list(dict.fromkeys(marked)), self.folder / ADDED / "deleted.json")
+            if added := added_memory(self.folder, self.params):
+                save_added(self.folder, added.rows(~added.docs["doc_id"].isin(wanted)))
+            self.read_again()
+            self._keep_ids()
+
+    def known(self, doc_id: str) -> str:
+        """The id, if there is such a document; raises BadInput that names the nearest one."""
+        there = list(self.docs["doc_id"])
+        if doc_id not in there:
+            near = difflib.get_close_matches(doc_id, there, n=1, cutoff=0.0)[0]
+            raise BadInput(f"{self.folder} has no document {doc_id!r}: did you mean {near!r}?")
+        return doc_id
+
+    def read_again(self) -> None:
+        """Take up what lies in the folder now: its own documents without the deleted ones, then the added ones."""
+        own, added = own_memory(self.folder, self.params), added_memory(self.folder, self.params)
+        gone = {*deleted_ids(self.folder), *(added.docs["doc_id"] if added else ())}
+        kept = own.rows(~own.docs["doc_id"].isin(gone))
+        self.docs, self.z, self.keys = joined([kept, added]) if added else kept
+        self.altered = added is not None or len(kept.docs) < len(own.docs)
+        for name in ("bm25", "bm25_asked", "dense", "dense_tuned", "tree"):
+            self.loaded.pop(name, None)
+
+    @property
+    def tree_folder(self) -> Path:
+        """Where the tree of ids lies: that of the chapters, or what stands in its place since documents came or went."""
+        return self._kept_tree if self.altered and self._kept_tree.is_dir() else self.folder / NEW
+
+    @property
+    def _kept_tree(self) -> Path:
+        return self.folder / ADDED / f"ids_{model_hash(self.folder)}"  # that of an earlier model is another
+
+    def _keep_ids(self, *, anew: Iterable[str] = ()) -> None:
+        """Keep the generated ids of just these documents, where the run has any; those of `anew` are given anew."""
+        if (self.folder / NEW).is_dir():
+            tree = id_trees.load_tree(self._kept_tree if self._kept_tree.is_dir() else self.folder / NEW)
+            stay = Memory(self.docs, self.z, self.keys).rows(~self.docs["doc_id"].isin(set(anew)))
+            tree = fitted(tree, stay.docs, stay.keys)
+            id_trees.save_tree(fitted(tree, self.docs, self.keys), self._kept_tree)
 
 
-def indexes(folder: Path, params: Params) -> dict[str, Any]:
-    """What retrieves passages: fields of Bench."""
-    return {
-        "bm25": retrieve.load_bm25(folder / "bm25"),
-        "dense": retrieve.load_dense(folder / "dense.faiss"),
-        "encoder": retrieve.load_encoder(params.answer.dense_model, params.machine.device),
-        "folder": folder,
-    }
+def open_collection(
+    run: str | Path, runs: str | Path = "", *, params: Params | None = None, added: bool = True,
+    cache: Cache | None = None,
+) -> Collection:  # fmt: skip
+    """What the run in the folder `run`, or of the name `run` in `runs`, holds now; without `added`, after its chapters.
 
-
-def rows_of(bench: Bench) -> dict[str, int]:
-    """The row of z of each document."""
-    return {doc_id: row for row, doc_id in enumerate(bench.docs.doc_id)}
-
-
-def texts_of(bench: Bench) -> dict[str, str]:
-    """Title and text of each document."""
-    return dict(zip(bench.docs.doc_id, passages(bench.docs), strict=True))
-
-
-def by_likelihood(asked: list[str], bench: Bench) -> Ranking:
-    """Documents ranked by log p(question | z), an exact scan of all."""
-    scores = score_questions(
-        bench.memory_lm, bench.z, asked, batch=bench.params.machine.scan_batch, keep=bench.keep
-    )  # (Q,N)
-    return rank(scores, list(bench.docs.doc_id), DEPTH)
-
-
-def by_key(asked: list[str], bench: Bench) -> Ranking:
-    """Documents ranked by the cosine of their key and the question's vector."""
-    depth = max(DEPTH, bench.params.answer.shortlist)
-    return rank_by_key(bench.memory_lm, bench.keys, asked, list(bench.docs.doc_id), depth=depth)
-
-
-def by_key_then_likelihood(asked: list[str], bench: Bench) -> Ranking:
-    """The `answer.shortlist` best by key, in the order of log p(question | z) and key together."""
-    row_of = rows_of(bench)
-
-    def score(pairs: list[tuple[int, str]]) -> list[float]:
-        rows = [bench.memory_lm.prompts.question(asked[q]) for q, _ in pairs]
-        z = bench.z[[row_of[doc_id] for _, doc_id in pairs]]  # (B,K,W)
-        return question_log_p(bench.memory_lm, z, rows, batch=bench.params.machine.scan_batch)
-
-    return rerank(score, by_key(asked, bench), bench.params.answer.shortlist)
-
-
-def by_text(asked: list[str], bench: Bench) -> Ranking:
-    """The same shortlist in the order of log p(question | the passage's text) and key: the text twin."""
-    return rerank(text_score(asked, bench), by_key(asked, bench), bench.params.answer.shortlist)
-
-
-def has_text_twin(params: Params) -> bool:
-    """Whether the model has learned questions from texts, and keys by which to choose them."""
-    return params.train.text_weight > 0 and params.memory.key_width > 0
-
-
-def text_score(asked: list[str], bench: Bench) -> Callable[[list[tuple[int, str]]], list[float]]:
-    """The function that gives log p(question | the passage's text) for pairs (number of the question, document id)."""
-    text_of = texts_of(bench)
-
-    def score(pairs: list[tuple[int, str]]) -> list[float]:
-        read = [(asked[q], text_of[doc_id]) for q, doc_id in pairs]
-        return log_p_given_text(bench.memory_lm, read, bench.params)
-
-    return score
-
-
-def by_hybrid(asked: list[str], bench: Bench, depth: int = DEPTH) -> Ranking:
-    """Documents ranked by BM25 and the encoder together, with the weight that was chosen on dev questions."""
-    weight = read_json(bench.folder / fusion.WEIGHT_FILE)["weight"]
-    return fusion.weighted_sum(*both_rankings(asked, bench), weight, depth)
-
-
-def by_lm(asked: list[str], bench: Bench) -> Ranking:
-    """The hybrid's first `answer.rerank_depth` in the order of log p(question | the passage's text) alone."""
-    depth = bench.params.answer.rerank_depth
-    return reordered(text_score(asked, bench), by_hybrid(asked, bench, max(DEPTH, depth)), depth)
-
-
-def by_cross_encoder(asked: list[str], bench: Bench) -> Ranking:
-    """The hybrid's first `answer.rerank_depth` in the order of the cross-encoder's score of question and passage."""
-    params, text_of = bench.params, texts_of(bench)
-    device = (bench.memory_lm or bench.encoder).device
-    encoder = retrieve.load_cross_encoder(params.answer.rerank_model, str(device))
-
-    def score(pairs: list[tuple[int, str]]) -> list[float]:
-        return cross_scores(encoder, [(asked[q], text_of[doc_id]) for q, doc_id in pairs], params.machine.answer_batch)
-
-    return reordered(score, by_hybrid(asked, bench, max(DEPTH, params.answer.rerank_depth)), params.answer.rerank_depth)
-
-
-def both_rankings(asked: list[str], bench: Bench) -> tuple[Ranking, Ranking]:
-    """The passages ranked by BM25, and by the encoder, as deep as they are fused."""
-    return rank_both(bench.bm25, bench.dense, bench.encoder, asked)
-
-
-def by_generated_id(asked: list[str], bench: Bench) -> Ranking:
-    """Documents ranked by log p(id | question): method 2."""
-    return rank_by_id(bench.memory_lm, asked, bench.folder, tree=bench.tree, depth=DEPTH)
-
-
-def by_z(asked: list[str], bench: Bench) -> Ranking:
-    """Documents ranked as `select` says, made anew: a scan that another system has kept would cost nothing."""
-    return SELECTORS[bench.params.answer.select](asked, replace(bench, keep=None))
-
-
-def z_and_bm25(asked: list[str], bench: Bench) -> tuple[Ranking, Ranking]:
-    """z-memory's ranking and BM25's, as they are fused."""
-    return by_z(asked, bench), retrieve.rank_bm25(bench.bm25, asked, fusion.FUSED)
-
-
-def choose_z_weight(dev: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """Choose the weight of BM25 beside z-memory on at most Z_DEV_SAMPLE dev questions, write it, return what was tried.
-
-    As `fusion.choose_weight` does for the hybrid. Without a memory there is nothing to weigh: nothing is tried.
+    Raises BadInput if these are not finished, but where `params` are given.
     """
-    if bench.memory_lm is None:
-        return fusion.try_weights(([], []), ([], []), []).head(0)
-    dev = dev.sample(min(len(dev), Z_DEV_SAMPLE), random_state=bench.params.seed)
-    both = z_and_bm25(list(dev["question"]), bench) if len(dev) else (([], []), ([], []))
-    tried = fusion.try_weights(*both, list(dev["gold_doc_ids"]))
-    fusion.save_weight(tried, len(dev), bench.folder / Z_WEIGHT_FILE)
-    return tried
+    folder = Path(runs) / run
+    params = params or finished_params(folder)
+    collection = Collection(folder, params, *own_memory(folder, params), cache=cache)
+    if added:
+        collection.read_again()
+    return collection
 
 
-SELECTORS: dict[str, Callable[[list[str], Bench], Ranking]] = {
-    "query_likelihood": by_likelihood,
-    "key": by_key,
-    "key_then_likelihood": by_key_then_likelihood,
-    "generated_id": by_generated_id,
-}
+def finished_params(folder: Path) -> Params:
+    """The parameters of a run whose chapters 01 to 05 are finished; raises BadInput that says what is missing."""
+    if not (folder / "params.yaml").is_file():
+        there = sorted(path.parent.name for path in folder.parent.glob("*/params.yaml"))
+        known = f"there are {', '.join(there)}" if there else "there is none yet"
+        raise BadInput(f"{folder} is not the folder of a run ({known}): execute it first (zmem run PARAMS.yaml)")
+    params = read_params(folder / "params.yaml")
+    refuse_memoryless(params, "asking, scoring and changing a memory")
+    for number in range(1, 6):
+        if not is_finished(folder, number, params):
+            raise BadInput(f"chapter {number:02d} of {folder} is not finished: resume the run first (zmem run)")
+    return params
+
+
+def as_table(questions: str | Sequence[str]) -> pd.DataFrame:
+    """Questions that stand in no corpus as a table."""
+    texts = [questions] if isinstance(questions, str) else list(questions)
+    ids = [f"asked {number}" for number in range(1, len(texts) + 1)]
+    return pd.DataFrame({"question_id": ids, "question": texts, "gold_doc_ids": [[] for _ in texts], "part": "seen"})
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def own_memory(folder: Path, params: Params) -> Memory:
+    """The documents of the run's chapters, seen before new, with z and keys; without a model these are empty."""
+    docs = read_table(folder / "docs.parquet", "docs")
+    if not params.has_lm:
+        return Memory(docs, torch.empty(0), torch.empty(0))
+    ids, z, keys = zip(*(load_z(folder / f"z_{part}.safetensors") for part in ("seen", "new")), strict=True)
+    docs = docs.set_index("doc_id").loc[[*ids[0], *ids[1]]].reset_index()
+    return Memory(docs, torch.cat(z), torch.cat(keys))  # (N,K,W), (N,E)
+
+
+def added_memory(folder: Path, params: Params) -> Memory | None:
+    """The documents that were added, in the order of arrival, or None; raises BadInput if the model is another now."""
+    path = folder / ADDED / "documents.parquet"
+    if not path.is_file():
+        return None
+    frame = pd.read_parquet(path)
+    if set(frame["made_with"]) - {model_hash(folder)}:
+        raise BadInput(
+            f"the documents in {path} were written with an earlier model of this run: remove {path.parent} and add "
+            "them again (zmem add)"
+        )
+    z = torch.from_numpy(np.stack(frame["z"]).astype(np.float32))  # (N,K*W)
+    keys = torch.from_numpy(np.stack(frame["key"]).astype(np.float32))  # (N,E)
+    return Memory(check(frame, "docs"), z.view(len(z), params.memory.z_tokens, -1), keys)  # (N,K,W)
+
+
+def save_added(folder: Path, memory: Memory) -> None:
+    """Write the added documents and their memory as one file, or remove it where there are none."""
+    path = folder / ADDED / "documents.parquet"
+    if not len(memory.docs):
+        path.unlink(missing_ok=True)
+        return
+    rows = {"z": list(memory.z.flatten(1).numpy()), "key": list(memory.keys.numpy())}  # (K*W,), (E,) of each document
+    frame = memory.docs.assign(made_with=model_hash(folder), **rows)
+    write_atomic(path, lambda temporary: frame.to_parquet(temporary, index=False))
+
+
+def deleted_ids(folder: Path) -> list[str]:
+    """The run's own documents that were deleted."""
+    path = folder / ADDED / "deleted.json"
+    return read_json(path) if path.is_file() else []
+
+
+def model_hash(folder: Path) -> str:
+    """The hash of the model that the run's blocks belong to, as chapter 03 noted it."""
+    return read_json(folder / "manifest_03.json")["outputs"]["lm"]
+
+
+def joined(memories: Sequence[Memory]) -> Memory:
+    """All documents and their rows, one memory after the other."""
+    docs, z, keys = zip(*memories, strict=True)
+    return Memory(pd.concat(docs, ignore_index=True), torch.cat(z), torch.cat(keys))  # (N,K,W), (N,E)

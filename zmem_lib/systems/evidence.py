@@ -1,12 +1,14 @@
-"""What every system is made of: evidence written from z or taken from passages, and answers read from it.
+"""What every system is made of: documents chosen, evidence written from z or taken from passages, answers read from it.
 
-Takes the test questions and a bench; `answer` gives the table answers, the same way for all systems.
+Takes questions and what a run holds; `answers_of` gives the table answers, the same way for all systems.
 """
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from zmem_lib.data.tuples import parts_of
@@ -14,11 +16,18 @@ from zmem_lib.memory.choose import Ranking
 from zmem_lib.memory.lm import MemoryLM, generate_all
 from zmem_lib.memory.prompts import Prompts
 from zmem_lib.params import Params, changed
-from zmem_lib.systems.collection import Bench, rows_of, texts_of
+from zmem_lib.systems import choosing
+from zmem_lib.systems.holdings import Holdings
 from zmem_lib.systems.reader import read, unread
+from zmem_lib.systems.systems import SYSTEMS
 from zmem_lib.tables import check
 
-NO_RANKING: Ranking = ([], [])
+FIRST_TOKENS = 8  # of the first passage of a long context, at least, however small it is
+
+Items = list[list[str]]  # evidence items by question
+Spent = list[tuple[int, int]]  # (input, output) tokens by question
+Handed = tuple[Items, Spent]
+Chosen = Sequence[Sequence[str]]  # document ids by question
 
 
 def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
@@ -28,42 +37,52 @@ def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
     none where there is no model that was trained).
     """
     questions = questions.assign(part=parts_of(questions))
-    questions = questions[(questions.part != "") & (params.has_lm | (questions.part != "trained"))]
+    questions = questions[(questions["part"] != "") & (params.has_lm | (questions["part"] != "trained"))]
     shuffled = questions.sample(frac=1, random_state=params.seed)
-    limit = params.answer.questions or len(shuffled)
-    picked = shuffled.groupby(["part", "kind"], sort=False).head(limit)
+    picked = shuffled.groupby(["part", "kind"], sort=False).head(params.answer.questions or len(shuffled))
     return picked.sort_values("question_id").reset_index(drop=True)
 
 
-def recall(
-    questions: pd.DataFrame, bench: Bench, chosen: list[list[str]]
-) -> tuple[list[list[str]], list[tuple[int, int]]]:
-    """Evidence items generated from the z of each chosen document, and (input, output) tokens, by question."""
-    row_of = rows_of(bench)
-    pairs = [(q, row_of[doc_id]) for q, ids in enumerate(chosen) for doc_id in ids]
-    return from_blocks(questions, bench, pairs, bench.z[[row for _, row in pairs]])
+def answers_of(name: str, questions: pd.DataFrame, held: Holdings) -> pd.DataFrame:
+    """What a system of SYSTEMS answers: the table answers."""
+    system, began = SYSTEMS[name], time.perf_counter()
+    choose = getattr(choosing, system.choose) if isinstance(system.choose, str) else system.choose
+    ids, scores = choose(questions, held)
+    fills = system.hands == "packed"
+    chosen = ids if fills else [doc_ids[: held.params.answer.top_k] for doc_ids in ids]
+    items, spent = HANDED[system.hands](questions, held, chosen)
+    if fills:  # its ranking are the documents that it hands over
+        ids = [doc_ids[: len(some)] for doc_ids, some in zip(ids, items, strict=True)]
+        scores = [values[: len(some)] for values, some in zip(scores, items, strict=True)]
+        held = wide(held)
+    ranking = (ids, scores) if system.compared else None
+    return answer(questions, held, items, ranking=ranking, spent=spent, began=began)
 
 
-def from_blocks(
-    questions: pd.DataFrame, bench: Bench, pairs: list[tuple[int, int]], z: Tensor
-) -> tuple[list[list[str]], list[tuple[int, int]]]:
-    """Evidence items generated from z (B,K,W), one for each pair (number of the question, any), and tokens spent."""
-    asked, params = list(questions.question), bench.params
-    written = generate_evidence(
-        bench.memory_lm,
-        z,
-        [asked[q] for q, _ in pairs],
-        evidence_tokens=params.memory.evidence_tokens,
-        batch=params.machine.answer_batch,
-    )
-    items: list[list[str]] = [[] for _ in asked]
-    spent = [(0, 0) for _ in asked]
-    for (q, _), text in zip(pairs, written, strict=True):
+def written(questions: pd.DataFrame, held: Holdings, chosen: Chosen) -> Handed:
+    """An item from the z of each chosen document."""
+    row_of = held.row_of
+    pairs = [(q, row_of[doc_id]) for q, doc_ids in enumerate(chosen) for doc_id in doc_ids]
+    return from_blocks(questions, held, [q for q, _ in pairs], held.z[[row for _, row in pairs]])  # of (B,K,W)
+
+
+def from_noise(questions: pd.DataFrame, held: Holdings, _: Chosen) -> Handed:
+    """An item from a block drawn at random, with the mean and the spread of all documents' blocks."""
+    generator = torch.Generator().manual_seed(held.params.seed)
+    noise = torch.randn(len(questions), *held.z.shape[1:], generator=generator)  # (Q,K,W)
+    return from_blocks(questions, held, range(len(questions)), held.z.mean(0) + noise * held.z.std(0))
+
+
+def from_blocks(questions: pd.DataFrame, held: Holdings, numbers: Sequence[int], z: Tensor) -> Handed:
+    """Evidence items generated from z (B,K,W), one for each of B numbers of questions, and the tokens spent."""
+    asked, params, prompts = list(questions["question"]), held.params, held.memory_lm.prompts
+    limits = {"evidence_tokens": params.memory.evidence_tokens, "batch": params.machine.answer_batch}
+    texts = generate_evidence(held.memory_lm, z, [asked[q] for q in numbers], **limits)
+    items, spent = [[] for _ in asked], [(0, 0) for _ in asked]
+    for q, text in zip(numbers, texts, strict=True):
         items[q].append(text)
-        prompts = bench.memory_lm.prompts
-        read_in, written_out = spent[q]
-        read_in += z.shape[1] + len(prompts.asked(asked[q]))
-        spent[q] = (read_in, written_out + len(prompts.encode(text)))
+        read_in = z.shape[1] + len(prompts.asked(asked[q]))
+        spent[q] = spent[q][0] + read_in, spent[q][1] + len(prompts.encode(text))
     return items, spent
 
 
@@ -76,23 +95,42 @@ def generate_evidence(
     return [memory_lm.prompts.decode(ids) for ids in output]
 
 
-def chosen_passages(bench: Bench, chosen: list[list[str]]) -> list[list[str]]:
-    """The texts of the chosen documents, by question."""
-    text_of = texts_of(bench)
-    return [[text_of[doc_id] for doc_id in ids] for ids in chosen]
+def passages_of(questions: pd.DataFrame, held: Holdings, chosen: Chosen) -> Handed:
+    """The passages of the chosen documents."""
+    text_of = held.text_of
+    return [[text_of[doc_id] for doc_id in doc_ids] for doc_ids in chosen], [(0, 0)] * len(questions)
 
 
-def packed(bench: Bench, texts: list[str]) -> list[str]:
-    """As many of the texts, in order, as fit into `answer.long_context_tokens` with the mark before each; the first always.
+def written_and_passages(questions: pd.DataFrame, held: Holdings, chosen: Chosen) -> Handed:
+    """What the z of the chosen documents writes, and their passages beside it."""
+    items, spent = written(questions, held, chosen)
+    return [[*some, *texts] for some, texts in zip(items, passages_of(questions, held, chosen)[0], strict=True)], spent
 
-    Each is cut to `memory.evidence_tokens`, the last one to what is left.
+
+def packed_passages(questions: pd.DataFrame, held: Holdings, chosen: Chosen) -> Handed:
+    """As many of the chosen documents' passages as fit."""
+    texts, spent = passages_of(questions, held, chosen)
+    return [packed(held, some) for some in texts], spent
+
+
+HANDED: dict[str, Callable[[pd.DataFrame, Holdings, Chosen], Handed]] = {
+    "z": written, "text": passages_of, "z and text": written_and_passages, "packed": packed_passages,
+    "noise": from_noise,
+}  # fmt: skip
+
+
+def packed(held: Holdings, texts: list[str]) -> list[str]:
+    """As many of the texts, in order, as fit into `answer.long_context_tokens` with the mark before each.
+
+    Each is cut to `memory.evidence_tokens`, the last one to what is left; of the first, some words always come.
     """
-    prompts, left, items = bench.memory_lm.prompts, bench.params.answer.long_context_tokens, []
+    prompts, params, items = held.memory_lm.prompts, held.params, []
+    left = params.answer.long_context_tokens
     for text in texts:
-        left -= len(prompts.marks["item"])
+        left = left - len(prompts.marks["item"]) if items else max(left - len(prompts.marks["item"]), FIRST_TOKENS)
         if left < 1:
             break
-        items.append(shortened(prompts, text, min(left, bench.params.memory.evidence_tokens)))
+        items.append(shortened(prompts, text, min(left, params.memory.evidence_tokens)))
         left -= len(prompts.encode(items[-1]))
     return items
 
@@ -103,53 +141,30 @@ def shortened(prompts: Prompts, text: str, limit: int) -> str:
     if len(ids) <= limit:
         return text
     cut = (prompts.decode(ids[:room]) for room in range(limit, 0, -1))
-    return next((one for one in cut if len(prompts.encode(one)) <= limit), "")
+    return next((short for short in cut if len(prompts.encode(short)) <= limit), "")
 
 
-def wide(bench: Bench) -> Bench:
-    """The bench with a smaller `machine.answer_batch`: as many tokens at once where the reader gets a long context."""
-    params = bench.params
-    batch = (
-        params.machine.answer_batch
-        * params.answer.top_k
-        * params.memory.evidence_tokens
-        // max(params.answer.long_context_tokens, 1)
-    )
-    return replace(
-        bench, params=changed(params, {"machine.answer_batch": min(max(batch, 1), params.machine.answer_batch)})
-    )
+def wide(held: Holdings) -> Holdings:
+    """The same holdings with a smaller `machine.answer_batch`: as many tokens at once where the context is long."""
+    params = held.params
+    tokens = params.machine.answer_batch * params.answer.top_k * params.memory.evidence_tokens
+    batch = min(max(tokens // max(params.answer.long_context_tokens, 1), 1), params.machine.answer_batch)
+    return replace(held, params=changed(params, {"machine.answer_batch": batch}))
 
 
 def answer(
-    questions: pd.DataFrame,
-    bench: Bench,
-    items: list[list[str]],
-    *,
-    ranking: Ranking = NO_RANKING,
-    spent: list[tuple[int, int]] | None = None,
-    began: float,
-) -> pd.DataFrame:
+    questions: pd.DataFrame, held: Holdings, items: Items, *, ranking: Ranking | None = None,
+    spent: Spent | None = None, began: float,
+) -> pd.DataFrame:  # fmt: skip
     """Read the items and return the answers table; `spent` are the tokens already read and written per question."""
-    if bench.memory_lm is None:
-        readings = unread(items, bench.params.memory.evidence_tokens)
+    params, n = held.params, len(questions)
+    if held.memory_lm is None:
+        table = unread(items, params.memory.evidence_tokens)
     else:
-        readings = read(bench.memory_lm, list(questions.question), items, bench.params, folder=bench.folder)
-    n = len(questions)
-    spent = spent or [(0, 0)] * n
-    ids, scores = ranking if ranking[0] else ([[]] * n, [[]] * n)
-    table = pd.DataFrame(
-        {
-            "question_id": list(questions.question_id),
-            "part": list(questions.part),
-            "ranked_doc_ids": ids,
-            "ranked_scores": scores,
-            "evidence": readings.evidence,
-            "evidence_tokens": readings.evidence_tokens,
-            "answer": readings.answers,
-            "seconds": (time.perf_counter() - began) / max(n, 1),
-            "input_tokens": [a + b for a, (b, _) in zip(readings.input_tokens, spent, strict=True)],
-            "output_tokens": [a + b for a, (_, b) in zip(readings.output_tokens, spent, strict=True)],
-            "money": readings.money,
-        }
-    )
-    return check(table, "answers")
+        table = read(held.memory_lm, list(questions["question"]), items, params, folder=held.folder)
+    table["ranked_doc_ids"], table["ranked_scores"] = ranking or ([[]] * n, [[]] * n)
+    for name, tokens in zip(("input_tokens", "output_tokens"), zip(*spent or [], strict=True), strict=False):
+        table[name] += tokens
+    for name in ("question_id", "part", "kind"):
+        table[name] = list(questions[name]) if name in questions else ""
+    return check(table.assign(seconds=(time.perf_counter() - began) / max(n, 1)), "answers")

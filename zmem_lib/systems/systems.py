@@ -1,151 +1,126 @@
-"""The systems that are compared: each a function from questions to answers, with the same reader and token budget.
+"""The systems that are compared, one record each: how it chooses documents and what of them it hands to the reader.
 
-`zmem` chooses z (method 1 or 2) and generates evidence from it; `bm25` and `dense` retrieve passages, and so do
-`bm25_asked` and `dense_tuned`, which have learned from the training questions as z-memory has; `hybrid_rrf` and
-`hybrid` fuse the rankings of `bm25` and `dense`; `text_twin` is z-memory's own language model with the passages' text
-in the place of z; `gold_passage` is given the right passage, `closed_book` none. The controls of z are in controls.py.
-Of z-memory and retrieval together: `zmem_then_text` reads the passages of the documents that z chooses, `zmem_and_bm25`
-fuses both rankings and writes from z. `hybrid_rerank` and `lm_rerank` put the hybrid's first documents in order anew.
-Every system chooses among all documents, seen and new, and hands the reader at most `answer.top_k` evidence items; only
-`long_context` hands it as many as fit. CRAG (2401.15884) and Self-RAG (2310.11511) would be one more function each.
+The same reader answers for all of them (evidence.py), from at most `answer.top_k` items. A new system is a way of
+choosing (choosing.py), a record here, and its words in the page's phrases: every table, test, cost and plot follows
+from the record, in the order of SYSTEMS. Of z-memory's controls some are given the right document, some a wrong z: the
+placebo of document latents. CRAG (2401.15884) and Self-RAG (2310.11511) would be one way of choosing more each.
 """
 
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import pandas as pd
-
-from zmem_lib.files import read_json
-from zmem_lib.memory.choose import Ranking
-from zmem_lib.opponents import fusion, retrieve
-from zmem_lib.opponents.rerank import can_ask
 from zmem_lib.params import Params
-from zmem_lib.systems.collection import (
-    DEPTH,
-    SELECTORS,
-    Z_WEIGHT_FILE,
-    Bench,
-    both_rankings,
-    by_cross_encoder,
-    by_hybrid,
-    by_lm,
-    by_text,
-    by_z,
-    has_text_twin,
-    z_and_bm25,
-)
-from zmem_lib.systems.evidence import answer, chosen_passages, packed, recall, wide
-from zmem_lib.tables import UNREAD
+
+Z = ("z_seen.safetensors", "z_new.safetensors")  # blocks and keys
+KEYS, TEXTS = "keys", "texts"  # the keys alone; the passages of all documents
+HYBRID = ("bm25", "dense.faiss", TEXTS)
+HYBRID_BUILT = ("bm25", "dense", "hybrid weight")
 
 
-def possible(system: str, params: Params) -> bool:
-    """Whether a run's parameters allow a system: those that need something are named here."""
-    needed = {
-        "dense-tuned": params.answer.dense_steps > 0,
-        "hybrid+rerank": bool(params.answer.rerank_model) and params.answer.rerank_depth > 0,
-        "lm-rerank": params.answer.rerank_depth > 0 and can_ask(params),
-        "text-twin": has_text_twin(params),
-        "long-context": params.answer.long_context_tokens > 0,
-    }
-    return needed.get(system, True) and (params.has_lm or system in UNREAD)
+def always(_: Params) -> bool:
+    """Whatever the parameters."""
+    return True
 
 
-def zmem(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """z chosen as `select` says, evidence generated from it."""
-    return recalled(questions, bench, lambda asked: SELECTORS[bench.params.answer.select](asked, bench))
+def has_text_twin(params: Params) -> bool:
+    """Whether the model has learned questions from texts, and keys by which to choose them."""
+    return params.train.text_weight > 0 and params.memory.key_width > 0
 
 
-def zmem_and_bm25(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """z chosen by z-memory's ranking and BM25's, summed with the weight that was best on dev questions."""
-    weight = read_json(bench.folder / Z_WEIGHT_FILE)["weight"]
-    return recalled(questions, bench, lambda asked: fusion.weighted_sum(*z_and_bm25(asked, bench), weight, DEPTH))
+def has_lm_rerank(params: Params) -> bool:
+    """Whether the model orders passages and knows what a question behind a text looks like: learned, or pretrained."""
+    return params.answer.rerank_depth > 0 and (params.train.text_weight > 0 or params.lm.name != "scratch")
 
 
-def recalled(questions: pd.DataFrame, bench: Bench, choose: Callable[[list[str]], Ranking]) -> pd.DataFrame:
-    """Evidence generated from the z of the documents that `choose` ranks first, read."""
-    began = time.perf_counter()
-    ranking = choose(list(questions.question))
-    items, spent = recall(questions, bench, [ids[: bench.params.answer.top_k] for ids in ranking[0]])
-    return answer(questions, bench, items, ranking=ranking, spent=spent, began=began)
+@dataclass(frozen=True)
+class System:
+    """All that answers, tables, costs and plots need to know of a system."""
+
+    choose: str | Callable[[Any, Any], Any]  # questions and what a run holds to rankings; a name is one of choosing.py
+    colour: str  # Okabe and Ito's, and shades of them; greys for what is given a wrong document, or none
+    hands: Literal["z", "text", "z and text", "packed", "noise"] = "text"  # what the reader gets (evidence.HANDED)
+    given: Literal["", "right", "wrong", "nothing"] = ""  # what document, where the system does not find it itself
+    stores: tuple[str, ...] = (TEXTS,)  # files of the run's folder, KEYS, TEXTS
+    rests_on: tuple[str, ...] = ()  # what had to be built before it answers: its seconds are the system's
+    without_lm: bool = False  # stands without a language model: what it retrieves is evaluated, and nobody reads it
+    asked_absent: bool = False  # asked the questions without a document, too
+    possible: Callable[[Params], bool] = always  # where the run has the language model that it needs
+
+    @property
+    def compared(self) -> bool:
+        """Whether it must find the document itself."""
+        return not self.given
+
+    @property
+    def grounded(self) -> bool:
+        """Whether its evidence is written from the z of the document that it chose, or of the right one."""
+        return self.hands == "z" and self.given in ("", "right")
+
+    @property
+    def reference(self) -> bool:
+        """Whether it is given the right document alone, as z or as text."""
+        return self.hands in ("z", "text") and self.given == "right"
 
 
-def zmem_then_text(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """z chosen as `select` says; the reader gets the passages of its documents."""
-    return retrieved(questions, bench, lambda asked: by_z(asked, bench))
+SYSTEMS: dict[str, System] = {  # in the order of tables
+    "zmem": System("by_select", "#0072B2", "z", stores=Z, rests_on=("memory",), asked_absent=True),
+    "zmem+text": System("by_select_anew", "#3B9BD9", stores=(*Z, TEXTS), rests_on=("memory",)),
+    "zmem+bm25": System(
+        "by_z_and_bm25", "#004B75", "z", stores=(*Z, "bm25"), rests_on=("memory", "bm25", "z weight"),
+    ),
+    "zmem-oracle": System("right", "#56B4E9", "z", "right", stores=Z, rests_on=("memory",)),
+    "zmem-shuffled": System("shuffled", "#666666", "z", "wrong", stores=Z, rests_on=("memory",)),
+    "zmem-similar": System("most_similar", "#8A8A8A", "z", "wrong", stores=Z, rests_on=("memory",)),
+    "zmem-random": System("nothing", "#ABABAB", "noise", "wrong", stores=Z, rests_on=("memory",)),
+    "zmem-text": System("right", "#A8D5F2", "z and text", "right", stores=(*Z, TEXTS), rests_on=("memory",)),
+    "bm25": System(
+        "by_bm25", "#E69F00", stores=("bm25", TEXTS), rests_on=("bm25",), without_lm=True, asked_absent=True,
+    ),
+    "bm25-asked": System(
+        "by_bm25_asked", "#B37A00", stores=("bm25_asked", TEXTS), rests_on=("bm25 asked",), without_lm=True,
+    ),
+    "dense": System(
+        "by_dense", "#D55E00", stores=("dense.faiss", TEXTS), rests_on=("dense",), without_lm=True, asked_absent=True,
+    ),
+    "dense-tuned": System(
+        "by_dense_tuned", "#8F3F00", stores=("dense_tuned.faiss", TEXTS), rests_on=("dense tuned",), without_lm=True,
+        possible=lambda params: params.answer.dense_steps > 0,
+    ),
+    "hybrid-rrf": System("by_ranks", "#B9A6D3", stores=HYBRID, rests_on=("bm25", "dense"), without_lm=True),
+    "hybrid": System("by_hybrid", "#6A3D9A", stores=HYBRID, rests_on=HYBRID_BUILT, without_lm=True),
+    "hybrid+rerank": System(
+        "by_cross_encoder", "#4B2A70", stores=HYBRID, rests_on=HYBRID_BUILT, without_lm=True,
+        possible=lambda params: bool(params.answer.rerank_model) and params.answer.rerank_depth > 0,
+    ),
+    "lm-rerank": System(
+        "by_lm", "#A0527E", stores=HYBRID, rests_on=(*HYBRID_BUILT, "learning from texts"), possible=has_lm_rerank,
+    ),
+    "text-twin": System("by_text", "#CC79A7", stores=(KEYS, TEXTS), rests_on=("memory",), possible=has_text_twin),
+    "long-context": System(
+        "by_hybrid_deeply", "#B8A400", "packed", stores=HYBRID, rests_on=HYBRID_BUILT,
+        possible=lambda params: params.answer.long_context_tokens > 0,
+    ),
+    "gold-passage": System("right", "#009E73", given="right"),
+    "closed-book": System("nothing", "#404040", given="nothing", stores=()),
+}  # fmt: skip
 
 
-def retrieved(questions: pd.DataFrame, bench: Bench, choose: Callable[[list[str]], Ranking]) -> pd.DataFrame:
-    """The passages of the documents that `choose` ranks first, read."""
-    began = time.perf_counter()
-    ranking = choose(list(questions.question))
-    items = chosen_passages(bench, [ids[: bench.params.answer.top_k] for ids in ranking[0]])
-    return answer(questions, bench, items, ranking=ranking, began=began)
+def which(condition: Callable[[System], bool]) -> tuple[str, ...]:
+    """The names of the systems of which this is true."""
+    return tuple(name for name, system in SYSTEMS.items() if condition(system))
 
 
-def bm25(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """Passages ranked by BM25."""
-    return retrieved(questions, bench, lambda asked: retrieve.rank_bm25(bench.bm25, asked, DEPTH))
+def compared() -> tuple[str, ...]:
+    """Those that must find the document themselves."""
+    return which(lambda system: system.compared)
 
 
-def dense(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """Passages ranked by the inner product of sentence embeddings."""
-    return retrieved(questions, bench, lambda asked: retrieve.rank_dense(bench.dense, bench.encoder, asked, DEPTH))
+def controls() -> tuple[str, ...]:
+    """Those that are given the right document, a wrong one, or none."""
+    return which(lambda system: not system.compared)
 
 
-def bm25_asked(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """Passages ranked by BM25 over passage and training questions; the reader gets the passage alone."""
-    index = retrieve.load_bm25(bench.folder / "bm25_asked")
-    return retrieved(questions, bench, lambda asked: retrieve.rank_bm25(index, asked, DEPTH))
-
-
-def dense_tuned(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """Passages ranked by the same encoder as `dense`, trained on the training questions."""
-    index = retrieve.load_dense(bench.folder / "dense_tuned.faiss")
-    encoder = retrieve.load_encoder(str(bench.folder / "dense_tuned"), bench.params.machine.device)
-    return retrieved(questions, bench, lambda asked: retrieve.rank_dense(index, encoder, asked, DEPTH))
-
-
-def hybrid_rrf(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """Passages ranked by BM25 and dense together: reciprocal rank fusion."""
-    return retrieved(questions, bench, lambda asked: fusion.reciprocal_ranks(*both_rankings(asked, bench), DEPTH))
-
-
-def hybrid(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """Passages ranked by BM25 and dense together: the sum of scores with the weight that was best on dev questions."""
-    return retrieved(questions, bench, lambda asked: by_hybrid(asked, bench))
-
-
-def hybrid_rerank(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """The hybrid's first passages in the order of a cross-encoder."""
-    return retrieved(questions, bench, lambda asked: by_cross_encoder(asked, bench))
-
-
-def lm_rerank(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """The hybrid's first passages in the order in which the language model expects the question behind them."""
-    return retrieved(questions, bench, lambda asked: by_lm(asked, bench))
-
-
-def long_context(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """As many of the hybrid's passages as fit into `answer.long_context_tokens`; its ranking are the documents of these."""
-    began = time.perf_counter()
-    ids, scores = by_hybrid(list(questions.question), bench, fusion.FUSED)
-    items = [packed(bench, texts) for texts in chosen_passages(bench, ids)]
-    given = [mine[: len(its)] for mine, its in zip(ids, items, strict=True)]
-    ranking = given, [mine[: len(its)] for mine, its in zip(scores, items, strict=True)]
-    return answer(questions, wide(bench), items, ranking=ranking, began=began)
-
-
-def text_twin(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """Passages of z-memory's shortlist, ranked by the same language model on their text."""
-    return retrieved(questions, bench, lambda asked: by_text(asked, bench))
-
-
-def gold_passage(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """The gold document's text: what the reader does with perfect retrieval."""
-    began = time.perf_counter()
-    return answer(questions, bench, chosen_passages(bench, [ids[:1] for ids in questions.gold_doc_ids]), began=began)
-
-
-def closed_book(questions: pd.DataFrame, bench: Bench) -> pd.DataFrame:
-    """No evidence: what the reader knows by itself."""
-    return answer(questions, bench, [[] for _ in range(len(questions))], began=time.perf_counter())
+def possible_systems(params: Params) -> tuple[str, ...]:
+    """Those that a run's parameters allow."""
+    return which(lambda system: system.possible(params) and (params.has_lm or system.without_lm))

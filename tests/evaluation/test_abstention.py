@@ -2,8 +2,7 @@
 
 import re
 import math
-from dataclasses import replace
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,10 +17,13 @@ from zmem_lib.evaluation.stats import bootstrap, bootstrap_mean
 from zmem_lib.memory.choose import score_one_by_one
 from zmem_lib.report import chapter_tables, figures
 from zmem_lib.report.findings import abstaining
+from zmem_lib.systems import cost
+from zmem_lib.systems.collection import Collection
 from zmem_lib.tables import check, write_table
 
 PARAMS = small_params({"machine.answer_batch": 3})
 WRONG = [0, 1, 0, 1]
+DOCS = pd.DataFrame({"doc_id": ["d"], "title": "", "text": "x", "part": "seen"})
 
 # --- formulas ---------------------------------------------------------------------------------------------------------
 
@@ -160,10 +162,10 @@ def test_no_question_no_value():
 def test_doubt_is_about_the_first_z_of_each_answer():
     memory_lm, z = small_lm(PARAMS), random_blocks(3, PARAMS)
     docs = pd.DataFrame({"doc_id": ["a", "b", "c"]})
-    bench = SimpleNamespace(memory_lm=memory_lm, z=z, docs=docs, params=PARAMS)
+    held = Collection(Path(), PARAMS, docs, z, torch.empty(3, 0), loaded={"lm": memory_lm})
     questions = pd.DataFrame({"question_id": ["q1", "q2"], "question": [sentence(1, 3), sentence(2, 6)]})
     answers = pd.DataFrame({"question_id": ["q2", "q1"], "ranked_doc_ids": [["c", "a"], ["b"]]})
-    doubt = abstention.doubt_table(questions, answers, bench)
+    doubt = abstention.doubt_table(questions, answers, held)
     asked = [questions["question"][1], questions["question"][0]]
     assert doubt["question_id"].tolist() == ["q2", "q1"]
     expected = abstention.first_token_entropy(memory_lm, z[[2, 1]], asked, batch=2)
@@ -177,7 +179,7 @@ def answers_of(rows):
     """Rows of question_id, part, ranked_scores, answer."""
     frame = pd.DataFrame(rows, columns=["question_id", "part", "ranked_scores", "answer"])
     ids = [[f"d{i}" for i in range(len(scores))] for scores in frame["ranked_scores"]]
-    frame = frame.assign(ranked_doc_ids=ids, evidence="", evidence_tokens=0)
+    frame = frame.assign(ranked_doc_ids=ids, evidence=[[] for _ in ids], evidence_tokens=0, kind="")
     return check(frame.assign(seconds=0.1, input_tokens=1, output_tokens=1, money=0.0), "answers")
 
 
@@ -283,27 +285,23 @@ def test_what_is_asked_aside_are_absent_questions_and_as_many_dev_questions():
     assert abstention.to_ask(ABSENT.head(0), QUESTIONS, PARAMS).empty
 
 
-def test_answers_aside_have_a_place_of_their_own(tmp_path):
+def test_answers_aside_have_a_place_of_their_own(tmp_path, monkeypatch):
     asked, places = abstention.to_ask(ABSENT, QUESTIONS, PARAMS), []
 
-    def system(questions, bench):
-        places.append(bench.keep.folder)
+    def answers(name, questions, held):
+        places.append(held.cache.folder)
         return answers_of([(row.question_id, row.part, [1.0], "") for row in questions.itertuples()])
 
-    bench = replace(make_bench(), keep=Cache(tmp_path / "under_way_05", "abc"))
-    found = abstention.answer_aside(asked, {"zmem": system}, bench, folder=tmp_path)
+    monkeypatch.setattr(cost, "answers_of", answers)
+    held = Collection(
+        tmp_path, PARAMS, DOCS, torch.empty(0), torch.empty(0), cache=Cache(tmp_path / "under_way_05", "abc")
+    )
+    found = abstention.answer_aside(asked, ["zmem"], held)
     assert places == [tmp_path / "under_way_05/aside"] and len(found["zmem"]) == 4
     assert (tmp_path / "answers_zmem-aside.parquet").is_file()
-    again = abstention.answer_aside(asked, {"zmem": system}, bench, folder=tmp_path)
+    again = abstention.answer_aside(asked, ["zmem"], held)
     assert len(places) == 1 and again["zmem"]["part"].equals(found["zmem"]["part"])  # kept
-    assert abstention.answer_aside(asked.head(0), {"zmem": system}, bench, folder=tmp_path) == {}
-
-
-def make_bench():
-    from zmem_lib.systems.collection import Bench
-
-    missing = dict.fromkeys(Bench.__dataclass_fields__)
-    return Bench(**missing)
+    assert abstention.answer_aside(asked.head(0), ["zmem"], held) == {}
 
 
 # --- what is shown ----------------------------------------------------------------------------------------------------

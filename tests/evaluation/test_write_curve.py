@@ -10,6 +10,7 @@ from zmem_lib.files import BadInput
 from zmem_lib.memory.encoder import TEMPERATURE, question_vectors
 from zmem_lib.memory.table import save_z, unit
 from zmem_lib.params import changed
+from zmem_lib.systems.collection import open_collection
 from zmem_lib.tables import write_table
 
 PARAMS = small_params(
@@ -53,8 +54,14 @@ def folder(tmp_path):
     return tmp_path
 
 
+def collection_of(folder, params=PARAMS):
+    held = open_collection(folder, params=params, added=False)
+    held.loaded["lm"] = small_lm(PARAMS)
+    return held
+
+
 def test_every_snapshot_has_every_measure(folder):
-    curve = write_curve.write_curve(folder, PARAMS, small_lm(PARAMS))
+    curve = write_curve.write_curve(collection_of(folder))
     assert len(curve) == 3 * len(write_curve.CURVE_METRICS) and set(curve["metric"]) == set(write_curve.CURVE_METRICS)
     places = list(dict.fromkeys(zip(curve["start"], curve["step"], strict=True)))
     assert places == [("encode", 0), ("encode", 2), ("mean", 2)]
@@ -65,40 +72,44 @@ def test_every_snapshot_has_every_measure(folder):
 
 
 def test_what_is_measured_is_the_gold_documents_block(folder, monkeypatch):
-    memory_lm, written = small_lm(PARAMS), []
+    written = []
 
     def from_z(memory_lm, z, questions, *, evidence_tokens, batch):
         written.append(z)
         return ["moss amber", "moss fern"]
 
     monkeypatch.setattr(write_curve, "generate_evidence", from_z)
-    curve = write_curve.write_curve(folder, PARAMS, memory_lm).set_index(["start", "step", "metric"])["value"]
+    curve = write_curve.write_curve(collection_of(folder)).set_index(["start", "step", "metric"])["value"]
     assert (curve[:, :, "answer_in_evidence"] == 0.5).all()
     first = random_blocks(2, PARAMS, seed=len("z_new_steps/encode_00000"))
     torch.testing.assert_close(written[0], first[[1, 0]])  # n2, then n1
 
 
 @pytest.mark.parametrize("key_width", [0, 4])
-def test_documents_are_found_among_seen_and_new_ones(folder, key_width):
+def test_documents_are_found_among_seen_and_new_ones(folder, key_width, monkeypatch):
     """With keys by a shortlist of all, in the order of likelihood and key together."""
     params = changed(PARAMS, {"memory.key_width": key_width, "answer.shortlist": 4})
-    memory_lm = small_lm(PARAMS)
+    held, asked = collection_of(folder, params), []
+    memory_lm = held.memory_lm
     questions = pd.DataFrame({"question": [sentence(i, 4) for i in range(3)]})
     z, keys = random_blocks(2, PARAMS, seed=5), torch.ones(2, 4)
-    found = write_curve.what_is_asked(folder, questions, params, memory_lm).find(z, keys)
+    plain = question_vectors
+    monkeypatch.setattr(write_curve, "question_vectors", lambda *args: asked.append(args) or plain(*args))
+    find = write_curve.finder(held, questions)
     _, seen, seen_keys = write_curve.load_z(folder / "z_seen.safetensors")
     scores = write_curve.score_questions(memory_lm, torch.cat([seen, z]), list(questions["question"]), batch=8)
     if key_width:
         vectors = question_vectors(memory_lm, list(questions["question"]))
         scores = scores + vectors @ unit(torch.cat([seen_keys, keys])).T / TEMPERATURE
-    assert found == [(SEEN + NEW)[place] for place in scores.argmax(1)]
+    assert find(z, keys) == find(z, keys) == [(SEEN + NEW)[place] for place in scores.argmax(1)]
+    assert len(asked) == bool(key_width), "vectors are made once for all snapshots"
 
 
 def test_a_curve_without_new_documents_is_empty_and_without_a_log_refused(folder):
     log = pd.read_parquet(folder / "write_log.parquet")
     write_table(log[log["start"] == "mean"], folder / "write_log.parquet", "write_log")
     with pytest.raises(BadInput, match="'encode' up to step 0"):
-        write_curve.write_curve(folder, PARAMS, small_lm(PARAMS))
+        write_curve.write_curve(collection_of(folder))
     questions = pd.read_parquet(folder / "questions.parquet").query("split == 'test'")
     write_table(questions, folder / "questions.parquet", "questions")
-    assert write_curve.write_curve(folder, PARAMS, None).empty
+    assert write_curve.write_curve(open_collection(folder, params=PARAMS, added=False)).empty

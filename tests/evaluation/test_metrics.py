@@ -7,8 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zmem_lib.evaluation.metrics import answer_in_evidence, em, f1, retrieval_scores
-from zmem_lib.judges.by_ragas import ragas_scores
+from zmem_lib.evaluation.metrics import (
+    METRICS,
+    answer_in_evidence,
+    em,
+    evidence_overlap,
+    evidence_substring,
+    f1,
+    retrieval_scores,
+)
+from zmem_lib.evaluation.ragas_measures import ragas_scores
 
 
 @pytest.mark.parametrize(
@@ -83,7 +91,12 @@ def test_ragas_without_judge(monkeypatch):
             "question_id": ["both", "none", "empty", "bare"],
             "answer": ["in Velmoor", "", "Velmoor", "Velmoor"],
             "answers": [["Velmoor"], ["Velmoor"], ["Velmoor"], []],
-            "evidence": [f"Nothing of the kind at all here! {reference}", "Quite another matter, he said?", "", "x"],
+            "evidence": [
+                ["Nothing of the kind at all here!", reference],
+                ["Quite another matter, he said?"],
+                [],
+                ["x"],
+            ],
             "reference_contexts": [[reference], [reference], [reference], []],
         }
     )
@@ -205,3 +218,37 @@ def test_retrieval_with_several_gold_documents_ties_and_strange_ids():
     assert wide["ndcg@10"]["q3"] == 1, "both gold documents first, in whichever order"
     first, second, third = (1 / math.log2(place + 1) for place in (1, 2, 3))
     assert wide["ndcg@10"]["문1"] == pytest.approx((second + third) / (first + second))
+
+
+PASSAGE = "Ada Barnes\nAda Barnes was born in Velmoor. She was a smith in Velmoor."
+
+
+@pytest.mark.parametrize(
+    ("evidence", "overlap", "run"),
+    [
+        ("Ada Barnes was born in Velmoor.", 1, 1),
+        ("ADA BARNES: was born in velmoor!", 1, 1),  # signs and case do not count
+        ("Velmoor was born in Ada.", 1, 3 / 5),  # all its words, in another order: "was born in"
+        ("Velmoor Velmoor Velmoor", 2 / 3, 1 / 3),  # a word as often as the passage has it
+        ("She was a smith in Harrow.", 5 / 6, 5 / 6),
+        ("smith in Velmoor, born in Velmoor", 1, 3 / 6),  # two runs of three: the longest counts
+        ("Quite another matter", 0, 0),
+        ("", np.nan, np.nan),
+        ("…?!", np.nan, np.nan),
+    ],
+)
+def test_written_evidence_is_held_against_its_document_by_hand(evidence, overlap, run):
+    found = evidence_overlap(evidence, PASSAGE), evidence_substring(evidence, PASSAGE)
+    assert found == pytest.approx((overlap, run), nan_ok=True)
+
+
+def test_korean_words_count_whole():
+    assert evidence_overlap("제주도에서 태어났다", "그는 제주도에서 태어났다.") == 1
+    assert evidence_overlap("제주도", "그는 제주도에서 태어났다.") == 0
+
+
+def test_every_measure_has_a_label_of_its_own():
+    assert len({metric.label for metric in METRICS.values()}) == len(METRICS)
+    assert [name for name, metric in METRICS.items() if metric.tested] == [
+        "em", "f1", "answer_in_evidence", "recall@1", "mrr@10",
+    ]  # fmt: skip

@@ -2,10 +2,16 @@
 
 import pandas as pd
 import pytest
+from tiny_models import small_params
 
 from zmem_lib.evaluation import scoring
+from zmem_lib.evaluation.pairs import retention_table
 from zmem_lib.files import BadInput
-from zmem_lib.tables import PARTS
+from zmem_lib.params import changed
+
+PARAMS = small_params()
+DOCS = pd.DataFrame({"doc_id": ["d1", "d2", "d3", "x", "n1", "y"], "title": "", "part": ["seen"] * 4 + ["new"] * 2,
+                     "text": ["She lived in Velmoor.", "He was a smith.", "c", "d", "In 1901.", "f"]})  # fmt: skip
 
 
 def make_questions():
@@ -21,8 +27,9 @@ def make_questions():
 def make_answers(evidence, answers, ranked):
     return pd.DataFrame(
         {
-            "question_id": ["s1", "s2", "n1"], "part": ["seen", "seen", "new"], "ranked_doc_ids": ranked,
-            "ranked_scores": [[0.0] * len(ids) for ids in ranked], "evidence": evidence, "evidence_tokens": [4, 6, 8],
+            "question_id": ["s1", "s2", "n1"], "part": ["seen", "seen", "new"], "kind": ["rephrased", "unasked", ""],
+            "ranked_doc_ids": ranked, "ranked_scores": [[0.0] * len(ids) for ids in ranked],
+            "evidence": [[text] * bool(text) for text in evidence], "evidence_tokens": [4, 6, 8],
             "answer": answers, "seconds": [0.5, 0.5, 0.5], "input_tokens": 10, "output_tokens": 2, "money": 0.0,
         }
     )  # fmt: skip
@@ -43,16 +50,18 @@ def scores(systems):
     tuples = pd.DataFrame({"question_id": ["s1", "s2", "s2"], "evidence": ["She lived in Velmoor.", "A. B.", "B. C."]})
     questions = scoring.with_references(make_questions(), tuples)
     assert questions["reference_contexts"].tolist() == [["She lived in Velmoor."], ["A.", "B.", "C."], []]
-    return scoring.score_answers(questions, systems, rule="squad")
+    return scoring.score_answers(questions, DOCS, systems, PARAMS)
 
 
 def mean(scores, system, part, metric):
-    kept = scores.query("system == @system and part == @part and metric == @metric")
+    kept = scores[(scores["system"] == system) & (scores["metric"] == metric)]
+    kept = kept[(kept["part"] == part) | ((kept["part"] == "seen") & (kept["kind"] == part))]
     return kept["value"].mean() if len(kept) else None
 
 
 def test_scores_by_hand(scores):
-    assert set(scores["part"]) == {"seen", "rephrased", "unasked", "new"} <= set(PARTS)
+    assert set(scores["part"]) == {"seen", "new"} and set(scores["kind"]) == {"rephrased", "unasked", ""}
+    assert not scores.duplicated(["question_id", "system", "metric"]).any(), "kinds are a column, no copied rows"
     assert mean(scores, "bm25", "seen", "em") == 0.5
     assert mean(scores, "bm25", "rephrased", "em") == 1 and mean(scores, "bm25", "unasked", "em") == 0
     assert mean(scores, "bm25", "seen", "answer_in_evidence") == 1
@@ -71,6 +80,9 @@ def test_systems_that_rank_nothing_have_no_retrieval_scores(scores):
 def test_summary_counts_nan_and_leaves_nothing_out(scores):
     summary = scoring.summarise(scores, 200, seed=1).set_index(["system", "part", "metric"])
     assert not summary.index.duplicated().any()
+    assert set(summary.index.get_level_values("part")) == {"seen", "rephrased", "unasked", "new"}
+    assert summary.loc[("bm25", "rephrased", "em"), ["value", "n"]].tolist() == [1, 1]
+    assert summary.loc[("bm25", "unasked", "em"), ["value", "n"]].tolist() == [0, 1]
     assert tuple(summary.loc[("bm25", "seen", "em"), ["value", "ci_low", "ci_high", "n"]]) == (0.5, 0, 1, 2)
     assert summary.loc[("bm25", "new", "ragas_context_recall"), "n"] == 0  # new questions have no reference here
     assert summary.loc[("bm25", "new", "ragas_context_recall_nan"), "value"] == 1
@@ -93,8 +105,10 @@ def test_failures_in_order_of_precedence(systems):
 
 
 def test_the_rule_of_comparison_is_passed_down(systems):
-    systems = {"bm25": systems["bm25"].assign(answer=["vel moor", "smith", "x"], evidence=["Velmoors", "y", "z"])}
-    exact = {rule: scoring.score_answers(make_questions(), systems, rule=rule) for rule in ("squad", "korquad")}
+    evidence = [["Velmoors"], ["y"], ["z"]]
+    systems = {"bm25": systems["bm25"].assign(answer=["vel moor", "smith", "x"], evidence=evidence)}
+    ruled = {rule: changed(PARAMS, {"corpus.normalisation": rule}) for rule in ("squad", "korquad")}
+    exact = {rule: scoring.score_answers(make_questions(), DOCS, systems, params) for rule, params in ruled.items()}
     assert (
         mean(exact["squad"], "bm25", "rephrased", "f1") == 0 and mean(exact["korquad"], "bm25", "rephrased", "f1") == 1
     )
@@ -111,7 +125,7 @@ def test_the_rule_of_comparison_is_passed_down(systems):
 
 def test_unasked_documents_are_scored_apart_from_seen_ones(systems):
     apart = {"bm25": systems["bm25"].assign(part=["unasked-document", "unasked-document", "new"])}
-    scores = scoring.score_answers(make_questions(), apart, rule="squad")
+    scores = scoring.score_answers(make_questions(), DOCS, apart, PARAMS, ragas=False)
     assert set(scores["part"]) == {"unasked-document", "new"}
     assert set(scoring.failures(make_questions(), apart, top_k=1, rule="squad")["part"]) == {"unasked-document", "new"}
 
@@ -123,24 +137,62 @@ def test_answers_of_another_corpus_are_refused(systems):
 
 def f1_scores(rows):
     long = [(f"q{i}", name, "seen", "f1", value) for name, values in rows.items() for i, value in enumerate(values)]
-    return pd.DataFrame(long, columns=["question_id", "system", "part", "metric", "value"])
+    return pd.DataFrame(long, columns=["question_id", "system", "part", "metric", "value"]).assign(kind="")
 
 
 def test_retention_by_hand():
     values = {"zmem-oracle": [1.0, 0.5, 0.0, 1.0], "closed-book": [0.0, 0.0, 0.0, 0.5], "gold-passage": [1.0] * 4}
-    table = scoring.retention_table(f1_scores(values), 200, seed=1)
+    table = retention_table(f1_scores(values), 200, seed=1)
     (row,) = table.itertuples()
     assert row.part == "seen" and row.n == 4 and row.text_gain == pytest.approx(0.875)
     assert row.value == pytest.approx((0.625 - 0.125) / 0.875) and row.ci_low <= row.value <= row.ci_high
     assert row.ci_low < row.ci_high
     swapped = f1_scores(values | {"zmem-oracle": values["gold-passage"]})
-    assert scoring.retention_table(swapped, 200, seed=1).loc[0, ["value", "ci_low", "ci_high"]].tolist() == [1, 1, 1]
+    assert retention_table(swapped, 200, seed=1).loc[0, ["value", "ci_low", "ci_high"]].tolist() == [1, 1, 1]
 
 
 def test_retention_is_not_defined_where_the_text_brings_little_and_absent_without_the_three_systems():
     values = {"zmem-oracle": [1.0, 0.0], "closed-book": [0.5, 0.4], "gold-passage": [0.5, 0.58]}
-    table = scoring.retention_table(f1_scores(values), 50, seed=1)
+    table = retention_table(f1_scores(values), 50, seed=1)
     assert table["value"].isna().all() and table["n"].tolist() == [2]
     assert table["text_gain"].tolist() == pytest.approx([0.09])
     del values["gold-passage"]
-    assert scoring.retention_table(f1_scores(values), 50, seed=1).empty
+    assert retention_table(f1_scores(values), 50, seed=1).empty
+
+
+def test_measures_of_documents_are_those_of_the_first_one_and_its_item(systems):
+    ranked = {
+        "bm25": systems["bm25"],
+        "zmem": systems["bm25"].assign(evidence=[["lived in Harrow", "Velmoor"], ["x"], []]),
+    }
+    scores = scoring.score_answers(make_questions(), DOCS, ranked | {"zmem-oracle": systems["zmem-oracle"]}, PARAMS)
+    wide = scores.pivot(index=["system", "question_id"], columns="metric", values="value")
+    assert (
+        wide["new_first"]["zmem"].to_dict() == {"s1": 0, "s2": 0, "n1": 0}
+        and wide["new_first"]["zmem-oracle"].isna().all()
+    )
+    assert wide["evidence_overlap"]["bm25"].isna().all(), "text is not asked"
+    assert wide["evidence_overlap"]["zmem"].to_dict() == pytest.approx(
+        {"s1": 2 / 3, "s2": 0, "n1": float("nan")}, nan_ok=True
+    )
+    assert wide["evidence_substring"]["zmem-oracle"].to_dict() == {"s1": 1, "s2": 1, "n1": 0}, "against the gold one"
+    assert wide["answer_in_evidence"]["zmem"]["s1"] == 1, "all items count there"
+    new = scoring.score_answers(make_questions(), DOCS.assign(part="new"), ranked, PARAMS, ragas=False)
+    assert new.loc[new["metric"] == "new_first", "value"].eq(1).all()
+
+
+def test_numbers_are_matched_for_their_corpus_only(scores, systems):
+    numbers = changed(PARAMS, {"corpus.name": "t2ragbench"})
+    found = scoring.score_answers(make_questions(), DOCS, {"bm25": systems["bm25"]}, numbers, ragas=False)
+    assert mean(found, "bm25", "new", "number_match") == mean(found, "bm25", "new", "number_match_strict") == 1
+    assert mean(scores, "bm25", "new", "number_match") is None
+
+
+def test_where_nobody_reads_no_answer_is_measured(systems):
+    alone = scoring.score_answers(
+        make_questions(), DOCS, {"bm25": systems["bm25"]}, changed(PARAMS, {"lm.name": "none"})
+    )
+    assert {"recall@1", "answer_in_evidence", "evidence_tokens", "ragas_context_recall", "new_first"} <= set(
+        alone["metric"]
+    )
+    assert not {"em", "f1", "accuracy", "input_tokens", "ragas_string_presence"} & set(alone["metric"])

@@ -85,3 +85,10 @@ def read_index_of(one):
     import faiss
 
     return faiss.clone_index(one)
+
+
+def test_equal_scores_come_in_row_order_whatever_faiss_does():
+    vectors = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)  # (12,3)
+    rows, scores = search(build_flat(vectors), np.eye(3, dtype=np.float32)[[1]], 99)
+    assert rows.tolist() == [[4, 5, 6, 7, 0, 1, 2, 3, 8, 9, 10, 11]]
+    assert scores[0, :4].tolist() == [1.0] * 4

@@ -4,6 +4,7 @@ import shutil
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from conftest import SECRETS
 from fake_api import said, serving
@@ -17,9 +18,10 @@ from zmem_lib.report.page import costs_by_step
 from zmem_lib.run import main
 from zmem_lib.runs.budget import plan_lines
 from zmem_lib.systems import cost, evidence
-from zmem_lib.systems.collection import Bench
+from zmem_lib.systems.collection import Collection
 from zmem_lib.systems.reader import read
-from zmem_lib.tables import SYSTEMS, TABLES
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import TABLES
 
 PARAMS = small_params({"memory.evidence_tokens": 4, "answer.answer_tokens": 3})
 KEY = SECRETS["ZMEM_API_KEY"]
@@ -54,9 +56,9 @@ def test_both_readers_get_the_same_evidence(memory_lm, tmp_path):
     local = read(memory_lm, questions, items, PARAMS, folder=None)
     with serving(last_word) as fake:
         other = read(memory_lm, questions, items, remote(fake), folder=tmp_path / "runs/one")
-    assert (other.evidence, other.evidence_tokens) == (local.evidence, local.evidence_tokens)
-    assert local.money == [0.0, 0.0] and other.answers == ["amber", "bird"]
-    first, second = local.evidence[0].split("\n")
+    assert other[["evidence", "evidence_tokens"]].equals(local[["evidence", "evidence_tokens"]])
+    assert local.money.eq(0).all() and list(other.answer) == ["amber", "bird"]
+    first, second = local.evidence[0]
     assert len(first) < len(items[0][0]) and second == "iris"
     turns = [request["messages"] for request in fake.requests]
     assert turns[0] == [
@@ -65,24 +67,26 @@ def test_both_readers_get_the_same_evidence(memory_lm, tmp_path):
     assert turns[1] == [{"role": "user", "content": f"{CHAT_TASK_ALONE}\n\nQuestion: where is bird"}]
     assert {request["max_tokens"] for request in fake.requests} == {PARAMS.answer.answer_tokens}
     lengths = [len(turn[0]["content"]) for turn in turns]
-    assert (other.input_tokens, other.output_tokens) == (lengths, [3, 3])
-    assert other.money == pytest.approx([(length * 1.0 + 3 * 2.0) / 1e6 for length in lengths])
+    assert (list(other.input_tokens), list(other.output_tokens)) == (lengths, [3, 3])
+    assert list(other.money) == pytest.approx([(length * 1.0 + 3 * 2.0) / 1e6 for length in lengths])
 
 
-def test_what_answers_cost_stands_in_answers_costs_and_tables(memory_lm, tmp_path):
+def test_what_answers_cost_stands_in_answers_costs_and_tables(memory_lm, tmp_path, monkeypatch):
     folder = tmp_path / "runs/one"
     docs = pd.DataFrame({"doc_id": ["a"], "title": ["t"], "text": ["x"], "part": ["seen"]})
     questions = pd.DataFrame({"question_id": ["p", "q"], "question": ["who is it", "where is it"], "part": "seen"})
     with serving(last_word) as fake:
         params = remote(fake)
-        bench = Bench(params, memory_lm, docs, None, None, bm25=None, dense=None, encoder=None, folder=folder)
+        held = Collection(folder, params, docs, torch.empty(0), torch.empty(0), loaded={"lm": memory_lm})
         items = [["amber bird"], ["cloud"]]
-        answers = evidence.answer(questions, bench, items, spent=[(5, 1), (5, 1)], began=0.0)
+        answers = evidence.answer(questions, held, items, spent=[(5, 1), (5, 1)], began=0.0)
     sent = [len(request["messages"][0]["content"]) for request in fake.requests]
     assert list(answers["input_tokens"]) == [length + 5 for length in sent]
     assert list(answers["money"]) == pytest.approx([(length + 6) / 1e6 for length in sent])
-    assert evidence.answer(questions, bench, items, began=0.0)["money"].equals(answers["money"]), "a rerun shows it too"
-    row = cost.cost_row("bm25", cost.Cost(1.0, 10), answers, folder=folder, docs=docs)
+    assert evidence.answer(questions, held, items, began=0.0)["money"].equals(answers["money"]), "a rerun shows it too"
+    monkeypatch.setattr(cost, "answers_of", lambda *_: answers)
+    kept, row = cost.answered("bm25", questions, held)
+    assert kept["money"].equals(answers["money"])
     assert row["money_per_question"] == pytest.approx(sum(sent) / 2e6 + 6e-6)
     overview = chapter_tables.answers_overview({"bm25": answers, "zmem": answers.assign(money=0.0)})
     assert overview[chapter_tables.PAID]["bm25"] == round(1000 * row["money_per_question"], 4) > 0

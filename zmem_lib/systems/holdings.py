@@ -1,0 +1,113 @@
+"""What systems work with: a run's documents with block and key, its language model, the indexes over its passages.
+
+Rows stand in one order everywhere: seen, new, then added since. What is slow to load is loaded when it is first used.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from zmem_lib.cache import Cache
+from zmem_lib.ids import tree as id_trees
+from zmem_lib.ids.run_ids import NEW
+from zmem_lib.memory.lm import load_memory_lm
+from zmem_lib.opponents.bm25 import BM25Index, build_bm25, load_bm25
+from zmem_lib.opponents.dense import DenseIndex, load_dense, load_encoder, updated_dense
+from zmem_lib.opponents.tuned import asked_passages
+from zmem_lib.params import Params
+from zmem_lib.tables import read_table
+from zmem_lib.text import passages
+
+
+@dataclass
+class Holdings:
+    """The documents of a run and all that systems work with."""
+
+    folder: Path
+    params: Params
+    docs: pd.DataFrame
+    z: Tensor  # (N,K,W); row i belongs to the i-th of docs; empty in a run without a language model
+    keys: Tensor  # (N,E)
+    cache: Cache | None = None  # where finished pieces of a chapter lie
+    altered: bool = False  # documents came or went after the chapters: what these indexed does not hold any more
+    loaded: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def once(self, name: str, load: Callable[[], Any]) -> Any:
+        """What `load` returned when it was first called under this name."""
+        if name not in self.loaded:
+            self.loaded[name] = load()
+        return self.loaded[name]
+
+    def load(self) -> None:
+        """Load what many systems share, so that it counts as the time of none."""
+        _ = self.memory_lm, self.bm25(), self.dense(), self.encoder()
+
+    @property
+    def memory_lm(self) -> Any:
+        """The language model; None in a run without one."""
+        return self.once("lm", lambda: load_memory_lm(self.folder / "lm", self.params) if self.params.has_lm else None)
+
+    def encoder(self, name: str = "dense") -> Any:
+        """The sentence encoder as it came, or the tuned one: `dense_tuned`."""
+        model = self.params.answer.dense_model if name == "dense" else str(self.folder / name)
+        return self.once(f"encoder {name}", lambda: load_encoder(model, self.params.machine.device))
+
+    def bm25(self, name: str = "bm25") -> BM25Index:
+        """The index of BM25 over the passages; `bm25_asked`: with their training questions."""
+
+        def load() -> BM25Index:
+            if not self.altered:
+                return load_bm25(self.folder / name)
+            questions = read_table(self.folder / "questions.parquet", "questions") if name == "bm25_asked" else None
+            texts = passages(self.docs) if questions is None else asked_passages(self.docs, questions)
+            return build_bm25(list(self.docs["doc_id"]), texts, tokens=self.params.answer.bm25_tokens)
+
+        return self.once(name, load)
+
+    def dense(self, name: str = "dense") -> DenseIndex:
+        """The index of the passages' vectors by the encoder of this name."""
+
+        def load() -> DenseIndex:
+            index = load_dense(self.folder / f"{name}.faiss")
+            if not self.altered:
+                return index
+            before = texts_by_id(read_table(self.folder / "docs.parquet", "docs"))
+            return updated_dense(index, self.encoder(name), before=before, now=self.text_of)
+
+        return self.once(name, load)
+
+    @property
+    def tree(self) -> id_trees.IdTree:
+        """The tree of the generated ids of just these documents: ids that are kept stay, missing ones are given."""
+        return self.once("tree", lambda: fitted(id_trees.load_tree(self.tree_folder), self.docs, self.keys))
+
+    @property
+    def tree_folder(self) -> Path:
+        """Where the tree lies: that of the chapters, or what stands in its place since documents came or went."""
+        return self.folder / NEW
+
+    @property
+    def row_of(self) -> dict[str, int]:
+        """The row of z of each document."""
+        return {doc_id: row for row, doc_id in enumerate(self.docs["doc_id"])}
+
+    @property
+    def text_of(self) -> dict[str, str]:
+        """Title and text of each document."""
+        return texts_by_id(self.docs)
+
+
+def texts_by_id(docs: pd.DataFrame) -> dict[str, str]:
+    """Title and text of each document of a table."""
+    return dict(zip(docs["doc_id"], passages(docs), strict=True))
+
+
+def fitted(tree: id_trees.IdTree, docs: pd.DataFrame, keys: Tensor) -> id_trees.IdTree:
+    """The tree without the documents that are not in docs, and with those that it lacks, by their keys (N,E)."""
+    lacking = (~docs["doc_id"].isin(tree.ids)).to_numpy()
+    tree = id_trees.delete_documents(tree, set(tree.ids) - set(docs["doc_id"]))
+    return id_trees.add_documents(tree, list(docs["doc_id"][lacking]), keys.numpy()[lacking])
