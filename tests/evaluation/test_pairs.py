@@ -53,7 +53,7 @@ def test_the_matrix_is_row_minus_column_and_bold_where_told_apart(scores):
     (table,) = pd.read_html(StringIO(html), index_col=0)
     assert table.loc["zmem", "bm25"] == "−40" and int(table.loc["bm25", "zmem"]) == 40
     assert pd.isna(table.loc["zmem", "zmem"])
-    assert html.count("font-weight: bold") == 1 and "p < 0.05 after Holm for all 3 pairs" in html
+    assert html.count("font-weight: bold") == 1 and "p &lt; 0.05 after Holm for all 3 pairs" in html
     bold = html.split("{\n  font-weight: bold")[0].split("<style")[-1]
     assert "row0_col1" in bold and "row1_col0" in bold and "row0_col2" not in bold
 
