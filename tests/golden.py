@@ -18,7 +18,7 @@ KINDS = ("rephrased", "unasked")  # of seen questions: once copied rows, now a c
 
 
 def comparable(path: Path) -> pd.DataFrame:
-    """A table without what differs between equal runs, in the layout of old, its cells comparable, its rows in order."""
+    """A table in the layout of old without what differs between equal runs, its cells comparable, its rows in order."""
     frame = pd.read_parquet(path)
     if path.name.startswith("answers_"):
         frame = frame.drop(columns="kind", errors="ignore")

@@ -13,6 +13,7 @@ from conftest import zmem
 from tiny_collection import WordEncoder
 from tiny_models import sentence, small_lm, small_params
 
+from zmem_lib.cache import Cache
 from zmem_lib.chapters import finish_step, is_finished, start_step
 from zmem_lib.data.folder import read_docs
 from zmem_lib.files import LOCK, BadInput, hash_path, held, write_json
@@ -31,11 +32,29 @@ from zmem_lib.systems import holdings
 from zmem_lib.systems.ask import add_documents, answer_lines, delete_documents
 from zmem_lib.systems.choosing import SELECTORS, WEIGHT_FILE
 from zmem_lib.systems.collection import ADDED, Memory, as_table, open_collection
+from zmem_lib.systems.evidence import answers_of
 from zmem_lib.systems.systems import compared
 from zmem_lib.tables import write_table
 from zmem_lib.text import passages
 
-PARAMS = small_params({"run": "small", "memory.z_width": 8, "memory.key_width": 6, "train.encode_share": 0.5, "write.start": "encode", "write.steps": 2, "write.lr": 0.05, "answer.select": "key_then_likelihood", "answer.shortlist": 5, "train.id_steps": 2, "train.id_branching": 3, "memory.evidence_tokens": 6, "answer.answer_tokens": 3, "answer.top_k": 2})  # fmt: skip
+PARAMS = small_params(
+    {
+        "run": "small",
+        "memory.z_width": 8,
+        "memory.key_width": 6,
+        "train.encode_share": 0.5,
+        "write.start": "encode",
+        "write.steps": 2,
+        "write.lr": 0.05,
+        "answer.select": "key_then_likelihood",
+        "answer.shortlist": 5,
+        "train.id_steps": 2,
+        "train.id_branching": 3,
+        "memory.evidence_tokens": 6,
+        "answer.answer_tokens": 3,
+        "answer.top_k": 2,
+    }
+)
 N_SEEN, N_NEW = 5, 2
 LATE = [{"doc_id": f"late{i}", "title": f"Late {i}", "text": f"zebra{i} " + sentence(70 + i, 12)} for i in range(3)]
 
@@ -268,6 +287,16 @@ def test_a_second_question_is_answered_at_once(folder):
     shown = [line for line in first if line.startswith("  1.")]
     assert len(shown) == 3 and "log p(question | z) + cosine of key and question / 0.05" in shown[0]
     assert "(score " in shown[1] and sum(line.startswith("     writes: ") for line in first) == 2
+
+
+def test_pieces_of_a_chapter_are_not_taken_for_another_question(folder, tmp_path):
+    scan = changed(PARAMS, {"answer.select": "query_likelihood"})
+    kept, plain = (
+        open_collection(folder, params=scan, cache=cache) for cache in (Cache(tmp_path / "under_way", "x"), None)
+    )
+    answers_of("zmem", as_table("who?"), kept)
+    assert list((tmp_path / "under_way").iterdir()), "the scan of the chapter's questions"
+    assert kept.ask("zebra moss").ranked_scores[0] == plain.ask("zebra moss").ranked_scores[0]
 
 
 def test_what_z_says_can_be_looked_at(folder):

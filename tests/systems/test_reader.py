@@ -109,7 +109,23 @@ def test_what_answers_cost_stands_in_answers_costs_and_tables(memory_lm, tmp_pat
 
 def test_the_plan_counts_requests_tokens_and_dollars(smoke_params):
     assert "Reader" not in "\n".join(plan_lines(smoke_params))
-    params = changed(smoke_params, {"answer.reader": "api", "answer.api_model": "fake", "answer.api_url": "http://h/v1", "answer.api_input_price": 1.0, "answer.api_output_price": 2.0, "answer.questions": 100, "corpus.absent_questions": 10, "corpus.new_documents": 0, "answer.top_k": 2, "memory.evidence_tokens": 50, "answer.answer_tokens": 8, "machine.api_budget": 3.0})  # fmt: skip
+    params = changed(
+        smoke_params,
+        {
+            "answer.reader": "api",
+            "answer.api_model": "fake",
+            "answer.api_url": "http://h/v1",
+            "answer.api_input_price": 1.0,
+            "answer.api_output_price": 2.0,
+            "answer.questions": 100,
+            "corpus.absent_questions": 10,
+            "corpus.new_documents": 0,
+            "answer.top_k": 2,
+            "memory.evidence_tokens": 50,
+            "answer.answer_tokens": 8,
+            "machine.api_budget": 3.0,
+        },
+    )
     requests = len(SYSTEMS) * 3 * 100 + 2 * 3 * 10
     read_tokens = requests * (40 + 15 + 2 * 50)
     lines = "\n".join(plan_lines(params))

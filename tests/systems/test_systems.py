@@ -217,7 +217,7 @@ from zmem_lib.systems.systems import SYSTEMS, System
 
 def last_first(questions, held):  # a way of choosing: the corpus, turned round
     ids = list(held.docs["doc_id"])[::-1]
-    return [list(ids) for _ in questions["question"]], [[float(-i) for i in range(len(ids))] for _ in questions["question"]]
+    return [ids for _ in questions["question"]], [[float(-i) for i in range(len(ids))] for _ in questions["question"]]
 
 SYSTEMS["turned-round"] = System(last_first, "#123456", stores=("texts",), rests_on=("bm25",))
 

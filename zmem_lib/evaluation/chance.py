@@ -36,7 +36,8 @@ def chance_scores(
         alike = likeness(words_of(text_of[row.question_id], rule), words)[others]
         nearest = others[np.argsort(-alike, kind="stable")[:ALIKE]]
         chosen = rng.choice(others, min(DRAWN, len(others)), replace=False), nearest
-        values.append([_share(evidence[places], row.answers, rule) for places in chosen])
+        hits = [[answer_in_evidence(text, row.answers, rule) for text in evidence[places]] for places in chosen]
+        values.append([np.mean(some) if some else np.nan for some in hits])
     rows[list(CHANCES)] = np.array(values, dtype=float).reshape(-1, len(CHANCES))  # (Q,2)
     long = rows.melt(["question_id", "part", "kind"], list(CHANCES), "system")
     return check(long.assign(metric="answer_in_evidence"), "scores")
@@ -50,8 +51,3 @@ def likeness(words: set[str], others: list[set[str]]) -> np.ndarray:
 def words_of(question: str, rule: str) -> set[str]:
     """A question's words, normalised as answers are."""
     return set(NORMALISE[rule](question).split())
-
-
-def _share(evidence: np.ndarray, answers: list[str], rule: str) -> float:
-    hits = [answer_in_evidence(text, answers, rule) for text in evidence]
-    return float(np.mean(hits)) if hits else np.nan

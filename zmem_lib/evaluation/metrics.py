@@ -23,6 +23,7 @@ from zmem_lib.text import normalise, normalise_korquad
 NORMALISE = {"squad": normalise, "korquad": normalise_korquad}  # by the parameter corpus.normalisation
 NUMBER_CORPUS = "t2ragbench"  # whose gold answers are numbers
 WORD = re.compile(r"\w+")
+Lists = Mapping[str, Sequence[str]] | pd.Series
 
 
 def em(answer: str, golds: Sequence[str], rule: str) -> float:
@@ -149,11 +150,12 @@ def retention(memory: np.ndarray, nothing: np.ndarray, text: np.ndarray) -> floa
     return float((memory.mean() - nothing.mean()) / gain) if gain > 0 else np.nan
 
 
-def retrieval_scores(gold: Mapping[str, Sequence[str]], ranked: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def retrieval_scores(gold: Lists, ranked: Lists) -> pd.DataFrame:
     """Retrieval measures by question: question_id, metric, value.
 
-    `gold` and `ranked` (mappings, or Series) hold document ids by question id, best first. recall@k is 1 if any gold document is among the
-    first k (ir-measures' Success@k), as one document is enough to answer; the order in `ranked` alone decides.
+    `gold` and `ranked` (mappings, or Series) hold document ids by question id, best first. recall@k is 1 if any gold
+    document is among the first k (ir-measures' Success@k), as one document is enough to answer; the order in `ranked`
+    alone decides.
     """
     import ir_measures
     from ir_measures import RR, Success, nDCG

@@ -94,7 +94,12 @@ def system_scores(
                 for q, some in enumerate(items)
             ]
             sets[kind, share] = [packed(collection, some) for some in changed] if fills else changed
-    read_missing(noisy, list(sets.values()), swaps, wide(collection) if fills else collection)
+    keys = [key for changed in sets.values() for key in item_keys(noisy, changed)]
+    if unread := [key for key in dict.fromkeys(keys) if key not in swaps.readings]:
+        asked = noisy.set_index("question_id", drop=False).loc[[question_id for question_id, _ in unread]]
+        texts, reader = [list(some) for _, some in unread], wide(collection) if fills else collection
+        read = answer(asked, reader, texts, began=time.perf_counter())
+        swaps.readings.update(zip(unread, read["answer"], strict=True))
     rule, tables = collection.params.corpus.normalisation, []
     for (kind, share), changed in sets.items():
         said = [swaps.readings[key] for key in item_keys(noisy, changed)]
@@ -120,15 +125,6 @@ def own_items(name: str, answers: pd.DataFrame, noisy: pd.DataFrame, collection:
 def item_keys(noisy: pd.DataFrame, items: list[list[str]]) -> list[tuple[str, tuple[str, ...]]]:
     """Question id and items of every question."""
     return [(question_id, tuple(some)) for question_id, some in zip(noisy["question_id"], items, strict=True)]
-
-
-def read_missing(noisy: pd.DataFrame, sets: list[list[list[str]]], swaps: Swaps, collection: Collection) -> None:
-    """Read every question with every set of its items that was not read before; the answers go to `readings`."""
-    keys = dict.fromkeys(key for items in sets for key in item_keys(noisy, items) if key not in swaps.readings)
-    if keys:
-        asked = noisy.set_index("question_id", drop=False).loc[[question_id for question_id, _ in keys]]
-        found = answer(asked, collection, [list(items) for _, items in keys], began=time.perf_counter())
-        swaps.readings.update(zip(keys, found["answer"], strict=True))
 
 
 def noisy_questions(test: pd.DataFrame, questions: pd.DataFrame, collection: Collection) -> pd.DataFrame:
@@ -164,16 +160,12 @@ def changed_row(row: Any, doc: pd.Series, others: Iterator[str], rule: str) -> d
 def other_answers(row: Any, questions: pd.DataFrame, words: Sequence[set[str]], rule: str) -> Iterator[str]:
     """Answers of questions about other documents: numbers for a number, then those of the most similar questions."""
     alike = likeness(words_of(row.question, rule), words)  # (P,)
-    unlike = np.array([has_digit(mine[0]) != has_digit(row.answers[0]) for mine in questions["answers"]])  # (P,)
+    digit = [any(map(str.isdigit, answers[0])) for answers in (row.answers, *questions["answers"])]
+    unlike = np.array(digit[1:]) != digit[0]  # (P,)
     for place in np.lexsort((-alike, unlike)):
         other = questions.iloc[place]
         if not set(other["gold_doc_ids"]) & set(row.gold_doc_ids):
             yield other["answers"][0]
-
-
-def has_digit(text: str) -> bool:
-    """Whether a text has a digit."""
-    return any(sign.isdigit() for sign in text)
 
 
 def exchanged(text: str, answers: Sequence[str], wrong: str, rule: str) -> str:

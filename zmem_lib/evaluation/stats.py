@@ -35,7 +35,10 @@ def bootstrap_mean(values: Sequence[float], samples: int, seed: int) -> Estimate
     array = array[~np.isnan(array)]
     if not len(array):
         return Estimate(np.nan, np.nan, np.nan, 0)
-    low, high = np.quantile(_resampled_means(array, samples, seed), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    generator, rows = np.random.default_rng(seed), max(1, BLOCK_CELLS // len(array))
+    sizes = [min(rows, samples - start) for start in range(0, samples, rows)]
+    means = [array[generator.integers(0, len(array), (size, len(array)))].mean(1) for size in sizes]  # (size,) each
+    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(float(array.mean()), float(low), float(high), len(array))
 
 
@@ -107,10 +110,3 @@ def detectable(differences: np.ndarray, tests: int = 1) -> float:
         return np.inf
     quantiles = NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(POWER)
     return float(quantiles * spread / np.sqrt(n)) if spread else np.nan
-
-
-def _resampled_means(array: np.ndarray, samples: int, seed: int) -> np.ndarray:
-    generator = np.random.default_rng(seed)
-    rows = max(1, BLOCK_CELLS // len(array))
-    sizes = [min(rows, samples - start) for start in range(0, samples, rows)]
-    return np.concatenate([array[generator.integers(0, len(array), (size, len(array)))].mean(1) for size in sizes])

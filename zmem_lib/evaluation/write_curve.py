@@ -50,10 +50,14 @@ def write_curve(collection: Collection) -> pd.DataFrame:
         start, step = path.stem.rsplit("_", 1)
         make = partial(snapshot_scores, path, questions, collection, find)
         scores = remembered(collection.cache, f"curve_{path.stem}.safetensors", make)
-        logged = {"start": start, "step": int(step), **_logged(log, start, int(step))}
+        logged = log[(log["start"] == start) & (log["step"] <= int(step))].sort_values("step")
+        if logged.empty:
+            raise BadInput(f"write_log.parquet has no row of {start!r} up to step {int(step)}: run chapter 04 again")
+        place = {"start": start, "step": int(step), "recite_nll": logged["nll"].iloc[-1]}
+        place["seconds_per_document"] = logged["seconds_per_document"].iloc[-1]
         for metric in CURVE_METRICS:
             estimate = bootstrap_mean(scores[metric].tolist(), params.evaluate.bootstrap_samples, params.seed)
-            rows.append(logged | {"metric": metric, **vars(estimate)})
+            rows.append(place | {"metric": metric, **vars(estimate)})
     return check(pd.DataFrame(rows, columns=list(TABLES["write_curve"])), "write_curve")
 
 
@@ -112,11 +116,3 @@ def recited(collection: Collection, z: Tensor, doc_ids: list[str]) -> list[float
         some = slice(begin, begin + batch)
         shares += greedy_scores(collection.memory_lm, z[some], rows[some])[1].tolist()
     return shares
-
-
-def _logged(log: pd.DataFrame, start: str, step: int) -> dict[str, float]:
-    """Recite loss and seconds per document of the last logged step up to `step`."""
-    rows = log[(log["start"] == start) & (log["step"] <= step)].sort_values("step")
-    if rows.empty:
-        raise BadInput(f"write_log.parquet has no row of start {start!r} up to step {step}: run chapter 04 again")
-    return {"seconds_per_document": rows["seconds_per_document"].iloc[-1], "recite_nll": rows["nll"].iloc[-1]}

@@ -35,7 +35,9 @@ def answer_lines(
         found = zip(row["ranked_doc_ids"], row["ranked_scores"], row["evidence"], strict=False)
         for rank, (doc_id, value, item) in enumerate(found, 1):
             yield f"  {rank}. {doc_id}  {title_of[doc_id]}  ({score} {value:.2f})"
-            yield f"     {'writes' if writes else 'brings'}: {shortened(item)}"
+            line = " ".join(item.split())
+            line = line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 2] + " …"
+            yield f"     {'writes' if writes else 'brings'}: {line}"
 
 
 def add_documents(folder: Path, file: Path, *, replacing: bool = False) -> list[str]:
@@ -72,9 +74,3 @@ def state_line(collection: Collection) -> str:
 def counted(n: int) -> str:
     """A number of documents in words."""
     return f"{n} document{'s' * (n != 1)}"
-
-
-def shortened(text: str) -> str:
-    """A text on one line, cut where it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 2] + " …"

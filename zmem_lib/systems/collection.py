@@ -11,6 +11,7 @@ What the chapters left is never touched, so they stay finished; an added documen
 import difflib
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +72,8 @@ class Collection(Holdings):
                 raise BadInput(f"the parameters of {self.folder} leave {name} out: choose another system")
             if SYSTEMS[name].given in ("right", "wrong") and not all(map(len, asked["gold_doc_ids"])):
                 raise BadInput(f"{name} needs to know a question's gold document: give a table with gold_doc_ids")
-        tables = [answers_of(name, asked, self) for name in systems]
+        anew = replace(self, cache=None)  # pieces of a chapter's work are about the chapter's questions
+        tables = [answers_of(name, asked, anew) for name in systems]
         return pd.concat(tables, keys=systems, names=["system"]).reset_index(level=0).reset_index(drop=True)
 
     def evidence(self, question: str, doc_id: str | None = None, z: Tensor | None = None) -> str:
@@ -184,7 +186,7 @@ class Collection(Holdings):
 
     @property
     def tree_folder(self) -> Path:
-        """Where the tree of ids lies: that of the chapters, or what stands in its place since documents came or went."""
+        """Where the tree of ids lies: that of the chapters, or what takes its place since documents came or went."""
         return self._kept_tree if self.altered and self._kept_tree.is_dir() else self.folder / NEW
 
     @property

@@ -5,7 +5,6 @@ Seconds and memory are measured by meter.py the same way for every system; bytes
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,14 @@ def answered(
     Those of a chapter that was killed stay.
     """
     path = held.folder / f"answers_{name}{suffix}.parquet"
-    spent = remembered(held.cache, f"cost_{name}{suffix}.json", partial(_answer, name, questions, held, path))
+
+    def make() -> dict[str, float]:
+        with metered() as cost, memory_explained("machine.answer_batch", "machine.scan_batch"):
+            table = answers_of(name, questions, held)
+        write_table(table, path, "answers")
+        return asdict(cost)
+
+    spent = remembered(held.cache, f"cost_{name}{suffix}.json", make)
     answers, n = read_table(path, "answers"), max(len(questions), 1)
     return answers, {
         "system": name,
@@ -41,13 +47,6 @@ def answered(
         "money_per_question": float(answers["money"].sum()) / n,
         "n": len(answers),
     }
-
-
-def _answer(name: str, questions: pd.DataFrame, held: Holdings, path: Path) -> dict[str, Any]:
-    with metered() as cost, memory_explained("machine.answer_batch", "machine.scan_batch"):
-        answers = answers_of(name, questions, held)
-    write_table(answers, path, "answers")
-    return asdict(cost)
 
 
 def build_seconds(name: str, built: Mapping[str, float], folder: Path, params: Params) -> float:

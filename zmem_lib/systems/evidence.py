@@ -51,7 +51,8 @@ def answers_of(name: str, questions: pd.DataFrame, held: Holdings) -> pd.DataFra
     fills = system.hands == "packed"
     chosen = ids if fills else [doc_ids[: held.params.answer.top_k] for doc_ids in ids]
     items, spent = HANDED[system.hands](questions, held, chosen)
-    if fills:  # its ranking are the documents that it hands over
+    if fills:  # as many as fit, and its ranking are the documents that it hands over
+        items = [packed(held, texts) for texts in items]
         ids = [doc_ids[: len(some)] for doc_ids, some in zip(ids, items, strict=True)]
         scores = [values[: len(some)] for values, some in zip(scores, items, strict=True)]
         held = wide(held)
@@ -107,14 +108,8 @@ def written_and_passages(questions: pd.DataFrame, held: Holdings, chosen: Chosen
     return [[*some, *texts] for some, texts in zip(items, passages_of(questions, held, chosen)[0], strict=True)], spent
 
 
-def packed_passages(questions: pd.DataFrame, held: Holdings, chosen: Chosen) -> Handed:
-    """As many of the chosen documents' passages as fit."""
-    texts, spent = passages_of(questions, held, chosen)
-    return [packed(held, some) for some in texts], spent
-
-
 HANDED: dict[str, Callable[[pd.DataFrame, Holdings, Chosen], Handed]] = {
-    "z": written, "text": passages_of, "z and text": written_and_passages, "packed": packed_passages,
+    "z": written, "text": passages_of, "z and text": written_and_passages, "packed": passages_of,
     "noise": from_noise,
 }  # fmt: skip
 

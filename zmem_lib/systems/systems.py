@@ -23,16 +23,6 @@ def always(_: Params) -> bool:
     return True
 
 
-def has_text_twin(params: Params) -> bool:
-    """Whether the model has learned questions from texts, and keys by which to choose them."""
-    return params.train.text_weight > 0 and params.memory.key_width > 0
-
-
-def has_lm_rerank(params: Params) -> bool:
-    """Whether the model orders passages and knows what a question behind a text looks like: learned, or pretrained."""
-    return params.answer.rerank_depth > 0 and (params.train.text_weight > 0 or params.lm.name != "scratch")
-
-
 @dataclass(frozen=True)
 class System:
     """All that answers, tables, costs and plots need to know of a system."""
@@ -93,10 +83,15 @@ SYSTEMS: dict[str, System] = {  # in the order of tables
         "by_cross_encoder", "#4B2A70", stores=HYBRID, rests_on=HYBRID_BUILT, without_lm=True,
         possible=lambda params: bool(params.answer.rerank_model) and params.answer.rerank_depth > 0,
     ),
-    "lm-rerank": System(
-        "by_lm", "#A0527E", stores=HYBRID, rests_on=(*HYBRID_BUILT, "learning from texts"), possible=has_lm_rerank,
+    "lm-rerank": System(  # where the model knows what questions behind texts look like: has learned, or is pretrained
+        "by_lm", "#A0527E", stores=HYBRID, rests_on=(*HYBRID_BUILT, "learning from texts"),
+        possible=lambda params: params.answer.rerank_depth > 0
+        and (params.train.text_weight > 0 or params.lm.name != "scratch"),
     ),
-    "text-twin": System("by_text", "#CC79A7", stores=(KEYS, TEXTS), rests_on=("memory",), possible=has_text_twin),
+    "text-twin": System(  # where the model has learned questions from texts, and keys by which to choose them
+        "by_text", "#CC79A7", stores=(KEYS, TEXTS), rests_on=("memory",),
+        possible=lambda params: params.train.text_weight > 0 and params.memory.key_width > 0,
+    ),
     "long-context": System(
         "by_hybrid_deeply", "#B8A400", "packed", stores=HYBRID, rests_on=HYBRID_BUILT,
         possible=lambda params: params.answer.long_context_tokens > 0,
