@@ -207,6 +207,7 @@ def test_the_front_page_shows_findings_table_and_figures(browser, address):
 
 def test_the_slides_open_from_the_front_page(browser, address, front_page):
     browser.get(f"{address}/index.html")
+    settle(browser)
     found = browser.find_elements("css selector", "article a[href*='slides.']")
     assert [link.get_attribute("href") for link in found] == [f"{address}/slides.pptx"]
     assert (front_page.parent / "slides.pptx").read_bytes()[:2] == b"PK"

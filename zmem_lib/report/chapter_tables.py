@@ -97,7 +97,7 @@ def asked_table(asked: pd.DataFrame, counts: pd.DataFrame, params: Params) -> HT
     if asked.empty:
         return table
     examples = asked[["question", "evidence"]].head(6)
-    return HTML(table.data + text_table(examples, params, {"questions kept": len(asked)}).data)
+    return HTML(f"{table.data}{text_table(examples, params, {'questions kept': len(asked)}).data}")
 
 
 def cut_sentence(lengths: pd.Series, limit: int, what: str) -> Markdown:
@@ -211,7 +211,8 @@ def summary_tables(
 ) -> HTML:
     """The summary table of every part of test questions that there are, one below the other."""
     parts = [part for part in TEST_PARTS if (summary["part"] == part).any()]
-    return HTML("\n".join(summary_table(summary, part, metrics=metrics, systems=systems).data for part in parts))
+    tables = (summary_table(summary, part, metrics=metrics, systems=systems) for part in parts)
+    return HTML("\n".join(str(table.data) for table in tables))
 
 
 def summary_table(
@@ -235,7 +236,7 @@ def pair_tables(pairs: pd.DataFrame) -> HTML:
     """Every part's matrices of differences, one for each measure that there is, one below the other."""
     places = [(part, metric) for part in in_order(pairs["part"], PARTS) for metric in PAIRED]
     tables = [pairs[(pairs["part"] == part) & (pairs["metric"] == metric)] for part, metric in places]
-    return HTML("\n".join(pair_table(rows).data for rows in tables if len(rows)))
+    return HTML("\n".join(str(pair_table(rows).data) for rows in tables if len(rows)))
 
 
 def pair_table(pairs: pd.DataFrame) -> HTML:

@@ -197,9 +197,7 @@ def failure_bars(failures: pd.DataFrame) -> Figure:
     for axis, part_rows in panels:
         shares = pd.crosstab(part_rows["system"], part_rows["failure"], normalize="index")
         shares = shares.reindex(index=systems, columns=list(FAILURES)).fillna(0.0)
-        edge = shares.cumsum(axis=1) - shares
-        for kind, colour in FAILURES.items():
-            axis.barh(systems, shares[kind], left=edge[kind], color=colour, label=kind, height=0.72)
+        shares.plot.barh(stacked=True, ax=axis, color=FAILURES, width=0.72, legend=False, ylabel="")
         axis.set(xlabel="share of questions", xlim=(0, 1))
         axis.set_xticks(list(QUARTERS), list(QUARTERS.values()))
         axis.grid(axis="y", visible=False)

@@ -211,20 +211,17 @@ def changes(summary: pd.DataFrame, folder: Path, params: Params, results: Path =
         words["changed.params"].format(names=", ".join(names)) if names else words["changed.no_params"],
         words["changed.values"].format(all=compared, moved=len(moved), cut=cut),
     ]
-    return [bullets(said), *([moved_table(moved.head(MOST_MOVED), words)] if len(moved) else [])]
-
-
-def moved_table(moved: pd.DataFrame, words: Mapping[str, str]) -> HTML:
-    """Values that moved: before, and now with the interval."""
+    most = moved.head(MOST_MOVED).rename(columns={"now": "value"})
     columns = {
-        words["column.system"]: [words[f"row.{system}"] for system in moved["system"]],
-        words["column.part"]: [words[f"part.{part}"] for part in moved["part"]],
-        words["column.measure"]: [words[f"metric.{metric}"] for metric in moved["metric"]],
-        words["column.before"]: moved["before"],
-        words["column.now"]: [spoken(row) for row in moved.rename(columns={"now": "value"}).itertuples()],
-        words["column.n"]: moved["n"],
+        words["column.system"]: [words[f"row.{system}"] for system in most["system"]],
+        words["column.part"]: [words[f"part.{part}"] for part in most["part"]],
+        words["column.measure"]: [words[f"metric.{metric}"] for metric in most["metric"]],
+        words["column.before"]: most["before"],
+        words["column.now"]: [spoken(row) for row in most.itertuples()],
+        words["column.n"]: most["n"],
     }
-    return html_table(pd.DataFrame(columns), words["changed.caption"], index=False, wide=True)
+    table = html_table(pd.DataFrame(columns), words["changed.caption"], index=False, wide=True)
+    return [bullets(said), table] if len(moved) else [bullets(said)]
 
 
 def marked(row: Any) -> str:

@@ -39,9 +39,9 @@ def side_by_side(
     metric = judged_by(scores)
     right = outcomes(answers, scores, metric)
     picked = pick(right, params.seed)
-    told = html_table(kinds(right, picked), index=False).data + f"<p>Right and wrong: {MEANT[metric]}.</p>"
+    told = f"{html_table(kinds(right, picked), index=False).data}<p>Right and wrong: {MEANT[metric]}.</p>"
     if not params.corpus.publish_text:
-        return HTML(told + not_shown({"questions": len(picked)}).data)
+        return HTML(f"{told}{not_shown({'questions': len(picked)}).data}")
     asked = questions.set_index("question_id")
     titles = dict(zip(docs["doc_id"], docs["title"], strict=True))
     given = {name: answers[name].drop_duplicates("question_id").set_index("question_id") for name in SHOWN
@@ -100,7 +100,7 @@ def _keys(right: pd.DataFrame) -> list[str]:
     return ["part", *([name for name in PAIR if name in names] or names[:1])]
 
 
-def _block(number: int, asked: pd.Series, given: Mapping[str, pd.DataFrame], exact: pd.Series, place: dict) -> str:
+def _block(number: int, asked: pd.Series, given: Mapping[str, pd.DataFrame], exact: pd.Series, place: Mapping) -> str:
     """One question with its gold answers, and what the systems made of it: those that agree in all share a row."""
     rows: dict[tuple[str, str, str], list[str]] = {}
     for system, table in given.items():

@@ -164,13 +164,15 @@ def width_of(text: str, size: float) -> float:
 
 def fitting_table(rows: Sequence[Sequence[str]], box: tuple) -> tuple[int, list[float], list[float]]:
     """Size of letters in points, widths of columns and heights of rows in inches, as large as the box allows."""
+    layouts = []
     for size in CELL_SIZES:
         needed = [width_of_column([row[place] for row in rows], size) for place in range(len(rows[0]))]
         widths = [width * min(1.0, box[2] / sum(needed)) for width in needed]
         heights = [height_of_row(row, widths, size) for row in rows]
+        layouts.append((size, widths, heights))
         if sum(needed) <= box[2] and sum(heights) <= box[3] - CAPTION:
             break
-    return size, widths, heights
+    return layouts[-1]
 
 
 def width_of_column(cells: Sequence[str], size: float) -> float:

@@ -79,7 +79,7 @@ def text_table(table: pd.DataFrame, params: Params, counts: Mapping[str, int], c
     if not params.corpus.publish_text:
         return not_shown(counts)
     one_line = table.map(lambda cell: " ".join(str(cell).split()))  # a line break has a meaning in a cell
-    return HTML(html_table(one_line, caption, index=False).data + attribution(params))
+    return HTML(f"{html_table(one_line, caption, index=False).data}{attribution(params)}")
 
 
 def not_shown(counts: Mapping[str, int]) -> HTML:
