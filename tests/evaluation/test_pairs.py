@@ -20,12 +20,12 @@ N = 100
 def scores():
     order = np.random.default_rng(0).permutation(N)
     rows = [
-        (f"q{i}", system, "seen", metric, float(order[i] < share * N))
+        (f"q{i}", system, "seen", "", metric, float(order[i] < share * N))
         for system, share in SHARES.items()
         for metric in ("em", "seconds")
         for i in range(N)
     ]
-    rows += [(f"n{i}", "zmem", "new", "em", 1.0) for i in range(5)]
+    rows += [(f"n{i}", "zmem", "new", "", "em", 1.0) for i in range(5)]
     return pd.DataFrame(rows, columns=list(TABLES["scores"]))
 
 
