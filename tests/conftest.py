@@ -1,11 +1,11 @@
-"""What several tests share: paths, stand-in notebooks, and one smoke run with its book for the whole session."""
+"""What several tests share: paths, stand-in notebooks, and one smoke run for the whole session."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -103,15 +103,3 @@ def smoke_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stdout + done.stderr
     (runs / "output.txt").write_text(done.stdout + "\n--- stderr\n" + done.stderr, encoding="utf-8")
     return runs
-
-
-@pytest.fixture(scope="session")
-def front_page(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """The front page of the book: that of ZMEM_BOOK where it is set, else one that is built from the smoke run."""
-    if os.environ.get("ZMEM_BOOK"):
-        yield Path(os.environ["ZMEM_BOOK"]).resolve()
-        return
-    runs, out = request.getfixturevalue("smoke_runs"), tmp_path_factory.mktemp("book")
-    done = zmem("book", "--runs", runs, "--out", out)
-    assert done.returncode == 0, done.stdout + done.stderr
-    yield out / "_build/html/index.html"

@@ -1,5 +1,8 @@
 """HTML, Markdown and formulas in the texts of a few synthetic documents, to test that every page shows them as text."""
 
+import json
+from pathlib import Path
+
 import pandas as pd
 
 IN_TITLE = " <i>$z^2$</i>"
@@ -34,3 +37,12 @@ def with_markup(docs: pd.DataFrame, questions: pd.DataFrame, *, n: int) -> tuple
         for name, new in changed.items()
     }
     return docs.assign(**columns), pd.DataFrame(rows, columns=questions.columns)
+
+
+def write_folder(docs: pd.DataFrame, questions: pd.DataFrame, folder: Path) -> Path:
+    """Leave documents and questions as a corpus of one's own (zmem_lib/data/folder.py) and return its folder."""
+    questions = questions.assign(split=questions["split"].str.removeprefix("new-"))
+    for name, table in (("corpus", docs), ("questions", questions)):
+        lines = (json.dumps(row) for row in table.drop(columns=["part", "kind"], errors="ignore").to_dict("records"))
+        (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return folder

@@ -121,12 +121,12 @@ def test_it_is_kept(runs, tmp_path):
     keep_run(runs / "alone", tmp_path / "kept")
     assert set(read_kept(tmp_path / "kept", "summary")["system"]) == SYSTEMS
     assert read_kept(tmp_path / "kept", "retention").empty and read_kept(tmp_path / "kept", "train_log").empty
-    from zmem_lib.report.ablation_tables import kept_runs  # draws
+    from zmem_lib.report.ablation import kept_runs  # draws
 
     (tmp_path / "results/runs").mkdir(parents=True)
     (tmp_path / "kept").rename(tmp_path / "results/runs/alone")
     said, table = kept_runs(tmp_path / "results")
-    assert "the retrieval opponents alone" in said.data and "recall@1" in table.to_html()
+    assert "the retrieval opponents alone" in said.data and "recall@1" in table.data
 
 
 def test_what_needs_a_memory_is_refused_in_a_sentence(runs, alone):

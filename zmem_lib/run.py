@@ -44,7 +44,7 @@ def command_run(options: Namespace) -> None:
             start_over(options.runs / params.run)
         folder = run_chapters(params, options.runs, **how)
     if options.last == 7:
-        from zmem_lib.report.system_tables import printed_summary
+        from zmem_lib.report.chapter_tables import printed_summary
 
         print(printed_summary(folder))
     if options.book:

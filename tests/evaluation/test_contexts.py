@@ -6,7 +6,7 @@ import pytest
 
 from zmem_lib.evaluation.metrics import accuracy, em_loose, em_strict, f1_all
 from zmem_lib.evaluation.pairs import context_table, fourfold
-from zmem_lib.report.control_tables import context_overview
+from zmem_lib.report.chapter_tables import context_overview
 from zmem_lib.tables import CONTEXTS, TABLES
 
 
@@ -68,7 +68,7 @@ def test_shares_by_system_and_right_context():
     assert found.loc[("zmem", "gold-passage")].tolist() == [0.25, 0.25, 0.25, 0.25]
     assert found.loc[("zmem", "zmem-oracle")].tolist() == [0.5, 0.25, 0.25, 0.0]
     assert len(found) == 3 and (table["n"] == 4).all()
-    html = context_overview(table).to_html()
+    html = context_overview(table).data
     assert html.index("noise vulnerability") < html.index("context misinterpretation") and "0.25<br>" in html
 
 

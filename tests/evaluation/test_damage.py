@@ -9,7 +9,7 @@ from tiny_models import small_lm, small_params
 
 from zmem_lib.evaluation.damage import PIECES, damage_table, plain_nll, plain_pieces
 from zmem_lib.memory.lm import make_memory_lm
-from zmem_lib.report.findings_controls import damaged
+from zmem_lib.report.findings import damaged
 
 SHAPELESS = {"lm.vocab_size": 0, "lm.hidden_size": 0, "lm.layers": 0, "lm.heads": 0}
 

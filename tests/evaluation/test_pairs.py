@@ -8,7 +8,7 @@ import pytest
 
 from zmem_lib.evaluation.pairs import pair_table
 from zmem_lib.evaluation.scoring import summarise
-from zmem_lib.report.control_tables import pair_tables
+from zmem_lib.report.chapter_tables import pair_tables
 from zmem_lib.report.findings import compare
 from zmem_lib.tables import TABLES
 
@@ -53,7 +53,7 @@ def test_the_matrix_is_row_minus_column_and_bold_where_told_apart(scores):
     (table,) = pd.read_html(StringIO(html), index_col=0)
     assert table.loc["zmem", "bm25"] == "−40" and int(table.loc["bm25", "zmem"]) == 40
     assert pd.isna(table.loc["zmem", "zmem"])
-    assert html.count("font-weight: bold") == 1 and "p < 0.05 after Holm for all 3 pairs" in html
+    assert html.count("font-weight: bold") == 1 and "p &lt; 0.05 after Holm for all 3 pairs" in html
     bold = html.split("{\n  font-weight: bold")[0].split("<style")[-1]
     assert "row0_col1" in bold and "row1_col0" in bold and "row0_col2" not in bold
 

@@ -1,4 +1,4 @@
-"""publish_text: where it is false, no text of the corpus stands on any page of a run; else they have a licence."""
+"""publish_text: where it is false, no text of the corpus stands on any page of a run."""
 
 import json
 import re
@@ -10,53 +10,8 @@ import pytest
 from conftest import ROOT, zmem
 
 from zmem_lib.chapters import CHAPTERS
-from zmem_lib.params import changed, read_params
-from zmem_lib.report import corpus_tables, memory_tables, system_tables
-from zmem_lib.report.published import attribution
-from zmem_lib.tables import write_table
 
 SHOWING = (1, 2, 3, 4, 6, 7)  # chapters that show texts
-PARAMS = changed(read_params(ROOT / "params/smoke.yaml"), {"corpus.name": "squad", "corpus.subset": "v1.1"})
-MARK = "Zwickelmark"
-
-
-def marked(tmp_path):
-    """What every function shows that shows a text: each text of each table holds MARK."""
-    docs = pd.DataFrame({"doc_id": ["a"], "title": f"{MARK} t", "text": f"{MARK} x.", "part": "seen"})
-    questions = pd.DataFrame(
-        {"question_id": ["q"], "question": f"{MARK}?", "answers": [[MARK]], "gold_doc_ids": [["a"]], "split": "train",
-         "kind": "", "answer_start": -1, "evidence": MARK}
-    )  # fmt: skip
-    tuples = questions.assign(tuple_id="q/a", doc_id="a", evidence_start=0)
-    counts = pd.DataFrame({"what": ["asked", "kept"], "n": [7, 1]})
-    answers = pd.DataFrame(
-        {"question_id": ["q"], "part": "seen", "kind": "", "ranked_doc_ids": [["a"]], "ranked_scores": [[1.0]],
-         "evidence": [[MARK]],
-         "evidence_tokens": 1, "answer": MARK, "seconds": 0.1, "input_tokens": 1, "output_tokens": 1, "money": 0.0}
-    )  # fmt: skip
-    write_table(answers, tmp_path / "answers_zmem.parquet", "answers")
-    failures = pd.DataFrame({"question_id": ["q"], "system": "zmem", "part": "seen", "failure": "wrong z"})
-    return {
-        "documents": lambda params: corpus_tables.example_documents(docs, params).data,
-        "questions": lambda params: corpus_tables.example_questions(docs, questions, params).data,
-        "tuples": lambda params: corpus_tables.example_tuples(tuples, params).data,
-        "asked": lambda params: memory_tables.asked_table(tuples, counts, params).data,
-        "failures": lambda params: system_tables.examples_or_counts(failures, questions, tmp_path, params).to_html(),
-    }
-
-
-@pytest.mark.parametrize("name", ["documents", "questions", "tuples", "asked", "failures"])
-def test_every_place_shows_texts_with_their_licence_or_numbers_alone(name, tmp_path):
-    place = marked(tmp_path)[name]
-    assert MARK in place(PARAMS) and "CC BY-SA 4.0" in place(PARAMS)
-    hidden = place(changed(PARAMS, {"corpus.publish_text": False}))
-    assert MARK not in hidden and re.search(r"\b1\b", hidden)
-
-
-def test_the_corpus_made_here_needs_no_licence_and_a_second_corpus_has_its_own():
-    assert attribution(changed(PARAMS, {"corpus.name": "synthetic", "corpus.subset": ""})) == ""
-    assert "new documents under that of their own" in attribution(changed(PARAMS, {"corpus.new_path": "new"}))
-    assert "Data" not in attribution(PARAMS) and "squad v1.1" in attribution(PARAMS)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +70,7 @@ def found(path, texts):
 
 def test_no_page_of_a_run_holds_a_text_of_its_corpus(hidden_run):
     texts = texts_of(hidden_run)
-    pages = [path for kind in ("*.ipynb", "*.html", "report.json") for path in hidden_run.glob(kind)]
+    pages = [path for kind in ("*.ipynb", "report.json") for path in hidden_run.glob(kind)]
     assert {f"{name}.ipynb" for name in CHAPTERS.values()} | {"report.json"} <= {path.name for path in pages}
     assert {path.name: found(path, texts) for path in pages} == {path.name: set() for path in pages}
     told = [seen_in(hidden_run / f"{CHAPTERS[number]}.ipynb").count("are not shown here") for number in (1, 2, 3, 4, 6)]
@@ -135,4 +90,4 @@ def test_the_search_finds_what_a_published_run_shows(smoke_runs):
     texts = texts_of(folder)
     for number in SHOWING:
         assert found(folder / f"{CHAPTERS[number]}.ipynb", texts), CHAPTERS[number]
-    assert json.loads((folder / "report.json").read_text())["params"]["publish_text"] is True
+    assert json.loads((folder / "report.json").read_text())["params"]["corpus.publish_text"] is True

@@ -1,8 +1,6 @@
-"""The four slides: what they say, that no text leaves its box, and that the page asks nobody for anything."""
+"""The four slides: what they say, and that no text leaves its box."""
 
 import re
-import string
-from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
@@ -12,11 +10,11 @@ from pptx import Presentation
 from zmem_lib.params import changed, read_params
 from zmem_lib.report.book import copy_slides
 from zmem_lib.report.page import page_plots
-from zmem_lib.report.slides import Slide, make_slides, plain, spans
-from zmem_lib.report.slides_html import links, section, write_html
-from zmem_lib.report.slides_phrases import SLIDES
+from zmem_lib.report.slides import link, make_slides, plain, spans
 from zmem_lib.report.slides_pptx import write_pptx
-from zmem_lib.tables import COMPARED, SYSTEMS, TABLES, TEST_PARTS
+from zmem_lib.report.wording import COMPARED, phrases
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import TABLES, TEST_PARTS
 
 PARAMS = read_params("params/smoke.yaml")
 INCH, POINT = 914_400, 12_700
@@ -56,7 +54,6 @@ def written(tables, folder, language):
     page_plots(tables, folder, params)
     deck = make_slides(tables, params, folder)
     write_pptx(deck, folder / "slides.pptx", language=language)
-    write_html(deck, folder / "slides.html", language=language)
     return deck
 
 
@@ -115,7 +112,7 @@ def test_no_text_leaves_its_box_and_no_box_the_slide(kind, language, request, tm
 
 def test_the_slides_say_problem_model_set_up_and_results(tables, tmp_path):
     deck = written(tables, tmp_path, "en")
-    assert [slide.title for slide in deck] == [SLIDES["en"][f"{name}.title"] for name in ("problem", "model", "setup",
+    assert [slide.title for slide in deck] == [phrases("en")[f"{name}.title"] for name in ("problem", "model", "setup",
                                                                                          "results")]  # fmt: skip
     said = " ".join(sentence for slide in deck for sentence in slide.bullets)
     assert "2 seen documents with 2 test questions" in said and "Holm" in said and "`" not in said
@@ -142,50 +139,18 @@ def test_korean_slides_are_korean_and_name_a_font_with_hangul(tables, tmp_path):
             re.findall(r'<a:ea typeface="([^"]+)"', page._element.xml if hasattr(page._element, "xml") else "")
         )
     assert fonts == {"Malgun Gothic"}
-    html = (tmp_path / "slides.html").read_text(encoding="utf-8")
-    assert '<html lang="ko">' in html and "Malgun Gothic" in html
-    assert "슬라이드" in links("ko").data
-
-
-def test_both_languages_have_the_same_texts_with_the_same_places():
-    def places(text):
-        return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
-
-    assert SLIDES["en"].keys() == SLIDES["ko"].keys()
-    for key, text in SLIDES["en"].items():
-        assert places(text) == places(SLIDES["ko"][key]), key
-        assert text.count("**") == SLIDES["ko"][key].count("**"), key
-
-
-def test_the_page_of_slides_asks_nobody_for_anything(tables, tmp_path):
-    written(tables, tmp_path, "en")
-    html = (tmp_path / "slides.html").read_text(encoding="utf-8")
-    asked = []
-
-    class Reader(HTMLParser):
-        def handle_starttag(self, tag, attrs):
-            asked.extend((tag, name, value) for name, value in attrs if name in ("src", "href", "data", "srcset"))
-
-    Reader().feed(html)
-    assert asked.pop(0) == ("link", "href", "data:,"), "an icon, which a browser would ask the server for"
-    assert {(tag, name) for tag, name, _ in asked} == {("img", "src")} and len(asked) == 3
-    assert all(value.startswith("data:image/png;base64,") for _, _, value in asked)
-    assert not re.search(r"https?://|url\(|@import", html.replace("http-equiv", ""))
-    assert html.count("<section") == 4 and html.count("</section>") == 4
+    assert "슬라이드" in link("ko").data
 
 
 def test_equal_slides_are_equal_files(tables, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         written(tables, tmp_path / name, "en")
-    for file in ("slides.pptx", "slides.html"):
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    one, two = ((tmp_path / name / "slides.pptx").read_bytes() for name in ("one", "two"))
+    assert one == two
 
 
-def test_texts_are_escaped_and_only_bold_is_marked():
-    slide = Slide("<i>t</i>", ("**a** <b>", "c"), pd.DataFrame({"<h>": ["<td>&"]}), caption="<p>")
-    html = section(slide, "1 / 1")
-    assert "<strong>a</strong> &lt;b&gt;" in html and "&lt;i&gt;t" in html and "&lt;td&gt;&amp;" in html
+def test_only_bold_is_marked():
     assert plain("**a** `b` *c*") == "**a** b c" and spans("**a** b") == [("a", True), (" b", False)]
 
 
@@ -198,8 +163,7 @@ def test_a_run_without_memory_has_slides_too(tables, tmp_path):
     page_plots(alone, tmp_path, params)
     deck = make_slides(alone, params, tmp_path)
     write_pptx(deck, tmp_path / "slides.pptx", language="en")
-    write_html(deck, tmp_path / "slides.html", language="en")
-    assert deck[1].bullets == (SLIDES["en"]["model.none"],) and list(deck[3].table[""]) == ["BM25", "dense"]
+    assert deck[1].bullets == (phrases("en")["model.none"],) and list(deck[3].table[""]) == ["BM25", "dense"]
     assert [path.stem for path, _ in deck[3].figures] == ["quality"]
 
 
@@ -208,8 +172,8 @@ def test_slides_lie_beside_the_page_that_links_them(tmp_path):
         (tmp_path / run).mkdir()
         (tmp_path / "html" / run).mkdir(parents=True)
     for run in ("one", "two"):
-        (tmp_path / run / "slides.html").write_text(run)
+        (tmp_path / run / "slides.pptx").write_text(run)
     copy_slides(tmp_path, ["two", "one", "old"], tmp_path / "html")
-    assert (tmp_path / "html/slides.html").read_text() == "two" and not (tmp_path / "html/two/slides.html").exists()
-    assert (tmp_path / "html/one/slides.html").read_text() == "one" and not list((tmp_path / "html/old").iterdir())
-    assert 'href="slides.html"' in links("en").data and 'href="slides.pptx"' in links("en").data
+    assert (tmp_path / "html/slides.pptx").read_text() == "two" and not (tmp_path / "html/two/slides.pptx").exists()
+    assert (tmp_path / "html/one/slides.pptx").read_text() == "one" and not list((tmp_path / "html/old").iterdir())
+    assert '<a href="slides.pptx">' in link("en").data

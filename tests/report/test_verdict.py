@@ -123,7 +123,7 @@ def test_controls_hold_the_right_z_against_the_best_of_the_wrong_ones(tiny):
         for i in range(20)
     ]
     scores = pd.DataFrame(rows, columns=["question_id", "system", "part", "metric", "value"])
-    said = verdict.controls(tiny | {"scores": scores}, params("tiny", bootstrap_samples=200))
+    said = verdict.controls(tiny | {"scores": scores}, params("tiny", **{"evaluate.bootstrap_samples": 200}))
     assert said[0].startswith("**Placebo, seen documents** (n = 20): with the right z the answer stands in 0.90 [")
     assert "the difference is +0.70 [" in said[0] and "comes from the document's own z" in said[0]
     turned = scores.replace({"system": {"zmem-oracle": "zmem-similar", "zmem-similar": "zmem-oracle"}})

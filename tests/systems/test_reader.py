@@ -13,8 +13,8 @@ from tiny_models import small_lm, small_params
 from zmem_lib.files import read_json, write_json
 from zmem_lib.memory.prompts import CHAT_TASK, CHAT_TASK_ALONE
 from zmem_lib.params import changed, flat, params_hash, read_params
-from zmem_lib.report import memory_tables, page, system_tables
-from zmem_lib.report.headline import costs_by_step
+from zmem_lib.report import chapter_tables, page
+from zmem_lib.report.page import costs_by_step
 from zmem_lib.run import main
 from zmem_lib.runs.plan import plan_lines
 from zmem_lib.systems import cost, evidence
@@ -88,10 +88,10 @@ def test_what_answers_cost_stands_in_answers_costs_and_tables(memory_lm, tmp_pat
     kept, row = cost.answered("bm25", questions, held)
     assert kept["money"].equals(answers["money"])
     assert row["money_per_question"] == pytest.approx(sum(sent) / 2e6 + 6e-6)
-    overview = system_tables.answers_overview({"bm25": answers, "zmem": answers.assign(money=0.0)})
-    assert overview[system_tables.PAID]["bm25"] == round(1000 * row["money_per_question"], 4) > 0
-    assert overview[system_tables.PAID]["zmem"] == 0
-    assert system_tables.PAID not in system_tables.answers_overview({"zmem": answers.assign(money=0.0)})
+    overview = chapter_tables.answers_overview({"bm25": answers, "zmem": answers.assign(money=0.0)})
+    assert overview[chapter_tables.PAID]["bm25"] == round(1000 * row["money_per_question"], 4) > 0
+    assert overview[chapter_tables.PAID]["zmem"] == 0
+    assert chapter_tables.PAID not in chapter_tables.answers_overview({"zmem": answers.assign(money=0.0)})
     summary = pd.DataFrame(
         [("bm25", "seen", name, 7.0, 7.0, 7.0, 2) for name in ("input_tokens", "output_tokens")],
         columns=["system", "part", "metric", "value", "ci_low", "ci_high", "n"],
@@ -102,9 +102,9 @@ def test_what_answers_cost_stands_in_answers_costs_and_tables(memory_lm, tmp_pat
     assert list(spent["money"]) == [row["money_per_question"]]
     shown = page.costs_table(spent, curve, params).data
     assert f">{1000 * row['money_per_question']:.4f}<" in shown
-    told = memory_tables.answering_finding(60.0, questions, docs, params).data
+    told = chapter_tables.answering_finding(60.0, questions, docs, params).data
     assert f"The reader of all was `fake` at `{fake.url}`" in told
-    assert "the run's own model (all of it)" in memory_tables.answering_finding(60.0, questions, docs, PARAMS).data
+    assert "the run's own model (all of it)" in chapter_tables.answering_finding(60.0, questions, docs, PARAMS).data
 
 
 def test_the_plan_counts_requests_tokens_and_dollars(smoke_params):

@@ -17,7 +17,7 @@ from zmem_lib.memory.encoder import TEMPERATURE
 from zmem_lib.memory.table import save_z, shuffle_index
 from zmem_lib.opponents.index import vectors_of
 from zmem_lib.params import changed
-from zmem_lib.report import memory_tables
+from zmem_lib.report import chapter_tables
 from zmem_lib.systems import cost, evidence
 from zmem_lib.systems.choosing import by_key, by_text
 from zmem_lib.systems.evidence import answers_of, pick_questions
@@ -201,7 +201,7 @@ def test_test_questions_about_documents_that_training_never_names_are_a_part_of_
     assert picked.set_index("question_id")["part"].to_dict() == {
         "n": "new", "s": "seen", "t": "trained", "u": "unasked-document",
     }  # fmt: skip
-    counts = memory_tables.sample_counts(picked, table)
+    counts = chapter_tables.sample_counts(picked, table)
     assert counts["there are"].to_dict() == {"seen": 1, "unasked-document": 1, "new": 1, "trained": 1}
 
 
@@ -226,7 +226,7 @@ from tiny_collection import small_collection, small_docs, small_questions
 from tiny_models import small_params
 from zmem_lib.evaluation import noise, pairs, scoring
 from zmem_lib.params import changed
-from zmem_lib.report import figures, system_tables
+from zmem_lib.report import figures, chapter_tables
 from zmem_lib.systems import cost
 from zmem_lib.systems.systems import possible_systems
 
@@ -252,8 +252,8 @@ summary = scoring.summarise(scores, 20, seed=1)
 assert NAME in set(summary["system"])
 assert NAME in set(pairs.pair_table(scores, 20, seed=1)["second"])
 assert set(scoring.failures(asked, answers, top_k=1, rule="squad").query("system == @NAME")["part"]) == {"seen"}
-assert NAME in system_tables.answers_overview(answers).index
-shown = system_tables.summary_tables(summary).data
+assert NAME in chapter_tables.answers_overview(answers).index
+shown = chapter_tables.summary_tables(summary).data
 assert NAME in shown and f"Bold: best of zmem, bm25, {NAME}." in shown
 drawn = figures.quality_bars(summary, "recall@1")
 from matplotlib.colors import to_hex

@@ -22,13 +22,12 @@ from zmem_lib.chapters import CHAPTERS, MEMORY_CHAPTERS
 from zmem_lib.combinations import NO_LM
 from zmem_lib.files import BadInput
 from zmem_lib.params import completed
-from zmem_lib.report.compare import read_runs
-from zmem_lib.report.run_tables import write_page
+from zmem_lib.report.compare import read_runs, write_page
+from zmem_lib.report.slides import FILE as SLIDES
 
 BOOK = Path(__file__).parents[2] / "book"
 ERROR_TAG = "papermill-error-cell-tag"
 FINDINGS = CHAPTERS[7]
-SLIDES = ("slides.html", "slides.pptx")  # of a run
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # of this environment, whatever PATH says
 FONT_PRELOAD = re.compile(r'<link rel="preload" as="font"[^>]*>')  # a browser refuses these in a page opened as a file
 IMAGE = re.compile(r'<img alt="([^"]*)" (src="(?:[^"]*/)?_images/([^"/.]+)\.[a-z]+")')  # as Sphinx writes it, no other
@@ -110,9 +109,11 @@ def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path
         without_code(source / name / f"{FINDINGS}.ipynb")
     (source / first / f"{FINDINGS}.ipynb").rename(source / "index.ipynb")
     toc = yaml.safe_load((pages / "_toc.yml").read_text(encoding="utf-8"))
-    before = {name: chapters_in(runs / name)[:-1] for name in copies}
-    parts = [part(f"Run {first}", first, before[first])]
-    parts += [part(f"Run {name}", name, [FINDINGS, *before[name]]) for name in others]
+    parts = []
+    for name in (first, *others):
+        chapters = [*([] if name == first else [FINDINGS]), *chapters_in(runs / name)[:-1]]
+        files = [{"file": f"{name}/{chapter}"} for chapter in chapters]
+        parts.append({"caption": f"Run {name}", "chapters": files})
     parts += comparison(runs, list(copies), source)
     toc = {"format": toc["format"], "root": "index", "parts": parts + toc["parts"]}
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
@@ -122,9 +123,8 @@ def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path
 def copy_slides(runs: Path, names: list[str], html: Path) -> None:
     """Put the slides of each run beside its page of findings, which links to them."""
     for place, name in enumerate(dict.fromkeys(names)):
-        for path in (runs / name / slides for slides in SLIDES):
-            if path.is_file():
-                shutil.copyfile(path, html / path.name if place == 0 else html / name / path.name)
+        if (path := runs / name / SLIDES).is_file():
+            shutil.copyfile(path, (html / name if place else html) / SLIDES)
 
 
 def comparison(runs: Path, names: list[str], source: Path) -> list[dict]:
@@ -132,8 +132,7 @@ def comparison(runs: Path, names: list[str], source: Path) -> list[dict]:
     found, left_out = read_runs(runs, names)
     if len(found) < 2:
         return []
-    page = write_page(found, left_out, source)
-    return [{"caption": "All runs", "chapters": [{"file": page.stem}]}]
+    return [{"caption": "All runs", "chapters": [{"file": write_page(found, left_out, source).stem}]}]
 
 
 def without_code(path: Path) -> None:
@@ -144,11 +143,6 @@ def without_code(path: Path) -> None:
         if "hide-input" in tags:
             cell.metadata["tags"] = [tag.replace("hide-input", "remove-input") for tag in tags]
     nbformat.write(notebook, path)
-
-
-def part(caption: str, folder: str, chapters: list[str]) -> dict:
-    """One part of the table of contents."""
-    return {"caption": caption, "chapters": [{"file": f"{folder}/{chapter}"} for chapter in chapters]}
 
 
 def run_notebooks(folder: Path) -> list[Path]:

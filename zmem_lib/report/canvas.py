@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
-from zmem_lib.files import BadInput
+from zmem_lib.files import BadInput, write_atomic
 
 WIDTH = 7.0  # inches
 STYLE = {
@@ -35,7 +35,8 @@ def new_figure(rows: int = 1, columns: int = 1, *, height: float = 3.0, **option
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **options)
     plt.close(figure)
-    show_described()
+    if (shell := get_ipython()) is not None:  # in a notebook, every image carries its description from now on
+        shell.display_formatter.formatters["image/png"].for_type(Figure, described_png)
     return figure, list(axes.flat)
 
 
@@ -50,13 +51,6 @@ def use_hangul() -> None:
     plt.rcParams["font.family"] = ["DejaVu Sans", HANGUL]
 
 
-def show_described() -> None:
-    """In a notebook, from now on, let every figure's image carry its description."""
-    shell = get_ipython()
-    if shell is not None:
-        shell.display_formatter.formatters["image/png"].for_type(Figure, described_png)
-
-
 def described_png(figure: Figure) -> tuple[str, dict[str, str]]:
     """The figure as PNG in base 64, and what stands beside it in the notebook."""
     return print_figure(figure, "png", base64=True), {"alt": description(figure)}
@@ -67,6 +61,13 @@ def description(figure: Figure) -> str:
     text = str(figure.get_label()) or _own_words(figure)
     text = " ".join(text.split())
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def save_figure(figure: Figure, path: Path) -> Figure:
+    """Write the figure as PNG (the suffix is added), its description in it, and return it, to be shown."""
+    about = {"Description": description(figure)}
+    write_atomic(path.with_suffix(".png"), lambda new: figure.savefig(new, format="png", metadata=about))
+    return figure
 
 
 def _own_words(figure: Figure) -> str:

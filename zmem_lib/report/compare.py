@@ -1,7 +1,8 @@
-"""Several finished runs side by side, as data frames, from the tables, manifests and parameters on disk.
+"""The page "Runs compared": finished runs side by side, from the tables, manifests and parameters on disk.
 
-Takes a runs folder and names; a run whose tables or parameters are of another version, or not there, is left out and
-the reason given. Nothing is executed. A run without a language model has no rows of z-memory, and its cells are empty.
+Takes a runs folder and names; leaves compared.md, of the template compared.md.j2, with its figures beside it. A run
+whose tables or parameters are of another version, or not there, is left out and the reason given. Nothing is executed.
+A run without a language model has no rows of z-memory, and its cells are empty.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,30 +11,42 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from IPython.display import HTML
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from zmem_lib.chapters import CHAPTERS
+from zmem_lib.evaluation.stats import LEVEL
 from zmem_lib.files import BadInput, must_exist, read_json
 from zmem_lib.memory.shape import model_shape
 from zmem_lib.params import Params, flat, read_params
+from zmem_lib.report.canvas import new_figure, save_figure
+from zmem_lib.report.figures import colour_of, hide_rest, legend_above
 from zmem_lib.report.results import without_places
-from zmem_lib.report.wording import RIVALS
-from zmem_lib.tables import COMPARED, TEST_PARTS, in_order, read_table
+from zmem_lib.report.tables import estimate, grid, html_table
+from zmem_lib.report.wording import COMPARED, RIVALS, in_code, part_name
+from zmem_lib.tables import TEST_PARTS, in_order, read_table
 
+PAGE = "compared"
 RETRIEVERS = tuple(system for system in RIVALS if system not in ("text-twin", "long-context"))
 BEST = "best retriever"  # stands for the one of RETRIEVERS that finds most documents in that run and part
 MEASURES = {  # name in tables: system, metric
-    "recall@1, z-memory": ("zmem", "recall@1"),
-    "recall@1, best retriever": (BEST, "recall@1"),
-    "evidence, z-memory": ("zmem", "answer_in_evidence"),
-    "evidence, right z": ("zmem-oracle", "answer_in_evidence"),
-    "evidence, best retriever": (BEST, "answer_in_evidence"),
-    "exact, z-memory": ("zmem", "em"),
-    "exact, best retriever": (BEST, "em"),
-}
+    "recall@1\nz-memory": ("zmem", "recall@1"), "recall@1\nbest retriever": (BEST, "recall@1"),
+    "evidence\nz-memory": ("zmem", "answer_in_evidence"), "evidence\nright z": ("zmem-oracle", "answer_in_evidence"),
+    "evidence\nbest retriever": (BEST, "answer_in_evidence"), "exact\nz-memory": ("zmem", "em"),
+    "exact\nbest retriever": (BEST, "em"),
+}  # fmt: skip
 SIZE = {"corpus.documents", "corpus.subset"}  # parameters that say how much of one corpus is taken
 ASIDE = ("run", "machine.")  # begin the names of parameters that change nothing of what a run finds
 SAME_CORPUS = ("corpus.name", "corpus.path", "corpus.revision", "corpus.new_path", "corpus.new_documents", "seed")
-COSTS = {"bytes_stored": 1e6, "seconds_per_question": 1.0}  # and the unit in which they are shown
+OVERVIEW = (
+    "Seconds are those of chapters 03, 04 and 05, on the machine on which the run was made; megabytes are what a "
+    "system stores for the corpus, models apart."
+)
+COSTS = {  # column of costs: its axis, and the unit in which it is shown
+    "bytes_stored": ("megabytes stored", 1e6), "seconds_per_question": ("seconds per question", 1.0),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,21 +90,36 @@ def read_run(folder: Path) -> Run:
     )
 
 
+def write_page(runs: Sequence[Run], left_out: Mapping[str, str], folder: Path) -> Path:
+    """Write the page and its figures into a folder and return the page's path."""
+    files = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
+    said = files.get_template(f"{PAGE}.md.j2").render(
+        left_out=[(name, in_code(reason)) for name, reason in left_out.items()],
+        overview=_embedded(html_table(overview(runs), OVERVIEW)),
+        measures=measure_tables(runs),
+        sizes=[size_section(group, folder / f"{PAGE}-sizes-{i}") for i, group in enumerate(size_groups(runs), 1)],
+        models=[_embedded(model_table(group)) for group in model_groups(runs)],
+        parameters=_embedded(parameter_table(runs)),
+    )
+    path = folder / f"{PAGE}.md"
+    path.write_text(said, encoding="utf-8")
+    return path
+
+
 def overview(runs: Sequence[Run]) -> pd.DataFrame:
     """A row per run: model, its weights, documents, seconds of training, writing and answering, megabytes stored."""
     rows = {}
     for run in runs:
-        stored = run.costs.set_index("system")["bytes_stored"] / 1e6
+        stored, many = run.costs.set_index("system")["bytes_stored"] / 1e6, weights(run.params)
         rows[run.name] = {
             "model": without_places(flat(run.params))["lm.name"],
-            "weights": weights(run.params),
-            "seen": run.documents.get("seen", 0),
-            "new": run.documents.get("new", 0),
-            "training (s)": run.seconds.get(3),
-            "writing (s)": run.seconds.get(4),
-            "answering (s)": run.seconds.get(5),
-            **{f"{system} (MB)": stored.get(system) for system in ("zmem", "bm25", "dense")},
+            "weights": None if many is None else spoken_count(many),
+            "seen documents": run.documents.get("seen", 0),
+            "new documents": run.documents.get("new", 0),
         }
+        for number, work in {3: "training", 4: "writing", 5: "answering"}.items():
+            rows[run.name][f"{work} (s)"] = f"{run.seconds[number]:,.0f}" if number in run.seconds else None
+        rows[run.name] |= {f"{system} (MB)": stored.get(system) for system in ("zmem", "bm25", "dense")}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -111,11 +139,11 @@ def measures(runs: Sequence[Run]) -> pd.DataFrame:
     frames = []
     for run in runs:
         for part in in_order(run.summary["part"], TEST_PARTS):
-            mine = run.summary[(run.summary["part"] == part) & (run.summary["n"] > 0)]
-            best = best_retriever(mine)
+            rows = run.summary[(run.summary["part"] == part) & (run.summary["n"] > 0)]
+            best = best_retriever(rows)
             for measure, (system, metric) in MEASURES.items():
-                rows = mine[(mine["system"] == (best if system == BEST else system)) & (mine["metric"] == metric)]
-                frames.append(rows.assign(run=run.name, measure=measure))
+                places = (rows["system"] == (best if system == BEST else system)) & (rows["metric"] == metric)
+                frames.append(rows[places].assign(run=run.name, measure=measure))
     found = pd.concat(frames, ignore_index=True)
     found = found[found["part"].isin(TEST_PARTS)]
     return found[["run", "part", "measure", "system", "value", "ci_low", "ci_high", "n"]]
@@ -124,17 +152,28 @@ def measures(runs: Sequence[Run]) -> pd.DataFrame:
 def best_retriever(summary: pd.DataFrame) -> str | None:
     """The retriever with the highest recall@1 in a summary of one part, the first of equals; None where none is."""
     rows = summary[(summary["metric"] == "recall@1") & summary["system"].isin(RETRIEVERS)].dropna(subset=["value"])
-    rows = rows.set_index("system")["value"].reindex([name for name in RETRIEVERS if name in set(rows["system"])])
+    rows = rows.set_index("system")["value"].reindex(in_order(rows["system"], RETRIEVERS))
     return None if rows.empty else str(rows.idxmax())
+
+
+def measure_tables(runs: Sequence[Run]) -> list[str]:
+    """For every part of test questions a table with a row per run: the main measures with their intervals."""
+    found, tables = measures(runs), []
+    for part in in_order(found["part"], TEST_PARTS):
+        rows = found[found["part"] == part]
+        table = grid(rows, ["run"], ["measure"], _measure, measure=tuple(MEASURES))
+        table.insert(0, "n", rows.groupby("run")["n"].max())
+        caption = f"{part_name(part).capitalize()}: mean and {LEVEL:.0%} interval over n questions."
+        tables.append(_embedded(html_table(table, caption)))
+    return tables
 
 
 def size_groups(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs that differ in nothing but how much of a corpus they take, of two sizes at least, the smaller first."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        values = {
-            key: value for key, value in flat(run.params).items() if key not in SIZE and not key.startswith(ASIDE)
-        }
+        values = {key: value for key, value in flat(run.params).items() if key not in SIZE}
+        values = {key: value for key, value in values.items() if not key.startswith(ASIDE)}
         groups.setdefault(str(values), []).append(run)
     sorted_groups = (sorted(group, key=lambda run: run.size) for group in groups.values())
     return [group for group in sorted_groups if len({run.size for run in group}) > 1]
@@ -149,11 +188,58 @@ def size_curves(group: Sequence[Run]) -> pd.DataFrame:
     for run in group:
         found = run.summary[(run.summary["metric"] == "recall@1") & run.summary["part"].isin(TEST_PARTS)]
         frames.append(found.assign(what="recall@1, " + found["part"], documents=run.size))
-        for cost, unit in COSTS.items():
+        for cost, (_, unit) in COSTS.items():
             frames.append(run.costs.assign(what=cost, value=run.costs[cost] / unit, documents=run.size))
     curves = pd.concat(frames, ignore_index=True)
     curves = curves[curves["system"].isin(COMPARED) & (curves["n"] > 0)]
     return curves[["documents", "system", "what", "value", "ci_low", "ci_high", "n"]]
+
+
+def size_section(group: Sequence[Run], figure: Path) -> dict[str, Any]:
+    """Figure and tables of a group of runs that differ in nothing but their size, for the page's template."""
+    curves = size_curves(group)
+    save_figure(size_figure(curves), figure)
+    return {
+        "runs": ", ".join(f"`{run.name}`" for run in group),
+        "documents": ", ".join(f"{size:,}" for size in dict.fromkeys(run.size for run in group)),
+        "figure": figure.name,
+        "tables": [_embedded(size_table(curves, what)) for what in dict.fromkeys(curves["what"])],
+    }
+
+
+def size_figure(curves: pd.DataFrame) -> Figure:
+    """A line per system over the number of documents: recall@1 of every part with its interval, bytes, seconds."""
+    panels = in_order(curves["what"], (*(f"recall@1, {part}" for part in TEST_PARTS), *COSTS))
+    height, sizes = -(-len(panels) // 2), sorted(set(curves["documents"]))
+    figure, axes = new_figure(height, 2, height=2.4 * height + 0.6)
+    for axis, what in zip(axes, panels, strict=False):
+        rows, is_cost = curves[curves["what"] == what].sort_values("documents"), what in COSTS
+        for system in in_order(rows["system"], COMPARED):
+            line, colour = rows[rows["system"] == system], colour_of(system)
+            axis.plot(line["documents"], line["value"], color=colour, marker="o", markersize=3, label=system)
+            if not is_cost:
+                axis.fill_between(line["documents"], line["ci_low"], line["ci_high"], color=colour, alpha=0.1, lw=0)
+        axis.set(xscale="log", xlabel="documents", ylabel=COSTS[what][0] if is_cost else what)
+        axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        if is_cost:
+            axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+        else:
+            axis.set_ylim(0, 1.03)
+        axis.minorticks_off()
+    return legend_above(figure, hide_rest(axes, len(panels)))
+
+
+def size_table(curves: pd.DataFrame, what: str) -> HTML:
+    """Systems by numbers of documents: what the figure's panel shows."""
+    rows = curves[curves["what"] == what].drop_duplicates(["system", "documents"])
+    cell = (lambda row: f"{row.value:,.4f}") if what in COSTS else estimate
+    table = grid(rows, ["system"], ["documents"], cell, documents=sorted(set(rows["documents"])))
+    n = rows.groupby("documents")["n"].max()
+    table.columns = [f"{size:,}\nn = {n[size]:,}" for size in table]
+    title = COSTS[what][0] if what in COSTS else what
+    return html_table(table, f"{title.capitalize()}, by number of documents.")
 
 
 def model_groups(runs: Sequence[Run]) -> list[list[Run]]:
@@ -177,13 +263,47 @@ def spoken_count(number: float) -> str:
     return f"{size:.0f} {unit}" if size >= 99.5 else f"{size:.1f} {unit}"
 
 
+def model_table(group: Sequence[Run]) -> HTML:
+    """Models by numbers of documents: z-memory's recall@1 in every part, of every run that there is."""
+    by_name = {run.name: run for run in group}
+    found = measures(group)
+    found = found[found["measure"] == next(iter(MEASURES))]
+    runs = [by_name[name] for name in found["run"]]
+    rows = found.assign(
+        model=[f"{model_name(run)}, {part}" for run, part in zip(runs, found["part"], strict=True)],
+        documents=[run.size for run in runs],
+        text=[estimate(row) for row in found.itertuples()],
+    )
+    cells = rows.groupby(["model", "documents"], sort=False)["text"].agg("\n".join).reset_index()
+    table = grid(cells, ["model"], ["documents"], lambda row: row.text, documents=sorted(set(cells["documents"])))
+    table.columns = [f"{documents:,} documents" for documents in table]
+    return html_table(table, f"z-memory's recall@1 on corpus {group[0].params.corpus.name}.")
+
+
 def parameters(runs: Sequence[Run]) -> tuple[pd.DataFrame, set[str]]:
     """Parameters by runs, those in which the runs differ first, and the names of these; the runs' own names apart."""
     columns: dict[str, dict[str, Any]] = {run.name: flat(run.params) for run in runs}
     names = [name for name in next(iter(columns.values())) if name != "run"]
-    differ = [name for name in names if len({repr(values[name]) for values in columns.values()}) > 1]
+    differ = {name for name in names if len({repr(values[name]) for values in columns.values()}) > 1}
     shown = {run: without_places(values) for run, values in columns.items()}
-    order = differ + [name for name in names if name not in differ]
-    return pd.DataFrame({run: [values[name] for name in order] for run, values in shown.items()}, index=order), set(
-        differ
-    )
+    order = sorted(names, key=lambda name: name not in differ)
+    return pd.DataFrame({run: [values[name] for name in order] for run, values in shown.items()}, index=order), differ
+
+
+def parameter_table(runs: Sequence[Run]) -> HTML:
+    """Parameters by runs; those that differ stand first, in bold."""
+    values, differ = parameters(runs)
+    table = values.map(lambda value: str(value) if value != "" else None)
+    bold = table.notna() & pd.Series([name in differ for name in table.index], index=table.index).to_numpy()[:, None]
+    return html_table(table, "Of a path only the last name is shown.", bold=bold)
+
+
+def _embedded(table: HTML) -> str:
+    """A table in a page of Markdown: in the box that scrolls, without the blank lines that end HTML there."""
+    lines = [line for line in str(table.data).splitlines() if line.strip()]
+    return "\n".join(['<div class="cell_output">', *lines, "</div>"])
+
+
+def _measure(row: Any) -> str:
+    """Mean and interval; of the best retriever also which one it is."""
+    return f"{estimate(row)}\n{row.system}" if MEASURES[row.measure][0] == BEST else estimate(row)

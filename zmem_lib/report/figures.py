@@ -1,36 +1,71 @@
-"""Every plot of chapters 03 to 07: a data frame in, a matplotlib Figure out.
+"""Every plot of the chapters and of page one: a data frame in, a matplotlib Figure out.
 
-All are 7 inches wide (readable at 700 pixels), in Okabe and Ito's colours, which colour-blind readers tell apart;
-a system has the same colour everywhere. Lines and bars carry bootstrap intervals where their table has them. Size,
-style, font and description are canvas.py's.
+All are 7 inches wide (readable at 700 pixels), in Okabe and Ito's colours, which colour-blind readers tell apart; a
+system has the same colour everywhere, and lines differ in marker too. Lines and bars carry the intervals of their
+table. Plots of page one take the phrases of its language (wording.phrases): with them systems go by their short names,
+and the figure carries its values in words; the chapters name systems as their tables do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from textwrap import fill
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from zmem_lib.evaluation.metrics import METRICS
+from zmem_lib.evaluation.risk import risk_coverage
 from zmem_lib.report.canvas import new_figure
+from zmem_lib.report.wording import LABELS, name_of, phrases, spoken, values_of
 from zmem_lib.systems.systems import SYSTEMS
-from zmem_lib.tables import PARTS, TEST_PARTS, in_order
+from zmem_lib.tables import ABSENT, PARTS, TEST_PARTS, in_order
 
+Words = Mapping[str, str]
 COLOURS = {name: system.colour for name, system in SYSTEMS.items()} | {
     "chance": "#C8C8C8", "chance-alike": "#DDDDDD", "query_likelihood": "#0072B2", "key": "#E69F00",
     "key_then_likelihood": "#009E73", "generated_id": "#D55E00",
 }  # fmt: skip
-STARTS = {"random": "#D55E00", "mean": "#E69F00", "vocab": "#CC79A7", "encode": "#0072B2"}  # of writing
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+STARTS = {"random": "#D55E00", "mean": "#E69F00", "vocab": "#CC79A7", "encode": "#0072B2"}  # of writing
 FAILURES = {"right": "#009E73", "wrong z": "#D55E00", "wrong evidence": "#E69F00", "wrong reading": "#56B4E9"}
-LABELS = {name: metric.label for name, metric in METRICS.items()}
+WRITTEN = {  # of write_log
+    "nll": "recite loss (nats per token)", "recited": "share of the text recited", "ms": "ms per document, so far",
+}  # fmt: skip
 CURVES = {  # of write_curve
     "answer_in_evidence": "answer in evidence\n(the right z given)", "em": "exact match of\nthe reader on it",
     "recall@1": "found first among\nall documents", "recited": "share of the text\nrecited greedily",
 }  # fmt: skip
-PARTS_SAID = {"seen": "seen documents", "unasked-document": "unasked documents", "new": "new documents"}
+CONFIDENCE = {  # scores of it
+    "margin": "margin of the best document", "top": "score of the best document",
+    "likelihood": "question given z", "entropy": "first evidence token",
+}  # fmt: skip
+NOISY = ("zmem", "zmem+text", "zmem-oracle", "bm25", "dense", "hybrid", "long-context", "gold-passage")  # one of a sort
+NOISY_ON_PAGE_ONE = ("zmem", "zmem-oracle", "bm25", "dense", "hybrid", "gold-passage")
 RECALL_AT = (1, 5, 20)
+QUARTERS = {0: "0", 0.25: "0.25", 0.5: "0.5", 0.75: "0.75"}  # no 1: it would touch the next panel's 0
+
+
+def histograms(panels: Mapping[str, Mapping[str, pd.Series]], ylabel: str) -> Figure:
+    """A panel for every axis label, in it the shares of every named group of counts, as the groups differ in size."""
+    figure, axes = new_figure(1, len(panels), height=2.9)
+    for axis, (xlabel, groups) in zip(axes, panels.items(), strict=True):
+        counts = pd.concat(groups.values()) if groups else pd.Series(dtype=int)
+        least, most = (int(counts.min()), int(counts.max())) if len(counts) else (0, 1)
+        width = -(-(most - least + 1) // 30)  # 30 bars at most
+        bins = np.arange(least, most + 2 * width, width) - 0.5
+        for colour, (name, group) in zip(CYCLE, groups.items(), strict=False):
+            weights = np.full(len(group), 1 / max(len(group), 1))
+            label = f"{name} (n = {len(group):,})"
+            axis.hist(group, bins=bins, weights=weights, color=colour, alpha=0.25)
+            axis.hist(group, bins=bins, weights=weights, color=colour, histtype="step", linewidth=1.4, label=label)
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, fontsize=8.5, frameon=False)
+        axis.set(xlabel=xlabel)
+    axes[0].set_ylabel(ylabel)
+    return figure
 
 
 def loss_curves(train_log: pd.DataFrame) -> Figure:
@@ -40,31 +75,29 @@ def loss_curves(train_log: pd.DataFrame) -> Figure:
     rows = -(-len(terms) // columns) or 1
     figure, axes = new_figure(rows, columns, height=2.2 * rows + 0.5, sharex=True)
     for axis, term in zip(axes, terms, strict=False):
-        _loss_panel(axis, train_log[train_log["term"] == term])
+        log = train_log[train_log["term"] == term].sort_values("step")
+        train = log[log["split"] == "train"]
+        smooth = train["nll"].rolling(max(len(train) // 40, 1), min_periods=1, center=True).mean()
+        axis.plot(train["step"], train["nll"], color=CYCLE[0], alpha=0.25, linewidth=0.8)
+        axis.plot(train["step"], smooth, color=CYCLE[0], linewidth=1.4, label="train (running mean)")
+        for colour, (split, held_out) in zip(CYCLE[1:], log[log["split"] != "train"].groupby("split"), strict=False):
+            look: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "linewidth": 1.2}
+            axis.plot(held_out["step"], held_out["nll"], label=split, **look)
+        axis.set_ylim(bottom=0)
         axis.set_title(term)
-    for axis in axes[len(terms) :]:
-        axis.set_visible(False)
     for axis in axes[max(len(terms) - columns, 0) : len(terms)]:
         axis.set_xlabel("training step")
         axis.tick_params(labelbottom=True)
     figure.supylabel("negative log-likelihood (nats per token)", fontsize=9.5)
-    return legend_above(figure, axes[: len(terms)])
+    return legend_above(figure, hide_rest(axes, len(terms)))
 
 
 def write_loss(write_log: pd.DataFrame) -> Figure:
     """Over the writing steps, a line per start: recite loss, share recited greedily, milliseconds per document."""
-    said = {
-        "nll": "recite loss (nats per token)",
-        "recited": "share of the text recited",
-        "ms": "ms per document, so far",
-    }
-    log = write_log.assign(ms=1000 * write_log["seconds_per_document"]).sort_values("step", kind="stable")
-    figure, axes = new_figure(1, len(said), height=2.7)
-    for axis, (column, label) in zip(axes, said.items(), strict=True):
-        for start in in_order(log["start"], tuple(STARTS)):
-            mine = log[log["start"] == start]
-            colour = STARTS.get(start, CYCLE[2])
-            axis.plot(mine["step"], mine[column], color=colour, marker="o", markersize=3, label=f"start: {start}")
+    log = write_log.assign(ms=1000 * write_log["seconds_per_document"])
+    figure, axes = new_figure(1, len(WRITTEN), height=2.7)
+    for axis, (column, label) in zip(axes, WRITTEN.items(), strict=True):
+        start_lines(axis, log, "step", column)
         axis.set(xlabel="writing step", ylabel=label)
         step_axis(axis, log["step"])
     axes[1].set_ylim(-0.02, 1.02)
@@ -72,29 +105,28 @@ def write_loss(write_log: pd.DataFrame) -> Figure:
     return legend_above(figure, axes[:1])
 
 
-def write_quality(write_curve: pd.DataFrame) -> Figure:
-    """Each measure of the snapshots, with its interval, against steps (left) and milliseconds (right), per start."""
-    metrics = in_order(write_curve["metric"], tuple(CURVES))
-    figure, axes = new_figure(max(len(metrics), 1), 2, height=1.5 * len(metrics) + 1.2, sharey="row", sharex="col")
-    curve = write_curve.assign(ms=1000 * write_curve["seconds_per_document"])
-    for row, metric in enumerate(metrics):
-        mine = curve[curve["metric"] == metric]
-        for axis, column in zip(axes[2 * row :], ("step", "ms"), strict=False):
-            _curve_panel(axis, mine, column)
-            axis.set_ylim(-0.02, 1.02)
-        axes[2 * row].set_ylabel(CURVES.get(metric, metric))
-    axes[-2].set_xlabel("writing step")
-    axes[-1].set_xlabel("milliseconds per document, start included")
+def write_quality(write_curve: pd.DataFrame, labels: Mapping[str, str] = CURVES, words: Words | None = None) -> Figure:
+    """Each measure of the snapshots that has a label, with its interval, against steps and milliseconds, per start."""
+    named = words or phrases("en")
+    curve = write_curve[write_curve["metric"].isin(labels)]
+    curve = curve.assign(ms=1000 * curve["seconds_per_document"])
+    rows = max(curve["metric"].nunique(), 1)
+    figure, axes = new_figure(rows, 2, height=1.5 * rows + 1.3, sharey="row", sharex="col")
+    for row, metric in enumerate(in_order(curve["metric"], tuple(labels))):
+        for axis, column in zip(axes[2 * row : 2 * row + 2], ("step", "ms"), strict=True):
+            start_lines(axis, curve[curve["metric"] == metric], column, "value", label=named["plot.start"])
+            axis.set_ylim(-0.02, 1.04)
+        axes[2 * row].set_ylabel(labels[metric])
+    axes[-2].set_xlabel(named["plot.write_step"])
+    axes[-1].set_xlabel(named["plot.write_ms"])
     step_axis(axes[-2], curve["step"])
-    _milliseconds_axis(axes[-1], curve["ms"])
+    milliseconds_axis(axes[-1], curve["ms"])
+    if words:
+        axes[0].set_title(words["plot.write_title"].format(n=int(curve["n"].max()) if len(curve) else 0), loc="left")
+        ends = curve.sort_values("step", kind="stable").groupby("start", sort=False).tail(1)
+        values = [f"{words['plot.start'].format(start=end.start)}: {spoken(end)}" for end in ends.itertuples()]
+        figure.set_label(words["plot.write_alt"].format(values="; ".join(values)))
     return legend_above(figure, axes[:1])
-
-
-def _curve_panel(axis: Axes, curve: pd.DataFrame, column: str) -> None:
-    for start in in_order(curve["start"], tuple(STARTS)):
-        mine, colour = curve[curve["start"] == start].sort_values("step"), STARTS.get(start, CYCLE[2])
-        axis.plot(mine[column], mine["value"], color=colour, marker="o", markersize=3, label=f"start: {start}")
-        axis.fill_between(mine[column], mine["ci_low"], mine["ci_high"], color=colour, alpha=0.12, linewidth=0)
 
 
 def quality_bars(summary: pd.DataFrame, metric: str, systems: Sequence[str] = SYSTEMS) -> Figure:
@@ -104,10 +136,10 @@ def quality_bars(summary: pd.DataFrame, metric: str, systems: Sequence[str] = SY
     figure, (axis,) = new_figure(height=3.2)
     width = 0.85 / max(len(systems), 1)
     for place, system in enumerate(systems):
-        mine = rows[rows["system"] == system].set_index("part").reindex(parts)
+        values = rows[rows["system"] == system].set_index("part").reindex(parts)
         at = [group + (place - (len(systems) - 1) / 2) * width for group in range(len(parts))]
-        axis.bar(at, mine["value"], width * 0.92, color=COLOURS.get(system, "#000000"), label=system)
-        whiskers(axis, at, mine)
+        axis.bar(at, values["value"], width * 0.92, color=colour_of(system), label=system)
+        whiskers(axis, at, values)
     sizes = rows.groupby("part")["n"].max()
     axis.set_xticks(range(len(parts)), [f"{part}\nn = {sizes[part]}" for part in parts])
     axis.set(ylabel=f"{LABELS.get(metric, metric)} (mean, 0 to 1)", ylim=(0, 1.02))
@@ -115,60 +147,160 @@ def quality_bars(summary: pd.DataFrame, metric: str, systems: Sequence[str] = SY
     return legend_above(figure, [axis])
 
 
-def recall_curves(summary: pd.DataFrame) -> Figure:
-    """Recall at 1, 5 and 20 of the systems that rank documents, one panel for each part of test questions."""
-    names = {f"recall@{k}": k for k in RECALL_AT}
-    rows = summary[summary["metric"].isin(names) & summary["part"].isin(TEST_PARTS)]
-    rows = rows.assign(k=rows["metric"].map(names))
-    parts, systems = in_order(rows["part"], PARTS), in_order(rows["system"], SYSTEMS)
-    figure, axes = new_figure(1, max(len(parts), 1), height=2.9, sharey=True)
-    for axis, part in zip(axes, parts, strict=False):
-        for place, system in enumerate(systems):
-            mine = rows[(rows["part"] == part) & (rows["system"] == system)].sort_values("k")
-            at = [RECALL_AT.index(k) + 0.07 * (place - (len(systems) - 1) / 2) for k in mine["k"]]
-            axis.plot(at, mine["value"], marker="o", markersize=4, color=COLOURS.get(system, "#000000"), label=system)
-            whiskers(axis, at, mine, COLOURS.get(system, "#000000"))
-        size = rows.loc[rows["part"] == part, "n"].max()
-        axis.set(title=_panel_title(part, size, len(parts)), xlabel="documents looked at", ylim=(0, 1.03))
+def quality_plot(summary: pd.DataFrame, systems: Sequence[str], words: Words) -> Figure:
+    """Page one: by system, top to bottom, the answer stands in the evidence (dot), the answer is exact (square)."""
+    shown = {"answer_in_evidence": words["plot.in_evidence"], "em": words["plot.exact"]}
+    rows = summary[summary["metric"].isin(shown) & summary["part"].isin(TEST_PARTS) & (summary["n"] > 0)]
+    figure, panels = part_panels(rows, words, height=0.34 * len(systems) + 1.4)
+    for axis, part_rows in panels:
+        for place, (metric, label) in enumerate(shown.items()):
+            values = part_rows[part_rows["metric"] == metric].set_index("system").reindex(systems)
+            at = [row + 0.26 * (place - 0.5) for row in range(len(systems))]
+            axis.plot(values["value"], at, MARKERS[place], color=CYCLE[place], markersize=5, label=label)
+            whiskers(axis, at, values, CYCLE[place], across=True)
+        axis.set(xlabel=words["plot.quality"], xlim=(-0.03, 1.03))
+        axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+        axis.set_yticks(range(len(systems)), [words[f"row.{system}"] for system in systems])
+        axis.grid(axis="y", visible=False)
+    figure.axes[0].set_ylim(len(systems) - 0.5, -0.5)  # sharey: the first system on top in every panel
+    figure.set_label(words["plot.quality_alt"].format(values=_values(summary, "answer_in_evidence", systems, words)))
+    return legend_above(figure, figure.axes[:1])
+
+
+def recall_curves(rows: pd.DataFrame, systems: Sequence[str] | None = None, words: Words | None = None) -> Figure:
+    """Recall at 1, 5 and 20, a panel for each part; of all systems or ways of choosing, or of page one's `systems`."""
+    depths, named = {f"recall@{k}": place for place, k in enumerate(RECALL_AT)}, words or phrases("en")
+    rows = rows[rows["metric"].isin(depths) & rows["part"].isin(TEST_PARTS) & (rows["n"] > 0)]
+    rows = rows.assign(depth=rows["metric"].map(depths))
+    systems = in_order(rows["system"], SYSTEMS) if systems is None else systems
+    figure, panels = part_panels(rows, named, height=3.0)
+    for axis, part_rows in panels:
+        for place, (system, marker) in enumerate(zip(systems, cycle(MARKERS))):
+            values = part_rows[part_rows["system"] == system].sort_values("depth")
+            at = values["depth"] + 0.08 * (place - (len(systems) - 1) / 2)
+            look = {"color": colour_of(system), "marker": marker, "markersize": 5, "linewidth": 0.9}
+            axis.plot(at, values["value"], label=words[f"row.{system}"] if words else system, **look)
+            whiskers(axis, at, values, colour_of(system))
+        axis.set(xlabel=named["plot.recall_x"], ylim=(-0.02, 1.04))
         axis.set_xticks(range(len(RECALL_AT)), [str(k) for k in RECALL_AT])
-    axes[0].set_ylabel("gold document among them (share)")
-    return legend_above(figure, axes[:1])
+    figure.axes[0].set_ylabel(named["plot.recall_y"])
+    if words:
+        figure.set_label(words["plot.recall_alt"].format(values=_values(rows, "recall@1", systems, words)))
+    return legend_above(figure, figure.axes[:1])
 
 
 def failure_bars(failures: pd.DataFrame) -> Figure:
     """Stacked shares of right answers and of each kind of failure, a bar per system, a panel per part."""
     rows = failures[failures["part"].isin(TEST_PARTS)]
-    parts, systems = in_order(rows["part"], PARTS), in_order(rows["system"], SYSTEMS)
-    figure, axes = new_figure(1, max(len(parts), 1), height=0.32 * len(systems) + 1.3, sharey=True)
-    for axis, part in zip(axes, parts, strict=False):
-        mine = rows[rows["part"] == part]
-        shares = pd.crosstab(mine["system"], mine["failure"], normalize="index")
+    systems = in_order(rows["system"], SYSTEMS)
+    figure, panels = part_panels(rows, phrases("en"), height=0.32 * len(systems) + 1.3)
+    for axis, part_rows in panels:
+        shares = pd.crosstab(part_rows["system"], part_rows["failure"], normalize="index")
         shares = shares.reindex(index=systems, columns=list(FAILURES)).fillna(0.0)
-        edge = shares.cumsum(axis=1) - shares
-        for kind, colour in FAILURES.items():
-            axis.barh(systems, shares[kind], left=edge[kind], color=colour, label=kind, height=0.72)
-        size = mine["question_id"].nunique()
-        axis.set(title=_panel_title(part, size, len(parts)), xlabel="share of questions", xlim=(0, 1))
-        axis.set_xticks([0, 0.25, 0.5, 0.75], ["0", "0.25", "0.5", "0.75"])  # no 1: it would touch the next panel's 0
+        shares.plot.barh(stacked=True, ax=axis, color=FAILURES, width=0.72, legend=False, ylabel="")
+        axis.set(xlabel="share of questions", xlim=(0, 1))
+        axis.set_xticks(list(QUARTERS), list(QUARTERS.values()))
         axis.grid(axis="y", visible=False)
-    axes[0].invert_yaxis()  # sharey: the first system on top in every panel
+    figure.axes[0].invert_yaxis()  # sharey: the first system on top in every panel
+    return legend_above(figure, figure.axes[:1])
+
+
+def noise_curves(noise: pd.DataFrame, metric: str, words: Words | None = None) -> Figure:
+    """A measure as evidence items are replaced, with intervals: a row of panels per part, a column per kind of noise."""
+    named, names = words or phrases("en"), {system: system for system in NOISY}
+    if words:
+        names = {system: words[f"row.{system}"] for system in NOISY_ON_PAGE_ONE}
+    rows = noise[(noise["metric"] == metric) & noise["system"].isin(names)].sort_values("share", kind="stable")
+    parts, kinds = in_order(rows["part"], TEST_PARTS), in_order(rows["kind"], ())
+    figure, axes = new_figure(len(parts), len(kinds), height=1.9 * len(parts) + 0.8, sharex=True, sharey=True)
+    falls = []
+    for axis, (part, kind) in zip(axes, [(part, kind) for part in parts for kind in kinds], strict=True):
+        panel = rows[(rows["part"] == part) & (rows["kind"] == kind)]
+        place = {"part": named[f"part.{part}"], "kind": named[f"kind.{kind}"]}
+        noise_lines(axis, panel, names)
+        axis.set(title=named["plot.noise_panel"].format(**place, n=panel["n"].max()), ylim=(-0.02, 1.04))
+        for system in in_order(panel["system"], tuple(names)):
+            line = panel[panel["system"] == system]
+            ends = {"first": f"{line['value'].iloc[0]:.2f}", "last": f"{line['value'].iloc[-1]:.2f}"}
+            share = f"{100 * line['share'].iloc[-1]:.0f}"
+            falls.append(named["plot.noise_value"].format(**place, **ends, name=names[system], share=share))
+    figure.supxlabel(named["plot.noise_x"], fontsize=9.5)
+    figure.supylabel(words["plot.noise_y"] if words else f"{LABELS[metric]} (mean, 0 to 1)", fontsize=9.5)
+    if words:
+        figure.set_label(words["plot.noise_alt"].format(values="; ".join(falls)))
     return legend_above(figure, axes[:1])
 
 
-def _panel_title(part: str, size: int, panels: int) -> str:
-    return f"{PARTS_SAID[part]}{' ' if panels < 3 else chr(10)}(n = {size})"  # three have room for two short lines each
+def risk_coverage_curves(confidence: pd.DataFrame) -> Figure:
+    """Share of wrong answers among the surest questions, by their share of all test questions: a panel per system.
+
+    A line per score of confidence; in grey the best possible order and that of chance.
+    """
+    rows = confidence[confidence["part"].isin([*TEST_PARTS, ABSENT])]
+    systems = in_order(rows["system"], SYSTEMS)
+    columns = min(3, max(len(systems), 1))
+    height = -(-len(systems) // columns) or 1  # rows of panels
+    figure, axes = new_figure(height, columns, height=2.5 * height + 0.6, sharex=True, sharey=True)
+    for axis, system in zip(axes, systems, strict=False):
+        scores = dict(list(rows[rows["system"] == system].groupby("score", sort=False)))
+        first = next(iter(scores.values()))
+        orders = {"best possible order": (-first["wrong"], ":"), "chance": (0 * first["wrong"], "--")}
+        for label, (order, style) in orders.items():
+            curve = risk_coverage(order, first["wrong"])
+            axis.plot(curve["coverage"], curve["risk"], style, color="#777777", linewidth=1.1, label=label)
+        for colour, score in zip(CYCLE, CONFIDENCE, strict=False):
+            if score in scores:
+                curve = risk_coverage(scores[score]["value"], scores[score]["wrong"])
+                axis.plot(curve["coverage"], curve["risk"], color=colour, linewidth=1.3, label=CONFIDENCE[score])
+        axis.set(xlim=(0, 1), ylim=(-0.02, 1.02))
+        axis.set_xticks(list(QUARTERS), list(QUARTERS.values()))
+        axis.set_title(fill(f"{name_of(system)} (n = {first['question_id'].nunique()})", 29), fontsize=9.5)
+    figure.supxlabel("coverage (share of questions answered, the surest first)", fontsize=9.5)
+    figure.supylabel("risk (share of answers wrong)", fontsize=9.5)
+    return legend_above(figure, hide_rest(axes, len(systems)), columns=3)
 
 
-def _loss_panel(axis: Axes, log: pd.DataFrame) -> None:
-    train = log[log["split"] == "train"].sort_values("step")
-    if len(train):
-        axis.plot(train["step"], train["nll"], color=CYCLE[0], alpha=0.25, linewidth=0.8)
-        smooth = train["nll"].rolling(max(len(train) // 40, 1), min_periods=1, center=True).mean()
-        axis.plot(train["step"], smooth, color=CYCLE[0], linewidth=1.4, label="train (running mean)")
-    for colour, (split, rows) in zip(CYCLE[1:], log[log["split"] != "train"].groupby("split"), strict=False):
-        rows = rows.sort_values("step")
-        axis.plot(rows["step"], rows["nll"], color=colour, marker="o", markersize=3, linewidth=1.2, label=split)
-    axis.set_ylim(bottom=0)
+def part_panels(rows: pd.DataFrame, words: Words, *, height: float) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """A figure with a panel for each part of test questions, its name and n above it, and the rows of the part."""
+    parts = in_order(rows["part"], TEST_PARTS)
+    figure, axes = new_figure(1, max(len(parts), 1), height=height, sharey=True)
+    panels = [(axis, rows[rows["part"] == part]) for axis, part in zip(axes, parts, strict=False)]
+    for (axis, part_rows), part in zip(panels, parts, strict=True):
+        n = part_rows["n"].max() if "n" in part_rows else part_rows["question_id"].nunique()
+        axis.set_title(words["plot.panel"].format(part=words[f"part.{part}"], n=n))
+    return figure, panels
+
+
+def hide_rest(axes: list[Axes], used: int) -> list[Axes]:
+    """The axes that are used; the others are hidden."""
+    for axis in axes[used:]:
+        axis.set_visible(False)
+    return axes[:used]
+
+
+def start_lines(axis: Axes, curve: pd.DataFrame, x: str, y: str, *, label: str = "start: {start}") -> None:
+    """A line for every start of writing, with its interval where the table has one."""
+    for start, marker in zip(in_order(curve["start"], tuple(STARTS)), cycle(MARKERS)):
+        line = curve[curve["start"] == start].sort_values("step", kind="stable")
+        look = {"color": STARTS.get(start, CYCLE[2]), "marker": marker, "markersize": 3.5}
+        axis.plot(line[x], line[y], label=label.format(start=start), **look)
+        if "ci_low" in line:
+            axis.fill_between(line[x], line["ci_low"], line["ci_high"], color=look["color"], alpha=0.13, linewidth=0)
+
+
+def noise_lines(axis: Axes, rows: pd.DataFrame, names: Mapping[str, str]) -> None:
+    """A line with its interval for each system that has a name, over the share of items replaced (%).
+
+    Each is drawn a little beside the one before: equal values would else hide one another.
+    """
+    systems = in_order(rows["system"], tuple(names))
+    for place, system in enumerate(systems):
+        line = rows[rows["system"] == system].sort_values("share")
+        at = 100 * line["share"] + 1.6 * (place - (len(systems) - 1) / 2)
+        look = {"color": colour_of(system), "marker": MARKERS[NOISY.index(system)], "markersize": 4.5}
+        axis.plot(at, line["value"], label=names[system], linewidth=1.3, **look)
+        whiskers(axis, at, line, colour_of(system))
+    axis.set_xticks(sorted({100 * share for share in rows["share"]}))
 
 
 def step_axis(axis: Axes, steps: pd.Series) -> None:
@@ -182,7 +314,7 @@ def step_axis(axis: Axes, steps: pd.Series) -> None:
     axis.set_xlim(-0.2, 1.25 * max(shown))
 
 
-def _milliseconds_axis(axis: Axes, ms: pd.Series) -> None:
+def milliseconds_axis(axis: Axes, ms: pd.Series) -> None:
     """A logarithmic axis from just below the smallest time; linear up to 1 ms only where a time is 0."""
     if ms.empty:
         return
@@ -198,9 +330,7 @@ def _milliseconds_axis(axis: Axes, ms: pd.Series) -> None:
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
-def whiskers(
-    axis: Axes, at: Sequence[float], rows: pd.DataFrame, colour: str = "#222222", *, across: bool = False
-) -> None:
+def whiskers(axis: Axes, at: Any, rows: pd.DataFrame, colour: str = "#222222", *, across: bool = False) -> None:
     """Draw the intervals of the rows at those places; `across`: the values lie on the x axis."""
     below, above = rows["value"] - rows["ci_low"], rows["ci_high"] - rows["value"]
     reach, look = [below.clip(lower=0), above.clip(lower=0)], {"ecolor": colour, "elinewidth": 0.9, "capsize": 1.8}
@@ -210,11 +340,26 @@ def whiskers(
         axis.errorbar(at, rows["value"], yerr=reach, fmt="none", **look)
 
 
-def legend_above(figure: Figure, axes: Sequence[Axes]) -> Figure:
+def colour_of(system: str) -> str:
+    """A system's colour, the same in every figure."""
+    return COLOURS.get(system, "#000000")
+
+
+def legend_above(figure: Figure, axes: Sequence[Axes], *, columns: int = 4) -> Figure:
     """Put one legend of all these axes above the figure, and return it."""
     entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     if entries:
-        columns = 4 if len(entries) > 5 else len(entries)
-        place = "outside upper center"
-        figure.legend(entries.values(), entries.keys(), loc=place, ncols=columns, frameon=False, fontsize=9)
+        columns = columns if len(entries) > 5 else len(entries)
+        look = {"loc": "outside upper center", "frameon": False, "fontsize": 9}
+        figure.legend(entries.values(), entries.keys(), ncols=columns, **look)
     return figure
+
+
+def _values(summary: pd.DataFrame, metric: str, systems: Sequence[str], words: Words) -> str:
+    """The values of one measure in words: what the picture says, for those who do not see it."""
+    said = []
+    for part in TEST_PARTS:
+        for system, one in values_of(summary, part, metric, systems).items():
+            place = {"name": words[f"row.{system}"], "part": words[f"part.{part}"], "value": f"{one.value:.2f}"}
+            said.append(words["plot.value"].format(**place))
+    return "; ".join(said)

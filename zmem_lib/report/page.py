@@ -1,88 +1,192 @@
-"""The tables of page one: headline, costs step by step, and what changed since the last run of the same name.
+"""Page one: the headline table, costs step by step, plots, and what changed since the last run of the same name.
 
-Takes data frames of headline.py and previous.py and the run's parameters, returns HTML, Markdown and figures in the
-run's report_language. Every table scrolls within its own box, its first column in place (book/_assets/zmem.css).
+Takes a run's tables by name (summary, pairs, costs, write_curve, noise), or those that results/ keeps of one, and its
+parameters; returns data frames, and HTML, Markdown and figures in the run's report_language. The marks beside values
+are those of the tests of pairs.py. Every table scrolls within its own box, its first column in place.
 """
 
 from collections.abc import Callable, Mapping
-from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
 from zmem_lib.evaluation.stats import POWER
+from zmem_lib.files import read_json
 from zmem_lib.params import Params
-from zmem_lib.report.headline import TOKENS, evidence_items, headline, mean_tokens, reference, write_seconds
-from zmem_lib.report.page_plots import noise_plot, quality_plot, recall_plot, write_plot
+from zmem_lib.report.canvas import save_figure
+from zmem_lib.report.figures import noise_curves, quality_plot, recall_curves, write_quality
 from zmem_lib.report.previous import changed_params, find_previous, moved_values
 from zmem_lib.report.results import RESULTS
-from zmem_lib.report.system_tables import TABLE_CSS, bullets, save_figure
-from zmem_lib.report.verdict import detectable
-from zmem_lib.report.wording import phrases, spoken
-from zmem_lib.tables import MEASURES, SYSTEMS, TEST_PARTS, in_order
+from zmem_lib.report.tables import MISSING, bullets, estimate, grid, html_table
+from zmem_lib.report.verdict import detectable, reference
+from zmem_lib.report.wording import COMPARED, from_both_sides, in_code, phrases, side_of, spoken
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import MEASURES, TEST_PARTS, in_order
 
+BESIDE = ("zmem-oracle", "zmem-shuffled", "gold-passage", "closed-book")  # the main controls
+MAIN = ("zmem", "zmem-oracle", "bm25", "dense", "hybrid")  # of the plots
+MOST_DRAWN = 7  # systems
 MOST_MOVED = 12  # rows of the table of changes
-MISSING = "–"
+MARKS = {"better": "▲", "worse": "▼", "same": "="}  # beside another system's value: better than the reference, ...
+TOKENS = "evidence_tokens"
+COSTS = {  # columns of costs_by_step: the phrase of its head, how it is scaled, its digits
+    "train_seconds": ("cost.train", 1, 0), "write_seconds": ("cost.write", 1, 3), "index_seconds": ("cost.index", 1, 2),
+    "answer_seconds": ("cost.answer", 1, 4), "bytes_stored": ("cost.stored", 1e-6, 2),
+    "peak_memory_bytes": ("cost.memory", 1e-9, 2), "input_tokens": ("cost.input", 1, 0),
+    "output_tokens": ("cost.output", 1, 0), "money": ("cost.money", 1000, 4), "n": ("cost.n", 1, 0),
+}  # fmt: skip
+
+
+def headline(summary: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Every compared system and the main controls, in long form: one row for each system, part and measure.
+
+    Columns: system, part, metric (MEASURES and evidence_tokens), value, ci_low, ci_high, n, mark (of MARKS, by the
+    test of its pair with `reference`, corrected after Holm; empty where none was made).
+    """
+    rows = summary[summary["part"].isin(TEST_PARTS) & summary["metric"].isin((*MEASURES, TOKENS))]
+    rows = rows[rows["system"].isin((*COMPARED, *BESIDE)) & (rows["n"] > 0)]
+    marks = marks_of(pairs, reference(summary))
+    found = [marks.get((row.part, row.metric, row.system), "") for row in rows.itertuples()]
+    rows = rows.assign(mark=pd.Series(found, index=rows.index, dtype=str))
+    order = {"system": tuple(SYSTEMS), "part": TEST_PARTS, "metric": (*MEASURES, TOKENS)}
+    return rows.sort_values(list(order), key=lambda names: names.map(order[names.name].index), ignore_index=True)
+
+
+def marks_of(pairs: pd.DataFrame, system: str) -> dict[tuple[str, str, str], str]:
+    """By part, measure and other system: whether the other is better than `system`, worse, or not told apart."""
+    both = from_both_sides(pairs)
+    rows = both[both["second"] == system].itertuples()
+    return {(row.part, row.metric, row.first): MARKS[side_of(row)] for row in rows}
 
 
 def headline_table(tables: Mapping[str, pd.DataFrame], params: Params) -> HTML:
     """Systems by parts and measures: the mean with its mark, below it the interval; items and tokens of evidence."""
     words, summary = phrases(params.report.language), tables["summary"]
     rows = headline(summary, tables["pairs"])
-    systems = in_order(rows["system"], SYSTEMS)
     rows = rows[rows["metric"] != TOKENS]
-    rows = rows.assign(cell=[_cell(row) for row in rows.itertuples()])
-    parts = in_order(rows["part"], TEST_PARTS)
-    table = rows.pivot(index="system", columns=["part", "metric"], values="cell")
-    there = [(part, metric) for part in parts for metric in MEASURES if (part, metric) in table]
-    table = table.reindex(index=systems, columns=pd.MultiIndex.from_tuples(there)).fillna(MISSING)
+    table = grid(rows, ["system"], ["part", "metric"], marked, metric=MEASURES)
     table.columns = pd.MultiIndex.from_tuples(
-        [(words[f"part.{part}"], words[f"metric.{name}"]) for part, name in there]
+        [(words[f"part.{part}"], words[f"metric.{name}"]) for part, name in table.columns]
     )
     items, tokens = evidence_items(params), mean_tokens(summary, TOKENS)
-    table["", words["head.items"]] = [_number(items.get(system), "{:.0f}", words["head.as_fits"]) for system in systems]
-    table["", words["head.tokens"]] = [_number(tokens.get(system), "{:.0f}") for system in systems]
-    return wide(_named(table, words), _headline_caption(tables, parts, words), "headline")
+    as_fits = words["head.as_fits"]
+    given = [items.get(system) for system in table.index]
+    table["", words["head.items"]] = [
+        as_fits if item is not None and np.isnan(item) else numeral(item) for item in given
+    ]
+    table["", words["head.tokens"]] = [numeral(tokens.get(system)) for system in table.index]
+    sizes = []
+    for part in in_order(rows["part"], TEST_PARTS):
+        least = detectable(tables, part, words)
+        power = words["head.least"].format(least=least, power=round(100 * POWER)) if least else ""
+        n = rows.loc[rows["part"] == part, "n"].max()
+        sizes.append(words["head.size"].format(part=words[f"part.{part}"], n=n, least=power))
+    against = words[f"system.{reference(summary)}"]
+    caption = words["head.caption"].format(reference=against, sizes="; ".join(sizes))
+    return html_table(named(table, words), caption, wide=True)
+
+
+def evidence_items(params: Params) -> dict[str, float]:
+    """Evidence items that each system hands the reader for a question; NaN: as many as fit."""
+    items = dict.fromkeys(COMPARED, float(params.answer.top_k))
+    given = {"zmem-oracle": 1.0, "zmem-shuffled": 1.0, "gold-passage": 1.0, "closed-book": 0.0, "long-context": np.nan}
+    return items | given
+
+
+def costs_by_step(
+    costs: pd.DataFrame, summary: pd.DataFrame, write_curve: pd.DataFrame, *, train_seconds: float, start: str
+) -> pd.DataFrame:
+    """What each compared system and main control costs: one row each, NaN where nothing was measured.
+
+    Columns: system, train_seconds (chapter 03, of the model that reranks too where it learned there), write_seconds
+    (per new document, from the start `start`), index_seconds, answer_seconds (per question), bytes_stored,
+    peak_memory_bytes, input_tokens, output_tokens (per question), money (dollars per question), n (questions).
+    """
+    rows = costs[costs["system"].isin((*COMPARED, *BESIDE))].set_index("system")
+    rows = rows.loc[in_order(pd.Series(rows.index, dtype=str), SYSTEMS)]
+    remembers = np.array([system.startswith("zmem") or system == "text-twin" for system in rows.index], dtype=bool)
+    learned = (rows.index == "lm-rerank") & (rows["build_seconds"] >= train_seconds)  # its model, in chapter 03
+    built = rows["build_seconds"].where(~remembers) - np.where(learned, train_seconds, 0.0)
+    table = pd.DataFrame(
+        {
+            "train_seconds": np.where(remembers | learned, train_seconds, np.nan),
+            "write_seconds": np.where(remembers, write_seconds(write_curve, start), np.nan),
+            "index_seconds": built.where(built > 0),
+            "answer_seconds": rows["seconds_per_question"],
+            "bytes_stored": rows["bytes_stored"].astype(float),
+            "peak_memory_bytes": rows["peak_memory_bytes"].astype(float),
+            "input_tokens": mean_tokens(summary, "input_tokens").reindex(rows.index),
+            "output_tokens": mean_tokens(summary, "output_tokens").reindex(rows.index),
+            "money": rows["money_per_question"],
+            "n": rows["n"],
+        }
+    )
+    return table.rename_axis("system").reset_index()
+
+
+def write_seconds(write_curve: pd.DataFrame, start: str) -> float:
+    """Seconds in which a new document was written, its start included; NaN where none was."""
+    rows = write_curve[write_curve["start"] == start]
+    return float(rows.loc[rows["step"].idxmax(), "seconds_per_document"]) if len(rows) else np.nan
+
+
+def mean_tokens(summary: pd.DataFrame, metric: str) -> pd.Series:
+    """The mean of a count of tokens over all test questions, by system."""
+    rows = summary[(summary["metric"] == metric) & summary["part"].isin(TEST_PARTS) & (summary["n"] > 0)]
+    sums = rows.assign(total=rows["value"] * rows["n"]).groupby("system")[["total", "n"]].sum()
+    return sums["total"] / sums["n"]
+
+
+def train_seconds(folder: Path) -> float:
+    """Seconds of chapter 03 of the run in a folder; NaN where it was not executed."""
+    path = folder / "manifest_03.json"
+    return float(read_json(path)["seconds"]) if path.is_file() else np.nan
 
 
 def costs_table(costs: pd.DataFrame, write_curve: pd.DataFrame, params: Params) -> HTML:
-    """What each system costs from training to an answer: seconds, bytes, tokens, money (headline.costs_by_step)."""
+    """What each system costs from training to an answer: seconds, bytes, tokens, money (of costs_by_step)."""
     words = phrases(params.report.language)
-    columns: dict[str, tuple[str, Callable[[float], str]]] = {
-        "cost.train": ("train_seconds", "{:,.0f}".format),
-        "cost.write": ("write_seconds", "{:.3f}".format),
-        "cost.index": ("index_seconds", "{:,.2f}".format),
-        "cost.answer": ("answer_seconds", "{:.4f}".format),
-        "cost.stored": ("bytes_stored", lambda size: f"{size / 1e6:.2f}"),
-        "cost.memory": ("peak_memory_bytes", lambda size: f"{size / 1e9:.2f}"),
-        "cost.input": ("input_tokens", "{:.0f}".format),
-        "cost.output": ("output_tokens", "{:.0f}".format),
-        "cost.money": ("money", lambda dollars: f"{1000 * dollars:.4f}" if dollars else "0"),
-        "cost.n": ("n", "{:.0f}".format),
-    }
-    cells = {words[key]: costs[name].map(form, na_action="ignore") for key, (name, form) in columns.items()}
-    table = pd.DataFrame(cells).astype(object).fillna(MISSING).set_index(costs["system"])
+    table = pd.DataFrame(
+        {
+            words[key]: [numeral(value * scale, digits) for value in costs[name]]
+            for name, (key, scale, digits) in COSTS.items()
+        },
+        index=costs["system"],
+    )
+    table.loc[list(costs["money"] == 0), words["cost.money"]] = "0"
     written = not pd.isna(write_seconds(write_curve, params.write.start))
     write = words["cost.write_start"].format(start=params.write.start) if written else words["cost.write_none"]
-    return wide(_named(table, words), words["cost.caption"].format(write=write), "costs-by-step")
+    return html_table(named(table, words), words["cost.caption"].format(write=write), wide=True)
+
+
+def main_systems(summary: pd.DataFrame, most: int = MOST_DRAWN) -> list[str]:
+    """The systems that page one draws: the main ones, and those of the others that find and answer most."""
+    there = in_order(summary.loc[summary["part"].isin(TEST_PARTS), "system"], SYSTEMS)
+    rows = summary[summary["metric"].isin(["recall@1", "em"]) & summary["part"].isin(TEST_PARTS)]
+    scores = rows.groupby("system")["value"].mean()
+    others = [system for system in there if system in COMPARED and system not in MAIN]
+    others.sort(key=lambda system: -scores.get(system, 0.0))
+    main = [system for system in MAIN if system in there]
+    return in_order(pd.Series([*main, *others[: max(0, most - len(main))]]), SYSTEMS)
 
 
 def page_plots(tables: Mapping[str, pd.DataFrame], folder: Path, params: Params) -> list[Figure | Markdown]:
     """Quality, retrieval, writing and noise, saved in figures/; a sentence in the place of what was not measured."""
-    words = phrases(params.report.language)
-    plots = {
-        "quality": ("summary", quality_plot),
-        "recall": ("summary", recall_plot),
-        "writing": ("write_curve", write_plot),
-        "noise": ("noise", noise_plot),
+    words, summary = phrases(params.report.language), tables["summary"]
+    written = {"answer_in_evidence": words["plot.write_y"]}
+    ranking = summary[summary["metric"].str.startswith("recall@") & (summary["n"] > 0)]
+    plots: dict[str, tuple[str, Callable[[], Figure]]] = {
+        "quality": ("summary", lambda: quality_plot(summary, main_systems(summary), words)),
+        "recall": ("summary", lambda: recall_curves(summary, main_systems(ranking), words)),
+        "writing": ("write_curve", lambda: write_quality(tables["write_curve"], written, words)),
+        "noise": ("noise", lambda: noise_curves(tables["noise"], "f1", words)),
     }
     return [
-        save_figure(draw(tables[table], words), folder / "figures" / name)
-        if len(tables[table])
-        else Markdown(words[f"plot.no_{name}"])
+        save_figure(draw(), folder / "figures" / name) if len(tables[table]) else Markdown(words[f"plot.no_{name}"])
         for name, (table, draw) in plots.items()
     ]
 
@@ -99,64 +203,38 @@ def changes(summary: pd.DataFrame, folder: Path, params: Params, results: Path =
     moved, compared = moved_values(before, summary)
     if not differing and moved.empty:
         return [Markdown(words["changed.same"].format(where=where))]
-    named = [_param(name, *pair, words) for name, pair in differing.items()]
+    changed = words["changed.param"]
+    names = [changed.format(name=name, before=in_code(a), now=in_code(b)) for name, (a, b) in differing.items()]
     cut = words["changed.cut"].format(shown=MOST_MOVED) if len(moved) > MOST_MOVED else ""
     said = [
         words["changed.since"].format(where=where),
-        words["changed.params"].format(names=", ".join(named)) if named else words["changed.no_params"],
+        words["changed.params"].format(names=", ".join(names)) if names else words["changed.no_params"],
         words["changed.values"].format(all=compared, moved=len(moved), cut=cut),
     ]
-    return [bullets(said), *([_moved_table(moved.head(MOST_MOVED), words)] if len(moved) else [])]
-
-
-def wide(table: pd.DataFrame, caption: str, name: str, *, index: bool = True) -> HTML:
-    """A caption and a table of HTML cells that scrolls sideways below it, its first column in place."""
-    centred = [{"selector": "thead th[colspan]", "props": "text-align: center"}]
-    styled = table.style.set_uuid(name).set_table_styles([*TABLE_CSS, *centred]).format(escape=None)
-    styled = styled.set_table_attributes(
-        f'class="dataframe tex2jax_ignore mathjax_ignore wide" aria-describedby="about-{name}"'
-    )
-    styled = styled if index else styled.hide(axis="index")
-    return HTML(f'<p class="about-table" id="about-{name}">{caption}</p>\n{styled.to_html()}')
-
-
-def _headline_caption(tables: Mapping[str, pd.DataFrame], parts: list[str], words: Mapping[str, str]) -> str:
-    summary, sizes = tables["summary"], []
-    for part in parts:
-        n = summary.loc[(summary["part"] == part) & summary["metric"].isin(MEASURES), "n"].max()
-        least = detectable(tables, part, words)
-        said = words["head.least"].format(least=least, power=round(100 * POWER)) if least else ""
-        sizes.append(words["head.size"].format(part=words[f"part.{part}"], n=n, least=said))
-    against = words[f"system.{reference(summary)}"]
-    return words["head.caption"].format(reference=against, sizes="; ".join(sizes))
-
-
-def _named(table: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
-    """The rows by their short name, below it that of the chapters."""
-    names = [f"{words[f'row.{system}']}<br><small>{system}</small>" for system in table.index]
-    return table.set_axis(names, axis=0).rename_axis(index=None)
-
-
-def _moved_table(moved: pd.DataFrame, words: Mapping[str, str]) -> HTML:
+    most = moved.head(MOST_MOVED).rename(columns={"now": "value"})
     columns = {
-        words["column.system"]: [words[f"row.{system}"] for system in moved["system"]],
-        words["column.part"]: [words[f"part.{part}"] for part in moved["part"]],
-        words["column.measure"]: [words[f"metric.{metric}"] for metric in moved["metric"]],
-        words["column.before"]: moved["before"].map("{:.2f}".format),
-        words["column.now"]: [spoken(row) for row in moved.rename(columns={"now": "value"}).itertuples()],
-        words["column.n"]: moved["n"].map(str),
+        words["column.system"]: [words[f"row.{system}"] for system in most["system"]],
+        words["column.part"]: [words[f"part.{part}"] for part in most["part"]],
+        words["column.measure"]: [words[f"metric.{metric}"] for metric in most["metric"]],
+        words["column.before"]: most["before"],
+        words["column.now"]: [spoken(row) for row in most.itertuples()],
+        words["column.n"]: most["n"],
     }
-    return wide(pd.DataFrame(columns), words["changed.caption"], "changes", index=False)
+    table = html_table(pd.DataFrame(columns), words["changed.caption"], index=False, wide=True)
+    return [bullets(said), table] if len(moved) else [bullets(said)]
 
 
-def _param(name: str, before: Any, now: Any, words: Mapping[str, str]) -> str:
-    return words["changed.param"].format(name=name, before=f"`{escape(str(before))}`", now=f"`{escape(str(now))}`")
+def marked(row: Any) -> str:
+    """A value with its mark, below it the interval."""
+    value, _, interval = estimate(row).partition("\n")
+    return f"{value} {row.mark}\n{interval}" if row.mark else f"{value}\n{interval}"
 
 
-def _cell(row: Any) -> str:
-    mark = f" {row.mark}" if row.mark else ""
-    return f"{row.value:.2f}{mark}<br><small>[{row.ci_low:.2f}, {row.ci_high:.2f}]</small>"
+def numeral(value: float | None, digits: int = 0) -> str:
+    """A number with commas and so many digits, a dash where there is none."""
+    return MISSING if value is None or pd.isna(value) else f"{value:,.{digits}f}"
 
 
-def _number(value: float | None, form: str, otherwise: str = MISSING) -> str:
-    return MISSING if value is None else otherwise if pd.isna(value) else form.format(value)
+def named(table: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
+    """The rows by their short name, below it that of the chapters."""
+    return table.set_axis([f"{words[f'row.{system}']}\n{system}" for system in table.index], axis="index")

@@ -13,9 +13,11 @@ import pandas as pd
 from IPython.display import HTML
 
 from zmem_lib.params import Params
-from zmem_lib.report.published import KEPT, attribution, not_shown, plain_table
+from zmem_lib.report.tables import MISSING, NO_MATHJAX, attribution, cut, html_table, not_shown
 from zmem_lib.report.verdict import READS
-from zmem_lib.tables import COMPARED, SYSTEMS, TEST_PARTS, in_order
+from zmem_lib.report.wording import COMPARED
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import TEST_PARTS, in_order
 
 COUNT = 20  # of questions
 PAIR = ("zmem", "bm25")  # whose right and wrong answers the questions are drawn by
@@ -37,20 +39,20 @@ def side_by_side(
     metric = judged_by(scores)
     right = outcomes(answers, scores, metric)
     picked = pick(right, params.seed)
-    told = plain_table(kinds(right, picked)).data + f"<p>Right and wrong: {MEANT[metric]}.</p>"
+    told = f"{html_table(kinds(right, picked), index=False).data}<p>Right and wrong: {MEANT[metric]}.</p>"
     if not params.corpus.publish_text:
-        return HTML(told + not_shown({"questions": len(picked)}).data)
+        return HTML(f"{told}{not_shown({'questions': len(picked)}).data}")
     asked = questions.set_index("question_id")
     titles = dict(zip(docs["doc_id"], docs["title"], strict=True))
     given = {name: answers[name].drop_duplicates("question_id").set_index("question_id") for name in SHOWN
              if name in answers}  # fmt: skip
     read = any((table["answer"] != "").any() for table in given.values())
     exact = outcomes(answers, scores if read else scores.iloc[:0], "em").reindex(picked)
-    blocks = [
-        _block(number, asked.loc[one], _rows(asked.loc[one], given, exact.loc[one], titles), right.at[one, "part"])
-        for number, one in enumerate(picked, start=1)
-    ]
-    return HTML(f"{told}{KEPT}{''.join(blocks)}</div>{attribution(params)}")
+    blocks = ""
+    for number, one in enumerate(picked, start=1):
+        place = {"part": right.at[one, "part"], "titles": titles}
+        blocks += _block(number, asked.loc[one], given, exact.loc[one], place)
+    return HTML(f'{told}<div class="{NO_MATHJAX}" style="text-align: left">{blocks}</div>{attribution(params)}')
 
 
 def judged_by(scores: pd.DataFrame) -> str:
@@ -98,25 +100,34 @@ def _keys(right: pd.DataFrame) -> list[str]:
     return ["part", *([name for name in PAIR if name in names] or names[:1])]
 
 
-def _rows(asked: pd.Series, given: Mapping[str, pd.DataFrame], exact: pd.Series, titles: Mapping[str, str]) -> dict:
-    """What was found, written and answered, as cells of HTML: the systems that agree in all of it share a row."""
+def _block(number: int, asked: pd.Series, given: Mapping[str, pd.DataFrame], exact: pd.Series, place: Mapping) -> str:
+    """One question with its gold answers, and what the systems made of it: those that agree in all share a row."""
     rows: dict[tuple[str, str, str], list[str]] = {}
     for system, table in given.items():
         if asked.name in table.index:
             one = table.loc[asked.name]
-            document = _document(list(one["ranked_doc_ids"]), set(asked["gold_doc_ids"]), titles)
+            document = _document(list(one["ranked_doc_ids"]), set(asked["gold_doc_ids"]), place["titles"])
             answer = f"{_folded(one['answer'])}<br>{_verdict(exact.get(system))}"
             rows.setdefault((document, _folded("\n".join(one["evidence"])), answer), []).append(system)
-    return rows
+    kind = f"{place['part']}, {asked['kind']}" if asked["kind"] else place["part"]
+    golds = escape(cut(" / ".join(dict.fromkeys(asked["answers"])), MOST))
+    top = f'<p style="margin: 1.4em 0 .3em"><strong>{number}. {escape(cut(asked["question"], MOST))}</strong><br>'
+    top += f"Gold answer: <strong>{golds}</strong> <small>({escape(kind)}; {escape(asked.name)})</small></p>"
+    heads = "".join(f'<th style="{LEFT}; width: {width}">{name}</th>' for name, width in HEADS.items())
+    body = ""
+    for cells, systems in rows.items():
+        line = (f'<td style="{LEFT}; overflow-wrap: anywhere">{cell}</td>' for cell in ("<br>".join(systems), *cells))
+        body += f"<tr>{''.join(line)}</tr>"
+    return f'{top}<table style="width: 100%; table-layout: fixed"><tr>{heads}</tr>{body}</table>'
 
 
 def _document(ranked: list[str], gold: set[str], titles: Mapping[str, str]) -> str:
     """The first document by title and id, and at which rank a gold one stands."""
     if not ranked:
-        return "–"
+        return MISSING
     rank = next((place for place, one in enumerate(ranked, start=1) if one in gold), None)
     said = "<strong>gold</strong>" if rank == 1 else f"gold: rank {rank}" if rank else f"no gold in {len(ranked)}"
-    named = f"{escape(_cut(titles.get(ranked[0], ''), AT_ONCE))} <small>{escape(ranked[0])}</small>"
+    named = f"{escape(cut(titles.get(ranked[0], ''), AT_ONCE))} <small>{escape(ranked[0])}</small>"
     return f"{named}<br><small>{said}</small>"
 
 
@@ -124,24 +135,9 @@ def _folded(text: str) -> str:
     """The beginning of a text, which unfolds to the rest of it."""
     text = " ".join(text.split())
     if len(text) <= AT_ONCE:
-        return escape(text) or "–"
-    first, rest = text[:AT_ONCE], _cut(text[AT_ONCE:], MOST)
+        return escape(text) or MISSING
+    first, rest = text[:AT_ONCE], cut(text[AT_ONCE:], MOST)
     return f"<details><summary>{escape(first)}…</summary>…{escape(rest)}</details>"
-
-
-def _block(number: int, asked: pd.Series, rows: dict, part: str) -> str:
-    """One question with its gold answers, and the table of what the systems made of it."""
-    kind = f"{part}, {asked['kind']}" if asked["kind"] else part
-    golds = escape(_cut(" / ".join(dict.fromkeys(asked["answers"])), MOST))
-    top = f'<p style="margin: 1.4em 0 .3em"><strong>{number}. {escape(_cut(asked["question"], MOST))}</strong><br>'
-    top += f"Gold answer: <strong>{golds}</strong> <small>({escape(kind)}; {escape(asked.name)})</small></p>"
-    heads = "".join(f'<th style="{LEFT}; width: {width}">{name}</th>' for name, width in HEADS.items())
-    lines = [
-        "".join(f'<td style="{LEFT}; overflow-wrap: anywhere">{cell}</td>' for cell in ("<br>".join(systems), *cells))
-        for cells, systems in rows.items()
-    ]
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f'{top}<table style="width: 100%; table-layout: fixed"><tr>{heads}</tr>{body}</table>'
 
 
 def _verdict(right: bool | None) -> str:
@@ -149,7 +145,3 @@ def _verdict(right: bool | None) -> str:
         return ""
     said = "right" if right else "wrong"
     return f'<small class="{said}">{said}</small>'
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

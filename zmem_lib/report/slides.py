@@ -1,8 +1,7 @@
-"""The four slides of a run: problem, model, set-up, results with cost, as a plain structure for two writers.
+"""The four slides of a run: problem, model, set-up, results with cost; their sentences are in the run's language.
 
 Takes the tables of page one by name (summary, pairs, costs, write_curve, docs, questions) and the run's folder with the
-plots of page one, returns slides whose sentences are in the run's report_language. slides_pptx.py and slides_html.py
-write them. The verdict, the headline table and the costs are those of page one.
+plots of page one; pptx.py writes the slides into a file. Verdict, headline table and costs are those of page one.
 """
 
 from collections.abc import Mapping
@@ -10,18 +9,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from IPython.display import HTML
+from matplotlib.figure import Figure
 
 from zmem_lib.params import Params
-from zmem_lib.report.headline import costs_by_step, headline, main_systems, reference, train_seconds
-from zmem_lib.report.slides_phrases import SLIDES
-from zmem_lib.report.slides_scheme import scheme
-from zmem_lib.report.system_tables import save_figure
-from zmem_lib.report.verdict import rule, setting, verdict
-from zmem_lib.report.wording import phrases
-from zmem_lib.tables import COMPARED, CONTROLS, SYSTEMS, TEST_PARTS
+from zmem_lib.report.canvas import new_figure, save_figure
+from zmem_lib.report.page import costs_by_step, headline, main_systems, marked, numeral, train_seconds
+from zmem_lib.report.tables import MISSING, grid
+from zmem_lib.report.verdict import reference, rule, setting, verdict
+from zmem_lib.report.wording import COMPARED, CONTROLS, phrases
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import TEST_PARTS
 
+FILE = "slides.pptx"  # in the run's folder, and beside its page of findings in the book
 BOUNDS = ("zmem-shuffled", "gold-passage", "closed-book")  # controls in the table of results, beside the main systems
 SHOWN = ("recall@1", "em")  # measures of the table of results
+BOXES = {  # of the drawing: centre, in tenths of the width and in quarters of the height
+    "document": (0.8, 3.2), "blocks": (4.7, 3.2), "question": (0.8, 0.9), "choose": (3.0, 0.9), "model": (5.2, 0.9),
+    "reader": (8.0, 0.9), "answer": (9.5, 0.9),
+}  # fmt: skip
+ARROWS = (  # from, to, what stands above the arrow
+    ("document", "blocks", "learn"), ("question", "choose", ""), ("blocks", "choose", ""), ("choose", "model", ""),
+    ("blocks", "model", ""), ("model", "reader", "evidence"), ("reader", "answer", ""),
+)  # fmt: skip
+LEARNED, LEARNED_FILL, OTHER_FILL = ("blocks", "model"), "#cfe6f5", "#f2f2f2"
 
 
 @dataclass(frozen=True)
@@ -38,39 +49,31 @@ class Slide:
 
 def make_slides(tables: Mapping[str, pd.DataFrame], params: Params, folder: Path) -> list[Slide]:
     """The four slides of the run in `folder`; what a run has no rows for is left out."""
-    words = phrases(params.report.language) | SLIDES[params.report.language]
+    words = phrases(params.report.language)
+    problem = tuple(words[f"problem.{key}"] for key in ("rag", "idea", "asked", "fails"))
     return [
-        problem(words),
+        Slide(words["problem.title"], problem),
         model(tables, params, words, folder=folder),
         set_up(tables, params, words),
         results(tables, params, words, folder=folder),
     ]
 
 
-def problem(words: Mapping[str, str]) -> Slide:
-    """What is asked, and what would refute it."""
-    keys = ("rag", "idea", "asked", "fails")
-    return Slide(words["problem.title"], tuple(words[f"problem.{key}"] for key in keys))
+def link(language: str) -> HTML:
+    """The line of page one that leads to the slides, which lie beside that page."""
+    return HTML(f'<p><a href="{FILE}">{phrases(language)["link"]}</a></p>')
 
 
 def model(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str, str], *, folder: Path) -> Slide:
     """What is learned, written, chosen and answered, with this run's sizes, and a drawing of it."""
     parts = tables["docs"]["part"].value_counts()
     said = dict(params) | {name: f"{parts.get(name, 0):,}" for name in ("seen", "new")}
-    if params.lm.name == "none":
+    if not params.has_lm:
         table = pd.DataFrame([(words["fact.docs"], words["fact.counts"].format(**said))])
         return Slide(words["model.title"], (words["model.none"],), table)
     said["select"] = words[f"select.{params.answer.select}"].format(**said)
     trained = "train" if params.train.lm else "train_z"
     bullets = [words[f"model.{key}"].format(**said) for key in (trained, "write", "choose", "answer")]
-    path = folder / "figures" / "scheme"
-    save_figure(scheme(words), path)
-    drawing = (path.with_suffix(".png"), words["scheme.shows"])
-    return Slide(words["model.title"], tuple(map(plain, bullets)), sizes(params, words, said), below=drawing)
-
-
-def sizes(params: Params, words: Mapping[str, str], said: Mapping[str, object]) -> pd.DataFrame:
-    """Model, documents, block, key and steps of a run, a row each."""
     facts = {
         "lm": words["fact.scratch"].format(**said) if params.lm.name == "scratch" else Path(params.lm.name).name,
         "docs": words["fact.counts"].format(**said),
@@ -79,7 +82,10 @@ def sizes(params: Params, words: Mapping[str, str], said: Mapping[str, object]) 
         "steps": f"{params.train.steps:,}",
         "write": f"{params.write.steps:,}",
     }
-    return pd.DataFrame([(words[f"fact.{name}"], value) for name, value in facts.items()])
+    table = pd.DataFrame([(words[f"fact.{name}"], value) for name, value in facts.items()])
+    path = folder / "figures" / "scheme.png"
+    save_figure(scheme(words), path)
+    return Slide(words["model.title"], tuple(map(plain, bullets)), table, below=(path, words["scheme.shows"]))
 
 
 def set_up(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str, str]) -> Slide:
@@ -87,10 +93,9 @@ def set_up(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[st
     summary = tables["summary"]
     there = [name for name in SYSTEMS if (summary["system"] == name).any()]
     bullets = [setting(tables["docs"], tables["questions"], params)]
-    for key, names in (("rivals", COMPARED), ("controls", CONTROLS)):
-        said = [words[f"row.{name}"] for name in there if name in names]
-        if said:
-            bullets.append(words[f"setup.{key}"].format(n=len(said), names=", ".join(said)))
+    for key, systems in (("rivals", COMPARED), ("controls", CONTROLS)):
+        names = [words[f"row.{name}"] for name in there if name in systems]
+        bullets += [words[f"setup.{key}"].format(n=len(names), names=", ".join(names))] if names else []
     bullets += [words["setup.blind"], rule(params)]
     asked = summary[summary["part"].isin(TEST_PARTS) & summary["metric"].isin(SHOWN)].groupby("part")["n"].max()
     rows = [(words[f"part.{part}"], f"{asked[part]:,}") for part in TEST_PARTS if part in asked]
@@ -110,8 +115,10 @@ def results(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[s
         minutes = f"{costs.at['zmem', 'train_seconds'] / 60:.1f}"
         bullets.append(words["results.train"].format(minutes=minutes, **stored))
     caption = words["results.caption"].format(reference=words[f"row.{reference(tables['summary'])}"])
+    paths = {name: folder / "figures" / f"{name}.png" for name in ("quality", "writing")}
+    drawn = tuple((path, words[f"results.{name}"]) for name, path in paths.items() if path.is_file())
     table = results_table(tables, costs, words)
-    return Slide(words["results.title"], tuple(map(plain, bullets)), table, caption, drawn(words, folder))
+    return Slide(words["results.title"], tuple(map(plain, bullets)), table, caption, drawn)
 
 
 def results_table(tables: Mapping[str, pd.DataFrame], costs: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
@@ -119,25 +126,18 @@ def results_table(tables: Mapping[str, pd.DataFrame], costs: pd.DataFrame, words
     rows = headline(tables["summary"], tables["pairs"])
     names = [*main_systems(tables["summary"]), *(name for name in BOUNDS if name in set(rows["system"]))]
     rows = rows[rows["system"].isin(names) & rows["metric"].isin(SHOWN)]
-    cells = {(row.system, row.part, row.metric): _cell(row) for row in rows.itertuples()}
-    columns = {"": [words[f"row.{name}"] for name in names]}
-    for part in TEST_PARTS:
-        for metric in SHOWN:
-            mine = rows[(rows["part"] == part) & (rows["metric"] == metric)]
-            if len(mine):
-                head = f"{words[f'part.{part}']}\n{words[f'metric.{metric}']}\nn = {mine['n'].max()}"
-                columns[head] = [cells.get((name, part, metric), "–") for name in names]
+    cells = grid(rows, ["system"], ["part", "metric"], marked, metric=SHOWN).reindex(names).fillna(MISSING)
+    n = rows.groupby(["part", "metric"])["n"].max()
+    heads = [f"{words[f'part.{part}']}\n{words[f'metric.{metric}']}\nn = {n[part, metric]}" for part, metric in cells]
     costs = costs.reindex(names)
-    columns[words["results.stored"]] = _numbers(costs["bytes_stored"] / 1e6, 2)
-    columns[words["results.write"]] = _numbers(costs["write_seconds"], 2)
-    columns[words["results.answer"]] = _numbers(costs["answer_seconds"], 3)
-    return pd.DataFrame(columns)
-
-
-def drawn(words: Mapping[str, str], folder: Path) -> tuple[tuple[Path, str], ...]:
-    """Page one's plots of quality and of writing, where the run has them."""
-    paths = {name: folder / "figures" / f"{name}.png" for name in ("quality", "writing")}
-    return tuple((path, words[f"results.{name}"]) for name, path in paths.items() if path.is_file())
+    spent = {
+        words["results.stored"]: [numeral(size / 1e6, 2) for size in costs["bytes_stored"]],
+        words["results.write"]: [numeral(seconds, 2) for seconds in costs["write_seconds"]],
+        words["results.answer"]: [numeral(seconds, 3) for seconds in costs["answer_seconds"]],
+    }
+    table = cells.set_axis(heads, axis="columns").assign(**spent)
+    table.insert(0, "", [words[f"row.{name}"] for name in names])
+    return table
 
 
 def plain(sentence: str) -> str:
@@ -150,10 +150,21 @@ def spans(sentence: str) -> list[tuple[str, bool]]:
     return [(piece, place % 2 == 1) for place, piece in enumerate(sentence.split("**")) if piece]
 
 
-def _cell(row: tuple) -> str:
-    mark = f" {row.mark}" if row.mark else ""
-    return f"{row.value:.2f}{mark}\n[{row.ci_low:.2f}, {row.ci_high:.2f}]"
-
-
-def _numbers(values: pd.Series, digits: int) -> list[str]:
-    return ["–" if pd.isna(value) else f"{value:.{digits}f}" for value in values]
+def scheme(words: Mapping[str, str]) -> Figure:
+    """A drawing of how a document is stored, and of what happens between a question and its answer."""
+    figure, (axis,) = new_figure(height=2.1)
+    axis.set(xlim=(0, 10), ylim=(0, 4))
+    axis.axis("off")
+    boxes = {}
+    for name, place in BOXES.items():
+        fill = LEARNED_FILL if name in LEARNED else OTHER_FILL
+        box = {"boxstyle": "round,pad=0.5", "facecolor": fill, "edgecolor": "#444444"}
+        text = axis.text(*place, words[f"scheme.{name}"], ha="center", va="center", fontsize=9.5, bbox=box)
+        boxes[name] = text.get_bbox_patch()
+    for start, end, said in ARROWS:
+        ends = {"patchA": boxes[start], "patchB": boxes[end], "arrowstyle": "-|>", "color": "#444444", "shrinkA": 2}
+        axis.annotate("", xy=BOXES[end], xytext=BOXES[start], arrowprops=ends)
+        if said:
+            across, up = ((one + other) / 2 for one, other in zip(BOXES[start], BOXES[end], strict=True))
+            axis.text(across, up + 0.15, words[f"scheme.{said}"], ha="center", va="bottom", fontsize=8.5)
+    return figure

@@ -60,12 +60,12 @@ def same_bytes(made: BytesIO) -> bytes:
 
 
 def _add(page: Any, slide: Slide, font: str) -> None:
-    _place(page.shapes.title, TITLE)
-    _fill(page.shapes.title, [f"**{slide.title}**"], TITLE, font, sizes=SIZES)
+    title = page.shapes.title
+    title.left, title.top, title.width, title.height = _units(TITLE)
+    _fill(title, [f"**{slide.title}**"], TITLE, font, sizes=SIZES)
     high = UPPER if slide.below else WHOLE[3]
     box = WHOLE if slide.table is None else TOP if slide.figures else (*HALF[:3], high)
-    frame = page.shapes.add_textbox(*_units(box))
-    _fill(frame, slide.bullets, box, font, sizes=SIZES[SIZES.index(20) :])
+    _fill(page.shapes.add_textbox(*_units(box)), slide.bullets, box, font, sizes=SIZES[SIZES.index(20) :])
     if slide.table is not None:
         box = LOWER if slide.figures else (*BESIDE[:3], high)
         below = _add_table(page, slide.table, box, font)
@@ -92,7 +92,7 @@ def _fill(shape: Any, sentences: Sequence[str], box: tuple, font: str, *, sizes:
         _write(paragraph, spans(sentence), size, font)
 
 
-def _write(paragraph: Any, pieces: list[tuple[str, bool]], size: int, font: str) -> None:
+def _write(paragraph: Any, pieces: Sequence[tuple[str, bool]], size: int, font: str) -> None:
     for text, bold in pieces:
         run = paragraph.add_run()
         run.text, run.font.size, run.font.bold, run.font.name = text, size * POINT, bold, font
@@ -164,13 +164,15 @@ def width_of(text: str, size: float) -> float:
 
 def fitting_table(rows: Sequence[Sequence[str]], box: tuple) -> tuple[int, list[float], list[float]]:
     """Size of letters in points, widths of columns and heights of rows in inches, as large as the box allows."""
+    layouts = []
     for size in CELL_SIZES:
         needed = [width_of_column([row[place] for row in rows], size) for place in range(len(rows[0]))]
         widths = [width * min(1.0, box[2] / sum(needed)) for width in needed]
         heights = [height_of_row(row, widths, size) for row in rows]
+        layouts.append((size, widths, heights))
         if sum(needed) <= box[2] and sum(heights) <= box[3] - CAPTION:
             break
-    return size, widths, heights
+    return layouts[-1]
 
 
 def width_of_column(cells: Sequence[str], size: float) -> float:
@@ -183,10 +185,6 @@ def height_of_row(cells: Sequence[str], widths: Sequence[float], size: float) ->
     """Inches of the cell with the most lines."""
     lines = max(lines_of(text, width - 2 * CELL_SIDE, size) for text, width in zip(cells, widths, strict=True))
     return LEADING * size / 72 * lines + 2 * CELL_TOP
-
-
-def _place(shape: Any, box: tuple) -> None:
-    shape.left, shape.top, shape.width, shape.height = _units(box)
 
 
 def _units(box: tuple) -> tuple[int, ...]:

@@ -13,8 +13,7 @@ import pandas as pd
 from zmem_lib.data.tuples import parts_of
 from zmem_lib.evaluation.stats import LEVEL, POWER
 from zmem_lib.params import Params
-from zmem_lib.report.findings_controls import WRONG
-from zmem_lib.report.headline import reference
+from zmem_lib.report.findings import EFFECT, WRONG
 from zmem_lib.report.wording import (
     RIVALS,
     SIDES,
@@ -27,10 +26,16 @@ from zmem_lib.report.wording import (
     spoken,
     values_of,
 )
-from zmem_lib.tables import MEASURES, SYSTEMS, TEST_PARTS
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import MEASURES, TEST_PARTS
 
 FUSED = ("bm25", "dense")
 READS = 0.05  # of exact answers: where nobody has more, they tell nothing of what was read
+
+
+def reference(summary: pd.DataFrame) -> str:
+    """The system that all others are held against: z-memory, or BM25 in a run that has no memory."""
+    return "zmem" if (summary["system"] == "zmem").any() else "bm25"
 
 
 def verdict(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
@@ -84,9 +89,9 @@ def fused(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
         weak, strong = sorted(FUSED, key=lambda system: found[system].value)
         sides = {name: gaps_of(pairs, part, "recall@1", name)[strong] for name in ("hybrid-rrf", "hybrid")}
         place = {"part": words[f"part.{part}"], "n": found[strong].n}
-        place |= {"strong": words[f"system.{strong}"], "weak": words[f"system.{weak}"]}
-        place |= {"strong_value": f"{found[strong].value:.2f}", "weak_value": f"{found[weak].value:.2f}"}
-        for key, name in (("rank", "hybrid-rrf"), ("score", "hybrid")):
+        for key, name in {"strong": strong, "weak": weak}.items():
+            place |= {key: words[f"system.{name}"], f"{key}_value": f"{found[name].value:.2f}"}
+        for key, name in {"rank": "hybrid-rrf", "score": "hybrid"}.items():
             place |= {key: spoken(found[name]), f"{key}_side": words[f"fused.{side_of(sides[name])}"]}
         why = words["fused.weak"].format(**place) if side_of(sides["hybrid-rrf"]) == "worse" else ""
         said.append(words["fused"].format(**place) + why)
@@ -103,18 +108,12 @@ def setting(docs: pd.DataFrame, questions: pd.DataFrame, params: Params) -> str:
     words = phrases(params.report.language)
     parts, splits = docs["part"].value_counts(), questions["split"].value_counts()
     unasked = int((parts_of(questions) == "unasked-document").sum())
-    return words["setting"].format(
-        corpus=params.corpus.name,
-        seen=parts.get("seen", 0),
-        test=splits.get("test", 0),
-        apart=words["setting.apart"].format(n=unasked) if unasked else "",
-        new=parts.get("new", 0),
-        new_test=splits.get("new-test", 0),
-        block="" if params.lm.name == "none" else words["setting.block"].format(z_tokens=params.memory.z_tokens),
-        all=len(docs),
-        top_k=params.answer.top_k,
-        tokens=params.memory.evidence_tokens,
-    )
+    counts = {"seen": parts.get("seen", 0), "new": parts.get("new", 0), "all": len(docs)}
+    counts |= {"test": splits.get("test", 0), "new_test": splits.get("new-test", 0)}
+    counts |= {"top_k": params.answer.top_k, "tokens": params.memory.evidence_tokens}
+    apart = words["setting.apart"].format(n=unasked) if unasked else ""
+    block = words["setting.block"].format(z_tokens=params.memory.z_tokens) if params.has_lm else ""
+    return words["setting"].format(corpus=params.corpus.name, apart=apart, block=block, **counts)
 
 
 def controls(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
@@ -138,15 +137,9 @@ def placebo(tables: Mapping[str, pd.DataFrame], part: str, params: Params, words
         return ""
     best = max(wrong, key=lambda name: means[name].value)
     gap = difference(tables["scores"], part, "answer_in_evidence", ("zmem-oracle", best), params)
-    return words["control.placebo"].format(
-        part=words[f"part.{part}"],
-        n=gap.n,
-        right=spoken(means["zmem-oracle"]),
-        wrong_name=words[f"system.{best}"],
-        wrong=spoken(means[best]),
-        gap=spoken(gap, sign=True),
-        meaning=words[{1: "control.works", 0: "control.unsure", -1: "control.fails"}[side(gap)]],
-    )
+    place = {"part": words[f"part.{part}"], "n": gap.n, "wrong_name": words[f"system.{best}"]}
+    place |= {"right": spoken(means["zmem-oracle"]), "wrong": spoken(means[best]), "gap": spoken(gap, sign=True)}
+    return words["control.placebo"].format(**place, meaning=words[EFFECT[side(gap)]])
 
 
 def bounds(summary: pd.DataFrame, part: str, words: Mapping[str, str]) -> str:
@@ -162,13 +155,17 @@ def bounds(summary: pd.DataFrame, part: str, words: Mapping[str, str]) -> str:
 def limits(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
     """What this run cannot show: seed, size of n, sample, corpus, reader, budget."""
     words = phrases(params.report.language)
-    said = [words["limit.run"].format(seed=params.seed), *sizes(tables, words)]
-    said += [words["limit.synthetic"]] if params.corpus.name == "synthetic" else []
     reader = words["limit.scratch"] if params.lm.name == "scratch" else f"`{params.lm.name}`"
     reader = f"`{params.answer.api_model}`" if params.answer.reader == "api" else reader
-    said += [words["limit.size"].format(all=f"{len(tables['docs']):,}"), *favoured(tables, words)]
-    said += [words["limit.reader"].format(reader=reader)] if params.has_lm else [words["limit.unread"]]
-    return [*said, words["limit.budget"].format(top_k=params.answer.top_k, tokens=params.memory.evidence_tokens)]
+    return [
+        words["limit.run"].format(seed=params.seed),
+        *sizes(tables, words),
+        *([words["limit.synthetic"]] if params.corpus.name == "synthetic" else []),
+        words["limit.size"].format(all=f"{len(tables['docs']):,}"),
+        *favoured(tables, words),
+        words["limit.reader"].format(reader=reader) if params.has_lm else words["limit.unread"],
+        words["limit.budget"].format(top_k=params.answer.top_k, tokens=params.memory.evidence_tokens),
+    ]
 
 
 def favoured(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str]) -> list[str]:

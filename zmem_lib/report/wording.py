@@ -1,45 +1,52 @@
-"""Words and figures of which the findings are made: names, estimates picked from tables, and verdicts.
+"""Words and figures of which the sentences are made: phrases, names, estimates picked from tables, and verdicts.
 
 Two of the systems that are compared are called better or worse only where the test of their pair, corrected for all
 pairs, says so; a control is held against another by the paired bootstrap interval over the same questions.
 """
 
-import pandas as pd
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
+import yaml
+
+from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.evaluation.stats import LEVEL, Estimate, paired_difference
 from zmem_lib.params import Params
-from zmem_lib.report.phrases_en import PHRASES as PHRASES_EN
-from zmem_lib.report.phrases_ko import PHRASES as PHRASES_KO
-from zmem_lib.tables import COMPARED, SYSTEMS, in_order
+from zmem_lib.systems.systems import SYSTEMS, compared, controls, which
+from zmem_lib.tables import in_order
 
-NAMES = {
-    "zmem": "z-memory", "zmem-oracle": "z-memory given the right z", "zmem-shuffled": "another document's z",
-    "zmem-similar": "the most similar other document's z", "zmem-random": "a random z",
-    "zmem-text": "the right z and its passage", "bm25": "BM25", "bm25-asked": "BM25 with the training questions",
-    "dense": "dense retrieval", "dense-tuned": "dense retrieval tuned on the training questions",
-    "hybrid-rrf": "BM25 and dense fused by rank", "hybrid": "BM25 and dense fused by score",
-    "zmem+text": "z-memory's choice, read as text", "zmem+bm25": "z-memory and BM25 fused",
-    "hybrid+rerank": "the fused ranking ordered by a cross-encoder",
-    "lm-rerank": "the fused ranking ordered by the language model", "long-context": "as many passages as fit",
-    "text-twin": "the text twin", "gold-passage": "the gold passage", "closed-book": "closed book",
-}  # fmt: skip
+COMPARED, CONTROLS = compared(), controls()
+ALSO_ABSENT = which(lambda system: system.asked_absent)  # asked the questions without a document too
 RIVALS = tuple(system for system in COMPARED if not system.startswith("zmem"))  # not z-memory, nor a variant of it
 SIDES = ("better", "worse", "same")
+LABELS = {name: metric.label for name, metric in METRICS.items()}  # in the chapters
 
 
+@cache
 def phrases(language: str) -> dict[str, str]:
-    """The format strings of page one in a language, `en` or `ko`, the names of systems in a sentence among them."""
-    spoken_names = {f"system.{system}": name for system, name in NAMES.items()}
-    return spoken_names | PHRASES_EN if language == "en" else dict(PHRASES_KO)
+    """The format strings of page one and the slides in a language, `en` or `ko`, by key; not to be changed."""
+    return yaml.safe_load(Path(__file__).with_name(f"words_{language}.yaml").read_text(encoding="utf-8"))
 
 
-def values_of(summary: pd.DataFrame, part: str, metric: str, systems: tuple[str, ...]) -> dict[str, Estimate]:
+def name_of(system: str) -> str:
+    """A system's name in an English sentence."""
+    return phrases("en").get(f"system.{system}", system)
+
+
+def part_name(part: str) -> str:
+    """What the test questions of a part are about, in English."""
+    return phrases("en")[f"part.{part}"]
+
+
+def values_of(summary: pd.DataFrame, part: str, metric: str, systems: Sequence[str]) -> dict[str, Estimate]:
     """The summary's estimates of one metric by system, in the order of the systems."""
     rows = summary[(summary["part"] == part) & (summary["metric"] == metric) & summary["system"].isin(systems)]
     rows = rows[rows["n"] > 0].set_index("system")
-    order = in_order(pd.Series(rows.index, dtype=str), SYSTEMS)
     rows = rows[["value", "ci_low", "ci_high", "n"]].astype({"n": object})  # else n becomes a float in its row
-    return {system: Estimate(*rows.loc[system]) for system in order}
+    return {system: Estimate(*rows.loc[system]) for system in in_order(pd.Series(rows.index), SYSTEMS)}
 
 
 def difference(scores: pd.DataFrame, part: str, metric: str, pair: tuple[str, str], params: Params) -> Estimate:
@@ -54,38 +61,47 @@ def side(gap: Estimate) -> int:
     return int(gap.ci_low > 0) - int(gap.ci_high < 0)
 
 
+def from_both_sides(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of systems twice, as first minus second and as second minus first."""
+    turned = pairs.assign(first=pairs["second"], second=pairs["first"], value=-pairs["value"])
+    return pd.concat([pairs, turned.assign(ci_low=-pairs["ci_high"], ci_high=-pairs["ci_low"])])
+
+
 def gaps_of(pairs: pd.DataFrame, part: str, metric: str, system: str = "zmem") -> dict[str, pd.Series]:
     """The rows of pairs that hold a system against each of its rivals, turned so that they are: it minus the rival."""
-    rows = pairs[(pairs["part"] == part) & (pairs["metric"] == metric)]
-    turned = rows.assign(first=rows["second"], second=rows["first"], value=-rows["value"])
-    turned = turned.assign(ci_low=-rows["ci_high"], ci_high=-rows["ci_low"])
-    both = pd.concat([rows, turned])
+    both = from_both_sides(pairs[(pairs["part"] == part) & (pairs["metric"] == metric)])
     both = both[(both["first"] == system) & both["second"].isin(RIVALS)]
     return {row["second"]: row for _, row in both.iterrows()}
 
 
-def side_of(gap: pd.Series) -> str:
+def side_of(gap: Any) -> str:
     """What the corrected test says of a row of pairs: better, worse or same (not told apart)."""
     if gap.p_holm >= 1 - LEVEL:
         return "same"
     return "better" if gap.value > 0 else "worse"
 
 
-def verdict(gap: pd.Series) -> str:
-    """A row of pairs in words, to be followed by the second system's name."""
-    return {"better": "better than", "worse": "worse than", "same": "not told apart from"}[side_of(gap)]
-
-
-def spoken(one: Estimate | pd.Series, sign: bool = False) -> str:
-    """A value with its interval, two decimals each."""
+def spoken(one: Any, sign: bool = False) -> str:
+    """A value with its interval, two decimals each, on one line."""
     form = "{:+.2f}" if sign else "{:.2f}"
     value, low, high = (form.format(number).replace("-", "−") for number in (one.value, one.ci_low, one.ci_high))
     return f"{value} [{low}, {high}]"
 
 
-def sentence(text: str) -> str:
-    """The text with a capital and a full stop."""
-    return f"{text[0].upper()}{text[1:]}."
+def points(difference: float) -> str:
+    """A difference of shares in hundredths, with its sign."""
+    hundredths = round(100 * difference)
+    return f"{hundredths:+d}".replace("-", "−") if hundredths else "0"
+
+
+def counted(n: int, what: str) -> str:
+    """A number of things: 1 seed, 2 seeds."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def in_code(text: Any) -> str:
+    """Anything as code in Markdown, so that nothing in it is markup, on one line."""
+    return f"`{' '.join(str(text).split()).replace('`', chr(39))}`"
 
 
 def range_said(sizes: pd.Series, *, join: str, over: str) -> str:

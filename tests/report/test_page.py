@@ -1,19 +1,20 @@
-"""Page one's tables and plots, on kept runs: they say what the data frames say, in either language."""
+"""Page one on kept runs: its data frames, and tables and plots that say the same in either language."""
 
 import re
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from zmem_lib.params import read_params
-from zmem_lib.report import page, page_plots
+from zmem_lib.report import figures, page
 from zmem_lib.report.canvas import description
-from zmem_lib.report.headline import costs_by_step
 from zmem_lib.report.results import read_kept
-from zmem_lib.report.wording import phrases
-from zmem_lib.tables import COMPARED, TABLES
+from zmem_lib.report.wording import COMPARED, phrases
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import MEASURES, TABLES
 
 ROOT = Path(__file__).parents[2]
 HANGUL = re.compile("[가-힣]")
@@ -56,7 +57,7 @@ def test_the_headline_shows_values_intervals_marks_and_the_budget(kept, params):
 
 def test_the_cost_table_has_a_dash_where_nothing_was_measured(kept, params):
     curve = kept["write_curve"]
-    spent = costs_by_step(kept["costs"], kept["summary"], curve, train_seconds=3203.9, start=params.write.start)
+    spent = page.costs_by_step(kept["costs"], kept["summary"], curve, train_seconds=3203.9, start=params.write.start)
     html = page.costs_table(spent, curve, params).data
     rows = dict(re.findall(r"<small>([^<]+)</small></th>(.*?)</tr>", html, re.DOTALL))
     cells = {name: re.findall(r">([^<]*)</td>", row) for name, row in rows.items()}
@@ -92,11 +93,12 @@ def test_twenty_systems_leave_the_plots_readable(kept, params):
     summary, words = kept["summary"], phrases(params.report.language)
     rows = summary[summary["system"] == "dense"]
     many = pd.concat([summary, *(rows.assign(system=name) for name in COMPARED if name not in set(summary["system"]))])
-    (quality, recall) = page_plots.quality_plot(many, words), page_plots.recall_plot(many, words)
+    drawn = page.main_systems(many)
+    quality, recall = figures.quality_plot(many, drawn, words), figures.recall_curves(many, drawn, words)
     assert len(quality.axes[0].get_yticks()) <= 7
     labels = recall.axes[0].get_legend_handles_labels()[1]
-    markers = [line.get_marker() for line in recall.axes[0].get_lines() if line.get_linestyle() == "None"]
-    assert len(labels) == len(set(labels)) <= 7 and len(set(markers) - {"None", "_", "|"}) >= len(labels)
+    markers = [line.get_marker() for line in recall.axes[0].get_lines() if line.get_marker() in figures.MARKERS]
+    assert len(labels) == len(set(labels)) <= 7 and len(set(markers)) == len(labels)
 
 
 def test_a_run_without_a_memory_is_held_against_bm25(kept, params, tmp_path):
@@ -107,3 +109,74 @@ def test_a_run_without_a_memory_is_held_against_bm25(kept, params, tmp_path):
     html = page.headline_table(bare, params).data
     assert "▼" in html and ">zmem<" not in html and phrases(params.report.language)["system.bm25"] in html
     assert len(page.page_plots(bare, tmp_path, params)) == 4
+
+
+def test_the_headline_has_every_compared_system_and_marks_those_that_the_test_tells_apart(kept):
+    rows = page.headline(kept["summary"], kept["pairs"])
+    systems = list(dict.fromkeys(rows["system"]))
+    assert systems == [name for name in SYSTEMS if name in systems] and set(systems) <= {*COMPARED, *page.BESIDE}
+    assert set(rows["metric"]) == {*MEASURES, "evidence_tokens"} and set(rows["part"]) == {"unasked-document", "new"}
+    at = rows.set_index(["system", "part", "metric"])["mark"]
+    assert at["bm25", "unasked-document", "recall@1"] == "▲" and at["bm25", "unasked-document", "em"] == "="
+    assert at["text-twin", "unasked-document", "recall@1"] == "="
+    assert (rows.loc[rows["system"].isin(["zmem", *page.BESIDE]), "mark"] == "").all()
+    assert (rows["n"] > 0).all() and rows[["ci_low", "ci_high"]].notna().all().all()
+
+
+def test_marks_are_of_the_other_system_and_by_holm_alone():
+    row = {
+        "part": "seen",
+        "metric": "em",
+        "first": "zmem",
+        "value": 0.3,
+        "ci_low": 0.1,
+        "ci_high": 0.5,
+        "p": 0.001,
+        "p_holm": 0.2,
+    }
+    pairs = pd.DataFrame([row | {"second": "bm25"}, row | {"second": "dense", "p_holm": 0.01}])
+    assert page.marks_of(pairs, "zmem") == {("seen", "em", "bm25"): "=", ("seen", "em", "dense"): "▼"}
+    assert page.marks_of(pairs, "dense") == {("seen", "em", "zmem"): "▲"}
+
+
+def test_costs_say_what_was_measured_and_nothing_else(kept):
+    costs = page.costs_by_step(kept["costs"], kept["summary"], kept["write_curve"], train_seconds=100.0, start="mean")
+    at = costs.set_index("system")
+    assert at.at["zmem", "train_seconds"] == 100 and pd.isna(at.at["zmem", "index_seconds"])
+    curve = kept["write_curve"].query("start == 'mean'")
+    assert at.at["zmem", "write_seconds"] == curve.loc[curve["step"].idxmax(), "seconds_per_document"]
+    assert pd.isna(at.at["bm25", "train_seconds"]) and pd.isna(at.at["bm25", "write_seconds"])
+    assert at.at["bm25", "index_seconds"] == pytest.approx(0.299629)
+    ordered = kept["costs"].assign(system=kept["costs"]["system"].replace("hybrid", "lm-rerank"))
+    ordered.loc[ordered["system"] == "lm-rerank", "build_seconds"] = 107.0
+    taught, untaught = (
+        page.costs_by_step(ordered, kept["summary"], kept["write_curve"], train_seconds=seconds, start="mean")
+        .set_index("system")
+        .loc["lm-rerank", ["train_seconds", "index_seconds"]]
+        for seconds in (100.0, 200.0)
+    )
+    assert list(taught) == [100, 7] and untaught["index_seconds"] == 107 and pd.isna(untaught["train_seconds"])
+    assert pd.isna(at.at["closed-book", "index_seconds"]) and at.at["closed-book", "bytes_stored"] == 0
+    assert at["money"].eq(0).all() and at["input_tokens"].gt(0).all()
+    unwritten = page.costs_by_step(
+        kept["costs"], kept["summary"], kept["write_curve"].iloc[:0], train_seconds=np.nan, start="mean"
+    )
+    assert unwritten["write_seconds"].isna().all() and unwritten["train_seconds"].isna().all()
+
+
+def test_few_systems_are_drawn_and_the_best_of_the_others_are_among_them(kept):
+    drawn = page.main_systems(kept["summary"])
+    assert drawn == ["zmem", "zmem-oracle", "bm25", "bm25-asked", "dense", "hybrid-rrf", "hybrid"]
+    assert page.main_systems(kept["summary"], most=5) == ["zmem", "zmem-oracle", "bm25", "dense", "hybrid"]
+
+
+def test_every_compared_system_has_the_same_number_of_items():
+    items = page.evidence_items(read_params(ROOT / "params/tiny.yaml", ["answer.top_k=3", "memory.evidence_tokens=40"]))
+    assert {items[name] for name in COMPARED if name != "long-context"} == {3.0}
+    assert items["closed-book"] == 0 and items["gold-passage"] == 1 and np.isnan(items["long-context"])
+
+
+def test_seconds_of_training_come_from_its_manifest(tmp_path):
+    assert np.isnan(page.train_seconds(tmp_path))
+    (tmp_path / "manifest_03.json").write_text('{"seconds": 12.5}')
+    assert page.train_seconds(tmp_path) == 12.5

@@ -86,7 +86,7 @@ def test_texts_are_escaped_and_kept_from_mathjax(tables):
     for table in tables["answers"].values():
         table["answer"], table["evidence"] = HOSTILE, [[HOSTILE * 9] for _ in range(len(table))]
     html = shown(tables)
-    kept = html.index('<div class="mathjax_ignore tex2jax_ignore"', html.index("Right and wrong"))
+    kept = html.index('<div class="tex2jax_ignore mathjax_ignore"', html.index("Right and wrong"))
     assert "<script" not in html and html.index("$z$") > kept
     assert html.count("&lt;script&gt;") >= 20 * 6
     for tag in ("table", "tr", "td", "details", "div", "p", "small", "strong"):

@@ -5,7 +5,7 @@ import pytest
 
 from zmem_lib.judges.corrected import judged_table
 from zmem_lib.params import changed, read_params
-from zmem_lib.report.judge_tables import judged_tables, judges_said
+from zmem_lib.report.chapter_tables import judged_tables, judges_said
 
 ABOUT = {
     "judge": "api", "model": "judge`x", "answers": 60, "asked": 500, "unanswered": 7, "unreadable": 3,
@@ -40,7 +40,7 @@ def test_who_judged_what_failed_and_what_it_cost(params, tmp_path):
     text = judges_said(ABOUT, judged(params), params).data
     assert "The judge is `judge'x`" in text and "60 answers" in text
     assert "Of 500 questions to it 7 got no reply and 3 none that could be used" in text and "$1.23" in text
-    assert "No share is corrected by people's verdicts (`human_labels` names no file)" in text
+    assert "No share is corrected by people's verdicts (`evaluate.human_labels` names no file)" in text
     later = judges_said(ABOUT, judged(params), changed(params, {"evaluate.human_labels": "some/later.csv"})).data
     assert "`later.csv` is not there yet" in later
     local = judges_said({"judge": "nli", "model": str(tmp_path), "answers": 6}, judged(params), params).data

@@ -1,0 +1,242 @@
+"""What results/ holds, as tables, a figure and sentences: the ablation of a run, and the runs that were kept.
+
+Functions of a page take the name of a run or nothing, and the folder of results; where nothing is kept they return one
+sentence that says with which command it is made. A difference to the row `full` is taken seed by seed; it is called
+clear only where the values of the two rows, over their seeds, do not overlap. A row of one seed has no spread of its
+own: its value has to lie outside all those of `full`, and its interval over the questions outside that of `full` in
+that seed.
+"""
+
+from collections.abc import Mapping
+from math import comb
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from IPython.display import HTML, Markdown
+from matplotlib.figure import Figure
+
+from zmem_lib.ablation import PARTS, ROWS, is_off
+from zmem_lib.combinations import NO_LM
+from zmem_lib.meter import about
+from zmem_lib.params import from_flat
+from zmem_lib.report.canvas import new_figure
+from zmem_lib.report.chapter_tables import selector_overview
+from zmem_lib.report.figures import CYCLE
+from zmem_lib.report.results import RESULTS, kept_in, read_kept
+from zmem_lib.report.tables import bullets, estimate, grid, html_table
+from zmem_lib.report.wording import counted, points
+from zmem_lib.tables import TEST_PARTS, in_order
+
+MEASURES = {  # name in tables: system, part, metric; of evidence, seen: where the corpus tells no kinds apart
+    "evidence, rephrased": ("zmem-oracle", "rephrased", "answer_in_evidence"),
+    "evidence, unasked": ("zmem-oracle", "unasked", "answer_in_evidence"),
+    "evidence, seen": ("zmem-oracle", "seen", "answer_in_evidence"),
+    "evidence, new": ("zmem-oracle", "new", "answer_in_evidence"), "recall@1, seen": ("zmem", "seen", "recall@1"),
+    "recall@1, new": ("zmem", "new", "recall@1"), "exact, seen": ("zmem", "seen", "em"),
+}  # fmt: skip
+DRAWN = ("evidence, unasked", "evidence, seen", "evidence, new", "recall@1, seen", "recall@1, new")
+RUN_COLUMNS = {  # of kept runs: system, metric
+    "recall@1\nz": ("zmem", "recall@1"), "recall@1\nBM25": ("bm25", "recall@1"),
+    "recall@1\ndense": ("dense", "recall@1"), "evidence\nright z": ("zmem-oracle", "answer_in_evidence"),
+    "evidence\nwrong z": ("zmem-shuffled", "answer_in_evidence"), "exact\nz": ("zmem", "em"),
+    "exact\nBM25": ("bm25", "em"), "exact\npassage": ("gold-passage", "em"),
+}  # fmt: skip
+WHOLE_ROWS = {"frozen": CYCLE[4], "plain": CYCLE[4], "full": CYCLE[0]}
+Manifests = Mapping[str, Mapping[str, Any]]
+
+
+def ablation(run: str, results: Path = RESULTS) -> list[Markdown | HTML | Figure]:
+    """Sentences, table and figure of the ablation of a run; or the one sentence that says how to make it."""
+    command = f"`zmem ablate params/{run}.yaml`"
+    kept = kept_in(results / "ablations" / run)
+    full = next((manifest for manifest in kept.values() if manifest["row"] == "full"), None)
+    if full is None:
+        lacking = "Its row `full`, to which all others are compared, is not kept" if kept else "No row of it is kept"
+        return [Markdown(f"**Ablation of `{run}`.** {lacking} in `results/` yet: {command} makes it.")]
+    same = {name: manifest for name, manifest in kept.items() if not differing(manifest, full)}
+    values = measured(results / "ablations" / run, same)
+    rows = compared(values)
+    notes = [f"{note}: {command} makes them." for note in notes_on(kept, same, full)]
+    return [bullets([*part_sentences(rows), *notes]), ablation_table(rows, same), ablation_bars(rows, values)]
+
+
+def generated_ids(run: str, results: Path = RESULTS) -> list[Markdown | HTML]:
+    """Every way of choosing in the ablation's row with ids (method 2), of its first seed; or how to make that row."""
+    parent = results / "ablations" / run
+    kept = [folder for folder, manifest in kept_in(parent).items() if manifest["row"] == "with-ids"]
+    if not kept:
+        command = f"`zmem ablate params/{run}.yaml --rows with-ids`"
+        return [Markdown(f"No ids were learned in a kept row of `{run}` either: {command} makes one.")]
+    said = f"The same in the ablation's row `{kept[0]}`, where ids were learned as well."
+    return [Markdown(said), selector_overview(read_kept(parent / kept[0], "selectors"))]
+
+
+def measured(parent: Path, kept: Manifests) -> pd.DataFrame:
+    """The measures of the kept rows, those that there are: row, seed, measure, value, its interval, n (questions)."""
+    names = {place: name for name, place in MEASURES.items()}
+    frames = []
+    for folder, manifest in kept.items():
+        summary = read_kept(parent / folder, "summary")
+        places = zip(summary["system"], summary["part"], summary["metric"], strict=True)
+        frame = summary.assign(measure=[names.get(place) for place in places])
+        frames.append(frame.dropna(subset=["measure", "value"]).assign(row=manifest["row"], seed=manifest["seed"]))
+    values = pd.concat(frames, ignore_index=True)
+    if (values["measure"] == "evidence, rephrased").any():
+        values = values[values["measure"] != "evidence, seen"]
+    return values[["row", "seed", "measure", "value", "ci_low", "ci_high", "n"]]
+
+
+def compared(values: pd.DataFrame) -> pd.DataFrame:
+    """By row and measure: mean, low and high over the seeds, seeds, n, difference to `full`, and whether it is clear.
+
+    The difference is the mean over the seeds that both rows have.
+    """
+    found = []
+    for measure in in_order(values["measure"], tuple(MEASURES)):
+        by_row = values[values["measure"] == measure].set_index("seed")
+        full = by_row[by_row["row"] == "full"]
+        for row in in_order(by_row["row"], tuple(ROWS)):
+            own = by_row[by_row["row"] == row]
+            shares = own["value"]
+            gap = (shares - full["value"]).dropna()  # seed by seed
+            clear = is_clear(own.loc[gap.index], full, full.loc[gap.index])
+            over_seeds = {"mean": shares.mean(), "low": shares.min(), "high": shares.max(), "seeds": len(shares)}
+            more = {"difference": gap.mean(), "clear": clear, "n": int(own["n"].max())}
+            found.append({"row": row, "measure": measure, **over_seeds, **more})
+    return pd.DataFrame(found)
+
+
+def is_clear(own: pd.DataFrame, full: pd.DataFrame, common: pd.DataFrame) -> bool:
+    """Whether a row's seeds differ from those of `full` that it has in `common`; one alone, from all of them too."""
+    if len(own) != 1:
+        return len(own) > 1 and _apart(own["value"], own["value"], common["value"], common["value"])
+    from_all = len(full) > 1 and _apart(own["value"], own["value"], full["value"], full["value"])
+    return from_all and _apart(own["ci_low"], own["ci_high"], common["ci_low"], common["ci_high"])
+
+
+def _apart(low: pd.Series, high: pd.Series, other_low: pd.Series, other_high: pd.Series) -> bool:
+    """Whether what lies from the smallest `low` to the largest `high` does not meet the same of the other."""
+    return bool(high.max() < other_low.min() or low.min() > other_high.max())
+
+
+def differing(manifest: Mapping[str, Any], full: Mapping[str, Any]) -> list[str]:
+    """Names of the parameters in which a kept row differs from `full` otherwise than by being that row."""
+    here, there, own = manifest["params"], full["params"], {"run", "seed", *from_flat(manifest["overrides"])}
+    names = (key for key in {*here, *there} - own if not key.startswith("machine."))
+    return sorted(key for key in names if here.get(key) != there.get(key))
+
+
+def notes_on(kept: Manifests, same: Manifests, full: Mapping[str, Any]) -> list[str]:
+    """That rows are not kept though they are not off in the file; that others are left out, being made differently."""
+    there = {manifest["row"] for manifest in same.values()}
+    missing = [f"`{row}`" for row in ROWS if row not in there and not is_off(full["params"], row)]
+    others = {folder: differing(manifest, full) for folder, manifest in kept.items() if folder not in same}
+    named = ", ".join(f"`{folder}` ({', '.join(names)})" for folder, names in others.items())
+    notes = [f"Not kept yet: {', '.join(missing)}"] if missing else []
+    return notes + ([f"Left out, being made with other parameters than `full`: {named}"] if others else [])
+
+
+def part_sentences(rows: pd.DataFrame) -> list[str]:
+    """What was compared and how, then for every row the measures in which it differs clearly from `full`."""
+    seeds = int(rows.loc[rows["row"] == "full", "seeds"].max())
+    luck = f", which luck alone does in one comparison of {comb(2 * seeds, seeds) // 2}" if seeds > 1 else ""
+    rule = (
+        f"A difference is named where the values over the seeds do not overlap{luck}; of a row of one seed, where it "
+        "lies outside all seeds of `full` and the two intervals over the questions do not meet; points are hundredths."
+    )
+    if seeds < 2:
+        rule = "With one seed no difference can be told from luck, and none is named."
+    lines = [f"**What each part brings**, against the row `full` of {counted(seeds, 'seed')}. {rule}"]
+    for row in in_order(rows["row"], tuple(ROWS)) if seeds > 1 else []:
+        if row == "full":
+            continue
+        own = rows[rows["row"] == row]
+        said = [
+            f"{one.measure} {points(one.difference)} points ({one.mean:.2f})" for one in own[own["clear"]].itertuples()
+        ]
+        shows = f" ({ROWS[row][1]})" if row in ROWS else ""
+        own_seeds = int(own["seeds"].max())
+        name = f"Without **{row}**" if row in PARTS else f"**{row}**"
+        name += f", of {counted(own_seeds, 'seed')} only" if own_seeds < seeds else ""
+        lines.append(f"{name}{shows}: {'; '.join(said) if said else 'no clear difference'}.")
+    return lines
+
+
+def ablation_table(rows: pd.DataFrame, kept: Manifests) -> HTML:
+    """Rows by measures: the mean over the seeds and its difference to `full`, below it the smallest and the largest."""
+    table = grid(rows, ["row"], ["measure"], _cell, row=tuple(ROWS), measure=tuple(MEASURES))
+    n = rows.groupby("measure")["n"].max()
+    table.columns = [f"{name.replace(', ', chr(10))}\nn = {n[name]}" for name in table.columns]
+    table.insert(0, "seeds", rows.groupby("row")["seeds"].max())
+    revisions = {revision[:8] for manifest in kept.values() for revision in manifest["git_revisions"] if revision}
+    caption = (
+        "Mean over the seeds, behind it the difference to full in points, below it the smallest and the largest of "
+        "several; n questions a seed. Evidence: the gold answer stands in what the right z writes. Same documents, "
+        f"steps and batches in every row. Revisions of the code: {', '.join(sorted(revisions)) or 'unknown'}."
+    )
+    return html_table(table, caption)
+
+
+def ablation_bars(rows: pd.DataFrame, values: pd.DataFrame) -> Figure:
+    """A bar for every row's mean with its smallest and largest value, a panel for each measure; `full` as a line."""
+    names = in_order(rows["row"], tuple(ROWS))
+    panels = [name for name in DRAWN if (rows["measure"] == name).any()]
+    figure, axes = new_figure(1, max(len(panels), 1), height=0.24 * len(names) + 1.3, sharey=True)
+    for axis, measure in zip(axes, panels, strict=False):
+        means = rows[rows["measure"] == measure].set_index("row")["mean"].reindex(names)
+        axis.barh(names, means.fillna(0), color=[WHOLE_ROWS.get(row, CYCLE[5]) for row in names], height=0.72)
+        dots = values[values["measure"] == measure]
+        axis.plot(dots["value"], [names.index(row) for row in dots["row"]], "o", color="#222222", markersize=2.2)
+        if "full" in names:
+            axis.axvline(means["full"], color="#222222", linewidth=0.8, linestyle="--")
+        axis.set(title=measure.replace(", ", "\n"), xlim=(0, 1.03))
+        axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axis.grid(axis="y", visible=False)
+    axes[0].invert_yaxis()  # sharey: the first row on top in every panel
+    figure.supxlabel("share of questions; a dot for every seed, the dashed line is the row full", fontsize=9)
+    return figure
+
+
+def kept_runs(results: Path = RESULTS) -> list[Markdown | HTML]:
+    """What each kept run was, and its main measures with intervals; or the sentence that says how to keep one."""
+    kept = kept_in(results / "runs")
+    if not kept:
+        command = "`zmem keep RUN` keeps a finished run's tables"
+        return [Markdown(f"**Kept runs.** None is kept in `results/` yet: {command}.")]
+    names = {place: name for name, place in RUN_COLUMNS.items()}
+    summaries = [read_kept(results / "runs" / run, "summary").assign(run=run) for run in kept]
+    rows = pd.concat(summaries, ignore_index=True)
+    rows["column"] = [names.get(place) for place in zip(rows["system"], rows["metric"], strict=True)]
+    rows = rows[rows["part"].isin(TEST_PARTS)].dropna(subset=["column", "value"])
+    rows["name"] = rows["run"] + ", " + rows["part"]
+    order = [f"{run}, {part}" for run in kept for part in TEST_PARTS]
+    table = grid(rows, ["name"], ["column"], estimate, name=order, column=tuple(RUN_COLUMNS))
+    table.insert(0, "n", rows.groupby("name")["n"].max())
+    caption = (
+        "Runs kept in results/: mean and 95 % interval over n questions. z: z-memory; evidence: the gold answer stands "
+        "in what the right z, or another document's, writes; passage: the reader gets the gold passage."
+    )
+    said = bullets([run_sentence(name, manifest) for name, manifest in kept.items()])
+    return [said, html_table(table, caption)]
+
+
+def run_sentence(name: str, manifest: Mapping[str, Any]) -> str:
+    """What a kept run was: corpus, documents, model, block, steps, time and processor."""
+    params, made_on = manifest["params"], manifest["machine"]
+    where = made_on["gpu"] if manifest["peak_gpu_memory_bytes"] and made_on["gpu"] else made_on["processor"]
+    model = "the retrieval opponents alone"
+    if params["lm.name"] != NO_LM:
+        block = f"{counted(params['memory.z_tokens'], 'soft token')} per document"
+        model = f"model `{params['lm.name']}`, {block}, {params['train.steps']:,} steps"
+    return (
+        f"`{name}`: corpus `{params['corpus.name']}`, {params['corpus.documents']:,} seen and "
+        f"{params['corpus.new_documents']:,} new documents, {model}; {about(sum(manifest['seconds'].values()))} in "
+        f"all, on {where}"
+    )
+
+
+def _cell(row: Any) -> str:
+    gap = "" if row.row == "full" or pd.isna(row.difference) else f" ({points(row.difference)})"
+    over_seeds = f"\n[{row.low:.2f}, {row.high:.2f}]" if row.seeds > 1 else ""
+    return f"{row.mean:.2f}{gap}{over_seeds}"
