@@ -78,9 +78,9 @@ def lm_sizes(memory_lm: "MemoryLM", params: Params, *, n_documents: int) -> pd.D
 def lesson_counts(lessons: "Lessons") -> pd.DataFrame:
     """Rows and mean tokens of each kind of lesson, how often training sees each row, and how many were cut."""
     train = lessons.params.train
-    kinds = {"tuples": (lessons.tuple_rows, train.batch_tuples)}
+    kinds = {"tuples": ([lessons.tuple_row(i) for i in range(len(lessons.tuples))], train.batch_tuples)}
     if train.recite_weight:
-        kinds["recitations"] = ([rows[0] for rows in lessons.recite_rows], train.batch_recite)
+        kinds["recitations"] = ([lessons.recitations(i)[0] for i in range(len(lessons.docs))], train.batch_recite)
     kinds["dev tuples"] = (lessons.dev_rows, 0)
     counts = {}
     for name, (rows, batch) in kinds.items():
