@@ -319,7 +319,7 @@ def test_one_sentence_and_nothing_lost(name: str, here: Path, capsys: pytest.Cap
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_missing_gpu_is_named() -> None:
-    with pytest.raises(BadInput, match="machine.device is cuda but torch finds no GPU: set it to cpu or auto"):
+    with pytest.raises(BadInput, match=r"machine\.device is cuda but torch finds no GPU: set it to cpu or auto"):
         pick_device("cuda")
 
 

@@ -236,7 +236,13 @@ TEMPLATES = _option("--notebooks", type=Path, default=NOTEBOOKS, metavar="DIR", 
 AGAIN = _option("--start-over", action="store_true", help="remove what an earlier run of this name left, if not kept")
 LIST = _option("--list", action="store_true", help="say what there is, done or to do; execute nothing")
 BOOK = _option("--book", action="store_true", help="then build the book, with this run first")
-SYSTEMS = _option("--systems", nargs="+", default=["zmem", "zmem-oracle"], metavar="NAME", help="default: zmem zmem-oracle; an unknown name lists them all")
+SYSTEMS = _option(
+    "--systems",
+    nargs="+",
+    default=["zmem", "zmem-oracle"],
+    metavar="NAME",
+    help="default: zmem zmem-oracle; an unknown name lists them all",
+)
 COMMANDS: dict[str, tuple] = {  # its function, whose docstring is its help, and its options
     "run": (
         command_run, PARAMS, SET, RUNS, OUT, TEMPLATES, AGAIN, BOOK,

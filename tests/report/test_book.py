@@ -60,7 +60,8 @@ CONTRASTS = """
     }).filter(([ratio]) => ratio < 4.5);
 """
 MADE_OF_MARKUP = """
-    const bad = "script, img, a, strong:not(small > strong), b, i, em, code, mjx-container", marks = ["zmemHacked", "**bold**", "$z^2$"];
+    const bad = "script, img, a, strong:not(small > strong), b, i, em, code, mjx-container";
+    const marks = ["zmemHacked", "**bold**", "$z^2$"];
     const cells = [...document.querySelectorAll("td, li, p, pre")];
     const marked = cells.filter(cell => marks.some(mark => cell.textContent.includes(mark)));
     const loose = document.querySelectorAll("img[src='x'], [onerror], a[href^='javascript:zmem']");
@@ -121,7 +122,7 @@ def test_a_failed_notebook_never_gets_into_the_book(fault, executed):
 
 @pytest.fixture(scope="module")
 def front_page(tmp_path_factory):
-    """The front page of the book of ZMEM_BOOK, else of a short run whose corpus is a folder with markup in its texts."""
+    """The front page of ZMEM_BOOK, else of a short run whose corpus is a folder with markup in its texts."""
     if os.environ.get("ZMEM_BOOK"):
         return Path(os.environ["ZMEM_BOOK"]).resolve()
     corpus = load_corpus(changed(read_params(ROOT / "params/smoke.yaml"), {"corpus.documents": 40}))

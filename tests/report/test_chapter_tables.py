@@ -46,7 +46,8 @@ def test_ways_of_choosing_stand_side_by_side_with_their_time(tables, params):
     assert len(said) == 2 and "`key` 0.40 [0.30, 0.50], 400.0 ms; `key_then_likelihood` 0.60 [" in said[0]
     html = chapter_tables.selector_overview(tables["selectors"]).data
     assert html.count("<small>[") == 4 * 5 and html.count(">600.0<") == 2 and "ms per question" in html
-    assert [axis.get_title() for axis in figures.recall_curves(tables["selectors"].rename(columns={"selector": "system"})).axes] == [
+    curves = figures.recall_curves(tables["selectors"].rename(columns={"selector": "system"}))
+    assert [axis.get_title() for axis in curves.axes] == [
         "seen documents\n(n = 60)", "new documents\n(n = 60)",
     ]  # fmt: skip
 

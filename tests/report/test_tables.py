@@ -77,8 +77,9 @@ def marked(tmp_path):
     texts = pd.DataFrame({"doc_id": ["a"], "question": f"{MARK}?", "evidence": MARK})
     questions = texts.assign(question_id="q", answers=[[MARK]])
     answers = pd.DataFrame(
-        {"question_id": ["q"], "part": "seen", "kind": "", "ranked_doc_ids": [["a"]], "ranked_scores": [[1.0]], "evidence": [[MARK]],
-         "evidence_tokens": 1, "answer": MARK, "seconds": 0.1, "input_tokens": 1, "output_tokens": 1, "money": 0.0}
+        {"question_id": ["q"], "part": "seen", "kind": "", "ranked_doc_ids": [["a"]], "ranked_scores": [[1.0]],
+         "evidence": [[MARK]], "evidence_tokens": 1,
+         "answer": MARK, "seconds": 0.1, "input_tokens": 1, "output_tokens": 1, "money": 0.0}
     )  # fmt: skip
     write_table(answers, tmp_path / "answers_zmem.parquet", "answers")
     failures = pd.DataFrame({"question_id": ["q"], "system": "zmem", "part": "seen", "failure": "wrong z"})

@@ -206,7 +206,7 @@ def failure_bars(failures: pd.DataFrame) -> Figure:
 
 
 def noise_curves(noise: pd.DataFrame, metric: str, words: Words | None = None) -> Figure:
-    """A measure as evidence items are replaced, with intervals: a row of panels per part, a column per kind of noise."""
+    """A measure as evidence items are replaced, with intervals: a row per part, a column per kind of noise."""
     named, names = words or phrases("en"), {system: system for system in NOISY}
     if words:
         names = {system: words[f"row.{system}"] for system in NOISY_ON_PAGE_ONE}
