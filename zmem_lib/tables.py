@@ -3,6 +3,7 @@
 A column's kind is one of str, int, float, strs (list of str), floats (list of float).
 """
 
+from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -167,7 +168,7 @@ def _check_column(column: pd.Series, kind: str, where: str) -> None:
             raise BadInput(f"{where}, row {row}: must be a list, not {value!r}")
 
 
-def in_order(names: pd.Series, order: tuple[str, ...]) -> list[str]:
+def in_order(names: Iterable[str], order: Collection[str]) -> list[str]:
     """The distinct names, those of `order` first and in its order, any other after them."""
     found = dict.fromkeys(names)
     return [name for name in order if name in found] + [name for name in found if name not in order]

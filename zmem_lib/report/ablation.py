@@ -25,7 +25,7 @@ from zmem_lib.report.chapter_tables import selector_overview
 from zmem_lib.report.figures import CYCLE
 from zmem_lib.report.results import RESULTS, kept_in, read_kept
 from zmem_lib.report.tables import bullets, estimate, grid, html_table
-from zmem_lib.report.wording import counted, points
+from zmem_lib.report.wording import points
 from zmem_lib.tables import TEST_PARTS, in_order
 
 MEASURES = {  # name in tables: system, part, metric; of evidence, seen: where the corpus tells no kinds apart
@@ -234,6 +234,11 @@ def run_sentence(name: str, manifest: Mapping[str, Any]) -> str:
         f"{params['corpus.new_documents']:,} new documents, {model}; {about(sum(manifest['seconds'].values()))} in "
         f"all, on {where}"
     )
+
+
+def counted(n: int, what: str) -> str:
+    """A number of things: 1 seed, 2 seeds."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _cell(row: Any) -> str:

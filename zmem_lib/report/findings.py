@@ -4,17 +4,15 @@ A result that is bad for z-memory is said like one that is good. The few sentenc
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import pandas as pd
-from IPython.display import Markdown
+from IPython.core.display import Markdown
 
 from zmem_lib.evaluation.risk import BOUNDS
-from zmem_lib.evaluation.stats import POWER, Estimate, bootstrap_mean
+from zmem_lib.evaluation.stats import POWER, Estimate
 from zmem_lib.params import Params
 from zmem_lib.report.figures import FAILURES
 from zmem_lib.report.wording import (
-    ALSO_ABSENT,
     COMPARED,
     RIVALS,
     difference,
@@ -28,9 +26,10 @@ from zmem_lib.report.wording import (
     spoken,
     values_of,
 )
+from zmem_lib.systems.systems import which
 from zmem_lib.tables import ABSENT, CHANCES, PARTS, TEST_PARTS
 
-WRONG = ("zmem-shuffled", "zmem-similar", "zmem-random")  # a z, but not the document's
+WRONG = which(lambda system: system.given == "wrong")  # a z, but not the document's
 CHANCE = {1: "above chance", 0: "not to be told from chance", -1: "below chance"}
 EFFECT = {1: "control.works", 0: "control.unsure", -1: "control.fails"}  # phrases, by the side of right minus wrong
 FIRST_SCORE = "margin"  # the one score that every system has in its own units: no choice of a score on test questions
@@ -42,7 +41,7 @@ def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, li
     `tables` holds summary, scores, pairs, failures, costs, write_curve, selectors, retention, abstention, damage and
     asked.
     """
-    summary, scores = tables["summary"], tables["scores"]
+    summary = tables["summary"]
     sections = {
         "short": [held(summary), retained(tables["retention"])],
         "answers": [compare(summary, tables["pairs"], part) for part in TEST_PARTS],
@@ -55,11 +54,11 @@ def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, li
         "writing": [writing(tables["write_curve"])],
         "costs": [costing(tables["costs"])],
         "controls": [
-            *(say(scores, part, params) for part in TEST_PARTS for say in (placebo, bounds)),
+            *(say(summary, tables["scores"], part, params) for part in TEST_PARTS for say in (placebo, bounds)),
             damaged(tables["damage"]) if len(tables["damage"]) else "",
         ],
     }
-    return {name: [text for text in sentences if text] for name, sentences in sections.items()}
+    return {name: list(filter(None, sentences)) for name, sentences in sections.items()}
 
 
 def evaluation_finding(summary: pd.DataFrame, seconds: float) -> Markdown:
@@ -87,10 +86,8 @@ def compare(summary: pd.DataFrame, pairs: pd.DataFrame, part: str) -> str:
         return ""
     sides: dict[str, list[str]] = {}
     for rival, gap in gaps.items():
-        sides.setdefault(phrases("en")[f"fused.{side_of(gap)}"], []).append(
-            f"{name_of(rival)} ({spoken(gap, sign=True)})"
-        )
-    said = "; ".join(f"{against} {', '.join(rivals)}" for against, rivals in sides.items())
+        sides.setdefault(side_of(gap), []).append(f"{name_of(rival)} ({spoken(gap, sign=True)})")
+    said = "; ".join(f"{phrases('en')[f'fused.{side}']} {', '.join(rivals)}" for side, rivals in sides.items())
     tests = ((pairs["part"] == part) & (pairs["metric"] == "em")).sum()
     shown = range_said(pd.Series([gap.detectable for gap in gaps.values()]), join=" to ", over="more than 1")
     power = f" So many questions show a difference of {shown} in {100 * POWER:.0f} % of all studies." if shown else ""
@@ -116,15 +113,14 @@ def choosing(summary: pd.DataFrame, part: str) -> str:
     """How often the first document is a gold one, and, for seen documents, a new one, which is wrong there."""
     if not values_of(summary, part, "recall@1", ("zmem",)):
         return ""
-    astray = each(summary, part, "new_first") if part == "seen" else ""
+    first, astray = each(summary, part, "recall@1"), each(summary, part, "new_first") if part == "seen" else ""
     more = f" A new document comes first: {astray}." if astray else ""
-    first = each(summary, part, "recall@1")
     return f"**Choosing, {part_name(part)}.** A gold document comes first (recall@1): {first}.{more}"
 
 
 def failing(failures: pd.DataFrame, part: str) -> str:
     """Where z-memory's wrong answers come from."""
-    kinds = failures.loc[(failures["system"] == "zmem") & (failures["part"] == part), "failure"]
+    kinds = failures[(failures["system"] == "zmem") & (failures["part"] == part)]["failure"]
     shares = kinds.value_counts(normalize=True)
     said = ", ".join(f"{kind} {100 * shares.get(kind, 0.0):.0f} %" for kind in FAILURES) if len(kinds) else ""
     return told(f"Where z-memory fails, {part_name(part)}", [said], f" (n = {len(kinds)}).")
@@ -134,8 +130,8 @@ def held(summary: pd.DataFrame) -> str:
     """What the memory holds, the right z given: of the questions trained on, and of those that were not."""
     found = {part: values_of(summary, part, "answer_in_evidence", ("zmem-oracle",)) for part in PARTS}
     said = [f"{spoken(one)} of the {part} questions" for part in PARTS for one in found[part].values()]
-    parts = [f"given the right z, the model writes the answer for {', '.join(said)}"] if said else []
-    return told("What the memory holds.", parts)
+    start = "given the right z, the model writes the answer for "
+    return told("What the memory holds.", [start + ", ".join(said)] if said else [])
 
 
 def writing(write_curve: pd.DataFrame) -> str:
@@ -161,20 +157,28 @@ def writing(write_curve: pd.DataFrame) -> str:
 def costing(costs: pd.DataFrame) -> str:
     """What each of the compared systems stores, and how long building and asking take."""
     rows = costs.set_index("system")
-    rows = rows.loc[[system for system in ("zmem", *RIVALS) if system in rows.index]]
     said = [
         f"{name_of(row.Index)} stores {row.bytes_stored / 1e6:.2f} MB, is built in {row.build_seconds:.1f} s and "
         f"answers a question in {row.seconds_per_question:.3f} s"
-        for row in rows.itertuples()
+        for row in rows.loc[[name for name in ("zmem", *RIVALS) if name in rows.index]].itertuples()
     ]
     return told("Costs.", said)
 
 
-def placebo(scores: pd.DataFrame, part: str, params: Params) -> str:
+def right_and_wrong(summary: pd.DataFrame, part: str) -> tuple[dict[str, Estimate], str]:
+    """The answer in what is written from the right z and the wrong ones, and by chance; the best of the wrong ones.
+
+    That is empty where the right z, or all wrong ones, are not there.
+    """
+    means = values_of(summary, part, "answer_in_evidence", ("zmem-oracle", *WRONG, *CHANCES))
+    wrong = [name for name in WRONG if name in means and "zmem-oracle" in means]
+    return means, max(wrong, key=lambda name: means[name].value, default="")
+
+
+def placebo(summary: pd.DataFrame, scores: pd.DataFrame, part: str, params: Params) -> str:
     """What is written from the right z, from each wrong one, and what chance says, by the paired differences."""
-    means = _means(scores, part, "answer_in_evidence", params)
-    wrong = [name for name in WRONG if name in means]
-    if "zmem-oracle" not in means or not wrong:
+    means, best = right_and_wrong(summary, part)
+    if not best:
         return ""
 
     def gap(first: str, second: str) -> Estimate:
@@ -184,20 +188,18 @@ def placebo(scores: pd.DataFrame, part: str, params: Params) -> str:
     if level := [name for name in CHANCES if name in means]:
         said.append(f"the gold evidence of other questions has it for {spoken(means[level[0]])} (chance)")
         said += [f"that of questions worded alike for {spoken(means[name])}" for name in level[1:]]
-    for name in wrong:
+    for name in (name for name in WRONG if name in means):
         beside = gap(name, level[-1]) if level else None
         verdict = f" (minus that {spoken(beside, sign=True)}: {CHANCE[side(beside)]})" if beside else ""
         said.append(f"{name_of(name)} for {spoken(means[name])}{verdict}")
-    best = max(wrong, key=lambda name: means[name].value)
     over = gap("zmem-oracle", best)
     said.append(f"right z minus {name_of(best)} {spoken(over, sign=True)}: {phrases('en')[EFFECT[side(over)]]}")
     return told(f"Placebo, {part_name(part)}.", said)
 
 
-def bounds(scores: pd.DataFrame, part: str, params: Params) -> str:
+def bounds(summary: pd.DataFrame, scores: pd.DataFrame, part: str, params: Params) -> str:
     """What the reader answers without evidence, with the gold passage, and with z and passage together."""
-    means = _means(scores, part, "em", params)
-    said = []
+    means, said = values_of(summary, part, "em", ("closed-book", "gold-passage", "zmem-text")), []
     if "closed-book" in means:
         said.append(f"without any evidence the reader answers {spoken(means['closed-book'])} exactly")
     if "gold-passage" in means:
@@ -211,7 +213,7 @@ def bounds(scores: pd.DataFrame, part: str, params: Params) -> str:
 def retained(retention: pd.DataFrame) -> str:
     """Which share of what the text brings z keeps, part by part; where that is not defined, why."""
     said = []
-    for row in [row for part in TEST_PARTS for row in retention[retention["part"] == part].itertuples()]:
+    for row in (row for part in TEST_PARTS for row in retention[retention["part"] == part].itertuples()):
         share = "not defined" if pd.isna(row.value) else spoken(row)
         said.append(f"{part_name(row.part)} {share} (text brings {row.text_gain:.2f} F1, n = {row.n})")
     share = "of what the gold passage brings the reader over no evidence, the right z keeps this share: "
@@ -231,12 +233,11 @@ def selecting(selectors: pd.DataFrame, part: str) -> str:
 
 def asked_or_not(summary: pd.DataFrame) -> str:
     """Seen documents with training questions beside seen documents without: who finds them, whose answers are exact."""
-    parts = ("seen", "unasked-document")
-    said = []
+    parts, said = ("seen", "unasked-document"), []
     for metric, what in (("recall@1", "found first"), ("em", "exact answers")):
         asked, unasked = (values_of(summary, part, metric, COMPARED) for part in parts)
-        names = [name for name in asked if name in unasked]
-        both = [f"{name_of(name)} {asked[name].value:.2f} and {unasked[name].value:.2f}" for name in names]
+        found = [(name_of(name), one, unasked[name]) for name, one in asked.items() if name in unasked]
+        both = [f"{name} {one.value:.2f} and {other.value:.2f}" for name, one, other in found]
         said += [f"{what} {', '.join(both)}"] if both else []
     sizes = " and ".join(str(summary.loc[summary["part"] == part, "n"].max()) for part in parts)
     return told("Documents with and without training questions", said, f" (n = {sizes}).")
@@ -259,14 +260,12 @@ def abstaining(abstention: pd.DataFrame) -> str:
     Of z-memory and the two plain retrievers; all are in the table of chapter 06.
     """
     order, apart = [], []
-    for system in ALSO_ABSENT:
+    for system in which(lambda system: system.asked_absent):
         area, best, chance = (_abstained(abstention, system, "aurc", score) for score in (FIRST_SCORE, *BOUNDS))
         if area and best and chance:
             possible = f"best possible order {best.value:.2f}, chance {chance.value:.2f}"
             order.append(f"{name_of(system)} {spoken(area)} ({possible})")
-        auroc, refused, answered = (
-            _abstained(abstention, system, metric, FIRST_SCORE) for metric in ("auroc", "refused", "answered")
-        )
+        auroc, refused, answered = (_abstained(abstention, system, what) for what in ("auroc", "refused", "answered"))
         if auroc and refused and answered:
             apart.append(f"{name_of(system)} {spoken(auroc)} ({refused.value:.2f} and {answered.value:.2f})")
     said = f"the mean share of wrong answers over all coverages is {'; '.join(order)}." if order else ""
@@ -290,16 +289,8 @@ def damaged(damage: pd.DataFrame) -> str:
     )
 
 
-def _abstained(abstention: pd.DataFrame, system: str, metric: str, score: str) -> Estimate | None:
+def _abstained(abstention: pd.DataFrame, system: str, metric: str, score: str = FIRST_SCORE) -> Estimate | None:
     """One row's estimate: over all test questions, absent ones included where there are any."""
-    place = {"system": system, "metric": metric, "score": score}
-    rows = abstention[(abstention[list(place)] == pd.Series(place)).all(axis="columns") & (abstention["n"] > 0)]
-    by_part = {row.part: row for row in rows.itertuples()}
-    row: Any = next((by_part[part] for part in ("all", "answerable", ABSENT) if part in by_part), None)
-    return None if row is None else Estimate(row.value, row.ci_low, row.ci_high, row.n)
-
-
-def _means(scores: pd.DataFrame, part: str, metric: str, params: Params) -> dict[Any, Estimate]:
-    rows = scores[(scores["part"] == part) & (scores["metric"] == metric)]
-    by_system = rows.groupby("system", sort=False)["value"]
-    return {name: bootstrap_mean(values, params.evaluate.bootstrap_samples, params.seed) for name, values in by_system}
+    rows = abstention[abstention["score"] == score]
+    found = (values_of(rows, part, metric, (system,)).get(system) for part in ("all", "answerable", ABSENT))
+    return next(filter(None, found), None)
