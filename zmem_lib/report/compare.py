@@ -19,8 +19,8 @@ from zmem_lib.evaluation.stats import LEVEL
 from zmem_lib.files import BadInput, must_exist, read_json
 from zmem_lib.memory.shape import model_shape
 from zmem_lib.params import Params, flat, read_params, without_places
-from zmem_lib.report.canvas import new_figure, save_figure
-from zmem_lib.report.figures import colour_of, hide_rest, legend_above
+from zmem_lib.report.canvas import save_figure
+from zmem_lib.report.figures import colour_of, legend_above, panel_grid
 from zmem_lib.report.tables import estimate, grid, html_table
 from zmem_lib.report.wording import COMPARED, RIVALS, filled, in_code, part_name
 from zmem_lib.tables import TEST_PARTS, in_order, read_table
@@ -145,7 +145,7 @@ def measure_tables(runs: Sequence[Run]) -> list[str]:
     found, tables = measures(runs), []
     for part in in_order(found["part"], TEST_PARTS):
         rows = found[found["part"] == part]
-        table = grid(rows, ["run"], ["measure"], _measure, measure=tuple(MEASURES))
+        table = grid(rows, ["run"], ["measure"], _measure, measure=list(MEASURES))
         table.insert(0, "n", rows.groupby("run")["n"].max())
         caption = f"{part_name(part).capitalize()}: mean and {LEVEL:.0%} interval over n questions."
         tables.append(_table(table, caption))
@@ -193,8 +193,7 @@ def size_section(group: Sequence[Run], figure: Path) -> dict[str, Any]:
 def size_figure(curves: pd.DataFrame) -> Figure:
     """A line per system over the number of documents: recall@1 of every part with its interval, bytes, seconds."""
     panels = in_order(curves["what"], (*(f"recall@1, {part}" for part in TEST_PARTS), *COSTS))
-    height, sizes = -(-len(panels) // 2), sorted(set(curves["documents"]))
-    figure, axes = new_figure(height, 2, height=2.4 * height + 0.6)
+    sizes, (figure, axes, _) = sorted(set(curves["documents"])), panel_grid(len(panels), most=2, height=2.4)
     for axis, what in zip(axes, panels, strict=False):
         rows, is_cost = curves[curves["what"] == what].sort_values("documents"), what in COSTS
         for system in in_order(rows["system"], COMPARED):
@@ -211,7 +210,7 @@ def size_figure(curves: pd.DataFrame) -> Figure:
         else:
             axis.set_ylim(0, 1.03)
         axis.minorticks_off()
-    return legend_above(figure, hide_rest(axes, len(panels)))
+    return legend_above(figure, axes)
 
 
 def size_table(curves: pd.DataFrame, what: str) -> str:

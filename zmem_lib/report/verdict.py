@@ -120,7 +120,8 @@ def controls(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
     """By part: the right z against the best of the wrong ones, the reader's bounds, and what z keeps of the text."""
     words = phrases(params.report.language)
     parts = [part for part in TEST_PARTS if (tables["summary"]["part"] == part).any()]
-    said = [placebo(tables, part, params) for part in parts] + [bounds(tables["summary"], part, words) for part in parts]
+    said = [placebo(tables, part, params) for part in parts]
+    said += [bounds(tables["summary"], part, words) for part in parts]
     kept = tables["retention"][tables["retention"]["part"].isin(parts)].dropna(subset=["value"])
     for row in kept.itertuples():
         place = {"part": words[f"part.{row.part}"], "n": row.n, "gain": f"{row.text_gain:.2f}"}
