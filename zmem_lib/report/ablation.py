@@ -79,7 +79,7 @@ def measured(parent: Path, kept: Manifests) -> pd.DataFrame:
     for folder, manifest in kept.items():
         summary = read_kept(parent / folder, "summary")
         places = zip(summary["system"], summary["part"], summary["metric"], strict=True)
-        frame = summary.assign(measure=[names.get(place) for place in places])
+        frame = summary.assign(measure=pd.Series([names.get(place) for place in places], dtype=object))
         frames.append(frame.dropna(subset=["measure", "value"]).assign(row=manifest["row"], seed=manifest["seed"]))
     values = pd.concat(frames, ignore_index=True)
     if (values["measure"] == "evidence, rephrased").any():
@@ -154,7 +154,7 @@ def part_sentences(rows: pd.DataFrame) -> list[str]:
     others = rows[rows["row"] != "full"] if seeds > 1 else rows.iloc[:0]
     for row in in_order(others["row"], ROWS):
         own = rows[rows["row"] == row]
-        clear = own[own["clear"]].itertuples()
+        clear: Any = own[own["clear"]].itertuples()
         said = [f"{one.measure} {points(one.difference)} points ({one.mean:.2f})" for one in clear]
         own_seeds = int(own["seeds"].max())
         name = f"Without **{row}**" if row in PARTS else f"**{row}**"

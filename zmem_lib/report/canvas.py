@@ -19,7 +19,7 @@ from matplotlib.font_manager import fontManager
 from zmem_lib.files import BadInput, write_atomic
 
 WIDTH = 7.0  # inches
-STYLE = {
+STYLE: Any = {
     "figure.dpi": 140, "font.size": 9.5, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.axisbelow": True,
     "legend.frameon": False, "figure.constrained_layout.use": True, "svg.hashsalt": "zmem",
@@ -29,7 +29,7 @@ FONTS = "koreanize_matplotlib"  # a package that carries the font; it is looked 
 LONGEST = 900  # characters of a description
 
 
-def new_figure(rows: int = 1, columns: int = 1, *, height: float = 3.0, **options: object) -> tuple[Figure, list[Axes]]:
+def new_figure(rows: int = 1, columns: int = 1, *, height: float = 3.0, **options: Any) -> tuple[Figure, list[Axes]]:
     """A figure in the book's style and its axes, row by row; it is closed, so that a notebook shows it only once."""
     use_hangul()
     with plt.rc_context(STYLE):

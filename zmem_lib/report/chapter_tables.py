@@ -200,7 +200,7 @@ def noise_overview(noise: pd.DataFrame) -> HTML:
     """Part, kind and system by the share of items replaced: exact match with its interval."""
     rows = noise[noise["metric"] == "em"]
     table = grid(rows, ["part", "kind", "system"], ["share"], estimate, share=sorted(set(rows["share"])))
-    table.columns = [f"{100 * share:.0f} %" for share in table]
+    table.columns = [f"{100 * share:.0f} %" for share in table.columns.tolist()]
     return html_table(table, "Exact match by the share of the evidence items that is replaced; mean and 95 % interval.")
 
 
@@ -268,7 +268,7 @@ def context_overview(contexts: pd.DataFrame) -> HTML:
 def retention_overview(retention: pd.DataFrame) -> HTML:
     """The share of the text's gain that z keeps, and that gain, by part."""
     rows = retention.set_index("part").loc[in_order(retention["part"], PARTS)]
-    shares = ["not defined" if pd.isna(row.value) else estimate(row) for row in rows.itertuples()]
+    shares = ["not defined" if missing else estimate(row) for row, missing in zip(rows.itertuples(), rows["value"].isna())]
     table = pd.DataFrame({"retention": shares, "gain of the text (F1)": rows["text_gain"], "n": rows["n"]})
     caption = (
         "Retention: (F1 with the right z − closed book) / (F1 with the gold passage − closed book), same questions and "
@@ -312,11 +312,13 @@ def examples_or_counts(failures: pd.DataFrame, questions: pd.DataFrame, folder: 
     kept = kept.groupby(["part", "failure"]).head(2).merge(questions[["question_id", "question", "answers"]])
     answers = read_table(path, "answers")[["question_id", "evidence", "answer"]]
     kept = kept.merge(answers.assign(evidence=answers["evidence"].map("\n".join)))
-    place = {name: rank for rank, name in enumerate((*TEST_PARTS, *FAILURES))}
-    kept = kept.sort_values(["part", "failure", "question_id"], key=lambda names: names.map(lambda x: place.get(x, x)))
-    texts = {name: kept[name].map(lambda text: cut(text, 160)) for name in ("question", "evidence", "answer")}
-    golds = kept["answers"].map(lambda answers: cut(" / ".join(answers), 160))
-    table = pd.DataFrame({"part": kept["part"], "kind": kept["failure"], **texts, "gold": golds})
+    places = {"part": TEST_PARTS, "failure": list(FAILURES)}
+    for name, order in places.items():
+        kept[name] = pd.Categorical(kept[name], order)
+    kept = kept.sort_values([*places, "question_id"])
+    texts = {name: [cut(text, 160) for text in kept[name]] for name in ("question", "evidence", "answer")}
+    golds = [cut(" / ".join(answers), 160) for answers in kept["answers"]]
+    table = kept[["part", "failure"]].rename(columns={"failure": "kind"}).astype(str).assign(**texts, gold=golds)
     return text_table(table, params, {"answers": len(failures)}, "Examples of zmem.")
 
 
@@ -326,7 +328,8 @@ def apart_overview(summary: pd.DataFrame) -> HTML:
     rows = summary[summary["part"].isin(APART) & summary["metric"].isin(APART_METRICS) & summary["system"].isin(shown)]
     table = grid(rows, ["system"], ["metric", "part"], estimate, metric=APART_METRICS, system=shown)
     table.columns = [f"{LABELS[metric]}\n{APART[part]}" for metric, part in table.columns]
-    sizes = [f"{APART[part]} {n}" for part, n in rows.groupby("part")["n"].max().items()]
+    n = rows.groupby("part")["n"].max()
+    sizes = [f"{said} {n[part]}" for part, said in APART.items() if part in n]
     caption = f"Seen documents with and without training questions (n: {', '.join(sizes)}); mean and 95 % interval."
     return html_table(table, caption)
 

@@ -5,6 +5,7 @@ whose tables or parameters are of another version, or not there, is left out and
 A run without a language model has no rows of z-memory, and its cells are empty.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ def read_runs(runs: Path, names: Iterable[str]) -> tuple[list[Run], dict[str, st
             continue
         manifests = {number: runs / name / f"manifest_{number:02d}.json" for number in CHAPTERS}
         seconds = {number: read_json(path)["seconds"] for number, path in manifests.items() if path.is_file()}
-        documents = pd.read_parquet(docs, columns=["part"])["part"].value_counts().to_dict()
+        documents = Counter(pd.read_parquet(docs, columns=["part"])["part"].tolist())
         found.append(Run(name, params, summary, costs, seconds, documents))
     return found, left_out
 
@@ -115,7 +116,7 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
 def weights(params: Params) -> int | None:
     """Weights of a run's language model; None where there is none, or its configuration is not here any more."""
     try:
-        shape = model_shape(params) if params.has_lm else None
+        shape = model_shape(params) if params.has_lm else None  # pyright: ignore[reportArgumentType]
     except BadInput:
         return None
     return shape and shape.linear + shape.other
@@ -219,7 +220,7 @@ def size_table(curves: pd.DataFrame, what: str) -> str:
     cell = (lambda row: f"{row.value:,.4f}") if what in COSTS else estimate
     table = grid(rows, ["system"], ["documents"], cell, documents=sorted(set(rows["documents"])))
     n = rows.groupby("documents")["n"].max()
-    table.columns = [f"{size:,}\nn = {n[size]:,}" for size in table]
+    table.columns = [f"{size:,}\nn = {n[size]:,}" for size in table.columns.tolist()]
     title = COSTS[what][0] if what in COSTS else what
     return _table(table, f"{title.capitalize()}, by number of documents.")
 

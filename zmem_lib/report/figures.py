@@ -6,7 +6,7 @@ table. Plots of page one take the phrases of its language (wording.phrases): wit
 and the figure carries its values in words; the chapters name systems as their tables do.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle
 from textwrap import fill
 from typing import Any
@@ -56,7 +56,7 @@ def histograms(panels: Mapping[str, Mapping[str, pd.Series]], ylabel: str) -> Fi
         counts = pd.concat(groups.values()) if groups else pd.Series(dtype=int)
         least, most = (int(counts.min()), int(counts.max())) if len(counts) else (0, 1)
         width = -(-(most - least + 1) // 30)  # 30 bars at most
-        bins = np.arange(least, most + 2 * width, width) - 0.5
+        bins = [edge - 0.5 for edge in range(least, most + 2 * width, width)]
         for colour, (name, group) in zip(CYCLE, groups.items(), strict=False):
             weights = np.full(len(group), 1 / max(len(group), 1))
             label = f"{name} (n = {len(group):,})"
@@ -126,7 +126,7 @@ def write_quality(write_curve: pd.DataFrame, labels: Mapping[str, str] = CURVES,
     return legend_above(figure, axes[:1])
 
 
-def quality_bars(summary: pd.DataFrame, metric: str, systems: Sequence[str] = SYSTEMS) -> Figure:
+def quality_bars(summary: pd.DataFrame, metric: str, systems: Collection[str] = SYSTEMS) -> Figure:
     """One group of bars per part, one bar per system, with the bootstrap interval of the mean on each."""
     rows = summary[(summary["metric"] == metric) & summary["system"].isin(systems)]
     parts, systems = in_order(rows["part"], PARTS), in_order(rows["system"], systems)
@@ -151,7 +151,7 @@ def quality_plot(summary: pd.DataFrame, systems: Sequence[str], words: Words) ->
     figure, panels = part_panels(rows, words, height=0.34 * len(systems) + 1.4)
     for axis, part_rows in panels:
         for place, (metric, label) in enumerate(shown.items()):
-            values = part_rows[part_rows["metric"] == metric].set_index("system").reindex(systems)
+            values = part_rows[part_rows["metric"] == metric].set_index("system").reindex(list(systems))
             at = [row + 0.26 * (place - 0.5) for row in range(len(systems))]
             axis.plot(values["value"], at, MARKERS[place], color=CYCLE[place], markersize=5, label=label)
             whiskers(axis, at, values, CYCLE[place], across=True)
@@ -194,7 +194,7 @@ def failure_bars(failures: pd.DataFrame) -> Figure:
     for axis, part_rows in panels:
         shares = pd.crosstab(part_rows["system"], part_rows["failure"], normalize="index")
         shares = shares.reindex(index=systems, columns=list(FAILURES)).fillna(0.0)
-        shares.plot.barh(stacked=True, ax=axis, color=FAILURES, width=0.72, legend=False, ylabel="")
+        shares.plot.barh(stacked=True, ax=axis, color=list(FAILURES.values()), width=0.72, legend=False, ylabel="")
         axis.set(xlabel="share of questions", xlim=(0, 1))
         axis.set_xticks(list(QUARTERS), list(QUARTERS.values()))
         axis.grid(axis="y", visible=False)
@@ -238,13 +238,13 @@ def risk_coverage_curves(confidence: pd.DataFrame) -> Figure:
     for axis, system in zip(axes, systems, strict=False):
         scores = dict(list(rows[rows["system"] == system].groupby("score", sort=False)))
         first = next(iter(scores.values()))
-        orders = {"best possible order": (-first["wrong"], ":"), "chance": (0 * first["wrong"], "--")}
-        for label, (order, style) in orders.items():
-            curve = risk_coverage(order, first["wrong"])
+        wrong = first["wrong"].to_numpy()
+        for label, order, style in (("best possible order", -wrong, ":"), ("chance", 0 * wrong, "--")):
+            curve = risk_coverage(order, wrong)
             axis.plot(curve["coverage"], curve["risk"], style, color="#777777", linewidth=1.1, label=label)
         for colour, score in zip(CYCLE, CONFIDENCE, strict=False):
             if score in scores:
-                curve = risk_coverage(scores[score]["value"], scores[score]["wrong"])
+                curve = risk_coverage(scores[score]["value"].to_numpy(), scores[score]["wrong"].to_numpy())
                 axis.plot(curve["coverage"], curve["risk"], color=colour, linewidth=1.3, label=CONFIDENCE[score])
         axis.set(xlim=(0, 1), ylim=(-0.02, 1.02))
         axis.set_xticks(list(QUARTERS), list(QUARTERS.values()))
@@ -330,7 +330,7 @@ def milliseconds_axis(axis: Axes, ms: pd.Series) -> None:
 def whiskers(axis: Axes, at: Any, rows: pd.DataFrame, colour: str = "#222222", *, across: bool = False) -> None:
     """Draw the intervals of the rows at those places; `across`: the values lie on the x axis."""
     reach = [(rows["value"] - rows["ci_low"]).clip(lower=0), (rows["ci_high"] - rows["value"]).clip(lower=0)]
-    places = (rows["value"], at, None, reach) if across else (at, rows["value"], reach)  # x, y, of y, of x
+    places: Any = (rows["value"], at, None, reach) if across else (at, rows["value"], reach)  # x, y, of y, of x
     axis.errorbar(*places, fmt="none", ecolor=colour, elinewidth=0.9, capsize=1.8)
 
 

@@ -4,6 +4,7 @@ A result that is bad for z-memory is said like one that is good. The few sentenc
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 from IPython.core.display import Markdown
@@ -147,8 +148,8 @@ def writing(write_curve: pd.DataFrame) -> str:
             f"steps, {1000 * last['seconds_per_document']:.0f} ms per document (highest: {best['value']:.2f} at step "
             f"{best['step']})"
         )
-        if (start, last["step"]) in found.index:
-            text += f", then found first for {spoken(found.loc[(start, last['step'])])}"
+        if (place := (start, last["step"])) in found.index:
+            text += f", then found first for {spoken(found.loc[[place]].iloc[0])}"
         said.append(text)
     size = f" (new-dev questions, n = {answers['n'].max()}; answer in evidence, the right z given)."
     return told("Writing new documents", said, size)
@@ -156,11 +157,12 @@ def writing(write_curve: pd.DataFrame) -> str:
 
 def costing(costs: pd.DataFrame) -> str:
     """What each of the compared systems stores, and how long building and asking take."""
-    rows = costs.set_index("system")
+    by_system = costs.set_index("system")
+    rows: Any = by_system.loc[[name for name in ("zmem", *RIVALS) if name in by_system.index]].itertuples()
     said = [
         f"{name_of(row.Index)} stores {row.bytes_stored / 1e6:.2f} MB, is built in {row.build_seconds:.1f} s and "
         f"answers a question in {row.seconds_per_question:.3f} s"
-        for row in rows.loc[[name for name in ("zmem", *RIVALS) if name in rows.index]].itertuples()
+        for row in rows
     ]
     return told("Costs.", said)
 
@@ -213,7 +215,8 @@ def bounds(summary: pd.DataFrame, scores: pd.DataFrame, part: str, params: Param
 def retained(retention: pd.DataFrame) -> str:
     """Which share of what the text brings z keeps, part by part; where that is not defined, why."""
     said = []
-    for row in (row for part in TEST_PARTS for row in retention[retention["part"] == part].itertuples()):
+    rows: Any = (row for part in TEST_PARTS for row in retention[retention["part"] == part].itertuples())
+    for row in rows:
         share = "not defined" if pd.isna(row.value) else spoken(row)
         said.append(f"{part_name(row.part)} {share} (text brings {row.text_gain:.2f} F1, n = {row.n})")
     share = "of what the gold passage brings the reader over no evidence, the right z keeps this share: "
@@ -226,7 +229,7 @@ def selecting(selectors: pd.DataFrame, part: str) -> str:
     for name, rows in selectors[selectors["part"] == part].groupby("selector", sort=False):
         rows = rows.set_index("metric")
         if "recall@1" in rows.index:
-            took = f", {1000 * rows.at['seconds', 'value']:.1f} ms" if "seconds" in rows.index else ""
+            took = f", {1000 * rows['value']['seconds']:.1f} ms" if "seconds" in rows.index else ""
             said.append(f"`{name}` {spoken(rows.loc['recall@1'])}{took}")
     return told(f"Ways of choosing, {part_name(part)}", said, " (recall@1, time per question).")
 
@@ -285,7 +288,7 @@ def damaged(damage: pd.DataFrame) -> str:
     return (
         f"**Damage outside the corpus.** Perplexity of plain text from elsewhere: {before.value:.2f} before, "
         f"{after.value:.2f} after training, {factor.value:.3f} times as much "
-        f"[{factor.ci_low:.3f}, {factor.ci_high:.3f}] (n = {int(factor.n)} pieces)."
+        f"[{factor.ci_low:.3f}, {factor.ci_high:.3f}] (n = {factor.n:.0f} pieces)."
     )
 
 

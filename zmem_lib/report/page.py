@@ -52,7 +52,7 @@ def headline(summary: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     places = zip(rows["part"], rows["metric"], rows["system"], strict=True)
     rows = rows.assign(mark=pd.Series([marks.get(place, "") for place in places], index=rows.index, dtype=str))
     order = {"system": list(SYSTEMS), "part": TEST_PARTS, "metric": (*MEASURES, TOKENS)}
-    return rows.sort_values(list(order), key=lambda names: names.map(order[names.name].index), ignore_index=True)
+    return rows.sort_values(list(order), key=lambda names: names.map(order[str(names.name)].index), ignore_index=True)
 
 
 def marks_of(pairs: pd.DataFrame, system: str) -> dict[tuple[str, str, str], str]:

@@ -37,7 +37,7 @@ def write_pptx(deck: Sequence[Slide], path: Path, *, language: str) -> None:
     """Write the slides; a figure keeps its proportions."""
     from pptx import Presentation
 
-    show = Presentation()
+    show: Any = Presentation()
     show.slide_width, show.slide_height = (round(length * INCH) for length in PAGE)
     show.core_properties.created = show.core_properties.modified = EPOCH
     show.core_properties.title, show.core_properties.author = deck[0].title, "zmem"

@@ -20,7 +20,7 @@ from zmem_lib.tables import CHANCES, PARTS, in_order
 
 MISSING = "–"
 NO_MATHJAX = "tex2jax_ignore mathjax_ignore"
-CSS: Any = [
+CSS = [
     {"selector": "th, td", "props": "padding: .25em .35em; text-align: right; vertical-align: top"},
     {"selector": "thead th[colspan]", "props": "text-align: center"},
     {"selector": "small", "props": "font-size: .8em; font-weight: normal; white-space: nowrap"},
@@ -63,7 +63,8 @@ def html_table(
     name = hashlib.sha256(f"{caption}{table.to_csv()}".encode()).hexdigest()[:8]
     table = table.set_axis(table.columns.set_names([None] * table.columns.nlevels), axis="columns")
     table = table if table.index.nlevels > 1 else table.rename_axis(index=None)
-    styled = table.style.set_uuid(name).set_table_styles(CSS if index else [*CSS, LEFT])
+    looks: Any = CSS if index else [*CSS, LEFT]
+    styled = table.style.set_uuid(name).set_table_styles(looks)
     styled = styled.format(_html).format_index(_html, axis="index").format_index(_html, axis="columns")
     if bold is not None:
         styled = styled.apply(lambda _: bold.map({True: "font-weight: bold", False: ""}.get), axis=None)

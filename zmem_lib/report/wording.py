@@ -4,7 +4,7 @@ Two of the systems that are compared are called better or worse only where the t
 pairs, says so; a control is held against another by the paired bootstrap interval over the same questions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def part_name(part: str) -> str:
     return phrases("en")[f"part.{part}"]
 
 
-def values_of(summary: pd.DataFrame, part: str, metric: str, systems: Sequence[str]) -> dict[str, Estimate]:
+def values_of(summary: pd.DataFrame, part: str, metric: str, systems: Collection[str]) -> dict[str, Estimate]:
     """The summary's estimates of one metric by system, in the order of the systems."""
     rows: Any = summary[(summary["part"] == part) & (summary["metric"] == metric) & (summary["n"] > 0)].itertuples()
     found = {row.system: Estimate(row.value, row.ci_low, row.ci_high, row.n) for row in rows}
@@ -75,8 +75,8 @@ def from_both_sides(pairs: pd.DataFrame) -> pd.DataFrame:
 def gaps_of(pairs: pd.DataFrame, part: str, metric: str, system: str = "zmem") -> dict[str, Any]:
     """The rows of pairs that hold a system against each of its rivals, turned so that they are: it minus the rival."""
     both = from_both_sides(pairs[(pairs["part"] == part) & (pairs["metric"] == metric)])
-    both = both[(both["first"] == system) & both["second"].isin(RIVALS)]
-    return {row.second: row for row in both.itertuples()}
+    rows: Any = both[(both["first"] == system) & both["second"].isin(RIVALS)].itertuples()
+    return {row.second: row for row in rows}
 
 
 def side_of(gap: Any) -> str:
