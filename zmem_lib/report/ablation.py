@@ -17,7 +17,6 @@ from IPython.core.display import HTML, Markdown
 from matplotlib.figure import Figure
 
 from zmem_lib.ablation import PARTS, ROWS, is_off
-from zmem_lib.combinations import NO_LM
 from zmem_lib.meter import about
 from zmem_lib.params import from_flat
 from zmem_lib.report.canvas import new_figure
@@ -25,7 +24,7 @@ from zmem_lib.report.chapter_tables import selector_overview
 from zmem_lib.report.figures import CYCLE
 from zmem_lib.report.results import RESULTS, kept_in, read_kept
 from zmem_lib.report.tables import bullets, estimate, grid, html_table
-from zmem_lib.report.wording import points
+from zmem_lib.report.wording import points, told
 from zmem_lib.tables import TEST_PARTS, in_order
 
 MEASURES = {  # name in tables: system, part, metric; of evidence, seen: where the corpus tells no kinds apart
@@ -143,14 +142,7 @@ def notes_on(kept: Manifests, same: Manifests, full: Mapping[str, Any]) -> list[
 def part_sentences(rows: pd.DataFrame) -> list[str]:
     """What was compared and how, then for every row the measures in which it differs clearly from `full`."""
     seeds = int(rows[rows["row"] == "full"]["seeds"].max())
-    luck = f", which luck alone does in one comparison of {comb(2 * seeds, seeds) // 2}" if seeds > 1 else ""
-    rule = (
-        f"A difference is named where the values over the seeds do not overlap{luck}; of a row of one seed, where it "
-        "lies outside all seeds of `full` and the two intervals over the questions do not meet; points are hundredths."
-    )
-    if seeds < 2:
-        rule = "With one seed no difference can be told from luck, and none is named."
-    lines = [f"**What each part brings**, against the row `full` of {counted(seeds, 'seed')}. {rule}"]
+    lines = [told("what_each_part_brings", seeds=seeds, chances=comb(2 * seeds, seeds) // 2)]
     others = rows[rows["row"] != "full"] if seeds > 1 else rows.iloc[:0]
     for row in in_order(others["row"], ROWS):
         own = rows[rows["row"] == row]
@@ -158,7 +150,7 @@ def part_sentences(rows: pd.DataFrame) -> list[str]:
         said = [f"{one.measure} {points(one.difference)} points ({one.mean:.2f})" for one in clear]
         own_seeds = int(own["seeds"].max())
         name = f"Without **{row}**" if row in PARTS else f"**{row}**"
-        name += f", of {counted(own_seeds, 'seed')} only" if own_seeds < seeds else ""
+        name += f", of {own_seeds} seed{'s' * (own_seeds > 1)} only" if own_seeds < seeds else ""
         name += f" ({ROWS[row][1]})" if row in ROWS else ""
         lines.append(f"{name}: {'; '.join(said) or 'no clear difference'}.")
     return lines
@@ -223,22 +215,9 @@ def kept_runs(results: Path = RESULTS) -> list[Markdown | HTML]:
 
 def run_sentence(name: str, manifest: Mapping[str, Any]) -> str:
     """What a kept run was: corpus, documents, model, block, steps, time and processor."""
-    params, made_on = manifest["params"], manifest["machine"]
+    made_on, spent = manifest["machine"], about(sum(manifest["seconds"].values()))
     where = made_on["gpu"] if manifest["peak_gpu_memory_bytes"] and made_on["gpu"] else made_on["processor"]
-    model = "the retrieval opponents alone"
-    if params["lm.name"] != NO_LM:
-        block = f"{counted(params['memory.z_tokens'], 'soft token')} per document"
-        model = f"model `{params['lm.name']}`, {block}, {params['train.steps']:,} steps"
-    return (
-        f"`{name}`: corpus `{params['corpus.name']}`, {params['corpus.documents']:,} seen and "
-        f"{params['corpus.new_documents']:,} new documents, {model}; {about(sum(manifest['seconds'].values()))} in "
-        f"all, on {where}"
-    )
-
-
-def counted(n: int, what: str) -> str:
-    """1 seed, 2 seeds."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
+    return told("run_sentence", name=name, params=manifest["params"], spent=spent, where=where)
 
 
 def _cell(row: Any) -> str:

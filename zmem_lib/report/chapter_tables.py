@@ -21,7 +21,17 @@ from zmem_lib.judges.judgement import CHECKER_METRICS, RAGAS_METRICS, TRACE_METR
 from zmem_lib.params import Params, dumped
 from zmem_lib.report.figures import CONFIDENCE, FAILURES
 from zmem_lib.report.tables import cut, estimate, grid, html_table, text_table
-from zmem_lib.report.wording import COMPARED, CONTROLS, LABELS, filled, from_both_sides, in_code, part_name, points
+from zmem_lib.report.wording import (
+    COMPARED,
+    CONTROLS,
+    LABELS,
+    from_both_sides,
+    in_code,
+    part_name,
+    points,
+    templates,
+    told,
+)
 from zmem_lib.systems.systems import SYSTEMS
 from zmem_lib.tables import ABSENT, CHANCES, CONTEXTS, PARTS, TEST_PARTS, in_order, read_table
 
@@ -63,14 +73,17 @@ def model_card(params: Params) -> str:
     scratch, whole = params.lm.name == "scratch", params.learns_whole
     front = {"library_name": "transformers" if whole else "peft", "tags": ["zmem", "soft-prompt"]}
     front |= {} if scratch else {"base_model": params.lm.name}
-    return filled(
-        "model_card.md.j2",
-        params=params,
-        front=yaml.safe_dump(front, sort_keys=False),
-        base="random weights (a small Llama)" if scratch else f"`{params.lm.name}` {params.lm.revision}".strip(),
-        saved=f"{'all weights' if whole else 'a LoRA adapter'}, what joins memory and model, the tokenizer",
-        without="a small model of one corpus" if scratch else "its base model, trained further",
-        parameters=dumped(params),
+    return (
+        templates()
+        .get_template("model_card.md.j2")
+        .render(
+            params=params,
+            front=yaml.safe_dump(front, sort_keys=False),
+            base="random weights (a small Llama)" if scratch else f"`{params.lm.name}` {params.lm.revision}".strip(),
+            saved=f"{'all weights' if whole else 'a LoRA adapter'}, what joins memory and model, the tokenizer",
+            without="a small model of one corpus" if scratch else "its base model, trained further",
+            parameters=dumped(params),
+        )
     )
 
 
@@ -137,17 +150,9 @@ def training_finding(train_log: pd.DataFrame, seconds: float) -> Markdown:
 
 def writing_finding(write_log: pd.DataFrame) -> Markdown:
     """For each start: recite loss and share recited before and after writing, and milliseconds per document."""
-    lines = []
-    for start, log in write_log.groupby("start", sort=False):
-        log = log.sort_values("step")
-        first, last = log.iloc[0], log.iloc[-1]
-        lines.append(
-            f"- start `{start}`: {first.nll:.2f} → **{last.nll:.2f}** nats per token in {int(last.step)} steps, "
-            f"recited greedily {first.recited:.0%} → **{last.recited:.0%}** of a text, "
-            f"{1000 * last.seconds_per_document:.0f} ms per document ({int(last.n)} documents in batches, "
-            f"{last.writing:.0%} of them still being written)"
-        )
-    return Markdown("\n".join(lines))
+    starts = write_log.sort_values("step", kind="stable").groupby("start", sort=False)
+    said = [told("writing_finding", start=start, first=log.iloc[0], last=log.iloc[-1]) for start, log in starts]
+    return Markdown("\n".join(said))
 
 
 # Chapter 05: answers
@@ -157,20 +162,9 @@ def encoder_said(encoder: "SentenceTransformer", params: Params) -> Markdown:
     """How the embeddings were made: what stood before the texts, how they are compared, and who reads in this run."""
     from zmem_lib.opponents.dense import DOCUMENT, QUERY, by_cosine  # imports faiss
 
-    before = [f"`{encoder.prompts[role]}`" if encoder.prompts[role] else "nothing" for role in (QUERY, DOCUMENT)]
-    said = (
-        f"Embeddings by `{Path(params.answer.dense_model).name}`: {before[0]} in front of a question and {before[1]} "
-        f"in front of a passage, compared by {'cosine' if by_cosine(encoder) else 'inner product'}, each text cut at "
-        f"{encoder.max_seq_length} tokens."
-    )
-    if not params.has_lm:
-        said += (
-            " **This run has no language model.** The systems that retrieve passages stand alone, and nobody reads "
-            f"what they bring: the evidence of the first {params.answer.top_k}, cut at "
-            f"{params.memory.evidence_tokens} words each, is all that is measured. Evidence tokens are words here, and "
-            "answers are empty."
-        )
-    return Markdown(said)
+    facts = {"model": Path(params.answer.dense_model).name, "cosine": by_cosine(encoder), "params": params}
+    before = [encoder.prompts[role] for role in (QUERY, DOCUMENT)]
+    return Markdown(told("encoder_said", before=before, encoder=encoder, **facts))
 
 
 def answers_overview(answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -186,14 +180,8 @@ def answers_overview(answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFr
 
 def answering_finding(seconds: float, test: pd.DataFrame, docs: pd.DataFrame, params: Params) -> Markdown:
     """How many questions were answered over how many documents, in what time, and who read for all systems."""
-    reader = f"the run's own model ({'all of it' if params.learns_whole else 'its adapter off'})"
-    if params.answer.reader == "api":
-        reader = f"`{params.answer.api_model}` at `{params.answer.api_url}`, whose answers are kept and asked for once"
-    reader = reader if params.has_lm else "nobody"
-    return Markdown(
-        f"Every system answered the same {len(test):,} test questions, choosing among {len(docs):,} documents; "
-        f"the chapter took {seconds / 60:.1f} minutes. The reader of all was {reader}. Scores are in chapter 6."
-    )
+    facts = {"minutes": seconds / 60, "test": len(test), "docs": len(docs)}
+    return Markdown(told("answering_finding", params=params, **facts))
 
 
 def noise_overview(noise: pd.DataFrame) -> HTML:
@@ -268,7 +256,7 @@ def context_overview(contexts: pd.DataFrame) -> HTML:
 def retention_overview(retention: pd.DataFrame) -> HTML:
     """The share of the text's gain that z keeps, and that gain, by part."""
     rows = retention.set_index("part").loc[in_order(retention["part"], PARTS)]
-    shares = ["not defined" if missing else estimate(row) for row, missing in zip(rows.itertuples(), rows["value"].isna())]
+    shares = rows.apply(estimate, axis="columns").where(rows["value"].notna(), "not defined")
     table = pd.DataFrame({"retention": shares, "gain of the text (F1)": rows["text_gain"], "n": rows["n"]})
     caption = (
         "Retention: (F1 with the right z − closed book) / (F1 with the gold passage − closed book), same questions and "
@@ -347,21 +335,12 @@ def _mean(row: Any) -> str:
 
 
 def judges_said(about: Mapping[str, Any], judged: pd.DataFrame, params: Params) -> Markdown:
-    """Who judged what, how often that failed and what it cost; without a judge, that nobody was asked."""
-    if about["judge"] == "none":
-        return Markdown("No judge was asked (`judge: none`).")
-    who = "at the address of `answer.api_url`" if about["judge"] == "api" else "a local model of entailment"
-    model = str(about["model"])
+    """Who judged what, how often that failed, what it cost, and whether people's verdicts corrected the judge's."""
+    model, labels = str(about.get("model")), params.evaluate.human_labels
     model = Path(model).name if Path(model).is_dir() else model  # a page says nothing of this machine's folders
-    said = [f"The judge is {in_code(model)}, {who}. It was given {about['answers']} answers."]
-    if about["judge"] == "api":
-        said.append(
-            f"Of {about['asked']} questions to it {about['unanswered']} got no reply and {about['unreadable']} none "
-            "that could be used, even after its fault was shown to it. What several answers need was asked once: "
-            f"{about['conversations']} conversations of {about['input_tokens']} tokens in and "
-            f"{about['output_tokens']} out" + (f", for ${about['money']:.2f}." if about["money"] else ".")
-        )
-    return Markdown(" ".join([*said, _people(judged, params)]))
+    used = judged[judged["part"].isin(TEST_PARTS) & (judged["by"] != JUDGE)]["labels"].sum()
+    facts = {"model": in_code(model), "labels": labels and in_code(Path(labels).name), "least": LEAST_LABELS}
+    return Markdown(told("judges_said", about=about, used=used, **facts))
 
 
 def judged_tables(judged: pd.DataFrame) -> list[HTML]:
@@ -375,21 +354,6 @@ def judged_tables(judged: pd.DataFrame) -> list[HTML]:
             caption = f"{group}, {part_name(part)}: mean, 95 % interval, and of how many answers there is a verdict"
             tables += [html_table(table, f"{caption} (coverage).")] if len(rows) else []
     return tables
-
-
-def _people(judged: pd.DataFrame, params: Params) -> str:
-    """Whether people's verdicts corrected the judge's."""
-    used = judged.loc[judged["part"].isin(TEST_PARTS) & (judged["by"] != JUDGE), "labels"].sum()
-    if used:
-        return (
-            f"People gave {used} of these verdicts too. Shares with * are corrected by theirs "
-            "(prediction-powered), shares with † are theirs alone, the others rest on the judge alone."
-        )
-    why = "`evaluate.human_labels` names no file"
-    if params.evaluate.human_labels:
-        name = in_code(Path(params.evaluate.human_labels).name)
-        why = f"{name} is not there yet, or has fewer than {LEAST_LABELS} verdicts on each of them"
-    return f"No share is corrected by people's verdicts ({why}): the intervals know nothing of the judge's mistakes."
 
 
 def _judged(row: Any) -> str:

@@ -23,7 +23,7 @@ from zmem_lib.params import Params, flat, read_params, without_places
 from zmem_lib.report.canvas import save_figure
 from zmem_lib.report.figures import colour_of, legend_above, panel_grid
 from zmem_lib.report.tables import estimate, grid, html_table
-from zmem_lib.report.wording import COMPARED, RIVALS, filled, in_code, part_name
+from zmem_lib.report.wording import COMPARED, RIVALS, in_code, part_name, templates
 from zmem_lib.tables import TEST_PARTS, in_order, read_table
 
 PAGE = "compared"
@@ -83,14 +83,17 @@ def read_runs(runs: Path, names: Iterable[str]) -> tuple[list[Run], dict[str, st
 
 def write_page(runs: Sequence[Run], left_out: Mapping[str, str], folder: Path) -> Path:
     """Write the page and its figures into a folder and return the page's path."""
-    said = filled(
-        f"{PAGE}.md.j2",
-        left_out=[(name, in_code(reason)) for name, reason in left_out.items()],
-        overview=_table(overview(runs), OVERVIEW),
-        measures=measure_tables(runs),
-        sizes=[size_section(group, folder / f"{PAGE}-sizes-{i}") for i, group in enumerate(size_groups(runs), 1)],
-        models=[model_table(group) for group in model_groups(runs)],
-        parameters=parameter_table(runs),
+    said = (
+        templates()
+        .get_template(f"{PAGE}.md.j2")
+        .render(
+            left_out=[(name, in_code(reason)) for name, reason in left_out.items()],
+            overview=_table(overview(runs), OVERVIEW),
+            measures=measure_tables(runs),
+            sizes=[size_section(group, folder / f"{PAGE}-sizes-{i}") for i, group in enumerate(size_groups(runs), 1)],
+            models=[model_table(group) for group in model_groups(runs)],
+            parameters=parameter_table(runs),
+        )
     )
     path = folder / f"{PAGE}.md"
     path.write_text(said, encoding="utf-8")

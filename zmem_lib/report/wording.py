@@ -31,10 +31,17 @@ def phrases(language: str) -> dict[str, str]:
     return yaml.safe_load(Path(__file__).with_name(f"words_{language}.yaml").read_text(encoding="utf-8"))
 
 
-def filled(template: str, **values: Any) -> str:
-    """A template of this folder with its values in it; raises where one is missing."""
-    files = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
-    return files.get_template(template).render(**values)
+@cache
+def templates() -> Environment:
+    """The templates of this folder, which can say values, sides and names; a value that is missing raises."""
+    found = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
+    found.filters |= {"spoken": spoken, "side": side, "name": name_of, "part": part_name}
+    return found
+
+
+def told(sentence: str, **facts: Any) -> str:
+    """A sentence of sentences.md.j2 with its facts, on one line."""
+    return " ".join(getattr(templates().get_template("sentences.md.j2").module, sentence)(**facts).split())
 
 
 def name_of(system: str) -> str:
