@@ -116,7 +116,7 @@ def writing(write_curve: pd.DataFrame) -> str:
     answers, ranked = (rows[rows["metric"] == metric] for metric in ("answer_in_evidence", "recall@1"))
     found: Any = {row.start: row for row in ranked.itertuples()}  # the last step of each start
     curves = [
-        (start, curve.iloc[0], curve.iloc[-1], curve.loc[curve["value"].idxmax()], found.get(start))
+        (start, curve.iloc[0], curve.iloc[-1], curve.iloc[int(curve["value"].argmax())], found.get(start))
         for start, curve in answers.groupby(answers["start"], sort=False)
     ]
     return told("writing", curves=curves, n=answers["n"].max())
@@ -213,7 +213,7 @@ def damaged(damage: pd.DataFrame) -> str:
     """Perplexity of plain text before and after training."""
     if damage.empty:
         return "The model was made from scratch: it knew nothing outside the corpus that could be lost."
-    return told("damaged", **{row.what: row for row in damage.itertuples()})
+    return told("damaged", **{str(row.what): row for row in damage.itertuples()})
 
 
 def _abstained(abstention: pd.DataFrame, system: str, metric: str, score: str = FIRST_SCORE) -> Estimate | None:
