@@ -29,7 +29,7 @@ from zmem_lib.report.wording import (
     in_code,
     part_name,
     points,
-    templates,
+    template,
     told,
 )
 from zmem_lib.systems.systems import SYSTEMS
@@ -73,17 +73,13 @@ def model_card(params: Params) -> str:
     scratch, whole = params.lm.name == "scratch", params.learns_whole
     front = {"library_name": "transformers" if whole else "peft", "tags": ["zmem", "soft-prompt"]}
     front |= {} if scratch else {"base_model": params.lm.name}
-    return (
-        templates()
-        .get_template("model_card.md.j2")
-        .render(
-            params=params,
-            front=yaml.safe_dump(front, sort_keys=False),
-            base="random weights (a small Llama)" if scratch else f"`{params.lm.name}` {params.lm.revision}".strip(),
-            saved=f"{'all weights' if whole else 'a LoRA adapter'}, what joins memory and model, the tokenizer",
-            without="a small model of one corpus" if scratch else "its base model, trained further",
-            parameters=dumped(params),
-        )
+    return template("model_card.md.j2").render(
+        params=params,
+        front=yaml.safe_dump(front, sort_keys=False),
+        base="random weights (a small Llama)" if scratch else f"`{params.lm.name}` {params.lm.revision}".strip(),
+        saved=f"{'all weights' if whole else 'a LoRA adapter'}, what joins memory and model, the tokenizer",
+        without="a small model of one corpus" if scratch else "its base model, trained further",
+        parameters=dumped(params),
     )
 
 

@@ -23,7 +23,7 @@ from zmem_lib.params import Params, flat, read_params, without_places
 from zmem_lib.report.canvas import save_figure
 from zmem_lib.report.figures import colour_of, legend_above, panel_grid
 from zmem_lib.report.tables import estimate, grid, html_table
-from zmem_lib.report.wording import COMPARED, RIVALS, in_code, part_name, templates
+from zmem_lib.report.wording import COMPARED, RIVALS, in_code, part_name, template
 from zmem_lib.tables import TEST_PARTS, in_order, read_table
 
 PAGE = "compared"
@@ -71,29 +71,24 @@ def read_runs(runs: Path, names: Iterable[str]) -> tuple[list[Run], dict[str, st
         try:
             params, docs = read_params(runs / name / "params.yaml"), must_exist(runs / name / "docs.parquet")
             summary, costs = (read_table(runs / name / f"{table}.parquet", table) for table in ("summary", "costs"))
+            manifests = {number: runs / name / f"manifest_{number:02d}.json" for number in CHAPTERS}
+            seconds = {number: read_json(path)["seconds"] for number, path in manifests.items() if path.is_file()}
+            documents = Counter(pd.read_parquet(docs, columns=["part"])["part"].tolist())
+            found.append(Run(name, params, summary, costs, seconds, documents))
         except BadInput as error:
             left_out[name] = str(error)
-            continue
-        manifests = {number: runs / name / f"manifest_{number:02d}.json" for number in CHAPTERS}
-        seconds = {number: read_json(path)["seconds"] for number, path in manifests.items() if path.is_file()}
-        documents = Counter(pd.read_parquet(docs, columns=["part"])["part"].tolist())
-        found.append(Run(name, params, summary, costs, seconds, documents))
     return found, left_out
 
 
 def write_page(runs: Sequence[Run], left_out: Mapping[str, str], folder: Path) -> Path:
     """Write the page and its figures into a folder and return the page's path."""
-    said = (
-        templates()
-        .get_template(f"{PAGE}.md.j2")
-        .render(
-            left_out=[(name, in_code(reason)) for name, reason in left_out.items()],
-            overview=_table(overview(runs), OVERVIEW),
-            measures=measure_tables(runs),
-            sizes=[size_section(group, folder / f"{PAGE}-sizes-{i}") for i, group in enumerate(size_groups(runs), 1)],
-            models=[model_table(group) for group in model_groups(runs)],
-            parameters=parameter_table(runs),
-        )
+    said = template(f"{PAGE}.md.j2").render(
+        left_out=[(name, in_code(reason)) for name, reason in left_out.items()],
+        overview=_table(overview(runs), OVERVIEW),
+        measures=measure_tables(runs),
+        sizes=[size_section(group, folder / f"{PAGE}-sizes-{i}") for i, group in enumerate(size_groups(runs), 1)],
+        models=[model_table(group) for group in model_groups(runs)],
+        parameters=parameter_table(runs),
     )
     path = folder / f"{PAGE}.md"
     path.write_text(said, encoding="utf-8")

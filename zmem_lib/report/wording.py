@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.evaluation.stats import LEVEL, Estimate, paired_difference
@@ -32,16 +32,16 @@ def phrases(language: str) -> dict[str, str]:
 
 
 @cache
-def templates() -> Environment:
-    """The templates of this folder, which can say values, sides and names; a value that is missing raises."""
+def template(name: str) -> Template:
+    """A template of this folder, which can say values, sides and names; a value that is missing raises."""
     found = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
     found.filters |= {"spoken": spoken, "side": side, "name": name_of, "part": part_name}
-    return found
+    return found.get_template(name)
 
 
 def told(sentence: str, **facts: Any) -> str:
     """A sentence of sentences.md.j2 with its facts, on one line."""
-    return " ".join(getattr(templates().get_template("sentences.md.j2").module, sentence)(**facts).split())
+    return " ".join(getattr(template("sentences.md.j2").module, sentence)(**facts).split())
 
 
 def name_of(system: str) -> str:
