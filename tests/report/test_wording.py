@@ -66,5 +66,5 @@ def test_the_notebook_says_what_the_phrases_say_and_is_translated_by_cell():
 def test_a_template_is_read_with_the_names_it_must_set():
     source = REPORT.read_text(encoding="utf-8")
     assert '"runs = ' in source
-    with pytest.raises(Exception, match="must set run, runs and params_file, and differs in params_file"):
+    with pytest.raises(Exception, match="must set run, runs, and differs in params_file"):
         read_template(REPORT, {"runs", "run"})
