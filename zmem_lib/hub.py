@@ -78,7 +78,7 @@ def explained(error: Exception, repo: str, revision: str, kind: str) -> str:
         return f"{what} has no revision {revision!r} on the hub: give a commit or a branch that it has"
     if any(isinstance(one, RepositoryNotFoundError) for one in chain):
         return f"{what} is not on the hub, or is private and needs HF_TOKEN: correct its name"
-    if getattr(error, "errno", None) is not None and not isinstance(error, ConnectionError):
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
         return f"{what} could not be stored in the hub's cache ({error.strerror}): free some space or set HF_HOME"
     offline = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else "the hub cannot be reached"
     at = f" --revision {revision}" if revision else ""

@@ -7,7 +7,7 @@ go together.
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from zmem_lib.combinations import NO_LM
 
@@ -29,10 +29,8 @@ def says(default: Any, meaning: str) -> Any:
     return Field(default, description=meaning)
 
 
-class Section(BaseModel):
+class Section(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
     """Parameters that belong together; none may be added, changed or be of another type."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @field_validator("*")
     @classmethod

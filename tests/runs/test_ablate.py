@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from fake_runs import executor, fake_run
 
-from zmem_lib.ablation import PARTS, PLAIN, ROWS, is_off
+from zmem_lib.ablation import PARTS, ROWS, is_off
 from zmem_lib.files import BadInput, held
 from zmem_lib.params import changed, check_params, flat, read_params
 from zmem_lib.report.results import read_manifest
@@ -16,6 +16,7 @@ from zmem_lib.run import main
 from zmem_lib.runs.ablate import Study, ablate, jobs, known_rows, off_rows, row_lines
 from zmem_lib.runs.pipeline import write_params
 
+PLAIN = ROWS["plain"][0]
 SMOKE = str(ROOT / "params/smoke.yaml")
 ALL_ON = {
     "lm.name": "models/base", "lm.vocab_size": 0, "lm.hidden_size": 0, "lm.layers": 0, "lm.heads": 0,

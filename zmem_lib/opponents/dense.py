@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from zmem_lib.cache import Cache, drop_cache, inside, remembered
-from zmem_lib.files import BadInput, hash_path, in_turn, must_exist, read_json, write_atomic, write_json
+from zmem_lib.files import BadInput, hash_path, held, must_exist, read_json, write_atomic, write_json
 from zmem_lib.hub import fetch, find_reranker, loading
 from zmem_lib.meter import progress
 from zmem_lib.opponents.bm25 import Ranking
@@ -144,7 +144,7 @@ def build_dense(
     encoder: "SentenceTransformer", doc_ids: list[str], passages: list[str], *, encodings: Path | None = None
 ) -> DenseIndex:
     """Encode the passages, or read what `encodings` (encodings_folder) has of them, and index them."""
-    with in_turn(encodings) if encodings else nullcontext():  # the runs of a sweep share them
+    with held(encodings, waiting=True) if encodings else nullcontext():  # the runs of a sweep share them
         vectors, spared = encode_passages(encoder, list(passages), encodings)
     return DenseIndex(list(doc_ids), build_index(vectors), spared)
 
