@@ -137,7 +137,7 @@ def _other_params(manifest: Mapping[str, Any], number: int, params: Params) -> l
 
 def _other_files(manifest: Mapping[str, Any], folder: Path) -> list[str]:
     files = manifest["inputs"] | manifest["outputs"]
-    return [name for name, digest in files.items() if not (folder / name).exists() or hash_path(folder / name) != digest]
+    return [name for name, digest in files.items() if not (path := folder / name).exists() or hash_path(path) != digest]
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

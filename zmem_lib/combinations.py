@@ -27,8 +27,8 @@ def refuse_combinations(params: Any, where: str) -> None:
 def refuse_memoryless(params: Any, what: str) -> None:
     """Raise BadInput where `what` needs the language model that a run does not have."""
     if params.lm.name == NO_LM:
-        none = f"run {params.run} has none (lm.name none)"
-        raise BadInput(f"{what} needs a language model, and {none}: take one that has")
+        lacking = f"run {params.run} has none (lm.name none)"
+        raise BadInput(f"{what} needs a language model, and {lacking}: take one that has")
 
 
 def without_lm(params: Any) -> Iterator[str]:

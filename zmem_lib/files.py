@@ -166,7 +166,7 @@ def hash_path(path: Path) -> str:
 
 @contextmanager
 def held(folder: Path, *, waiting: bool = False) -> Iterator[None]:
-    """Keep others out of a folder, made if need be, while this lasts; who is in it is waited for, or said in BadInput."""
+    """Keep others out of a folder, made if need be; who is in it already is waited for, or said in BadInput."""
     lock = FileLock(folder / LOCK, timeout=-1 if waiting else 0)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

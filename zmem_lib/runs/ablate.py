@@ -16,7 +16,7 @@ from zmem_lib.files import BadInput, held
 from zmem_lib.params import Params, check_params, flat
 from zmem_lib.report.previous import changed_params
 from zmem_lib.report.results import is_of_present_code, keep_row, read_manifest, row_folder
-from zmem_lib.runs.pipeline import run_chapters, say_now, start_over
+from zmem_lib.runs.pipeline import Say, run_chapters, say_now, start_over
 
 LAST = 6  # chapter; the report, 07, is made for whole runs only
 ASIDE = {  # what an ablation does not ask: opponents and judges that say nothing of the memory
@@ -51,7 +51,7 @@ class Job:
     target: Path
 
 
-def ablate(study: Study, *, execute: Callable[..., Path] = run_chapters, say: Callable[[str], None] = say_now) -> None:
+def ablate(study: Study, *, execute: Callable[..., Path] = run_chapters, say: Say = say_now) -> None:
     """Execute chapters 01 to 06 of every row and seed that is not kept yet, and keep what they found.
 
     `execute` is called like `pipeline.run_chapters`. A row that is off in the file is skipped, which is said; all
