@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from zmem_lib.files import BadInput
-from zmem_lib.runs.pipeline import Say, say_now
+from zmem_lib.runs.pipeline import say_now
 from zmem_lib.runs.sweep import Batch, Job, is_whole
 
 LOG = "sweep.log"
@@ -32,21 +32,21 @@ OF_A_DEATH = "died without a word, most often for want of memory"
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
-def sweep_on_ray(batch: Batch, *, say: Say = say_now) -> dict[str, str]:
+def sweep_on_ray(batch: Batch) -> dict[str, str]:
     """Execute the runs as Ray tasks, a GPU each where there are any; return why those that failed did, by name."""
     todo = [job for job in batch.jobs if not is_whole(job.params, batch.runs)]
     for job in batch.jobs:
         if job not in todo:
-            say(f"{job.params.run}: finished before, skipped")
+            say_now(f"{job.params.run}: finished before, skipped")
     if not todo:
         return {}
     with connected() as ray:
         share = share_of(ray.cluster_resources())
-        say(f"ray: {len(todo)} runs, each with {share['num_cpus']} cores and {share['num_gpus']} GPUs")
+        say_now(f"ray: {len(todo)} runs, each with {share['num_cpus']} cores and {share['num_gpus']} GPUs")
         task = ray.remote(**share, max_retries=0)(execute_run)
         pending = {task.remote(job, batch.runs, batch.notebooks, Path.cwd()): job for job in todo}
         try:
-            return collected(ray, pending, say)
+            return collected(ray, pending)
         except (KeyboardInterrupt, SystemExit):
             for ref in pending:
                 ray.cancel(ref)
@@ -82,7 +82,7 @@ def share_of(resources: dict[str, float]) -> dict[str, int]:
     return {"num_cpus": cores, "num_gpus": int(resources.get("GPU", 0) >= 1)}
 
 
-def collected(ray: Any, pending: dict[Any, Job], say: Say) -> dict[str, str]:
+def collected(ray: Any, pending: dict[Any, Job]) -> dict[str, str]:
     """Wait for the tasks, one after the other as they end, say how each did, and return why some failed."""
     failures: dict[str, str] = {}
     for place in range(1, len(pending) + 1):
@@ -94,7 +94,7 @@ def collected(ray: Any, pending: dict[Any, Job], say: Say) -> dict[str, str]:
             code, reason, seconds = 1, f"its task was lost ({type(error).__name__})", 0.0
         if code:
             failures[name] = reason
-        say(f"{name} {of_all}: {f'failed: {reason}' if code else f'done in {seconds:.0f} s'}")
+        say_now(f"{name} {of_all}: {f'failed: {reason}' if code else f'done in {seconds:.0f} s'}")
     return failures
 
 
