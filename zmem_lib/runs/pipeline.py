@@ -14,7 +14,7 @@ from pathlib import Path
 from zmem_lib.chapters import CHAPTERS, NOTEBOOKS, changes, chapters_of, is_finished, is_whole
 from zmem_lib.files import LOCK, BadInput, drop_temporaries, write_atomic, writing
 from zmem_lib.fingerprint import git_revision
-from zmem_lib.hub import find_judge, find_lm, find_reranker
+from zmem_lib.hub import find_lm, find_model
 from zmem_lib.meter import about
 from zmem_lib.params import LATE, Params, dumped, flat, read_params
 from zmem_lib.report.previous import FOLDER as PREVIOUS
@@ -92,11 +92,11 @@ def fetch(params: Params, number: int) -> None:
     if number == 1:
         fetch_corpus(params)
     if params.evaluate.judge == "nli" and number in (1, EVALUATION):
-        find_judge(params.evaluate.judge_model)
+        find_model("evaluate.judge_model", params.evaluate.judge_model)
     if params.has_lm and params.lm.name != "scratch" and using:
         find_lm(params.lm.name, params.lm.revision)
     if answer.rerank_model and answer.rerank_depth and using:
-        find_reranker(answer.rerank_model)
+        find_model("answer.rerank_model", answer.rerank_model)
     if params.machine.device == "cuda":  # no other can be missing
         from zmem_lib.memory.lm import pick_device  # imports transformers, which takes seconds
 
