@@ -42,7 +42,7 @@ class Section(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan
         return value
 
 
-class Corpus(Section):
+class Corpus(Section, frozen=True):
     """What is read, and what of it is held out."""
 
     name: CorpusName = says("synthetic", "which corpus")
@@ -58,7 +58,7 @@ class Corpus(Section):
     publish_text: bool = says(True, "false: pages and kept tables show figures of the corpus, never its passages")
 
 
-class Lm(Section):
+class Lm(Section, frozen=True):
     """The language model."""
 
     name: str = says("scratch", "scratch, or a path or hub id of a causal language model; none: retrieval alone")
@@ -72,7 +72,7 @@ class Lm(Section):
     heads: CountOr0 = says(0, "scratch only")
 
 
-class Memory(Section):
+class Memory(Section, frozen=True):
     """The table of blocks and keys."""
 
     z_tokens: Count = says(8, "K soft tokens per document")
@@ -83,7 +83,7 @@ class Memory(Section):
     evidence_tokens: Count = says(256, "of a piece of evidence, at most: learned, written, or handed to the reader")
 
 
-class Train(Section):
+class Train(Section, frozen=True):
     """Joint training of the model and all blocks."""
 
     lm: bool = says(True, "false: only z learns")
@@ -113,7 +113,7 @@ class Train(Section):
     id_branching: Count = says(16, "children of a node in the tree of ids")
 
 
-class Write(Section):
+class Write(Section, frozen=True):
     """Writing new documents, the model frozen."""
 
     start: Start = says("mean", "as memory.start; mean: of the trained blocks")
@@ -124,7 +124,7 @@ class Write(Section):
     self_questions: CountOr0 = says(0, "per document, asked by the model from its text, learned beside the text")
 
 
-class Answer(Section):
+class Answer(Section, frozen=True):
     """Choosing documents and answering from them, by every system."""
 
     questions: CountOr0 = says(100, "test questions per part that every system answers; 0: all")
@@ -146,7 +146,7 @@ class Answer(Section):
     api_output_price: Weight = says(0.0, "dollars for a million tokens")
 
 
-class Evaluate(Section):
+class Evaluate(Section, frozen=True):
     """What is measured of the answers."""
 
     bootstrap_samples: Count = says(1000, "of an interval")
@@ -158,13 +158,13 @@ class Evaluate(Section):
     human_labels: str = says("", "a file of people's verdicts on a few answers, which corrects the judge's")
 
 
-class Report(Section):
+class Report(Section, frozen=True):
     """How it is told."""
 
     language: Literal["en", "ko"] = says("en", "of findings and slides")
 
 
-class Machine(Section):
+class Machine(Section, frozen=True):
     """What a run takes, and not what it finds: may be changed while it is under way."""
 
     device: Literal["auto", "cpu", "cuda"] = says("auto", "auto: a GPU where there is one")
@@ -182,7 +182,7 @@ class Machine(Section):
     api_budget: Weight = says(0.0, "dollars that a run may spend on reader and judge; 0: no limit")
 
 
-class Params(Section):
+class Params(Section, frozen=True):
     """All parameters of a run, in the order of the chapters that use them."""
 
     run: str = says(..., "name of the folder under runs/")
