@@ -7,7 +7,7 @@ go together.
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from zmem_lib.combinations import NO_LM
 
@@ -31,8 +31,13 @@ def says(default: Any, meaning: str) -> Any:
     return Field(default, description=meaning)
 
 
-class Section(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
+class Section(BaseModel):
     """Parameters that belong together; none may be added, changed or be of another type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def __hash__(self) -> int:  # which pydantic would make as well, unseen by a type checker
+        return hash(tuple(self.__dict__.values()))
 
     @field_validator("*")
     @classmethod
@@ -42,7 +47,7 @@ class Section(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan
         return value
 
 
-class Corpus(Section, frozen=True):
+class Corpus(Section):
     """What is read, and what of it is held out."""
 
     name: CorpusName = says("synthetic", "which corpus")
@@ -58,7 +63,7 @@ class Corpus(Section, frozen=True):
     publish_text: bool = says(True, "false: pages and kept tables show figures of the corpus, never its passages")
 
 
-class Lm(Section, frozen=True):
+class Lm(Section):
     """The language model."""
 
     name: str = says("scratch", "scratch, or a path or hub id of a causal language model; none: retrieval alone")
@@ -72,7 +77,7 @@ class Lm(Section, frozen=True):
     heads: CountOr0 = says(0, "scratch only")
 
 
-class Memory(Section, frozen=True):
+class Memory(Section):
     """The table of blocks and keys."""
 
     z_tokens: Count = says(8, "K soft tokens per document")
@@ -83,7 +88,7 @@ class Memory(Section, frozen=True):
     evidence_tokens: Count = says(256, "of a piece of evidence, at most: learned, written, or handed to the reader")
 
 
-class Train(Section, frozen=True):
+class Train(Section):
     """Joint training of the model and all blocks."""
 
     lm: bool = says(True, "false: only z learns")
@@ -113,7 +118,7 @@ class Train(Section, frozen=True):
     id_branching: Count = says(16, "children of a node in the tree of ids")
 
 
-class Write(Section, frozen=True):
+class Write(Section):
     """Writing new documents, the model frozen."""
 
     start: Start = says("mean", "as memory.start; mean: of the trained blocks")
@@ -124,7 +129,7 @@ class Write(Section, frozen=True):
     self_questions: CountOr0 = says(0, "per document, asked by the model from its text, learned beside the text")
 
 
-class Answer(Section, frozen=True):
+class Answer(Section):
     """Choosing documents and answering from them, by every system."""
 
     questions: CountOr0 = says(100, "test questions per part that every system answers; 0: all")
@@ -146,7 +151,7 @@ class Answer(Section, frozen=True):
     api_output_price: Weight = says(0.0, "dollars for a million tokens")
 
 
-class Evaluate(Section, frozen=True):
+class Evaluate(Section):
     """What is measured of the answers."""
 
     bootstrap_samples: Count = says(1000, "of an interval")
@@ -158,13 +163,13 @@ class Evaluate(Section, frozen=True):
     human_labels: str = says("", "a file of people's verdicts on a few answers, which corrects the judge's")
 
 
-class Report(Section, frozen=True):
+class Report(Section):
     """How it is told."""
 
     language: Literal["en", "ko"] = says("en", "of findings and slides")
 
 
-class Machine(Section, frozen=True):
+class Machine(Section):
     """What a run takes, and not what it finds: may be changed while it is under way."""
 
     device: Literal["auto", "cpu", "cuda"] = says("auto", "auto: a GPU where there is one")
@@ -182,7 +187,7 @@ class Machine(Section, frozen=True):
     api_budget: Weight = says(0.0, "dollars that a run may spend on reader and judge; 0: no limit")
 
 
-class Params(Section, frozen=True):
+class Params(Section):
     """All parameters of a run, in the order of the chapters that use them."""
 
     run: str = says(..., "name of the folder under runs/")
