@@ -36,9 +36,6 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    def __hash__(self) -> int:  # which pydantic would make as well, unseen by a type checker
-        return hash(tuple(self.__dict__.values()))
-
     @field_validator("*")
     @classmethod
     def _printable(cls, value: Any) -> Any:
@@ -201,6 +198,9 @@ class Params(Section):
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
     machine: Machine = Machine()
+
+    def __hash__(self) -> int:  # which pydantic would make as well, unseen by a type checker
+        return hash(tuple(self.__dict__.values()))
 
     @property
     def has_lm(self) -> bool:
