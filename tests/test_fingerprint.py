@@ -26,6 +26,9 @@ def rows():  # of it
 """,
     "report/page.py": "import pandas\nfrom zmem_lib.data.rows import rows\n",
     "report/page.en.md.j2": "words",
+    "memory/prompts.yaml": "ask: words",
+    "text.yaml": "- words",
+    "data/words.yaml": "- words",
 }
 
 
@@ -64,6 +67,8 @@ def test_code_is_what_the_cells_import_and_what_that_imports(library, tmp_path):
     assert library("report/page.py", "import pandas\nfrom zmem_lib.data.rows import rows\nrows()\n") == []
     assert library("report/page.py", "from zmem_lib.data.rows import rows\n", shown=True) == ["report"]
     assert library("report/page.en.md.j2", "other words", shown=True) == ["report"]
+    assert library("memory/prompts.yaml", "ask: other words") == ["memory"]
+    assert library("text.yaml", "- other words") == ["text"] and library("data/words.yaml", "- other words") == []
     assert library("params.py", "import torch\nX = 1\n") == [], "its values are hashed, and nothing of it computes"
 
 

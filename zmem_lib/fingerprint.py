@@ -2,7 +2,7 @@
 
 The code is that of the notebook's cells and of the library's modules that they import, directly or through others.
 Comments, docstrings and layout are no code; neither are modules that only read, keep or name things (PLUMBING), nor
-rooms that only show or execute.
+rooms that only show or execute. What lies beside the code and is read by it counts (READ).
 """
 
 import ast
@@ -20,6 +20,7 @@ from zmem_lib.params import Params
 LIBRARY = Path(__file__).parent
 PLUMBING = ("params", "sections", "combinations", "files", "cache", "hub", "chapters", "fingerprint")
 SHOWING = ("report", "runs")  # rooms
+READ = ("{}.yaml", "{}/*.yaml", "{}/*.j2")  # beside the code of a room, or a module of none: words, prompts, tables
 PACKAGES = {  # by the name of import: those whose version may move a figure
     "torch": "torch", "transformers": "transformers", "peft": "peft", "numpy": "numpy", "pandas": "pandas",
     "bm25s": "bm25s", "rank_bm25": "rank-bm25", "sentence_transformers": "sentence-transformers", "faiss": "faiss-cpu",
@@ -30,13 +31,16 @@ DATA = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz
 
 
 def code_of(notebook: Path, *, shown: bool = False) -> dict[str, str]:
-    """Hashes of the code that a notebook runs: its own cells, and by room the modules; with `shown` report's too."""
+    """Hashes of the code that a notebook runs: its own cells, and by room the modules and what they read beside them.
+
+    With `shown` those of report, too.
+    """
     cells = _cells(notebook)
     found = {"notebook": [_digest(cells)]}
     for name, path in _modules(cells, shown).items():
         found.setdefault(_room(name) or name, []).append(_read(path)[1])
-    if shown:
-        found["report"] = [*found.get("report", []), *map(hash_path, sorted((LIBRARY / "report").glob("*.j2")))]
+    for room, digests in found.items():
+        digests += [hash_path(path) for form in READ for path in sorted(LIBRARY.glob(form.format(room)))]
     return {room: hashlib.sha256("".join(digests).encode()).hexdigest()[:16] for room, digests in found.items()}
 
 

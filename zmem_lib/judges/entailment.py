@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from zmem_lib.files import BadInput
-from zmem_lib.hub import find_judge, loading
+from zmem_lib.hub import find_model, loading
 from zmem_lib.memory.lm import pick_device
 from zmem_lib.meter import progress
 from zmem_lib.text import sentence_spans
@@ -37,7 +37,7 @@ def load_entailer(name: str, device: str) -> Entailer:
     """The model in a folder or on the hub, from safetensors only; raises BadInput."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    path = find_judge(name)
+    path = find_model("evaluate.judge_model", name)
     with loading("judge_model", name, give="a classifier in safetensors"):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         model = AutoModelForSequenceClassification.from_pretrained(

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from zmem_lib.cache import Cache, drop_cache, inside, remembered
-from zmem_lib.files import BadInput, hash_path, in_turn, must_exist, read_json, write_atomic, write_json
-from zmem_lib.hub import fetch, find_reranker, loading
+from zmem_lib.files import BadInput, hash_path, held, must_exist, read_json, write_atomic, write_json
+from zmem_lib.hub import fetch, find_model, loading
 from zmem_lib.meter import progress
 from zmem_lib.opponents.bm25 import Ranking
 from zmem_lib.opponents.index import build_index, read_index, search, vectors_of, write_index
@@ -77,7 +77,7 @@ def load_encoder(dense_model: str, device: str) -> "SentenceTransformer":
 
 def load_cross_encoder(rerank_model: str, device: str) -> "CrossEncoder":
     """The cross-encoder that gives question and passage together one score: a local path, or a hub id."""
-    path = find_reranker(rerank_model)
+    path = find_model("answer.rerank_model", rerank_model)
     from sentence_transformers import CrossEncoder
 
     with loading("rerank_model", rerank_model, give="a cross-encoder"):
@@ -144,7 +144,7 @@ def build_dense(
     encoder: "SentenceTransformer", doc_ids: list[str], passages: list[str], *, encodings: Path | None = None
 ) -> DenseIndex:
     """Encode the passages, or read what `encodings` (encodings_folder) has of them, and index them."""
-    with in_turn(encodings) if encodings else nullcontext():  # the runs of a sweep share them
+    with held(encodings, waiting=True) if encodings else nullcontext():  # the runs of a sweep share them
         vectors, spared = encode_passages(encoder, list(passages), encodings)
     return DenseIndex(list(doc_ids), build_index(vectors), spared)
 

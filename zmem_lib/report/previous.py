@@ -17,7 +17,8 @@ import yaml
 from zmem_lib.files import hash_path, new_folder
 from zmem_lib.params import Params, completed, flat, without_places
 from zmem_lib.report.results import RESULTS, read_kept, read_manifest
-from zmem_lib.tables import MEASURES, SYSTEMS, TEST_PARTS, read_table
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import MEASURES, TEST_PARTS, read_table
 
 FOLDER = "previous"
 PLACE = ["system", "part", "metric"]
@@ -65,7 +66,7 @@ def moved_values(before: pd.DataFrame, now: pd.DataFrame) -> tuple[pd.DataFrame,
     """
     former = before[before["n"] > 0][[*PLACE, "value"]].rename(columns={"value": "before"})
     both = now[(now["n"] > 0) & now["metric"].isin(MEASURES)].rename(columns={"value": "now"}).merge(former, on=PLACE)
-    both = both[both["system"].isin(SYSTEMS) & both["part"].isin(TEST_PARTS)]
+    both = both[both["system"].isin(list(SYSTEMS)) & both["part"].isin(TEST_PARTS)]
     left = (both["before"] < both["ci_low"] - EXACT) | (both["before"] > both["ci_high"] + EXACT)
     moved = both[left]
     moved = moved.iloc[(moved["before"] - moved["now"]).abs().argsort(kind="stable")[::-1]]
