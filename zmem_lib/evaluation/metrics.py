@@ -4,21 +4,26 @@ Exact match and F1 follow SQuAD v1.1 (Rajpurkar et al., 2016, section 6.1) or, w
 script of KorQuAD 1.0 (Lim et al., 2019), whose F1 counts characters instead of words. Beside them stand the measures of
 MIRAGE (Park et al., 2504.17137), as its code counts, the accuracy of Self-RAG and CRAG, and how much of a written
 evidence stands in its document, in words, as ROUGE counts overlap (Lin, 2004). The retrieval measures are computed by
-ir-measures (MacAvaney et al., 2022), which no other module knows.
+ir-measures (MacAvaney et al., 2022), and those of ragas that need no judge (Es et al., 2309.15217), which compare
+letters by edit distance, by ragas; no other module knows the two.
 """
 
+import asyncio
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from zmem_lib.evaluation.numbers_in import number_match, number_match_strict
-from zmem_lib.text import normalise, normalise_korquad
+from zmem_lib.text import normalise, normalise_korquad, sentence_spans
 
 NORMALISE = {"squad": normalise, "korquad": normalise_korquad}  # by the parameter corpus.normalisation
 NUMBER_CORPUS = "t2ragbench"  # whose gold answers are numbers
@@ -37,7 +42,16 @@ def f1(answer: str, golds: Sequence[str], rule: str) -> float:
 
     Of the answer's words, or of its characters without spaces under the rule korquad, in any order.
     """
-    return max((_f1(_pieces(answer, rule), _pieces(gold, rule)) for gold in golds), default=0.0)
+
+    def pieces(text: str) -> Counter[str]:
+        parts = NORMALISE[rule](text).split()
+        return Counter("".join(parts) if rule == "korquad" else parts)
+
+    def of_one(right: Counter[str]) -> float:
+        return 2 * (said & right).total() / (said.total() + right.total()) if said or right else 1.0
+
+    said = pieces(answer)
+    return max((of_one(pieces(gold)) for gold in golds), default=0.0)
 
 
 def em_loose(answer: str, golds: Sequence[str]) -> float:
@@ -138,6 +152,8 @@ METRICS: dict[str, Metric] = {
 }  # fmt: skip
 RETRIEVAL_METRICS = ("recall@1", "recall@5", "recall@20", "mrr@10", "ndcg@10")  # of one ranking
 GROUNDING_METRICS = ("evidence_overlap", "evidence_substring")
+RAGAS_CONTEXT_METRICS = ("ragas_context_recall", "ragas_context_precision")
+RAGAS_ANSWER_METRICS = ("ragas_string_similarity", "ragas_string_presence")
 FIELD = ("em_loose", "em_strict", "f1_all", "accuracy")  # as others count answers
 
 
@@ -169,13 +185,40 @@ def retrieval_scores(gold: Lists, ranked: Lists) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["question_id", "metric", "value"])
 
 
-def _pieces(text: str, rule: str) -> list[str]:
-    parts = NORMALISE[rule](text).split()
-    return list("".join(parts)) if rule == "korquad" else parts
+def ragas_scores(items: pd.DataFrame) -> pd.DataFrame:
+    """ragas' measures that need no judge: question_id, metric, value (NaN where ragas has none).
+
+    Reads question_id, answer, answers, evidence, reference_contexts. The contexts are the sentences of the evidence, as
+    the reference is made of sentences; an empty evidence is one empty sentence. The answer is held against the first
+    gold answer, as ragas takes one. A measure is NaN where its reference is empty.
+    """
+    metrics, sample_of = ragas_module("metrics"), ragas_module("dataset_schema").SingleTurnSample
+    of_contexts = [metrics.NonLLMContextRecall(), metrics.NonLLMContextPrecisionWithReference()]
+    of_answers = [metrics.NonLLMStringSimilarity(), metrics.StringPresence()]
+
+    async def score(row: Any) -> list[float]:  # ragas' measures are coroutines even where they ask nobody
+        evidence = "\n".join(row.evidence)
+        sample = sample_of(
+            response=row.answer,
+            reference=row.answers[0] if len(row.answers) else None,
+            retrieved_contexts=[evidence[start:end] for start, end in sentence_spans(evidence)] or [""],
+            reference_contexts=[text for text in row.reference_contexts if text] or None,
+        )
+        values = []
+        for needed, measures in ((sample.reference_contexts, of_contexts), (sample.reference, of_answers)):
+            values += [float(await one.single_turn_ascore(sample)) if needed else np.nan for one in measures]
+        return values
+
+    async def score_all() -> list[list[float]]:
+        return [await score(row) for row in items.itertuples()]
+
+    with ThreadPoolExecutor(1) as thread:  # a notebook has an event loop already, this thread has none
+        values = thread.submit(asyncio.run, score_all()).result()
+    wide = pd.DataFrame(values, columns=[*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS], dtype=float)
+    return wide.assign(question_id=items["question_id"].to_numpy()).melt("question_id", var_name="metric")
 
 
-def _f1(answer: list[str], gold: list[str]) -> float:
-    if not answer and not gold:
-        return 1.0
-    common = sum((Counter(answer) & Counter(gold)).values())
-    return 2 * common / (len(answer) + len(gold))
+def ragas_module(name: str) -> Any:
+    """A module of ragas, told not to call home; no other module of this library imports ragas."""
+    os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")
+    return import_module(f"ragas.{name}")

@@ -14,15 +14,7 @@ import pandas as pd
 
 from zmem_lib.evaluation.metrics import METRICS, retention
 from zmem_lib.evaluation.scoring import kinds_as_parts
-from zmem_lib.evaluation.stats import (
-    Estimate,
-    bootstrap,
-    bootstrap_mean,
-    detectable,
-    grouped_means,
-    holm,
-    paired_p,
-)
+from zmem_lib.evaluation.stats import Estimate, bootstrap, bootstrap_mean, detectable, grouped_means, holm, paired_p
 from zmem_lib.systems.systems import compared, which
 from zmem_lib.tables import CONTEXTS, TABLES, TEST_PARTS, check, in_order, no_rows
 
