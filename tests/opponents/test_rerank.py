@@ -19,7 +19,7 @@ from zmem_lib.opponents.bm25 import rank_bm25
 from zmem_lib.opponents.dense import load_cross_encoder
 from zmem_lib.params import changed
 from zmem_lib.systems import choosing, evidence
-from zmem_lib.systems.choosing import Z_WEIGHT_FILE, by_hybrid, by_select_anew, choose_z_weight
+from zmem_lib.systems.choosing import Z_WEIGHT_FILE, by_hybrid, by_select_anew
 from zmem_lib.systems.evidence import answers_of
 
 PARAMS = small_params(
@@ -66,15 +66,15 @@ def test_z_and_bm25_are_fused_and_the_evidence_is_written_from_z(held, questions
     assert fused.evidence.tolist() == evidence.answer(questions, held, items, began=0.0).evidence.tolist()
 
 
-def test_the_weight_of_bm25_is_chosen_on_dev_questions_and_kept(held, tmp_path, monkeypatch):
+def test_the_weight_of_bm25_is_chosen_on_dev_questions_and_kept(held, tmp_path):
     at = replace(held, folder=tmp_path)
     dev = pd.DataFrame([{"question": f"t{i}", "gold_doc_ids": [f"d{i}"]} for i in range(N)])
-    monkeypatch.setattr(choosing, "Z_DEV_SAMPLE", 4)
-    tried = choose_z_weight(dev, at)
+    fewer = replace(choosing.Z_AND_BM25, dev_sample=4)
+    tried = fewer.choose_weight(dev, at)
     written = read_json(tmp_path / Z_WEIGHT_FILE)
     assert written["n"] == 4 and written["weight"] == fusion.best_weight(tried) > 0, "BM25 knows these, z does not"
     assert tried["mrr@10"].iloc[-1] == 1.0 > tried["mrr@10"].iloc[0]
-    assert fusion.best_weight(choose_z_weight(dev[:0], at)) == 0.5
+    assert fusion.best_weight(fewer.choose_weight(dev[:0], at)) == 0.5
 
 
 def test_the_language_model_orders_the_hybrids_first_and_the_others_follow(held, questions):

@@ -33,8 +33,7 @@ Lists = Mapping[str, Sequence[str]] | pd.Series
 
 def em(answer: str, golds: Sequence[str], rule: str) -> float:
     """Exact match: 1 if the normalised answer equals any normalised gold answer."""
-    same = NORMALISE[rule]
-    return max((float(same(answer) == same(gold)) for gold in golds), default=0.0)
+    return float(NORMALISE[rule](answer) in {NORMALISE[rule](gold) for gold in golds})
 
 
 def f1(answer: str, golds: Sequence[str], rule: str) -> float:
@@ -80,28 +79,22 @@ def answer_in_evidence(evidence: str, golds: Sequence[str], rule: str) -> float:
 
     As whole words; under the rule korquad as part of a word too, since Korean joins particles to its words.
     """
-    text, answers = NORMALISE[rule](evidence), [NORMALISE[rule](gold) for gold in golds]
-    if rule == "korquad":
-        return float(any(answer and answer in text for answer in answers))
-    return float(any(answer and f" {answer} " in f" {text} " for answer in answers))
+    edge = "" if rule == "korquad" else " "
+    text, answers = f"{edge}{NORMALISE[rule](evidence)}{edge}", [NORMALISE[rule](gold) for gold in golds]
+    return float(any(answer and f"{edge}{answer}{edge}" in text for answer in answers))
 
 
 def evidence_overlap(evidence: str, passage: str) -> float:
     """Share of the evidence's words that the passage has, each as often as it has it; NaN without a word."""
-    said = words(evidence)
-    return (Counter(said) & Counter(words(passage))).total() / len(said) if said else np.nan
+    said, there = WORD.findall(evidence.lower()), WORD.findall(passage.lower())
+    return (Counter(said) & Counter(there)).total() / len(said) if said else np.nan
 
 
 def evidence_substring(evidence: str, passage: str) -> float:
     """Share of the evidence's words that are in its longest run of words which the passage has too; NaN without one."""
-    said, there = words(evidence), words(passage)
+    said, there = WORD.findall(evidence.lower()), WORD.findall(passage.lower())
     run = SequenceMatcher(None, said, there, autojunk=False).find_longest_match()
     return run.size / len(said) if said else np.nan
-
-
-def words(text: str) -> list[str]:
-    """The words and numbers of a text, in lower case."""
-    return WORD.findall(text.lower())
 
 
 @dataclass(frozen=True)
@@ -157,15 +150,6 @@ RAGAS_ANSWER_METRICS = ("ragas_string_similarity", "ragas_string_presence")
 FIELD = ("em_loose", "em_strict", "f1_all", "accuracy")  # as others count answers
 
 
-def retention(memory: np.ndarray, nothing: np.ndarray, text: np.ndarray) -> float:
-    """Share of what the text brings that the memory keeps, from scores of the same questions: a ratio of means.
-
-    (memory - nothing) / (text - nothing); NaN where the text brings nothing.
-    """
-    gain = text.mean() - nothing.mean()
-    return float((memory.mean() - nothing.mean()) / gain) if gain > 0 else np.nan
-
-
 def retrieval_scores(gold: Lists, ranked: Lists) -> pd.DataFrame:
     """Retrieval measures by question: question_id, metric, value.
 
@@ -177,11 +161,11 @@ def retrieval_scores(gold: Lists, ranked: Lists) -> pd.DataFrame:
     from ir_measures import RR, Success, nDCG
 
     measures = [Success @ 1, Success @ 5, Success @ 20, RR @ 10, nDCG @ 10]
-    names = dict(zip(map(str, measures), RETRIEVAL_METRICS, strict=True))
     qrels = {question: {str(doc): 1 for doc in docs} for question, docs in gold.items()}
     run = {question: {str(doc): -float(place) for place, doc in enumerate(docs)} for question, docs in ranked.items()}
-    found = {(hit.query_id, names[str(hit.measure)]): hit.value for hit in ir_measures.iter_calc(measures, qrels, run)}
-    rows = [(q, name, found.get((q, name), 0.0)) for q in ranked.keys() for name in RETRIEVAL_METRICS]  # noqa: SIM118
+    found = {(hit.query_id, str(hit.measure)): hit.value for hit in ir_measures.iter_calc(measures, qrels, run)}
+    names = dict(zip(map(str, measures), RETRIEVAL_METRICS, strict=True))
+    rows = [(question, name, found.get((question, one), 0.0)) for question in run for one, name in names.items()]
     return pd.DataFrame(rows, columns=["question_id", "metric", "value"])
 
 
