@@ -198,6 +198,33 @@ def test_where_nobody_reads_no_answer_is_measured(systems):
     assert not {"em", "f1", "accuracy", "input_tokens", "ragas_string_presence"} & set(alone["metric"])
 
 
+def test_rankings_by_hand():
+    questions = pd.DataFrame(
+        {
+            "question_id": ["a", "b", "c"],
+            "answers": [["x"]] * 3,
+            "gold_doc_ids": [["d1"], ["d2"], ["d3"]],
+            "kind": ["rephrased", "unasked", ""],
+        }
+    )
+    rankings = pd.DataFrame(
+        {
+            "question_id": ["a", "b", "c"],
+            "part": ["seen", "seen", "new"],
+            "selector": "key",
+            "ranked_doc_ids": [["d1", "d2"], ["d1", "d2"], ["d1"]],
+            "ranked_scores": [[1.0, 0.5]] * 3,
+            "seconds": 0.25,
+        }
+    )
+    table = scoring.selector_table(questions, rankings, 100, seed=1).set_index(["part", "metric"])
+    assert set(table.index.get_level_values("part")) == {"seen", "rephrased", "unasked", "new"}
+    value = table["value"]
+    assert value["seen", "recall@1"] == 0.5 and value["seen", "recall@5"] == 1 and value["seen", "mrr@10"] == 0.75
+    assert value["unasked", "recall@1"] == 0 and value["new", "recall@20"] == 0 and value["seen", "seconds"] == 0.25
+    assert table.loc[("seen", "recall@1"), "n"] == 2
+
+
 # --- chance: counted by hand, over other documents only -------------------------------------------------------------
 
 ASKED = [

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zmem_lib.cache import inside
 from zmem_lib.evaluation.metrics import em
-from zmem_lib.evaluation.risk import BOUNDS, aurc, auroc, coverage_at, margin, threshold
+from zmem_lib.evaluation.risk import BOUNDS, aurc, auroc, coverage_at, threshold
 from zmem_lib.evaluation.scoring import ranks
 from zmem_lib.evaluation.stats import Estimate, bootstrap, bootstrap_mean
 from zmem_lib.memory.choose import question_log_p
@@ -110,7 +110,7 @@ def confidence_table(
         pairs = zip(answers["answer"], answers["question_id"], strict=True)
         rows["wrong"] = [1 - int(em(answer, golds.get(question_id, ()), rule)) for answer, question_id in pairs]
         rows["top"] = [scores[0] for scores in answers["ranked_scores"]]
-        rows["margin"] = [margin(scores) for scores in answers["ranked_scores"]]
+        rows["margin"] = [one[0] - one[1] if len(one) > 1 else float("inf") for one in answers["ranked_scores"]]
         if system == "zmem":
             rows = rows.merge(doubt.assign(entropy=-doubt["entropy"]), "left", "question_id", validate="one_to_one")
         tables.append(rows.melt(["question_id", "part", "system", "kind", "wrong"], var_name="score"))

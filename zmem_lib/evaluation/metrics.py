@@ -163,7 +163,8 @@ def retrieval_scores(gold: Lists, ranked: Lists) -> pd.DataFrame:
     measures = [Success @ 1, Success @ 5, Success @ 20, RR @ 10, nDCG @ 10]
     qrels = {question: {str(doc): 1 for doc in docs} for question, docs in gold.items()}
     run = {question: {str(doc): -float(place) for place, doc in enumerate(docs)} for question, docs in ranked.items()}
-    found = {(hit.query_id, str(hit.measure)): hit.value for hit in ir_measures.iter_calc(measures, qrels, run)}
+    found: dict[Any, float] = {}
+    found |= {(hit.query_id, str(hit.measure)): hit.value for hit in ir_measures.iter_calc(measures, qrels, run)}
     names = dict(zip(map(str, measures), RETRIEVAL_METRICS, strict=True))
     rows = [(question, name, found.get((question, one), 0.0)) for question in run for one, name in names.items()]
     return pd.DataFrame(rows, columns=["question_id", "metric", "value"])

@@ -14,11 +14,6 @@ RISK = 0.1  # at most so many of the answers given are to be wrong
 BOUNDS = ("best", "random")  # the best possible order of the questions, and one by chance
 
 
-def margin(scores: list[float]) -> float:
-    """The best score minus the second; infinite where there is no second document."""
-    return float(scores[0] - scores[1]) if len(scores) > 1 else np.inf
-
-
 def risk_coverage(confidence: Values, wrong: Values) -> pd.DataFrame:
     """Share of wrong answers (risk) among the surest k of n, by their share k/n (coverage), for k from 1 to n.
 

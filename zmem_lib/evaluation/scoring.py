@@ -1,9 +1,9 @@
 """From answers to scores, from scores to the summary, and the counts that explain them.
 
-Takes questions and answers by system; returns the tables scores, summary and failures. Whether an answer is good is
-decided in metrics.py, how sure that is in stats.py. Beside what is counted of every answer stands whether a ranking's
-first document is a new one (new_first tells a system that favours the new from one that finds), and how much of a
-written evidence stands in its document; of evidence that is cut from a passage all would, by construction.
+Takes questions and answers by system; returns the tables scores, summary and failures, and of rankings selectors.
+Whether an answer is good is decided in metrics.py, how sure that is in stats.py. Beside what is counted of every answer
+stands whether a ranking's first document is a new one (new_first tells a system that favours the new from one that
+finds), and how much of a written evidence stands in its document; of evidence that is cut from a passage all would.
 
 What a wrong z writes is held against two levels of chance, which are in no system's hand: how often a gold answer
 stands in the gold evidence of questions about other documents, drawn at random (`chance`), or of those with the most
@@ -49,8 +49,8 @@ def with_references(questions: pd.DataFrame, tuples: pd.DataFrame) -> pd.DataFra
     for question_id, text in zip(tuples["question_id"], tuples["evidence"], strict=True):
         sentences = by_question.setdefault(question_id, {})
         sentences.update((text[start:end], None) for start, end in sentence_spans(text))
-    references = questions["question_id"].map(lambda question_id: list(by_question.get(question_id, ())))
-    return questions.assign(reference_contexts=references)
+    references = [list(by_question.get(question_id, ())) for question_id in questions["question_id"]]
+    return questions.assign(reference_contexts=pd.Series(references, questions.index, dtype=object))
 
 
 def score_answers(
@@ -145,6 +145,19 @@ def summarise(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     some = missing.groupby([scores[name] for name in place]).transform("any")
     shares = scores[some].assign(metric=lambda rows: rows["metric"] + "_nan", value=missing[some].astype(float))
     return check(grouped_means(pd.concat([scores, shares]), place, samples, seed), "summary")
+
+
+def selector_table(questions: pd.DataFrame, rankings: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
+    """Retrieval measures and seconds per question of every selector and part, kinds of seen questions included."""
+    tables = []
+    for _, rows in joined(questions, rankings).groupby("selector", sort=False):
+        place = rows[["question_id", "selector", "part", "kind"]]
+        by_id = rows.set_index("question_id")
+        scores = retrieval_scores(by_id["gold_doc_ids"], by_id["ranked_doc_ids"])
+        tables += [place.merge(scores, on="question_id")]
+        tables += [place.assign(metric="seconds", value=rows["seconds"])]
+    values = kinds_as_parts(pd.concat(tables))
+    return check(grouped_means(values, ["selector", "part", "metric"], samples, seed), "selectors")
 
 
 def score_lines(folder: Path, systems: Sequence[str], questions: int = 0) -> Iterator[str]:

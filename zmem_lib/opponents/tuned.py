@@ -46,8 +46,9 @@ def taught_questions(docs: pd.DataFrame, questions: pd.DataFrame, split: str = "
     assert split in ("train", "dev"), f"nothing is taught by the questions of split {split}"
     seen = set(docs.loc[docs["part"] == "seen", "doc_id"])
     chosen = questions[questions["split"] == split]
-    gold = chosen["gold_doc_ids"].map(lambda ids: [doc_id for doc_id in ids if doc_id in seen])
-    return chosen.assign(gold_doc_ids=gold)[gold.map(len) > 0].reset_index(drop=True)
+    gold = [[doc_id for doc_id in ids if doc_id in seen] for ids in chosen["gold_doc_ids"]]
+    chosen = chosen.assign(gold_doc_ids=pd.Series(gold, chosen.index, dtype=object))
+    return chosen[chosen["gold_doc_ids"].map(len) > 0].reset_index(drop=True)
 
 
 def asked_passages(docs: pd.DataFrame, questions: pd.DataFrame) -> list[str]:
