@@ -129,7 +129,7 @@ def command_score(options: Namespace) -> None:
     """
     if options.questions < 0:
         raise BadInput(f"--questions must be 0 (all) or more, not {options.questions}")
-    from zmem_lib.evaluation.score import score_lines
+    from zmem_lib.evaluation.scoring import score_lines
 
     _print(score_lines(options.runs / options.run, options.systems, options.questions))
 

@@ -12,17 +12,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from zmem_lib.evaluation.metrics import METRICS, retention
+from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.evaluation.scoring import kinds_as_parts
-from zmem_lib.evaluation.stats import (
-    Estimate,
-    bootstrap,
-    bootstrap_mean,
-    detectable,
-    grouped_means,
-    holm,
-    paired_p,
-)
+from zmem_lib.evaluation.stats import Estimate, bootstrap, bootstrap_mean, detectable, grouped_means, holm, paired_p
 from zmem_lib.systems.systems import compared, which
 from zmem_lib.tables import CONTEXTS, TABLES, TEST_PARTS, check, in_order, no_rows
 
@@ -75,15 +67,18 @@ def retention_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFra
     (F1 with the gold document's z - closed book) / (F1 with its text - closed book) over the questions that all three
     answered, resampled together; NaN, not defined, where the text brings less than LEAST_GAIN.
     """
+
+    def share(memory: np.ndarray, nothing: np.ndarray, text: np.ndarray) -> float:
+        gain = text.mean() - nothing.mean()
+        return float((memory.mean() - nothing.mean()) / gain) if gain > 0 else np.nan
+
     rows, three = [], ["zmem-oracle", "closed-book", "gold-passage"]
     for part, some in kinds_as_parts(scores[scores["metric"] == "f1"]).groupby("part", sort=False):
         wide = some.pivot(index="question_id", columns="system", values="value").reindex(columns=three).dropna()
-        if wide.empty:
-            continue
-        gain = wide["gold-passage"].mean() - wide["closed-book"].mean()
-        estimate = bootstrap(retention, wide.to_numpy().T, samples=samples, seed=seed)
-        if gain < LEAST_GAIN:
-            estimate = Estimate(np.nan, np.nan, np.nan, estimate.n)
-        rows.append({"part": part, **vars(estimate), "text_gain": gain})
+        if len(wide):
+            gain = wide["gold-passage"].mean() - wide["closed-book"].mean()
+            told = bootstrap(share, wide.to_numpy().T, samples=samples, seed=seed)
+            told = told if gain >= LEAST_GAIN else Estimate(np.nan, np.nan, np.nan, told.n)
+            rows.append({"part": part, **vars(told), "text_gain": gain})
     frame = pd.DataFrame(rows, columns=list(TABLES["retention"])).astype({"value": float})
     return check(frame, "retention")

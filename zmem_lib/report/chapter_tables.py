@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from zmem_lib.evaluation.metrics import FIELD
+from zmem_lib.evaluation.metrics import FIELD, RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
 from zmem_lib.evaluation.numbers_in import NUMBERS
-from zmem_lib.evaluation.ragas_measures import RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
 from zmem_lib.evaluation.risk import BOUNDS, RISK
 from zmem_lib.evaluation.stats import LEVEL
 from zmem_lib.judges.corrected import BOTH, JUDGE, LEAST_LABELS, PEOPLE
