@@ -193,11 +193,11 @@ def _apart(first: Corpus, second: Corpus) -> Corpus:
     docs, asked = second.docs[~twice], second.questions
     doc_name = _names(docs["doc_id"], set(first.docs["doc_id"]))
     question_name = _names(asked["question_id"], set(first.questions["question_id"]))
-    gold = asked["gold_doc_ids"]
-    first_kept = gold.str[0].isin(doc_name)  # answer_start is a place in that one
+    gold = [[doc_name[doc_id] for doc_id in ids if doc_id in doc_name] for ids in asked["gold_doc_ids"]]
+    first_kept = asked["gold_doc_ids"].str[0].isin(doc_name)  # answer_start is a place in that one
     questions = asked.assign(
         question_id=asked["question_id"].map(question_name),
-        gold_doc_ids=gold.map(lambda ids: [doc_name[doc_id] for doc_id in ids if doc_id in doc_name]),
+        gold_doc_ids=pd.Series(gold, asked.index),
         answer_start=asked["answer_start"].where(first_kept, -1),
     )
     questions = questions[questions["gold_doc_ids"].map(len) > 0]

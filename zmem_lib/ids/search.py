@@ -42,9 +42,7 @@ QUESTIONS, ROWS = 8, 512  # questions that are searched at once; beginnings of i
 Lesson = tuple[list[int], Id]  # a prompt and the id to generate
 Found = list[tuple[float, Id]]  # -log p and id, best first
 OneSearch = Generator[list[Id], Any, tuple[Found, bool]]
-Read = tuple[
-    list[tuple[Tensor, Tensor]], Tensor, Tensor
-]  # of questions: keys and values, mask (Q,P), last states (Q,D)
+Read = tuple[list[tuple[Tensor, Tensor]], Tensor, Tensor]  # of questions: keys, values; mask (Q,P); states (Q,D)
 
 
 def learn_ids(

@@ -82,7 +82,8 @@ def make_memory_lm(params: Settings, texts: Iterable[str]) -> MemoryLM:
         ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
         config = scratch_config(params.lm, vocab_size=len(tokenizer), attn_implementation=SCRATCH_ATTENTION, **ids)
         torch.manual_seed(params.seed)
-        return wrap(LlamaForCausalLM(config).to(pick_device(params.machine.device)), tokenizer, params)
+        lm = LlamaForCausalLM(config).to(pick_device(params.machine.device))  # pyright: ignore[reportArgumentType]
+        return wrap(lm, tokenizer, params)
     folder = find_lm(params.lm.name, params.lm.revision)
     lm = load_lm(folder, params)
     lm = lm if learns_whole(params.lm) else with_adapter(lm, params)

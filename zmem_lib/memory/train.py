@@ -97,8 +97,8 @@ def train_step(training: Training, step: int) -> dict[str, float]:
     for optimiser in (*training.optimisers, row_holder):
         scaler.unscale_(optimiser)
     nn.utils.clip_grad_norm_([weight for weight in learning_weights(memory_lm) if weight.grad is not None], CLIP)
-    if work.encoded is None and work.rows.grad.isfinite().all():
-        move_rows(z_table, torch.tensor(work.documents), work.rows.grad, numbers.z_lr * share)
+    if work.encoded is None and (gradient := work.rows.grad) is not None and gradient.isfinite().all():
+        move_rows(z_table, torch.tensor(work.documents), gradient, numbers.z_lr * share)
     for optimiser in training.optimisers:
         scaler.step(optimiser)
     scaler.update()
