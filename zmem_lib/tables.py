@@ -123,6 +123,8 @@ def __getattr__(name: str) -> object:
     """Names of systems for modules that have not turned to systems.systems yet, where the systems stand now."""
     from importlib import import_module
 
+    if name.startswith("__"):  # every import asks for __path__, also on a machine that has no systems
+        raise AttributeError(name)
     systems = import_module("zmem_lib.systems.systems")
     names = {
         "SYSTEMS": tuple(systems.SYSTEMS),
