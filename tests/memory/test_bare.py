@@ -22,10 +22,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 from zmem_lib.cache import Cache
-from zmem_lib.memory import choose, encoder, lessons, lm, self_questions, settings, shape, table, train, write
+from zmem_lib.memory import choose, encoder, lessons, lm, self_questions, shape, table, train, write
 from zmem_lib.ids import search
 
-params = settings((Path(sys.argv[1]) / "params.json").read_text())
+params = shape.settings((Path(sys.argv[1]) / "params.json").read_text())
 docs = pd.DataFrame([dict(doc_id=f"d{{i}}", title="", text=f"amber bird {{i}} fern. Moss is {{i}}.") for i in range(6)])
 tuples = docs.assign(
     question=[f"what is {{i}}" for i in range(6)], evidence=docs.text, answers=[["moss"]] * 6, split="train",

@@ -26,11 +26,11 @@ from transformers import DynamicCache
 from zmem_lib.files import must_exist
 from zmem_lib.ids.head import IdHead, id_adapter, load_id_head, make_id_head, save_id_head
 from zmem_lib.ids.tree import Id, IdTree, Trie, add_documents, build_tree, load_tree, make_trie, save_tree
-from zmem_lib.memory import Settings
 from zmem_lib.memory.choose import Ranking
 from zmem_lib.memory.encoder import last_states, positions
 from zmem_lib.memory.lessons import batch_indices
 from zmem_lib.memory.lm import MemoryLM, left_padded, make_scaler
+from zmem_lib.memory.shape import Settings
 from zmem_lib.memory.train import CLIP, cosine
 from zmem_lib.meter import memory_explained, progress
 

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from zmem_lib.files import BadInput
-from zmem_lib.memory import Settings
 from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.memory.prompts import Prompts, Row
+from zmem_lib.memory.shape import Settings
 from zmem_lib.tables import PSEUDO
 from zmem_lib.text import passage, passages, sentence_spans
 

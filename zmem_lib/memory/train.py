@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from zmem_lib.cache import Cache
 from zmem_lib.files import new_folder, read_json, read_tensors, restore, write_json, write_tensors
-from zmem_lib.memory import Settings
 from zmem_lib.memory.lessons import Lessons, batch_at
 from zmem_lib.memory.lm import MemoryLM, learning_weights, make_scaler, token_nll
 from zmem_lib.memory.losses import all_losses, make_work, mean_by_term
+from zmem_lib.memory.shape import Settings
 from zmem_lib.memory.table import ZTable, move_rows
 from zmem_lib.meter import memory_explained, progress
 

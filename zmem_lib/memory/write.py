@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from zmem_lib.cache import Cache, remembered
-from zmem_lib.memory import Settings
 from zmem_lib.memory.lessons import recitations, recitations_at
 from zmem_lib.memory.lm import MemoryLM, frozen, greedy_scores, make_scaler, token_nll
 from zmem_lib.memory.prompts import Row
+from zmem_lib.memory.shape import Settings
 from zmem_lib.memory.table import ZTable, make_ztable, move_rows
 from zmem_lib.meter import memory_explained, progress
 
