@@ -20,7 +20,7 @@ from zmem_lib.memory.table import load_z, make_ztable, save_z
 from zmem_lib.memory.train import train
 from zmem_lib.memory.write import numbers_of, write
 from zmem_lib.params import changed, dumped, read_params
-from zmem_lib.report.model_card import model_card
+from zmem_lib.report.chapter_tables import model_card
 from zmem_lib.systems.evidence import read
 
 FAMILIES = {

@@ -1,6 +1,6 @@
 """Columns of every table that a chapter writes (tables.yaml), and one check that a data frame has them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -55,7 +55,7 @@ def _check_column(column: pd.Series, kind: str, where: str) -> None:
             raise BadInput(f"{where}, row {row}: must be a list, not {value!r}")
 
 
-def in_order(names: pd.Series, order: Collection[str]) -> list[str]:
+def in_order(names: Iterable[str], order: Collection[str]) -> list[str]:
     """The distinct names, those of `order` first and in its order, any other after them."""
     found = dict.fromkeys(names)
     return [name for name in order if name in found] + [name for name in found if name not in order]

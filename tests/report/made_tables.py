@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from zmem_lib.evaluation import scoring
+from zmem_lib.evaluation.metrics import RETRIEVAL_METRICS
 from zmem_lib.evaluation.pairs import pair_table
-from zmem_lib.report.chapter_tables import RANKED
 from zmem_lib.report.figures import CURVES
 from zmem_lib.report.wording import COMPARED
 from zmem_lib.systems.systems import SYSTEMS
@@ -52,7 +52,7 @@ def made_tables() -> dict[str, pd.DataFrame]:
         (selector, part, metric, value, value - 0.1, value + 0.1, N)
         for selector, value in (("key", 0.4), ("key_then_likelihood", 0.6))
         for part in ("seen", "new")
-        for metric in (*RANKED, "seconds")
+        for metric in (*RETRIEVAL_METRICS, "seconds")
     ]
     retention = [("seen", 0.9, 0.8, 0.97, N, 0.7), ("new", np.nan, np.nan, np.nan, N, 0.05)]
     return {

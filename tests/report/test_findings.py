@@ -59,7 +59,7 @@ def test_placebo_is_held_against_chance(tables, params):
     assert said[0].startswith("**Placebo, seen documents.** The right z writes the answer for 0.60 [")
     assert "the gold evidence of other questions has it for 0.00 [0.00, 0.00] (chance)" in said[0]
     shuffled = (
-        "another document's z for 0.05 [0.00, 0.10] (minus that +0.00 [+0.00, +0.00]: not to be told from chance)"
+        "another document's z for 0.05 [0.02, 0.10] (minus that +0.00 [+0.00, +0.00]: not to be told from chance)"
     )
     assert shuffled in said[0]
     assert "the most similar other document's z for 0.10 [" in said[0] and "+0.05 [+0." in said[0]

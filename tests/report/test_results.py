@@ -1,4 +1,4 @@
-"""What is kept of runs: the right rows, read again as they were, and nothing of a corpus or a machine."""
+"""What is kept of runs: the right rows, read again as they were, nothing of a corpus or a machine; and what changed."""
 
 import json
 import socket
@@ -11,20 +11,26 @@ from fake_runs import SECRET, fake_run
 
 from zmem_lib.files import BadInput
 from zmem_lib.params import changed, flat, params_hash, read_params, without_places
+from zmem_lib.report import page
 from zmem_lib.report.results import (
+    PREVIOUS,
     RESULTS,
     WHOLE,
-    failure_counts,
+    changed_params,
+    find_previous,
     is_of_present_code,
+    keep_previous,
     keep_row,
     keep_run,
     kept_in,
+    moved_values,
     read_kept,
     read_manifest,
     row_folder,
     thinned,
 )
 from zmem_lib.run import main
+from zmem_lib.runs.pipeline import run_chapters, start_over
 from zmem_lib.tables import read_table
 
 RUN_FILES = {f"{name}.csv" for name in (*WHOLE, "failures", "train_log")} | {"manifest.json"}
@@ -77,7 +83,6 @@ def test_a_short_log_is_kept_whole_and_an_empty_one_stays_empty():
     log = pd.DataFrame({"step": [2, 1, 1], "term": ["a", "a", "b"], "split": "dev", "nll": 1.0, "seconds": 0.1})
     assert sorted(zip(thinned(log)["term"], thinned(log)["step"], strict=True)) == [("a", 1), ("a", 2), ("b", 1)]
     assert thinned(log.iloc[:0]).empty
-    assert failure_counts(pd.DataFrame(columns=["question_id", "system", "part", "failure"])).empty
 
 
 def test_a_value_that_is_missing_stays_missing(smoke_params, tmp_path):
@@ -167,3 +172,86 @@ def test_a_real_run_is_kept_without_its_texts(smoke_runs, tmp_path):
         there = texts(where)
         assert [text for text in private if text and text in there] == []
         assert str(ROOT) not in there and str(smoke_runs) not in there
+
+
+@pytest.fixture
+def once(smoke_params):
+    return changed(smoke_params, {"run": "once"})
+
+
+def summary_of(folder):
+    return read_table(folder / "summary.parquet", "summary")
+
+
+def said(folder, once, results):
+    return page.changes(summary_of(folder), folder, once, results)
+
+
+def test_a_first_run_has_nothing_before_it(once, tmp_path):
+    folder = fake_run(once, tmp_path)
+    (sentence,) = said(folder, once, tmp_path / "results")
+    assert sentence.data == "First run of this name: there is nothing to compare it with."
+    (korean,) = said(folder, changed(once, {"report.language": "ko"}), tmp_path / "results")
+    assert korean.data.startswith("이 이름으로 처음 실행한 결과")
+
+
+def test_a_run_that_is_started_over_is_held_against_what_it_replaces(once, tmp_path):
+    folder = fake_run(once, tmp_path, value=0.5)
+    start_over(folder, say=str)
+    assert [path.name for path in folder.iterdir()] == [PREVIOUS]
+    start_over(folder, say=str)  # nothing to remove, and the former summary stays
+    other = changed(once, {"answer.top_k": 2, "report.language": "en"})
+    fake_run(other, tmp_path, value=0.8)
+    sentences, table = said(folder, other, tmp_path / "results")
+    assert "the previous execution in the run's folder" in sentences.data
+    assert "`answer.top_k` (`1` before, `2` now)" in sentences.data
+    assert "Of 56 values 56 moved" in sentences.data and "the 12 that moved most" in sentences.data
+    assert table.data.count("<tr>") == 1 + 12 and "0.80 [0.70, 0.90]" in table.data and ">0.50<" in table.data
+
+
+def test_chapter_06_sets_aside_what_a_finished_one_left(once, tmp_path, stand_ins):
+    folder = fake_run(once, tmp_path, value=0.5)
+    for name in ("01_corpus", "02_tuples", "03_train_joint", "04_write_znew", "05_baselines", "06_eval"):
+        (folder / f"{name}.ipynb").write_text("{}")
+    run_chapters(once, tmp_path, first=6, last=6, notebooks=stand_ins(), say=str)
+    place, before, values = find_previous(folder, once.run, tmp_path / "results")
+    assert place == "previous" and before.equals(summary_of(folder)) and values["run"] == "once"
+    (sentence,) = said(folder, once, tmp_path / "results")
+    assert "no parameter changed" in sentence.data and "leaves its former value" in sentence.data
+
+
+def test_an_unfinished_summary_is_not_set_aside(once, tmp_path):
+    folder = fake_run(once, tmp_path, value=0.5)
+    keep_previous(folder)
+    old = (folder / PREVIOUS / "summary.parquet").read_bytes()
+    other = summary_of(folder).assign(value=0.9)
+    other.to_parquet(folder / "summary.parquet", index=False)  # as a chapter that was killed leaves it
+    keep_previous(folder)
+    assert (folder / PREVIOUS / "summary.parquet").read_bytes() == old
+    (folder / "manifest_06.json").write_text("{ half")
+    keep_previous(folder)
+    assert (folder / PREVIOUS / "summary.parquet").read_bytes() == old
+
+
+def test_the_kept_run_of_that_name_stands_in(once, tmp_path):
+    folder = fake_run(once, tmp_path, value=0.5)
+    keep_run(folder, tmp_path / "results/runs/once")
+    (sentence,) = said(folder, once, tmp_path / "results")
+    assert "the run kept in `results/runs/once`" in sentence.data
+    assert find_previous(folder, "twice", tmp_path / "results") is None
+
+
+def test_only_parameters_that_may_change_the_findings_count(once):
+    elsewhere = {"machine.micro_batch": 99, "answer.dense_model": "/elsewhere/packaged", "seed": 99}
+    before = flat(once) | elsewhere
+    del before["answer.noise_questions"]  # of a run made before there was such a parameter
+    found = changed_params(before, changed(once, {"answer.noise_questions": 0}))
+    assert found == {"seed": (99, once.seed)}
+    assert changed_params(before, changed(once, {"answer.noise_questions": 5}))["answer.noise_questions"] == (0, 5)
+
+
+def test_a_value_has_moved_when_the_new_interval_leaves_it(once, tmp_path):
+    now = summary_of(fake_run(once, tmp_path, value=0.5))
+    for former, moved in ((0.5, False), (0.601, True), (0.6 + 1e-7, False), (0.39, True)):
+        rows, compared = moved_values(now.assign(value=former), now)
+        assert (len(rows) == compared) is moved and (len(rows) == 0) is not moved, former

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from IPython.display import HTML, Markdown
+from IPython.core.display import HTML, Markdown
 from matplotlib.figure import Figure
 
 from zmem_lib.ablation import PARTS, ROWS, is_off
-from zmem_lib.combinations import NO_LM
 from zmem_lib.meter import about
 from zmem_lib.params import from_flat
 from zmem_lib.report.canvas import new_figure
@@ -25,7 +24,7 @@ from zmem_lib.report.chapter_tables import selector_overview
 from zmem_lib.report.figures import CYCLE
 from zmem_lib.report.results import RESULTS, kept_in, read_kept
 from zmem_lib.report.tables import bullets, estimate, grid, html_table
-from zmem_lib.report.wording import counted, points
+from zmem_lib.report.wording import points, told
 from zmem_lib.tables import TEST_PARTS, in_order
 
 MEASURES = {  # name in tables: system, part, metric; of evidence, seen: where the corpus tells no kinds apart
@@ -64,12 +63,12 @@ def ablation(run: str, results: Path = RESULTS) -> list[Markdown | HTML | Figure
 def generated_ids(run: str, results: Path = RESULTS) -> list[Markdown | HTML]:
     """Every way of choosing in the ablation's row with ids (method 2), of its first seed; or how to make that row."""
     parent = results / "ablations" / run
-    kept = [folder for folder, manifest in kept_in(parent).items() if manifest["row"] == "with-ids"]
-    if not kept:
+    kept = next((folder for folder, manifest in kept_in(parent).items() if manifest["row"] == "with-ids"), None)
+    if kept is None:
         command = f"`zmem ablate params/{run}.yaml --rows with-ids`"
         return [Markdown(f"No ids were learned in a kept row of `{run}` either: {command} makes one.")]
-    said = f"The same in the ablation's row `{kept[0]}`, where ids were learned as well."
-    return [Markdown(said), selector_overview(read_kept(parent / kept[0], "selectors"))]
+    said = Markdown(f"The same in the ablation's row `{kept}`, where ids were learned as well.")
+    return [said, selector_overview(read_kept(parent / kept, "selectors"))]
 
 
 def measured(parent: Path, kept: Manifests) -> pd.DataFrame:
@@ -79,7 +78,7 @@ def measured(parent: Path, kept: Manifests) -> pd.DataFrame:
     for folder, manifest in kept.items():
         summary = read_kept(parent / folder, "summary")
         places = zip(summary["system"], summary["part"], summary["metric"], strict=True)
-        frame = summary.assign(measure=[names.get(place) for place in places])
+        frame = summary.assign(measure=pd.Series([names.get(place) for place in places], dtype=object))
         frames.append(frame.dropna(subset=["measure", "value"]).assign(row=manifest["row"], seed=manifest["seed"]))
     values = pd.concat(frames, ignore_index=True)
     if (values["measure"] == "evidence, rephrased").any():
@@ -93,17 +92,20 @@ def compared(values: pd.DataFrame) -> pd.DataFrame:
     The difference is the mean over the seeds that both rows have.
     """
     found = []
-    for measure in in_order(values["measure"], tuple(MEASURES)):
+    for measure in in_order(values["measure"], MEASURES):
         by_row = values[values["measure"] == measure].set_index("seed")
         full = by_row[by_row["row"] == "full"]
-        for row in in_order(by_row["row"], tuple(ROWS)):
+        for row in in_order(by_row["row"], ROWS):
             own = by_row[by_row["row"] == row]
             shares = own["value"]
             gap = (shares - full["value"]).dropna()  # seed by seed
-            clear = is_clear(own.loc[gap.index], full, full.loc[gap.index])
-            over_seeds = {"mean": shares.mean(), "low": shares.min(), "high": shares.max(), "seeds": len(shares)}
-            more = {"difference": gap.mean(), "clear": clear, "n": int(own["n"].max())}
-            found.append({"row": row, "measure": measure, **over_seeds, **more})
+            found.append(
+                {
+                    "row": row, "measure": measure, "mean": shares.mean(), "low": shares.min(), "high": shares.max(),
+                    "seeds": len(shares), "n": int(own["n"].max()), "difference": gap.mean(),
+                    "clear": is_clear(own.loc[gap.index], full, full.loc[gap.index]),
+                }
+            )  # fmt: skip
     return pd.DataFrame(found)
 
 
@@ -139,33 +141,24 @@ def notes_on(kept: Manifests, same: Manifests, full: Mapping[str, Any]) -> list[
 
 def part_sentences(rows: pd.DataFrame) -> list[str]:
     """What was compared and how, then for every row the measures in which it differs clearly from `full`."""
-    seeds = int(rows.loc[rows["row"] == "full", "seeds"].max())
-    luck = f", which luck alone does in one comparison of {comb(2 * seeds, seeds) // 2}" if seeds > 1 else ""
-    rule = (
-        f"A difference is named where the values over the seeds do not overlap{luck}; of a row of one seed, where it "
-        "lies outside all seeds of `full` and the two intervals over the questions do not meet; points are hundredths."
-    )
-    if seeds < 2:
-        rule = "With one seed no difference can be told from luck, and none is named."
-    lines = [f"**What each part brings**, against the row `full` of {counted(seeds, 'seed')}. {rule}"]
-    for row in in_order(rows["row"], tuple(ROWS)) if seeds > 1 else []:
-        if row == "full":
-            continue
+    seeds = int(rows[rows["row"] == "full"]["seeds"].max())
+    lines = [told("what_each_part_brings", seeds=seeds, chances=comb(2 * seeds, seeds) // 2)]
+    others = rows[rows["row"] != "full"] if seeds > 1 else rows.iloc[:0]
+    for row in in_order(others["row"], ROWS):
         own = rows[rows["row"] == row]
-        said = [
-            f"{one.measure} {points(one.difference)} points ({one.mean:.2f})" for one in own[own["clear"]].itertuples()
-        ]
-        shows = f" ({ROWS[row][1]})" if row in ROWS else ""
+        clear: Any = own[own["clear"]].itertuples()
+        said = [f"{one.measure} {points(one.difference)} points ({one.mean:.2f})" for one in clear]
         own_seeds = int(own["seeds"].max())
         name = f"Without **{row}**" if row in PARTS else f"**{row}**"
-        name += f", of {counted(own_seeds, 'seed')} only" if own_seeds < seeds else ""
-        lines.append(f"{name}{shows}: {'; '.join(said) if said else 'no clear difference'}.")
+        name += f", of {own_seeds} seed{'s' * (own_seeds > 1)} only" if own_seeds < seeds else ""
+        name += f" ({ROWS[row][1]})" if row in ROWS else ""
+        lines.append(f"{name}: {'; '.join(said) or 'no clear difference'}.")
     return lines
 
 
 def ablation_table(rows: pd.DataFrame, kept: Manifests) -> HTML:
     """Rows by measures: the mean over the seeds and its difference to `full`, below it the smallest and the largest."""
-    table = grid(rows, ["row"], ["measure"], _cell, row=tuple(ROWS), measure=tuple(MEASURES))
+    table = grid(rows, ["row"], ["measure"], _cell, row=ROWS, measure=MEASURES)
     n = rows.groupby("measure")["n"].max()
     table.columns = [f"{name.replace(', ', chr(10))}\nn = {n[name]}" for name in table.columns]
     table.insert(0, "seeds", rows.groupby("row")["seeds"].max())
@@ -180,7 +173,7 @@ def ablation_table(rows: pd.DataFrame, kept: Manifests) -> HTML:
 
 def ablation_bars(rows: pd.DataFrame, values: pd.DataFrame) -> Figure:
     """A bar for every row's mean with its smallest and largest value, a panel for each measure; `full` as a line."""
-    names = in_order(rows["row"], tuple(ROWS))
+    names = in_order(rows["row"], ROWS)
     panels = [name for name in DRAWN if (rows["measure"] == name).any()]
     figure, axes = new_figure(1, max(len(panels), 1), height=0.24 * len(names) + 1.3, sharey=True)
     for axis, measure in zip(axes, panels, strict=False):
@@ -202,16 +195,15 @@ def kept_runs(results: Path = RESULTS) -> list[Markdown | HTML]:
     """What each kept run was, and its main measures with intervals; or the sentence that says how to keep one."""
     kept = kept_in(results / "runs")
     if not kept:
-        command = "`zmem keep RUN` keeps a finished run's tables"
-        return [Markdown(f"**Kept runs.** None is kept in `results/` yet: {command}.")]
+        made = "`zmem keep RUN` keeps a finished run's tables"
+        return [Markdown(f"**Kept runs.** None is kept in `results/` yet: {made}.")]
     names = {place: name for name, place in RUN_COLUMNS.items()}
-    summaries = [read_kept(results / "runs" / run, "summary").assign(run=run) for run in kept]
-    rows = pd.concat(summaries, ignore_index=True)
+    rows = pd.concat([read_kept(results / "runs" / run, "summary").assign(run=run) for run in kept], ignore_index=True)
     rows["column"] = [names.get(place) for place in zip(rows["system"], rows["metric"], strict=True)]
     rows = rows[rows["part"].isin(TEST_PARTS)].dropna(subset=["column", "value"])
-    rows["name"] = rows["run"] + ", " + rows["part"]
+    rows = rows.assign(name=rows["run"] + ", " + rows["part"])
     order = [f"{run}, {part}" for run in kept for part in TEST_PARTS]
-    table = grid(rows, ["name"], ["column"], estimate, name=order, column=tuple(RUN_COLUMNS))
+    table = grid(rows, ["name"], ["column"], estimate, name=order, column=RUN_COLUMNS)
     table.insert(0, "n", rows.groupby("name")["n"].max())
     caption = (
         "Runs kept in results/: mean and 95 % interval over n questions. z: z-memory; evidence: the gold answer stands "
@@ -223,17 +215,9 @@ def kept_runs(results: Path = RESULTS) -> list[Markdown | HTML]:
 
 def run_sentence(name: str, manifest: Mapping[str, Any]) -> str:
     """What a kept run was: corpus, documents, model, block, steps, time and processor."""
-    params, made_on = manifest["params"], manifest["machine"]
+    made_on, spent = manifest["machine"], about(sum(manifest["seconds"].values()))
     where = made_on["gpu"] if manifest["peak_gpu_memory_bytes"] and made_on["gpu"] else made_on["processor"]
-    model = "the retrieval opponents alone"
-    if params["lm.name"] != NO_LM:
-        block = f"{counted(params['memory.z_tokens'], 'soft token')} per document"
-        model = f"model `{params['lm.name']}`, {block}, {params['train.steps']:,} steps"
-    return (
-        f"`{name}`: corpus `{params['corpus.name']}`, {params['corpus.documents']:,} seen and "
-        f"{params['corpus.new_documents']:,} new documents, {model}; {about(sum(manifest['seconds'].values()))} in "
-        f"all, on {where}"
-    )
+    return told("run_sentence", name=name, params=manifest["params"], spent=spent, where=where)
 
 
 def _cell(row: Any) -> str:

@@ -73,14 +73,12 @@ def build_book(runs: Path, names: list[str], *, pages: Path = BOOK, out: Path = 
 
 def descriptions(source: Path) -> dict[str, str]:
     """What every image of the notebooks shows, as canvas.py wrote it down, by the name that the book gives its file."""
+    cells = [cell for path in source.rglob("*.ipynb") for cell in nbformat.read(path, as_version=4).cells]
     found = {}
-    for path in source.rglob("*.ipynb"):
-        for cell in nbformat.read(path, as_version=4).cells:
-            for output in cell.get("outputs", []):
-                image = output.get("data", {}).get("image/png")
-                said = output.get("metadata", {}).get("image/png", {}).get("alt")
-                if image and said:
-                    found[hashlib.sha256(base64.b64decode(image)).hexdigest()] = said
+    for output in (output for cell in cells for output in cell.get("outputs", [])):
+        said = output.get("metadata", {}).get("image/png", {}).get("alt")
+        if said and (image := output["data"].get("image/png")):
+            found[hashlib.sha256(base64.b64decode(image)).hexdigest()] = said
     return found
 
 
@@ -91,7 +89,7 @@ def with_descriptions(page: str, described: Mapping[str, str]) -> str:
 
     def alt(image: re.Match) -> str:
         said = escape(described[image[3]]) if image[3] in described else otherwise
-        return f'<img alt="{image[1] if not NO_WORDS.fullmatch(image[1]) else said}" {image[2]}'
+        return f'<img alt="{said if NO_WORDS.fullmatch(image[1]) else image[1]}" {image[2]}'
 
     return IMAGE.sub(alt, page)
 
@@ -101,19 +99,19 @@ def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path
     copies = {name: run_notebooks(runs / name) for name in dict.fromkeys(names)}
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(pages, source, ignore=shutil.ignore_patterns("_build"))
-    first, *others = copies
+    first = next(iter(copies))
     for name, paths in copies.items():
         (source / name).mkdir()
         for path in paths:
             shutil.copyfile(path, source / name / path.name)
-        without_code(source / name / f"{FINDINGS}.ipynb")
+        page = source / name / f"{FINDINGS}.ipynb"
+        page.write_text(page.read_text(encoding="utf-8").replace('"hide-input"', '"remove-input"'), encoding="utf-8")
     (source / first / f"{FINDINGS}.ipynb").rename(source / "index.ipynb")
     toc = yaml.safe_load((pages / "_toc.yml").read_text(encoding="utf-8"))
     parts = []
-    for name in (first, *others):
+    for name in copies:
         chapters = [*([] if name == first else [FINDINGS]), *chapters_in(runs / name)[:-1]]
-        files = [{"file": f"{name}/{chapter}"} for chapter in chapters]
-        parts.append({"caption": f"Run {name}", "chapters": files})
+        parts.append({"caption": f"Run {name}", "chapters": [{"file": f"{name}/{chapter}"} for chapter in chapters]})
     parts += comparison(runs, list(copies), source)
     toc = {"format": toc["format"], "root": "index", "parts": parts + toc["parts"]}
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
@@ -135,16 +133,6 @@ def comparison(runs: Path, names: list[str], source: Path) -> list[dict]:
     return [{"caption": "All runs", "chapters": [{"file": write_page(found, left_out, source).stem}]}]
 
 
-def without_code(path: Path) -> None:
-    """Leave the folded code cells of a page of findings out: it is read by people in a hurry."""
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        tags = cell.metadata.get("tags", [])
-        if "hide-input" in tags:
-            cell.metadata["tags"] = [tag.replace("hide-input", "remove-input") for tag in tags]
-    nbformat.write(notebook, path)
-
-
 def run_notebooks(folder: Path) -> list[Path]:
     """The executed copies of a run's chapters; refuses a run with a missing one or with an error in one."""
     if not folder.is_dir():
@@ -153,16 +141,13 @@ def run_notebooks(folder: Path) -> list[Path]:
     for path in paths:
         if not path.is_file():
             raise BadInput(f"{path} is missing: let the run go through to chapter 07 first (zmem run PARAMS.yaml)")
-        refuse_failed(path)
+        cells = nbformat.read(path, as_version=4).cells
+        code = [cell for cell in cells if cell.cell_type == "code"]
+        errors = [output for cell in code for output in cell.outputs if output.output_type == "error"]
+        if errors or any(ERROR_TAG in cell.metadata.get("tags", []) for cell in cells):
+            raise BadInput(
+                f"{path} holds a failed cell and does not go into the book: execute its chapter again (--from)"
+            )
+        if any(cell.execution_count is None and cell.source.strip() for cell in code):
+            raise BadInput(f"{path} was not executed to its end: execute its chapter again (--from)")
     return paths
-
-
-def refuse_failed(path: Path) -> None:
-    """Raise BadInput for a notebook that holds an error or was not executed."""
-    cells = nbformat.read(path, as_version=4).cells
-    code = [cell for cell in cells if cell.cell_type == "code"]
-    errors = [output for cell in code for output in cell.outputs if output.output_type == "error"]
-    if errors or any(ERROR_TAG in cell.metadata.get("tags", []) for cell in cells):
-        raise BadInput(f"{path} holds a failed cell and does not go into the book: execute its chapter again (--from)")
-    if any(cell.execution_count is None and cell.source.strip() for cell in code):
-        raise BadInput(f"{path} was not executed to its end: execute its chapter again (--from)")

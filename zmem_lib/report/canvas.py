@@ -19,7 +19,7 @@ from matplotlib.font_manager import fontManager
 from zmem_lib.files import BadInput, write_atomic
 
 WIDTH = 7.0  # inches
-STYLE = {
+STYLE: Any = {
     "figure.dpi": 140, "font.size": 9.5, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.axisbelow": True,
     "legend.frameon": False, "figure.constrained_layout.use": True, "svg.hashsalt": "zmem",
@@ -29,7 +29,7 @@ FONTS = "koreanize_matplotlib"  # a package that carries the font; it is looked 
 LONGEST = 900  # characters of a description
 
 
-def new_figure(rows: int = 1, columns: int = 1, *, height: float = 3.0, **options: object) -> tuple[Figure, list[Axes]]:
+def new_figure(rows: int = 1, columns: int = 1, *, height: float = 3.0, **options: Any) -> tuple[Figure, list[Axes]]:
     """A figure in the book's style and its axes, row by row; it is closed, so that a notebook shows it only once."""
     use_hangul()
     with plt.rc_context(STYLE):
@@ -51,15 +51,14 @@ def use_hangul() -> None:
     plt.rcParams["font.family"] = ["DejaVu Sans", HANGUL]
 
 
-def described_png(figure: Figure) -> tuple[str, dict[str, str]]:
+def described_png(figure: Figure) -> tuple[Any, dict[str, str]]:
     """The figure as PNG in base 64, and what stands beside it in the notebook."""
     return print_figure(figure, "png", base64=True), {"alt": description(figure)}
 
 
 def description(figure: Figure) -> str:
     """What the figure shows, on one line: its label, else what its titles, axes and legends say."""
-    text = str(figure.get_label()) or _own_words(figure)
-    text = " ".join(text.split())
+    text = " ".join((str(figure.get_label()) or _own_words(figure)).split())
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
@@ -72,22 +71,14 @@ def save_figure(figure: Figure, path: Path) -> Figure:
 
 def _own_words(figure: Figure) -> str:
     axes = [axis for axis in figure.axes if axis.get_visible()]
-    across = [axis.get_xlabel() for axis in axes] + [figure.get_supxlabel()]
-    up = [axis.get_ylabel() for axis in axes] + [figure.get_supylabel()]
-    names = [label for axis in axes for label in axis.get_legend_handles_labels()[1]]
+    ticks = [tick.get_text() for axis in axes for tick in (*axis.get_yticklabels(), *axis.get_xticklabels())]
     said = {
         "panels": [figure.get_suptitle(), *(axis.get_title() for axis in axes)],
-        "up": up,
-        "across": across,
-        "shown": [*names, *(tick.get_text() for axis in axes for tick in _named_ticks(axis))],
+        "up": [*(axis.get_ylabel() for axis in axes), figure.get_supylabel()],
+        "across": [*(axis.get_xlabel() for axis in axes), figure.get_supxlabel()],
+        "shown": [label for axis in axes for label in axis.get_legend_handles_labels()[1]],
     }
-    parts = [
-        f"{what}: {', '.join(kept)}" for what, texts in said.items() if (kept := dict.fromkeys(filter(None, texts)))
-    ]
+    said["shown"] += [tick for tick in ticks if any(map(str.isalpha, tick))]  # words: the bars of a bar chart
+    kept = {what: dict.fromkeys(filter(None, texts)) for what, texts in said.items()}
+    parts = [f"{what}: {', '.join(texts)}" for what, texts in kept.items() if texts]
     return f"Plot. {'; '.join(parts)}." if parts else "Plot."
-
-
-def _named_ticks(axis: Axes) -> list[Any]:
-    """The ticks with words in the place of numbers: the bars of a bar chart, as a rule."""
-    ticks = [*axis.get_yticklabels(), *axis.get_xticklabels()]
-    return [tick for tick in ticks if any(letter.isalpha() for letter in tick.get_text())]

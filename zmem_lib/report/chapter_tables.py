@@ -5,22 +5,33 @@ their own cells.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from IPython.display import HTML, Markdown
+import yaml
+from IPython.core.display import HTML, Markdown
 
-from zmem_lib.evaluation.metrics import FIELD, RAGAS_ANSWER_METRICS, RAGAS_CONTEXT_METRICS
-from zmem_lib.evaluation.numbers_in import NUMBERS
+from zmem_lib.evaluation.metrics import FIELD, METRICS, RETRIEVAL_METRICS
 from zmem_lib.evaluation.risk import BOUNDS, RISK
 from zmem_lib.evaluation.stats import LEVEL
 from zmem_lib.judges.corrected import BOTH, JUDGE, LEAST_LABELS, PEOPLE
 from zmem_lib.judges.judgement import CHECKER_METRICS, RAGAS_METRICS, TRACE_METRICS
-from zmem_lib.params import Params
+from zmem_lib.params import Params, dumped
 from zmem_lib.report.figures import CONFIDENCE, FAILURES
 from zmem_lib.report.tables import cut, estimate, grid, html_table, text_table
-from zmem_lib.report.wording import COMPARED, CONTROLS, LABELS, from_both_sides, in_code, part_name, points
+from zmem_lib.report.wording import (
+    COMPARED,
+    CONTROLS,
+    LABELS,
+    from_both_sides,
+    in_code,
+    part_name,
+    points,
+    template,
+    told,
+)
 from zmem_lib.systems.systems import SYSTEMS
 from zmem_lib.tables import ABSENT, CHANCES, CONTEXTS, PARTS, TEST_PARTS, in_order, read_table
 
@@ -31,12 +42,11 @@ if TYPE_CHECKING:
     from zmem_lib.memory.lm import MemoryLM
 
 MAIN_METRICS = ("em", "f1", "answer_in_evidence", "evidence_tokens", "recall@1", "mrr@10", "ndcg@10")
-FIELD_METRICS = (*FIELD, *NUMBERS)  # the latter only where gold answers are numbers
-RAGAS = (*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS)  # those that need no judge
+FIELD_METRICS = (*FIELD, *(name for name, metric in METRICS.items() if metric.corpus))
+RAGAS = tuple(name for name in METRICS if name.startswith("ragas_"))  # those that need no judge
 CONTROLLED = ("zmem", *CONTROLS, *CHANCES)  # z-memory beside its controls
 ALL = (*SYSTEMS, *CHANCES)
 PAID = "$ per 1,000 answers"  # to an address, for reading
-RANKED = ("recall@1", "recall@5", "recall@20", "mrr@10", "ndcg@10")
 PAIRED = ("em", "answer_in_evidence", "recall@1")  # of the measures whose differences are tested
 APART = {"seen": "with", "unasked-document": "without"}  # parts: documents with and without training questions
 APART_METRICS = ("recall@1", "answer_in_evidence", "em", "f1")
@@ -49,9 +59,28 @@ JUDGED = {
     "RAGChecker, the reader": CHECKER_METRICS[5:], "RAGBench": TRACE_METRICS,
 }  # fmt: skip
 JUDGES = {BOTH: "*", PEOPLE: "†"}  # behind a share: who judged, where it is not the judge alone
+ON_AVERAGE = {  # column of answers: its head, its digits
+    "seconds": ("seconds per answer", 4), "input_tokens": ("input tokens", 1), "output_tokens": ("output tokens", 1),
+    "evidence_tokens": ("evidence tokens", 1),
+}  # fmt: skip
 
 
 # Chapters 03 and 04: the model, training and writing
+
+
+def model_card(params: Params) -> str:
+    """README.md of a saved model: what it is, how it was made, how to load it; with the front matter of the hub."""
+    scratch, whole = params.lm.name == "scratch", params.learns_whole
+    front = {"library_name": "transformers" if whole else "peft", "tags": ["zmem", "soft-prompt"]}
+    front |= {} if scratch else {"base_model": params.lm.name}
+    return template("model_card.md.j2").render(
+        params=params,
+        front=yaml.safe_dump(front, sort_keys=False),
+        base="random weights (a small Llama)" if scratch else f"`{params.lm.name}` {params.lm.revision}".strip(),
+        saved=f"{'all weights' if whole else 'a LoRA adapter'}, what joins memory and model, the tokenizer",
+        without="a small model of one corpus" if scratch else "its base model, trained further",
+        parameters=dumped(params),
+    )
 
 
 def lm_sizes(memory_lm: "MemoryLM", params: Params, *, n_documents: int) -> pd.DataFrame:
@@ -84,25 +113,22 @@ def lesson_counts(lessons: "Lessons") -> pd.DataFrame:
     counts = {}
     for name, (rows, batch) in kinds.items():
         tokens = [len(row.ids) for row in rows] or [0]
-        seen = round(train.steps * batch / len(tokens), 1)
-        mean = round(sum(tokens) / len(tokens), 1)
+        mean, seen = sum(tokens) / len(tokens), train.steps * batch / len(tokens)
         counts[name] = {"rows": len(rows), "tokens, mean": mean, "tokens, most": max(tokens), "times seen": seen}
-    return pd.DataFrame.from_dict(counts, orient="index")
+    return pd.DataFrame.from_dict(counts, orient="index").round(1)
 
 
 def asked_table(asked: pd.DataFrame, counts: pd.DataFrame, params: Params) -> HTML:
     """What became of the model's own questions, and below it a few that were kept, with their evidence."""
     table = html_table(counts[["what", "n"]].rename(columns={"what": "questions", "n": "number"}), index=False)
-    if asked.empty:
-        return table
-    examples = asked[["question", "evidence"]].head(6)
-    return HTML(f"{table.data}{text_table(examples, params, {'questions kept': len(asked)}).data}")
+    examples = text_table(asked[["question", "evidence"]].head(6), params, {"questions kept": len(asked)})
+    return HTML(f"{table.data}{examples.data}") if len(asked) else table
 
 
 def cut_sentence(lengths: pd.Series, limit: int, what: str) -> Markdown:
     """How many documents are longer than the token limit and are cut there."""
     n_cut = int((lengths > limit).sum())
-    if not n_cut:
+    if n_cut == 0:
         return Markdown(f"No {what} is longer than the limit of {limit} tokens.")
     return Markdown(
         f"**{n_cut} of {len(lengths)} {what}s are longer than {limit} tokens and are cut there**; the longest has "
@@ -120,17 +146,9 @@ def training_finding(train_log: pd.DataFrame, seconds: float) -> Markdown:
 
 def writing_finding(write_log: pd.DataFrame) -> Markdown:
     """For each start: recite loss and share recited before and after writing, and milliseconds per document."""
-    lines = []
-    for start, log in write_log.groupby("start", sort=False):
-        log = log.sort_values("step")
-        first, last = log.iloc[0], log.iloc[-1]
-        lines.append(
-            f"- start `{start}`: {first.nll:.2f} → **{last.nll:.2f}** nats per token in {int(last.step)} steps, "
-            f"recited greedily {first.recited:.0%} → **{last.recited:.0%}** of a text, "
-            f"{1000 * last.seconds_per_document:.0f} ms per document ({int(last.n)} documents in batches, "
-            f"{last.writing:.0%} of them still being written)"
-        )
-    return Markdown("\n".join(lines))
+    starts = write_log.sort_values("step", kind="stable").groupby("start", sort=False)
+    said = [told("writing_finding", start=start, first=log.iloc[0], last=log.iloc[-1]) for start, log in starts]
+    return Markdown("\n".join(said))
 
 
 # Chapter 05: answers
@@ -140,54 +158,33 @@ def encoder_said(encoder: "SentenceTransformer", params: Params) -> Markdown:
     """How the embeddings were made: what stood before the texts, how they are compared, and who reads in this run."""
     from zmem_lib.opponents.dense import DOCUMENT, QUERY, by_cosine  # imports faiss
 
-    before = [f"`{encoder.prompts[role]}`" if encoder.prompts[role] else "nothing" for role in (QUERY, DOCUMENT)]
-    said = (
-        f"Embeddings by `{Path(params.answer.dense_model).name}`: {before[0]} in front of a question and {before[1]} "
-        f"in front of a passage, compared by {'cosine' if by_cosine(encoder) else 'inner product'}, each text cut at "
-        f"{encoder.max_seq_length} tokens."
-    )
-    if not params.has_lm:
-        said += (
-            " **This run has no language model.** The systems that retrieve passages stand alone, and nobody reads "
-            f"what they bring: the evidence of the first {params.answer.top_k}, cut at "
-            f"{params.memory.evidence_tokens} words each, is all that is measured. Evidence tokens are words here, and "
-            "answers are empty."
-        )
-    return Markdown(said)
+    facts = {"model": Path(params.answer.dense_model).name, "cosine": by_cosine(encoder), "params": params}
+    before = [encoder.prompts[role] for role in (QUERY, DOCUMENT)]
+    return Markdown(told("encoder_said", before=before, encoder=encoder, **facts))
 
 
 def answers_overview(answers_by_system: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Per system: the number of answers n, mean seconds and tokens of one answer, and dollars where any were paid."""
-    digits = {"seconds": 4, "input_tokens": 1, "output_tokens": 1, "evidence_tokens": 1}
     rows = {}
-    for name in in_order(pd.Series(list(answers_by_system), dtype=str), SYSTEMS):
+    for name in in_order(answers_by_system, SYSTEMS):
         answers = answers_by_system[name]
-        means = {column.replace("_", " "): round(answers[column].mean(), places) for column, places in digits.items()}
+        means = {head: round(answers[column].mean(), digits) for column, (head, digits) in ON_AVERAGE.items()}
         rows[name] = {"n": len(answers), **means, PAID: round(1000 * answers["money"].mean(), 4)}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
-    table = table.rename(columns={"seconds": "seconds per answer"})
     return table if table[PAID].any() else table.drop(columns=PAID)
 
 
 def answering_finding(seconds: float, test: pd.DataFrame, docs: pd.DataFrame, params: Params) -> Markdown:
     """How many questions were answered over how many documents, in what time, and who read for all systems."""
-    if not params.has_lm:
-        reader = "nobody"
-    elif params.answer.reader == "api":
-        reader = f"`{params.answer.api_model}` at `{params.answer.api_url}`, whose answers are kept and asked for once"
-    else:
-        reader = f"the run's own model ({'all of it' if params.learns_whole else 'its adapter off'})"
-    return Markdown(
-        f"Every system answered the same {len(test):,} test questions, choosing among {len(docs):,} documents; "
-        f"the chapter took {seconds / 60:.1f} minutes. The reader of all was {reader}. Scores are in chapter 6."
-    )
+    facts = {"minutes": seconds / 60, "test": len(test), "docs": len(docs)}
+    return Markdown(told("answering_finding", params=params, **facts))
 
 
 def noise_overview(noise: pd.DataFrame) -> HTML:
     """Part, kind and system by the share of items replaced: exact match with its interval."""
-    rows = noise[noise["metric"] == "em"].sort_values("share", kind="stable")
-    rows = rows.assign(share=[f"{100 * share:.0f} %" for share in rows["share"]])
-    table = grid(rows, ["part", "kind", "system"], ["share"], estimate)
+    rows = noise[noise["metric"] == "em"]
+    table = grid(rows, ["part", "kind", "system"], ["share"], estimate, share=sorted(set(rows["share"])))
+    table.columns = [f"{100 * share:.0f} %" for share in table.columns.tolist()]
     return html_table(table, "Exact match by the share of the evidence items that is replaced; mean and 95 % interval.")
 
 
@@ -208,47 +205,41 @@ def printed_summary(folder: Path) -> str:
 def summary_tables(
     summary: pd.DataFrame, metrics: Sequence[str] = MAIN_METRICS, *, systems: Sequence[str] = ALL
 ) -> HTML:
-    """The summary table of every part of test questions that there are, one below the other."""
-    parts = [part for part in TEST_PARTS if (summary["part"] == part).any()]
-    tables = (summary_table(summary, part, metrics=metrics, systems=systems) for part in parts)
-    return HTML("\n".join(str(table.data) for table in tables))
+    """Systems by metrics, a table for every part of test questions: mean and interval, bold the best of those compared.
 
-
-def summary_table(
-    summary: pd.DataFrame, part: str, *, metrics: Sequence[str] = MAIN_METRICS, systems: Sequence[str] = ALL
-) -> HTML:
-    """Systems by metrics for one part: the mean, below it the interval; the best of those compared is bold."""
-    rows = summary[(summary["part"] == part) & summary["metric"].isin(metrics) & summary["system"].isin(systems)]
-    table = grid(rows, ["system"], ["metric"], _mean, system=systems, metric=metrics)
-    caption = f"Part {part}: n = {rows['n'].max() if len(rows) else 0} questions per system; mean and 95 % interval."
-    rivals = [name for name in table.index if name in COMPARED]
-    scored = rows[rows["system"].isin(rivals) & ~rows["metric"].isin(["evidence_tokens", "seconds"])]
-    best = scored[(scored["value"] == scored.groupby("metric")["value"].transform("max")) & (scored["value"] > 0)]
-    bold = pd.DataFrame(False, index=table.index, columns=table.columns)
-    for row in best.itertuples() if len(rivals) > 1 else ():
-        bold.loc[row.system, row.metric] = True
-    caption += f" Bold: best of {', '.join(rivals)}." if bold.any(axis=None) else ""
-    return html_table(table.rename(columns=LABELS), caption, bold=bold.rename(columns=LABELS))
+    Of what is counted, in tokens and the like, nothing is the best.
+    """
+    tables = []
+    for part in (part for part in TEST_PARTS if (summary["part"] == part).any()):
+        rows = summary[(summary["part"] == part) & summary["metric"].isin(metrics) & summary["system"].isin(systems)]
+        orders = {"system": systems, "metric": metrics}
+        table = grid(rows, ["system"], ["metric"], _mean, **orders).rename(columns=LABELS)
+        values = grid(rows, ["system"], ["metric"], lambda row: row.value, **orders).rename(columns=LABELS)
+        rivals = [name for name in table.index if name in COMPARED]
+        scored = values.loc[rivals].drop(columns=LABELS["evidence_tokens"], errors="ignore")
+        bold = (scored.eq(scored.max()) & scored.gt(0) & (len(rivals) > 1)).reindex_like(table).eq(True)
+        n = rows["n"].max() if len(rows) else 0
+        caption = f"Part {part}: n = {n} questions per system; mean and 95 % interval."
+        caption += f" Bold: best of {', '.join(rivals)}." if bold.any(axis=None) else ""
+        tables.append(html_table(table, caption, bold=bold).data)
+    return HTML("\n".join(tables))
 
 
 def pair_tables(pairs: pd.DataFrame) -> HTML:
-    """Every part's matrices of differences, one for each measure that there is, one below the other."""
-    places = [(part, metric) for part in in_order(pairs["part"], PARTS) for metric in PAIRED]
-    tables = [pairs[(pairs["part"] == part) & (pairs["metric"] == metric)] for part, metric in places]
-    return HTML("\n".join(str(pair_table(rows).data) for rows in tables if len(rows)))
-
-
-def pair_table(pairs: pd.DataFrame) -> HTML:
-    """Row minus column in points, for one part and measure; bold where the corrected p is below the level."""
-    both, orders = from_both_sides(pairs), {"first": COMPARED, "second": COMPARED}
-    table = grid(both, ["first"], ["second"], lambda row: points(row.value), **orders).fillna("")
-    bold = grid(both, ["first"], ["second"], lambda row: row.p_holm < 1 - LEVEL, **orders).eq(True)
-    caption = (
-        f"Part {pairs['part'].iloc[0]}, {LABELS[pairs['metric'].iloc[0]]}: row minus column in points (hundredths), "
-        f"n = {pairs['n'].max()} questions. Bold: told apart by a paired permutation test, p < {1 - LEVEL:.2f} after "
-        f"Holm for all {len(pairs)} pairs of the table."
-    )
-    return html_table(table, caption, bold=bold)
+    """Row minus column in points, for every part and measure; bold where the corrected p is below the level."""
+    tables, orders = [], {"first": COMPARED, "second": COMPARED}
+    for part, metric in product(in_order(pairs["part"], PARTS), PAIRED):
+        rows = pairs[(pairs["part"] == part) & (pairs["metric"] == metric)]
+        both = from_both_sides(rows)
+        table = grid(both, ["first"], ["second"], lambda row: points(row.value), **orders).fillna("")
+        bold = grid(both, ["first"], ["second"], lambda row: row.p_holm < 1 - LEVEL, **orders).eq(True)
+        caption = (
+            f"Part {part}, {LABELS[metric]}: row minus column in points (hundredths), n = {rows['n'].max()} questions. "
+            f"Bold: told apart by a paired permutation test, p < {1 - LEVEL:.2f} after Holm for all {len(rows)} pairs "
+            "of the table."
+        )
+        tables += [html_table(table, caption, bold=bold).data] if len(rows) else []
+    return HTML("\n".join(tables))
 
 
 def context_overview(contexts: pd.DataFrame) -> HTML:
@@ -261,13 +252,8 @@ def context_overview(contexts: pd.DataFrame) -> HTML:
 def retention_overview(retention: pd.DataFrame) -> HTML:
     """The share of the text's gain that z keeps, and that gain, by part."""
     rows = retention.set_index("part").loc[in_order(retention["part"], PARTS)]
-    table = pd.DataFrame(
-        {
-            "retention": ["not defined" if pd.isna(row.value) else estimate(row) for row in rows.itertuples()],
-            "gain of the text (F1)": rows["text_gain"],
-            "n": rows["n"],
-        }
-    )
+    shares = rows.apply(estimate, axis="columns").where(rows["value"].notna(), "not defined")
+    table = pd.DataFrame({"retention": shares, "gain of the text (F1)": rows["text_gain"], "n": rows["n"]})
     caption = (
         "Retention: (F1 with the right z − closed book) / (F1 with the gold passage − closed book), same questions and "
         "reader; 95 % interval. Not defined where the text brings less than 0.1."
@@ -277,8 +263,8 @@ def retention_overview(retention: pd.DataFrame) -> HTML:
 
 def selector_overview(selectors: pd.DataFrame) -> HTML:
     """Part and selector by retrieval measure, with milliseconds per question."""
-    rows = selectors[selectors["metric"].isin(RANKED)]
-    table = grid(rows, ["part", "selector"], ["metric"], estimate, metric=RANKED).rename(columns=LABELS)
+    rows = selectors[selectors["metric"].isin(RETRIEVAL_METRICS)]
+    table = grid(rows, ["part", "selector"], ["metric"], estimate, metric=RETRIEVAL_METRICS).rename(columns=LABELS)
     seconds = selectors[selectors["metric"] == "seconds"].set_index(["part", "selector"])["value"]
     table["ms per question"] = [f"{1000 * seconds[place]:.1f}" for place in table.index]
     caption = "Documents found by each way of choosing, among all of the corpus; mean and 95 % interval."
@@ -310,11 +296,13 @@ def examples_or_counts(failures: pd.DataFrame, questions: pd.DataFrame, folder: 
     kept = kept.groupby(["part", "failure"]).head(2).merge(questions[["question_id", "question", "answers"]])
     answers = read_table(path, "answers")[["question_id", "evidence", "answer"]]
     kept = kept.merge(answers.assign(evidence=answers["evidence"].map("\n".join)))
-    place = {name: rank for rank, name in enumerate((*TEST_PARTS, *FAILURES))}
-    kept = kept.sort_values(["part", "failure", "question_id"], key=lambda names: names.map(lambda x: place.get(x, x)))
-    texts = {name: kept[name].map(lambda text: cut(text, 160)) for name in ("question", "evidence", "answer")}
-    golds = kept["answers"].map(lambda answers: cut(" / ".join(answers), 160))
-    table = pd.DataFrame({"part": kept["part"], "kind": kept["failure"], **texts, "gold": golds})
+    places = {"part": TEST_PARTS, "failure": list(FAILURES)}
+    for name, order in places.items():
+        kept[name] = pd.Categorical(kept[name], order)
+    kept = kept.sort_values([*places, "question_id"])
+    texts = {name: [cut(text, 160) for text in kept[name]] for name in ("question", "evidence", "answer")}
+    golds = [cut(" / ".join(answers), 160) for answers in kept["answers"]]
+    table = kept[["part", "failure"]].rename(columns={"failure": "kind"}).astype(str).assign(**texts, gold=golds)
     return text_table(table, params, {"answers": len(failures)}, "Examples of zmem.")
 
 
@@ -324,7 +312,8 @@ def apart_overview(summary: pd.DataFrame) -> HTML:
     rows = summary[summary["part"].isin(APART) & summary["metric"].isin(APART_METRICS) & summary["system"].isin(shown)]
     table = grid(rows, ["system"], ["metric", "part"], estimate, metric=APART_METRICS, system=shown)
     table.columns = [f"{LABELS[metric]}\n{APART[part]}" for metric, part in table.columns]
-    sizes = [f"{APART[part]} {n}" for part, n in rows.groupby("part")["n"].max().items()]
+    n = rows.groupby("part")["n"].max()
+    sizes = [f"{said} {n[part]}" for part, said in APART.items() if part in n]
     caption = f"Seen documents with and without training questions (n: {', '.join(sizes)}); mean and 95 % interval."
     return html_table(table, caption)
 
@@ -335,32 +324,19 @@ def with_n(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _mean(row: Any) -> str:
-    if row.n == 0:
-        return "none"
-    if row.metric.endswith("_tokens"):
-        return f"{row.value:.0f}"
-    return f"{row.value:.3f}" if row.metric == "seconds" else estimate(row)
+    return "none" if row.n == 0 else f"{row.value:.0f}" if row.metric.endswith("_tokens") else estimate(row)
 
 
 # Chapter 06: judges
 
 
 def judges_said(about: Mapping[str, Any], judged: pd.DataFrame, params: Params) -> Markdown:
-    """Who judged what, how often that failed and what it cost; without a judge, that nobody was asked."""
-    if about["judge"] == "none":
-        return Markdown("No judge was asked (`judge: none`).")
-    who = "at the address of `answer.api_url`" if about["judge"] == "api" else "a local model of entailment"
-    model = str(about["model"])
+    """Who judged what, how often that failed, what it cost, and whether people's verdicts corrected the judge's."""
+    model, labels = str(about.get("model")), params.evaluate.human_labels
     model = Path(model).name if Path(model).is_dir() else model  # a page says nothing of this machine's folders
-    said = [f"The judge is {in_code(model)}, {who}. It was given {about['answers']} answers."]
-    if about["judge"] == "api":
-        said.append(
-            f"Of {about['asked']} questions to it {about['unanswered']} got no reply and {about['unreadable']} none "
-            "that could be used, even after its fault was shown to it. What several answers need was asked once: "
-            f"{about['conversations']} conversations of {about['input_tokens']} tokens in and "
-            f"{about['output_tokens']} out" + (f", for ${about['money']:.2f}." if about["money"] else ".")
-        )
-    return Markdown(" ".join([*said, _people(judged, params)]))
+    used = judged[judged["part"].isin(TEST_PARTS) & (judged["by"] != JUDGE)]["labels"].sum()
+    facts = {"model": in_code(model), "labels": labels and in_code(Path(labels).name), "least": LEAST_LABELS}
+    return Markdown(told("judges_said", about=about, used=used, **facts))
 
 
 def judged_tables(judged: pd.DataFrame) -> list[HTML]:
@@ -374,21 +350,6 @@ def judged_tables(judged: pd.DataFrame) -> list[HTML]:
             caption = f"{group}, {part_name(part)}: mean, 95 % interval, and of how many answers there is a verdict"
             tables += [html_table(table, f"{caption} (coverage).")] if len(rows) else []
     return tables
-
-
-def _people(judged: pd.DataFrame, params: Params) -> str:
-    """Whether people's verdicts corrected the judge's."""
-    used = judged.loc[judged["part"].isin(TEST_PARTS) & (judged["by"] != JUDGE), "labels"].sum()
-    if used:
-        return (
-            f"People gave {used} of these verdicts too. Shares with * are corrected by theirs "
-            "(prediction-powered), shares with † are theirs alone, the others rest on the judge alone."
-        )
-    why = "`evaluate.human_labels` names no file"
-    if params.evaluate.human_labels:
-        name = in_code(Path(params.evaluate.human_labels).name)
-        why = f"{name} is not there yet, or has fewer than {LEAST_LABELS} verdicts on each of them"
-    return f"No share is corrected by people's verdicts ({why}): the intervals know nothing of the judge's mistakes."
 
 
 def _judged(row: Any) -> str:

@@ -5,14 +5,13 @@ whose tables or parameters are of another version, or not there, is left out and
 A run without a language model has no rows of z-memory, and its cells are empty.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from IPython.display import HTML
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
@@ -20,12 +19,11 @@ from zmem_lib.chapters import CHAPTERS
 from zmem_lib.evaluation.stats import LEVEL
 from zmem_lib.files import BadInput, must_exist, read_json
 from zmem_lib.memory.shape import model_shape
-from zmem_lib.params import Params, flat, read_params
-from zmem_lib.report.canvas import new_figure, save_figure
-from zmem_lib.report.figures import colour_of, hide_rest, legend_above
-from zmem_lib.report.results import without_places
+from zmem_lib.params import Params, flat, read_params, without_places
+from zmem_lib.report.canvas import save_figure
+from zmem_lib.report.figures import colour_of, legend_above, panel_grid
 from zmem_lib.report.tables import estimate, grid, html_table
-from zmem_lib.report.wording import COMPARED, RIVALS, in_code, part_name
+from zmem_lib.report.wording import COMPARED, RIVALS, in_code, part_name, template
 from zmem_lib.tables import TEST_PARTS, in_order, read_table
 
 PAGE = "compared"
@@ -67,39 +65,30 @@ class Run:
 
 
 def read_runs(runs: Path, names: Iterable[str]) -> tuple[list[Run], dict[str, str]]:
-    """The named runs, and why others of them cannot be compared."""
+    """The named runs, and why others of them cannot be compared: a table is missing or of another version."""
     found, left_out = [], {}
     for name in names:
         try:
-            found.append(read_run(runs / name))
+            params, docs = read_params(runs / name / "params.yaml"), must_exist(runs / name / "docs.parquet")
+            summary, costs = (read_table(runs / name / f"{table}.parquet", table) for table in ("summary", "costs"))
+            manifests = {number: runs / name / f"manifest_{number:02d}.json" for number in CHAPTERS}
+            seconds = {number: read_json(path)["seconds"] for number, path in manifests.items() if path.is_file()}
+            documents = Counter(pd.read_parquet(docs, columns=["part"])["part"].tolist())
+            found.append(Run(name, params, summary, costs, seconds, documents))
         except BadInput as error:
             left_out[name] = str(error)
     return found, left_out
 
 
-def read_run(folder: Path) -> Run:
-    """One run from its folder; raises BadInput where a table is missing or of another version."""
-    manifests = {number: folder / f"manifest_{number:02d}.json" for number in CHAPTERS}
-    return Run(
-        name=folder.name,
-        params=read_params(folder / "params.yaml"),
-        summary=read_table(folder / "summary.parquet", "summary"),
-        costs=read_table(folder / "costs.parquet", "costs"),
-        seconds={number: read_json(path)["seconds"] for number, path in manifests.items() if path.is_file()},
-        documents=pd.read_parquet(must_exist(folder / "docs.parquet"), columns=["part"]).value_counts("part").to_dict(),
-    )
-
-
 def write_page(runs: Sequence[Run], left_out: Mapping[str, str], folder: Path) -> Path:
     """Write the page and its figures into a folder and return the page's path."""
-    files = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
-    said = files.get_template(f"{PAGE}.md.j2").render(
+    said = template(f"{PAGE}.md.j2").render(
         left_out=[(name, in_code(reason)) for name, reason in left_out.items()],
-        overview=_embedded(html_table(overview(runs), OVERVIEW)),
+        overview=_table(overview(runs), OVERVIEW),
         measures=measure_tables(runs),
         sizes=[size_section(group, folder / f"{PAGE}-sizes-{i}") for i, group in enumerate(size_groups(runs), 1)],
-        models=[_embedded(model_table(group)) for group in model_groups(runs)],
-        parameters=_embedded(parameter_table(runs)),
+        models=[model_table(group) for group in model_groups(runs)],
+        parameters=parameter_table(runs),
     )
     path = folder / f"{PAGE}.md"
     path.write_text(said, encoding="utf-8")
@@ -114,8 +103,7 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
         rows[run.name] = {
             "model": without_places(flat(run.params))["lm.name"],
             "weights": None if many is None else spoken_count(many),
-            "seen documents": run.documents.get("seen", 0),
-            "new documents": run.documents.get("new", 0),
+            **{f"{part} documents": run.documents.get(part, 0) for part in ("seen", "new")},
         }
         for number, work in {3: "training", 4: "writing", 5: "answering"}.items():
             rows[run.name][f"{work} (s)"] = f"{run.seconds[number]:,.0f}" if number in run.seconds else None
@@ -125,35 +113,30 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
 
 def weights(params: Params) -> int | None:
     """Weights of a run's language model; None where there is none, or its configuration is not here any more."""
-    if not params.has_lm:
-        return None
     try:
-        shape = model_shape(params)
+        shape = model_shape(params) if params.has_lm else None  # pyright: ignore[reportArgumentType]
     except BadInput:
         return None
-    return shape.linear + shape.other
+    return shape and shape.linear + shape.other
 
 
 def measures(runs: Sequence[Run]) -> pd.DataFrame:
     """The MEASURES of every run and part of test questions that there are: system, value, its interval, n."""
     frames = []
     for run in runs:
-        for part in in_order(run.summary["part"], TEST_PARTS):
-            rows = run.summary[(run.summary["part"] == part) & (run.summary["n"] > 0)]
+        asked = run.summary[run.summary["part"].isin(TEST_PARTS) & (run.summary["n"] > 0)]
+        for _, rows in asked.groupby("part"):
             best = best_retriever(rows)
             for measure, (system, metric) in MEASURES.items():
                 places = (rows["system"] == (best if system == BEST else system)) & (rows["metric"] == metric)
                 frames.append(rows[places].assign(run=run.name, measure=measure))
-    found = pd.concat(frames, ignore_index=True)
-    found = found[found["part"].isin(TEST_PARTS)]
-    return found[["run", "part", "measure", "system", "value", "ci_low", "ci_high", "n"]]
+    return pd.concat(frames, ignore_index=True)
 
 
 def best_retriever(summary: pd.DataFrame) -> str | None:
     """The retriever with the highest recall@1 in a summary of one part, the first of equals; None where none is."""
-    rows = summary[(summary["metric"] == "recall@1") & summary["system"].isin(RETRIEVERS)].dropna(subset=["value"])
-    rows = rows.set_index("system")["value"].reindex(in_order(rows["system"], RETRIEVERS))
-    return None if rows.empty else str(rows.idxmax())
+    values = summary[summary["metric"] == "recall@1"].set_index("system")["value"].reindex(RETRIEVERS).dropna()
+    return None if values.empty else str(values.idxmax())
 
 
 def measure_tables(runs: Sequence[Run]) -> list[str]:
@@ -161,10 +144,10 @@ def measure_tables(runs: Sequence[Run]) -> list[str]:
     found, tables = measures(runs), []
     for part in in_order(found["part"], TEST_PARTS):
         rows = found[found["part"] == part]
-        table = grid(rows, ["run"], ["measure"], _measure, measure=tuple(MEASURES))
+        table = grid(rows, ["run"], ["measure"], _measure, measure=list(MEASURES))
         table.insert(0, "n", rows.groupby("run")["n"].max())
         caption = f"{part_name(part).capitalize()}: mean and {LEVEL:.0%} interval over n questions."
-        tables.append(_embedded(html_table(table, caption)))
+        tables.append(_table(table, caption))
     return tables
 
 
@@ -172,11 +155,10 @@ def size_groups(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs that differ in nothing but how much of a corpus they take, of two sizes at least, the smaller first."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        values = {key: value for key, value in flat(run.params).items() if key not in SIZE}
-        values = {key: value for key, value in values.items() if not key.startswith(ASIDE)}
-        groups.setdefault(str(values), []).append(run)
-    sorted_groups = (sorted(group, key=lambda run: run.size) for group in groups.values())
-    return [group for group in sorted_groups if len({run.size for run in group}) > 1]
+        rest = {key: value for key, value in flat(run.params).items() if key not in SIZE and not key.startswith(ASIDE)}
+        groups.setdefault(str(rest), []).append(run)
+    found = [sorted(group, key=lambda run: run.size) for group in groups.values()]
+    return [group for group in found if group[0].size < group[-1].size]
 
 
 def size_curves(group: Sequence[Run]) -> pd.DataFrame:
@@ -203,15 +185,14 @@ def size_section(group: Sequence[Run], figure: Path) -> dict[str, Any]:
         "runs": ", ".join(f"`{run.name}`" for run in group),
         "documents": ", ".join(f"{size:,}" for size in dict.fromkeys(run.size for run in group)),
         "figure": figure.name,
-        "tables": [_embedded(size_table(curves, what)) for what in dict.fromkeys(curves["what"])],
+        "tables": [size_table(curves, what) for what in dict.fromkeys(curves["what"])],
     }
 
 
 def size_figure(curves: pd.DataFrame) -> Figure:
     """A line per system over the number of documents: recall@1 of every part with its interval, bytes, seconds."""
     panels = in_order(curves["what"], (*(f"recall@1, {part}" for part in TEST_PARTS), *COSTS))
-    height, sizes = -(-len(panels) // 2), sorted(set(curves["documents"]))
-    figure, axes = new_figure(height, 2, height=2.4 * height + 0.6)
+    sizes, (figure, axes, _) = sorted(set(curves["documents"])), panel_grid(len(panels), most=2, height=2.4)
     for axis, what in zip(axes, panels, strict=False):
         rows, is_cost = curves[curves["what"] == what].sort_values("documents"), what in COSTS
         for system in in_order(rows["system"], COMPARED):
@@ -228,18 +209,18 @@ def size_figure(curves: pd.DataFrame) -> Figure:
         else:
             axis.set_ylim(0, 1.03)
         axis.minorticks_off()
-    return legend_above(figure, hide_rest(axes, len(panels)))
+    return legend_above(figure, axes)
 
 
-def size_table(curves: pd.DataFrame, what: str) -> HTML:
+def size_table(curves: pd.DataFrame, what: str) -> str:
     """Systems by numbers of documents: what the figure's panel shows."""
     rows = curves[curves["what"] == what].drop_duplicates(["system", "documents"])
     cell = (lambda row: f"{row.value:,.4f}") if what in COSTS else estimate
     table = grid(rows, ["system"], ["documents"], cell, documents=sorted(set(rows["documents"])))
     n = rows.groupby("documents")["n"].max()
-    table.columns = [f"{size:,}\nn = {n[size]:,}" for size in table]
+    table.columns = [f"{size:,}\nn = {n[size]:,}" for size in table.columns.tolist()]
     title = COSTS[what][0] if what in COSTS else what
-    return html_table(table, f"{title.capitalize()}, by number of documents.")
+    return _table(table, f"{title.capitalize()}, by number of documents.")
 
 
 def model_groups(runs: Sequence[Run]) -> list[list[Run]]:
@@ -263,44 +244,40 @@ def spoken_count(number: float) -> str:
     return f"{size:.0f} {unit}" if size >= 99.5 else f"{size:.1f} {unit}"
 
 
-def model_table(group: Sequence[Run]) -> HTML:
+def model_table(group: Sequence[Run]) -> str:
     """Models by numbers of documents: z-memory's recall@1 in every part, of every run that there is."""
-    by_name = {run.name: run for run in group}
     found = measures(group)
     found = found[found["measure"] == next(iter(MEASURES))]
-    runs = [by_name[name] for name in found["run"]]
     rows = found.assign(
-        model=[f"{model_name(run)}, {part}" for run, part in zip(runs, found["part"], strict=True)],
-        documents=[run.size for run in runs],
+        model=found["run"].map({run.name: model_name(run) for run in group}) + ", " + found["part"],
+        documents=found["run"].map({run.name: run.size for run in group}),
         text=[estimate(row) for row in found.itertuples()],
     )
     cells = rows.groupby(["model", "documents"], sort=False)["text"].agg("\n".join).reset_index()
     table = grid(cells, ["model"], ["documents"], lambda row: row.text, documents=sorted(set(cells["documents"])))
     table.columns = [f"{documents:,} documents" for documents in table]
-    return html_table(table, f"z-memory's recall@1 on corpus {group[0].params.corpus.name}.")
+    return _table(table, f"z-memory's recall@1 on corpus {group[0].params.corpus.name}.")
 
 
 def parameters(runs: Sequence[Run]) -> tuple[pd.DataFrame, set[str]]:
     """Parameters by runs, those in which the runs differ first, and the names of these; the runs' own names apart."""
-    columns: dict[str, dict[str, Any]] = {run.name: flat(run.params) for run in runs}
-    names = [name for name in next(iter(columns.values())) if name != "run"]
-    differ = {name for name in names if len({repr(values[name]) for values in columns.values()}) > 1}
-    shown = {run: without_places(values) for run, values in columns.items()}
-    order = sorted(names, key=lambda name: name not in differ)
-    return pd.DataFrame({run: [values[name] for name in order] for run, values in shown.items()}, index=order), differ
+    values = pd.DataFrame({run.name: pd.Series(flat(run.params), dtype=object) for run in runs}).drop(index="run")
+    differs = values.map(repr).nunique(axis="columns") > 1
+    shown = pd.DataFrame({run.name: pd.Series(without_places(flat(run.params)), dtype=object) for run in runs})
+    return shown.loc[[*values.index[differs], *values.index[~differs]]], set(values.index[differs])
 
 
-def parameter_table(runs: Sequence[Run]) -> HTML:
+def parameter_table(runs: Sequence[Run]) -> str:
     """Parameters by runs; those that differ stand first, in bold."""
     values, differ = parameters(runs)
     table = values.map(lambda value: str(value) if value != "" else None)
-    bold = table.notna() & pd.Series([name in differ for name in table.index], index=table.index).to_numpy()[:, None]
-    return html_table(table, "Of a path only the last name is shown.", bold=bold)
+    bold = table.notna().mul(table.index.isin(differ), axis="index")
+    return _table(table, "Of a path only the last name is shown.", bold=bold)
 
 
-def _embedded(table: HTML) -> str:
+def _table(table: pd.DataFrame, caption: str, **look: Any) -> str:
     """A table in a page of Markdown: in the box that scrolls, without the blank lines that end HTML there."""
-    lines = [line for line in str(table.data).splitlines() if line.strip()]
+    lines = [line for line in str(html_table(table, caption, **look).data).splitlines() if line.strip()]
     return "\n".join(['<div class="cell_output">', *lines, "</div>"])
 
 

@@ -6,7 +6,7 @@ table. Plots of page one take the phrases of its language (wording.phrases): wit
 and the figure carries its values in words; the chapters name systems as their tables do.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle
 from textwrap import fill
 from typing import Any
@@ -56,7 +56,7 @@ def histograms(panels: Mapping[str, Mapping[str, pd.Series]], ylabel: str) -> Fi
         counts = pd.concat(groups.values()) if groups else pd.Series(dtype=int)
         least, most = (int(counts.min()), int(counts.max())) if len(counts) else (0, 1)
         width = -(-(most - least + 1) // 30)  # 30 bars at most
-        bins = np.arange(least, most + 2 * width, width) - 0.5
+        bins = [edge - 0.5 for edge in range(least, most + 2 * width, width)]
         for colour, (name, group) in zip(CYCLE, groups.items(), strict=False):
             weights = np.full(len(group), 1 / max(len(group), 1))
             label = f"{name} (n = {len(group):,})"
@@ -71,9 +71,7 @@ def histograms(panels: Mapping[str, Mapping[str, pd.Series]], ylabel: str) -> Fi
 def loss_curves(train_log: pd.DataFrame) -> Figure:
     """One panel per loss term over the training steps: train (each step and its running mean) and dev."""
     terms = list(dict.fromkeys(train_log["term"]))
-    columns = min(2, max(1, len(terms)))
-    rows = -(-len(terms) // columns) or 1
-    figure, axes = new_figure(rows, columns, height=2.2 * rows + 0.5, sharex=True)
+    figure, axes, columns = panel_grid(len(terms), most=2, height=2.2, sharex=True)
     for axis, term in zip(axes, terms, strict=False):
         log = train_log[train_log["term"] == term].sort_values("step")
         train = log[log["split"] == "train"]
@@ -83,13 +81,12 @@ def loss_curves(train_log: pd.DataFrame) -> Figure:
         for colour, (split, held_out) in zip(CYCLE[1:], log[log["split"] != "train"].groupby("split"), strict=False):
             look: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "linewidth": 1.2}
             axis.plot(held_out["step"], held_out["nll"], label=split, **look)
-        axis.set_ylim(bottom=0)
-        axis.set_title(term)
-    for axis in axes[max(len(terms) - columns, 0) : len(terms)]:
+        axis.set(title=term, ylim=(0, None))
+    for axis in axes[-columns:]:
         axis.set_xlabel("training step")
         axis.tick_params(labelbottom=True)
     figure.supylabel("negative log-likelihood (nats per token)", fontsize=9.5)
-    return legend_above(figure, hide_rest(axes, len(terms)))
+    return legend_above(figure, axes)
 
 
 def write_loss(write_log: pd.DataFrame) -> Figure:
@@ -112,7 +109,7 @@ def write_quality(write_curve: pd.DataFrame, labels: Mapping[str, str] = CURVES,
     curve = curve.assign(ms=1000 * curve["seconds_per_document"])
     rows = max(curve["metric"].nunique(), 1)
     figure, axes = new_figure(rows, 2, height=1.5 * rows + 1.3, sharey="row", sharex="col")
-    for row, metric in enumerate(in_order(curve["metric"], tuple(labels))):
+    for row, metric in enumerate(in_order(curve["metric"], labels)):
         for axis, column in zip(axes[2 * row : 2 * row + 2], ("step", "ms"), strict=True):
             start_lines(axis, curve[curve["metric"] == metric], column, "value", label=named["plot.start"])
             axis.set_ylim(-0.02, 1.04)
@@ -129,15 +126,15 @@ def write_quality(write_curve: pd.DataFrame, labels: Mapping[str, str] = CURVES,
     return legend_above(figure, axes[:1])
 
 
-def quality_bars(summary: pd.DataFrame, metric: str, systems: Sequence[str] = SYSTEMS) -> Figure:
+def quality_bars(summary: pd.DataFrame, metric: str, systems: Collection[str] = SYSTEMS) -> Figure:
     """One group of bars per part, one bar per system, with the bootstrap interval of the mean on each."""
     rows = summary[(summary["metric"] == metric) & summary["system"].isin(systems)]
-    parts, systems = in_order(rows["part"], PARTS), in_order(rows["system"], tuple(systems))
+    parts, systems = in_order(rows["part"], PARTS), in_order(rows["system"], systems)
     figure, (axis,) = new_figure(height=3.2)
     width = 0.85 / max(len(systems), 1)
     for place, system in enumerate(systems):
         values = rows[rows["system"] == system].set_index("part").reindex(parts)
-        at = [group + (place - (len(systems) - 1) / 2) * width for group in range(len(parts))]
+        at = np.arange(len(parts)) + (place - (len(systems) - 1) / 2) * width
         axis.bar(at, values["value"], width * 0.92, color=colour_of(system), label=system)
         whiskers(axis, at, values)
     sizes = rows.groupby("part")["n"].max()
@@ -154,7 +151,7 @@ def quality_plot(summary: pd.DataFrame, systems: Sequence[str], words: Words) ->
     figure, panels = part_panels(rows, words, height=0.34 * len(systems) + 1.4)
     for axis, part_rows in panels:
         for place, (metric, label) in enumerate(shown.items()):
-            values = part_rows[part_rows["metric"] == metric].set_index("system").reindex(systems)
+            values = part_rows[part_rows["metric"] == metric].set_index("system").reindex(list(systems))
             at = [row + 0.26 * (place - 0.5) for row in range(len(systems))]
             axis.plot(values["value"], at, MARKERS[place], color=CYCLE[place], markersize=5, label=label)
             whiskers(axis, at, values, CYCLE[place], across=True)
@@ -197,7 +194,7 @@ def failure_bars(failures: pd.DataFrame) -> Figure:
     for axis, part_rows in panels:
         shares = pd.crosstab(part_rows["system"], part_rows["failure"], normalize="index")
         shares = shares.reindex(index=systems, columns=list(FAILURES)).fillna(0.0)
-        shares.plot.barh(stacked=True, ax=axis, color=FAILURES, width=0.72, legend=False, ylabel="")
+        shares.plot.barh(stacked=True, ax=axis, color=list(FAILURES.values()), width=0.72, legend=False, ylabel="")
         axis.set(xlabel="share of questions", xlim=(0, 1))
         axis.set_xticks(list(QUARTERS), list(QUARTERS.values()))
         axis.grid(axis="y", visible=False)
@@ -208,8 +205,7 @@ def failure_bars(failures: pd.DataFrame) -> Figure:
 def noise_curves(noise: pd.DataFrame, metric: str, words: Words | None = None) -> Figure:
     """A measure as evidence items are replaced, with intervals: a row per part, a column per kind of noise."""
     named, names = words or phrases("en"), {system: system for system in NOISY}
-    if words:
-        names = {system: words[f"row.{system}"] for system in NOISY_ON_PAGE_ONE}
+    names = {system: words[f"row.{system}"] for system in NOISY_ON_PAGE_ONE} if words else names
     rows = noise[(noise["metric"] == metric) & noise["system"].isin(names)].sort_values("share", kind="stable")
     parts, kinds = in_order(rows["part"], TEST_PARTS), in_order(rows["kind"], ())
     figure, axes = new_figure(len(parts), len(kinds), height=1.9 * len(parts) + 0.8, sharex=True, sharey=True)
@@ -219,11 +215,11 @@ def noise_curves(noise: pd.DataFrame, metric: str, words: Words | None = None) -
         place = {"part": named[f"part.{part}"], "kind": named[f"kind.{kind}"]}
         noise_lines(axis, panel, names)
         axis.set(title=named["plot.noise_panel"].format(**place, n=panel["n"].max()), ylim=(-0.02, 1.04))
-        for system in in_order(panel["system"], tuple(names)):
-            line = panel[panel["system"] == system]
-            ends = {"first": f"{line['value'].iloc[0]:.2f}", "last": f"{line['value'].iloc[-1]:.2f}"}
-            share = f"{100 * line['share'].iloc[-1]:.0f}"
-            falls.append(named["plot.noise_value"].format(**place, **ends, name=names[system], share=share))
+        for system in in_order(panel["system"], names):
+            line: list[Any] = list(panel[panel["system"] == system].itertuples())
+            ends = {"first": f"{line[0].value:.2f}", "last": f"{line[-1].value:.2f}"}
+            ends["share"] = f"{100 * line[-1].share:.0f}"
+            falls.append(named["plot.noise_value"].format(**place, **ends, name=names[system]))
     figure.supxlabel(named["plot.noise_x"], fontsize=9.5)
     figure.supylabel(words["plot.noise_y"] if words else f"{LABELS[metric]} (mean, 0 to 1)", fontsize=9.5)
     if words:
@@ -238,26 +234,24 @@ def risk_coverage_curves(confidence: pd.DataFrame) -> Figure:
     """
     rows = confidence[confidence["part"].isin([*TEST_PARTS, ABSENT])]
     systems = in_order(rows["system"], SYSTEMS)
-    columns = min(3, max(len(systems), 1))
-    height = -(-len(systems) // columns) or 1  # rows of panels
-    figure, axes = new_figure(height, columns, height=2.5 * height + 0.6, sharex=True, sharey=True)
+    figure, axes, _ = panel_grid(len(systems), most=3, height=2.5, sharex=True, sharey=True)
     for axis, system in zip(axes, systems, strict=False):
         scores = dict(list(rows[rows["system"] == system].groupby("score", sort=False)))
         first = next(iter(scores.values()))
-        orders = {"best possible order": (-first["wrong"], ":"), "chance": (0 * first["wrong"], "--")}
-        for label, (order, style) in orders.items():
-            curve = risk_coverage(order, first["wrong"])
+        wrong = first["wrong"].to_numpy()
+        for label, order, style in (("best possible order", -wrong, ":"), ("chance", 0 * wrong, "--")):
+            curve = risk_coverage(order, wrong)
             axis.plot(curve["coverage"], curve["risk"], style, color="#777777", linewidth=1.1, label=label)
         for colour, score in zip(CYCLE, CONFIDENCE, strict=False):
             if score in scores:
-                curve = risk_coverage(scores[score]["value"], scores[score]["wrong"])
+                curve = risk_coverage(scores[score]["value"].to_numpy(), scores[score]["wrong"].to_numpy())
                 axis.plot(curve["coverage"], curve["risk"], color=colour, linewidth=1.3, label=CONFIDENCE[score])
         axis.set(xlim=(0, 1), ylim=(-0.02, 1.02))
         axis.set_xticks(list(QUARTERS), list(QUARTERS.values()))
         axis.set_title(fill(f"{name_of(system)} (n = {first['question_id'].nunique()})", 29), fontsize=9.5)
     figure.supxlabel("coverage (share of questions answered, the surest first)", fontsize=9.5)
     figure.supylabel("risk (share of answers wrong)", fontsize=9.5)
-    return legend_above(figure, hide_rest(axes, len(systems)), columns=3)
+    return legend_above(figure, axes, columns=3)
 
 
 def part_panels(rows: pd.DataFrame, words: Words, *, height: float) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
@@ -271,16 +265,19 @@ def part_panels(rows: pd.DataFrame, words: Words, *, height: float) -> tuple[Fig
     return figure, panels
 
 
-def hide_rest(axes: list[Axes], used: int) -> list[Axes]:
-    """The axes that are used; the others are hidden."""
-    for axis in axes[used:]:
+def panel_grid(panels: int, *, most: int, height: float, **shared: bool) -> tuple[Figure, list[Axes], int]:
+    """A figure with so many panels of this height, at most `most` in a row, their axes, and how many are in a row."""
+    columns = min(most, max(panels, 1))
+    rows = -(-panels // columns) or 1
+    figure, axes = new_figure(rows, columns, height=height * rows + 0.6, **shared)
+    for axis in axes[panels:]:
         axis.set_visible(False)
-    return axes[:used]
+    return figure, axes[:panels], columns
 
 
 def start_lines(axis: Axes, curve: pd.DataFrame, x: str, y: str, *, label: str = "start: {start}") -> None:
     """A line for every start of writing, with its interval where the table has one."""
-    for start, marker in zip(in_order(curve["start"], tuple(STARTS)), cycle(MARKERS)):
+    for start, marker in zip(in_order(curve["start"], STARTS), cycle(MARKERS)):
         line = curve[curve["start"] == start].sort_values("step", kind="stable")
         look = {"color": STARTS.get(start, CYCLE[2]), "marker": marker, "markersize": 3.5}
         axis.plot(line[x], line[y], label=label.format(start=start), **look)
@@ -293,7 +290,7 @@ def noise_lines(axis: Axes, rows: pd.DataFrame, names: Mapping[str, str]) -> Non
 
     Each is drawn a little beside the one before: equal values would else hide one another.
     """
-    systems = in_order(rows["system"], tuple(names))
+    systems = in_order(rows["system"], names)
     for place, system in enumerate(systems):
         line = rows[rows["system"] == system].sort_values("share")
         at = 100 * line["share"] + 1.6 * (place - (len(systems) - 1) / 2)
@@ -332,12 +329,9 @@ def milliseconds_axis(axis: Axes, ms: pd.Series) -> None:
 
 def whiskers(axis: Axes, at: Any, rows: pd.DataFrame, colour: str = "#222222", *, across: bool = False) -> None:
     """Draw the intervals of the rows at those places; `across`: the values lie on the x axis."""
-    below, above = rows["value"] - rows["ci_low"], rows["ci_high"] - rows["value"]
-    reach, look = [below.clip(lower=0), above.clip(lower=0)], {"ecolor": colour, "elinewidth": 0.9, "capsize": 1.8}
-    if across:
-        axis.errorbar(rows["value"], at, xerr=reach, fmt="none", **look)
-    else:
-        axis.errorbar(at, rows["value"], yerr=reach, fmt="none", **look)
+    reach = [(rows["value"] - rows["ci_low"]).clip(lower=0), (rows["ci_high"] - rows["value"]).clip(lower=0)]
+    places: Any = (rows["value"], at, None, reach) if across else (at, rows["value"], reach)  # x, y, of y, of x
+    axis.errorbar(*places, fmt="none", ecolor=colour, elinewidth=0.9, capsize=1.8)
 
 
 def colour_of(system: str) -> str:
@@ -349,9 +343,9 @@ def legend_above(figure: Figure, axes: Sequence[Axes], *, columns: int = 4) -> F
     """Put one legend of all these axes above the figure, and return it."""
     entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     if entries:
-        columns = columns if len(entries) > 5 else len(entries)
-        look = {"loc": "outside upper center", "frameon": False, "fontsize": 9}
-        figure.legend(entries.values(), entries.keys(), ncols=columns, **look)
+        look: dict[str, Any] = {"loc": "outside upper center", "frameon": False, "fontsize": 9}
+        look["ncols"] = columns if len(entries) > 5 else len(entries)
+        figure.legend(list(entries.values()), list(entries), **look)
     return figure
 
 

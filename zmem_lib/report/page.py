@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, Markdown
+from IPython.core.display import HTML, Markdown
 from matplotlib.figure import Figure
 
 from zmem_lib.evaluation.stats import POWER
@@ -19,12 +19,11 @@ from zmem_lib.files import read_json
 from zmem_lib.params import Params
 from zmem_lib.report.canvas import save_figure
 from zmem_lib.report.figures import noise_curves, quality_plot, recall_curves, write_quality
-from zmem_lib.report.previous import changed_params, find_previous, moved_values
-from zmem_lib.report.results import RESULTS
+from zmem_lib.report.results import RESULTS, changed_params, find_previous, moved_values
 from zmem_lib.report.tables import MISSING, bullets, estimate, grid, html_table
 from zmem_lib.report.verdict import detectable, reference
 from zmem_lib.report.wording import COMPARED, from_both_sides, in_code, phrases, side_of, spoken
-from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.systems.systems import SYSTEMS, which
 from zmem_lib.tables import MEASURES, TEST_PARTS, in_order
 
 BESIDE = ("zmem-oracle", "zmem-shuffled", "gold-passage", "closed-book")  # the main controls
@@ -50,16 +49,16 @@ def headline(summary: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     rows = summary[summary["part"].isin(TEST_PARTS) & summary["metric"].isin((*MEASURES, TOKENS))]
     rows = rows[rows["system"].isin((*COMPARED, *BESIDE)) & (rows["n"] > 0)]
     marks = marks_of(pairs, reference(summary))
-    found = [marks.get((row.part, row.metric, row.system), "") for row in rows.itertuples()]
-    rows = rows.assign(mark=pd.Series(found, index=rows.index, dtype=str))
-    order = {"system": tuple(SYSTEMS), "part": TEST_PARTS, "metric": (*MEASURES, TOKENS)}
-    return rows.sort_values(list(order), key=lambda names: names.map(order[names.name].index), ignore_index=True)
+    places = zip(rows["part"], rows["metric"], rows["system"], strict=True)
+    rows = rows.assign(mark=pd.Series([marks.get(place, "") for place in places], index=rows.index, dtype=str))
+    order = {"system": list(SYSTEMS), "part": TEST_PARTS, "metric": (*MEASURES, TOKENS)}
+    return rows.sort_values(list(order), key=lambda names: names.map(order[str(names.name)].index), ignore_index=True)
 
 
 def marks_of(pairs: pd.DataFrame, system: str) -> dict[tuple[str, str, str], str]:
     """By part, measure and other system: whether the other is better than `system`, worse, or not told apart."""
     both = from_both_sides(pairs)
-    rows = both[both["second"] == system].itertuples()
+    rows: Any = both[both["second"] == system].itertuples()
     return {(row.part, row.metric, row.first): MARKS[side_of(row)] for row in rows}
 
 
@@ -69,32 +68,26 @@ def headline_table(tables: Mapping[str, pd.DataFrame], params: Params) -> HTML:
     rows = headline(summary, tables["pairs"])
     rows = rows[rows["metric"] != TOKENS]
     table = grid(rows, ["system"], ["part", "metric"], marked, metric=MEASURES)
-    table.columns = pd.MultiIndex.from_tuples(
-        [(words[f"part.{part}"], words[f"metric.{name}"]) for part, name in table.columns]
-    )
+    heads = [(words[f"part.{part}"], words[f"metric.{name}"]) for part, name in table.columns.tolist()]
+    table.columns = pd.MultiIndex.from_tuples(heads)
     items, tokens = evidence_items(params), mean_tokens(summary, TOKENS)
-    as_fits = words["head.as_fits"]
-    given = [items.get(system) for system in table.index]
-    table["", words["head.items"]] = [
-        as_fits if item is not None and np.isnan(item) else numeral(item) for item in given
-    ]
+    as_many = {system: words["head.as_fits"] if np.isnan(n) else numeral(n) for system, n in items.items()}
+    table["", words["head.items"]] = [as_many.get(system, MISSING) for system in table.index]
     table["", words["head.tokens"]] = [numeral(tokens.get(system)) for system in table.index]
     sizes = []
     for part in in_order(rows["part"], TEST_PARTS):
         least = detectable(tables, part, words)
         power = words["head.least"].format(least=least, power=round(100 * POWER)) if least else ""
-        n = rows.loc[rows["part"] == part, "n"].max()
+        n = rows[rows["part"] == part]["n"].max()
         sizes.append(words["head.size"].format(part=words[f"part.{part}"], n=n, least=power))
-    against = words[f"system.{reference(summary)}"]
-    caption = words["head.caption"].format(reference=against, sizes="; ".join(sizes))
+    caption = words["head.caption"].format(reference=words[f"system.{reference(summary)}"], sizes="; ".join(sizes))
     return html_table(named(table, words), caption, wide=True)
 
 
 def evidence_items(params: Params) -> dict[str, float]:
     """Evidence items that each system hands the reader for a question; NaN: as many as fit."""
-    items = dict.fromkeys(COMPARED, float(params.answer.top_k))
     given = {"zmem-oracle": 1.0, "zmem-shuffled": 1.0, "gold-passage": 1.0, "closed-book": 0.0, "long-context": np.nan}
-    return items | given
+    return dict.fromkeys(COMPARED, float(params.answer.top_k)) | given
 
 
 def costs_by_step(
@@ -107,8 +100,8 @@ def costs_by_step(
     peak_memory_bytes, input_tokens, output_tokens (per question), money (dollars per question), n (questions).
     """
     rows = costs[costs["system"].isin((*COMPARED, *BESIDE))].set_index("system")
-    rows = rows.loc[in_order(pd.Series(rows.index, dtype=str), SYSTEMS)]
-    remembers = np.array([system.startswith("zmem") or system == "text-twin" for system in rows.index], dtype=bool)
+    rows = rows.loc[in_order(rows.index, SYSTEMS)]
+    remembers = rows.index.isin(which(lambda system: "memory" in system.rests_on))
     learned = (rows.index == "lm-rerank") & (rows["build_seconds"] >= train_seconds)  # its model, in chapter 03
     built = rows["build_seconds"].where(~remembers) - np.where(learned, train_seconds, 0.0)
     table = pd.DataFrame(
@@ -117,10 +110,8 @@ def costs_by_step(
             "write_seconds": np.where(remembers, write_seconds(write_curve, start), np.nan),
             "index_seconds": built.where(built > 0),
             "answer_seconds": rows["seconds_per_question"],
-            "bytes_stored": rows["bytes_stored"].astype(float),
-            "peak_memory_bytes": rows["peak_memory_bytes"].astype(float),
-            "input_tokens": mean_tokens(summary, "input_tokens").reindex(rows.index),
-            "output_tokens": mean_tokens(summary, "output_tokens").reindex(rows.index),
+            **{name: rows[name].astype(float) for name in ("bytes_stored", "peak_memory_bytes")},
+            **{name: mean_tokens(summary, name).reindex(rows.index) for name in ("input_tokens", "output_tokens")},
             "money": rows["money_per_question"],
             "n": rows["n"],
         }
@@ -130,8 +121,8 @@ def costs_by_step(
 
 def write_seconds(write_curve: pd.DataFrame, start: str) -> float:
     """Seconds in which a new document was written, its start included; NaN where none was."""
-    rows = write_curve[write_curve["start"] == start]
-    return float(rows.loc[rows["step"].idxmax(), "seconds_per_document"]) if len(rows) else np.nan
+    rows = write_curve[write_curve["start"] == start].sort_values("step", ascending=False, kind="stable")
+    return float(rows["seconds_per_document"].iloc[0]) if len(rows) else np.nan
 
 
 def mean_tokens(summary: pd.DataFrame, metric: str) -> pd.Series:
@@ -150,14 +141,12 @@ def train_seconds(folder: Path) -> float:
 def costs_table(costs: pd.DataFrame, write_curve: pd.DataFrame, params: Params) -> HTML:
     """What each system costs from training to an answer: seconds, bytes, tokens, money (of costs_by_step)."""
     words = phrases(params.report.language)
-    table = pd.DataFrame(
-        {
-            words[key]: [numeral(value * scale, digits) for value in costs[name]]
-            for name, (key, scale, digits) in COSTS.items()
-        },
-        index=costs["system"],
-    )
-    table.loc[list(costs["money"] == 0), words["cost.money"]] = "0"
+    columns = {
+        words[key]: [numeral(value * scale, digits) for value in costs[name]]
+        for name, (key, scale, digits) in COSTS.items()
+    }
+    table = pd.DataFrame(columns, index=pd.Index(costs["system"]))
+    table[words["cost.money"]] = table[words["cost.money"]].mask((costs["money"] == 0).to_numpy(), "0")
     written = not pd.isna(write_seconds(write_curve, params.write.start))
     write = words["cost.write_start"].format(start=params.write.start) if written else words["cost.write_none"]
     return html_table(named(table, words), words["cost.caption"].format(write=write), wide=True)
@@ -165,13 +154,13 @@ def costs_table(costs: pd.DataFrame, write_curve: pd.DataFrame, params: Params) 
 
 def main_systems(summary: pd.DataFrame, most: int = MOST_DRAWN) -> list[str]:
     """The systems that page one draws: the main ones, and those of the others that find and answer most."""
-    there = in_order(summary.loc[summary["part"].isin(TEST_PARTS), "system"], SYSTEMS)
-    rows = summary[summary["metric"].isin(["recall@1", "em"]) & summary["part"].isin(TEST_PARTS)]
-    scores = rows.groupby("system")["value"].mean()
+    rows = summary[summary["part"].isin(TEST_PARTS)]
+    there = in_order(rows["system"], SYSTEMS)
+    scores = rows[rows["metric"].isin(["recall@1", "em"])].groupby("system")["value"].mean()
     others = [system for system in there if system in COMPARED and system not in MAIN]
     others.sort(key=lambda system: -scores.get(system, 0.0))
     main = [system for system in MAIN if system in there]
-    return in_order(pd.Series([*main, *others[: max(0, most - len(main))]]), SYSTEMS)
+    return in_order([*main, *others[: max(0, most - len(main))]], SYSTEMS)
 
 
 def page_plots(tables: Mapping[str, pd.DataFrame], folder: Path, params: Params) -> list[Figure | Markdown]:
@@ -213,21 +202,21 @@ def changes(summary: pd.DataFrame, folder: Path, params: Params, results: Path =
     ]
     most = moved.head(MOST_MOVED).rename(columns={"now": "value"})
     columns = {
-        words["column.system"]: [words[f"row.{system}"] for system in most["system"]],
-        words["column.part"]: [words[f"part.{part}"] for part in most["part"]],
-        words["column.measure"]: [words[f"metric.{metric}"] for metric in most["metric"]],
-        words["column.before"]: most["before"],
-        words["column.now"]: [spoken(row) for row in most.itertuples()],
-        words["column.n"]: most["n"],
+        "system": [words[f"row.{system}"] for system in most["system"]],
+        "part": [words[f"part.{part}"] for part in most["part"]],
+        "measure": [words[f"metric.{metric}"] for metric in most["metric"]],
+        "before": most["before"],
+        "now": [spoken(row) for row in most.itertuples()],
+        "n": most["n"],
     }
-    table = html_table(pd.DataFrame(columns), words["changed.caption"], index=False, wide=True)
-    return [bullets(said), table] if len(moved) else [bullets(said)]
+    table = pd.DataFrame({words[f"column.{name}"]: column for name, column in columns.items()})
+    shown = [html_table(table, words["changed.caption"], index=False, wide=True)] if len(moved) else []
+    return [bullets(said), *shown]
 
 
 def marked(row: Any) -> str:
     """A value with its mark, below it the interval."""
-    value, _, interval = estimate(row).partition("\n")
-    return f"{value} {row.mark}\n{interval}" if row.mark else f"{value}\n{interval}"
+    return estimate(row).replace("\n", f" {row.mark}\n" if row.mark else "\n")
 
 
 def numeral(value: float | None, digits: int = 0) -> str:

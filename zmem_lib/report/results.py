@@ -1,29 +1,37 @@
-"""What is kept of finished runs in the repository: results/, small CSV tables with a manifest beside them.
+"""What is kept of finished runs: results/ in the repository, and previous/ in the run's folder, of its last execution.
 
 Takes a run's folder, leaves results/ablations/RUN/ROW-SEED/ (one row of an ablation) or results/runs/NAME/ (a whole
-run), and reads them again. Means and counts only: no text of a document or a question, no id, no path of a machine.
-The manifest says which parameters, code, packages and machine made it.
+run): small CSV tables, and a manifest that says which parameters, code, packages and machine made them. Means and
+counts only: no text of a document or a question, no id, no path of a machine.
+
+Before chapter 06 is executed again, and before a run is started over, its summary and parameters are set aside.
+Chapter 07 holds the new summary against them, or, where there are none, against the run of that name in results/runs.
 """
 
 import hashlib
 import json
 import os
 import platform
+import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from zmem_lib.chapters import CHAPTERS, chapters_of, code, is_whole
-from zmem_lib.files import NEW, OLD, BadInput, must_exist, new_folder, read_json, write_json
+from zmem_lib.evaluation.metrics import METRICS
+from zmem_lib.files import NEW, OLD, BadInput, hash_path, must_exist, new_folder, read_json, write_json
 from zmem_lib.params import Params, completed, flat, params_hash, read_params, without_places
-from zmem_lib.tables import TABLES, check, read_table
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import MEASURES, TABLES, TEST_PARTS, check, read_table
 
 RESULTS = Path(__file__).parents[2] / "results"
 ROW_SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "gold-passage", "closed-book")
-ROW_METRICS = ("em", "f1", "answer_in_evidence", "recall@1", "mrr@10")
+ROW_METRICS = tuple(name for name, metric in METRICS.items() if metric.tested)
 WHOLE = (  # tables that are kept as they are
     "summary", "pairs", "contexts", "write_curve", "costs", "selectors", "retention", "abstention", "damage", "noise",
 )  # fmt: skip
@@ -31,6 +39,10 @@ LOG_ROWS = 100  # of a curve of the training log, at most
 MANIFEST = "manifest.json"
 AGAIN = "remove its folder and make it again (zmem ablate, zmem keep)"
 NEEDED = range(1, 7)  # chapters; the report, 07, finds nothing of its own
+PREVIOUS = "previous"  # folder within a run's
+PLACE = ["system", "part", "metric"]
+EXACT = 1e-5  # kept tables have six digits
+Found = tuple[str, pd.DataFrame, Mapping[str, Any]]  # where: previous or kept; its summary; its parameters
 
 
 def keep_row(folder: Path, params: Params, target: Path, about: Mapping[str, Any]) -> None:
@@ -58,29 +70,24 @@ def keep_run(folder: Path, target: Path) -> None:
             )
     there = [name for name in WHOLE if (folder / f"{name}.parquet").is_file()]  # an earlier run may lack the newest
     tables = {name: read_table(folder / f"{name}.parquet", name) for name in there}
-    tables["failures"] = failure_counts(read_table(folder / "failures.parquet", "failures"))
+    failures = read_table(folder / "failures.parquet", "failures")
+    tables["failures"] = failures.groupby(["system", "part", "failure"], sort=False).size().rename("n").reset_index()
     tables["train_log"] = thinned(read_table(folder / "train_log.parquet", "train_log"))
     _keep(tables, manifest_of(folder, params), target)
 
 
-def failure_counts(failures: pd.DataFrame) -> pd.DataFrame:
-    """How many answers of each system and part are of each kind: columns system, part, failure, n."""
-    return failures.groupby(["system", "part", "failure"], sort=False).size().rename("n").reset_index()
-
-
 def thinned(train_log: pd.DataFrame) -> pd.DataFrame:
     """The log with at most LOG_ROWS evenly spaced rows of each term and split, the first and the last among them."""
-    kept = []
+    kept = [train_log.iloc[:0]]
     for _, log in train_log.groupby(["term", "split"], sort=False):
         places = np.unique(np.linspace(0, len(log) - 1, min(len(log), LOG_ROWS)).round().astype(int))
         kept.append(log.sort_values("step").iloc[places])
-    return pd.concat(kept) if kept else train_log
+    return pd.concat(kept)
 
 
 def manifest_of(folder: Path, params: Params) -> dict[str, Any]:
     """What made a run: parameters, code, versions and revisions, seconds and memory by chapter, the processor."""
-    there = {number: folder / f"manifest_{number:02d}.json" for number in CHAPTERS}
-    chapters = {f"{number:02d}": read_json(path) for number, path in there.items() if path.is_file()}
+    chapters = {path.stem[-2:]: read_json(path) for path in sorted(folder.glob("manifest_*.json"))}
     return {
         "run": params.run,
         "params_hash": params_hash(params),
@@ -109,10 +116,10 @@ def machine() -> dict[str, Any]:
     """Processor, its cores and the GPU if there is one, by their makers' names; nothing says whose machine it is."""
     import torch
 
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    about = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").is_file() else ""
+    named = re.search(r"^model name\s*:(.*)", about, re.MULTILINE)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    return {"processor": named[0] if named else platform.machine(), "cores": os.cpu_count(), "gpu": gpu}
+    return {"processor": named[1].strip() if named else platform.machine(), "cores": os.cpu_count(), "gpu": gpu}
 
 
 def _keep(tables: Mapping[str, pd.DataFrame], manifest: Mapping[str, Any], target: Path) -> None:
@@ -136,7 +143,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     try:
         manifest = {"code": {}} | json.loads(path.read_text(encoding="utf-8"))
         manifest["params"] = completed(manifest["params"])
-        manifest["params_hash"], manifest["params"]["run"].strip()
+        "".join((manifest["params_hash"], manifest["params"]["run"]))  # both are texts
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{folder / MANIFEST} is damaged ({error}): {AGAIN}") from error
     return manifest
@@ -158,3 +165,49 @@ def kept_in(parent: Path) -> dict[str, dict[str, Any]]:
     names = {path.name.removeprefix(".").removesuffix(OLD) for path in parent.glob("*") if not path.name.endswith(NEW)}
     found = {name: read_manifest(parent / name) for name in sorted(names)}
     return {name: manifest for name, manifest in found.items() if manifest is not None}
+
+
+def keep_previous(folder: Path) -> None:
+    """Copy summary and parameters of a run whose chapter 06 was finished into previous/; else leave that as it is."""
+    manifest, summary = folder / "manifest_06.json", folder / "summary.parquet"
+    if not (manifest.is_file() and summary.is_file() and (folder / "params.yaml").is_file()):
+        return
+    try:
+        made = json.loads(manifest.read_text(encoding="utf-8"))["outputs"].get(summary.name)
+    except (ValueError, KeyError, TypeError, AttributeError):  # damaged, or of another version: nothing to go by
+        return
+    if made != hash_path(summary):  # of a chapter that was stopped
+        return
+    with new_folder(folder / PREVIOUS) as new:
+        shutil.copyfile(summary, new / summary.name)
+        shutil.copyfile(folder / "params.yaml", new / "params.yaml")
+
+
+def find_previous(folder: Path, run: str, results: Path = RESULTS) -> Found | None:
+    """The former summary and parameters of a run: those set aside in its folder, else those kept in results/runs."""
+    aside, kept = folder / PREVIOUS, results / "runs" / run
+    if (aside / "summary.parquet").is_file():
+        params = yaml.safe_load((aside / "params.yaml").read_text(encoding="utf-8"))
+        return "previous", read_table(aside / "summary.parquet", "summary"), params
+    if (manifest := read_manifest(kept)) is not None:
+        return "kept", read_kept(kept, "summary"), manifest["params"]
+    return None
+
+
+def changed_params(before: Mapping[str, Any], params: Params) -> dict[str, tuple[Any, Any]]:
+    """Former and present value of every parameter that differs and may change what a run finds; paths by their name."""
+    now, former = without_places(flat(params)), without_places(completed(before))
+    return {key: (former[key], now[key]) for key in now if not key.startswith("machine.") and former[key] != now[key]}
+
+
+def moved_values(before: pd.DataFrame, now: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The values whose new interval no longer covers the former value, most moved first; and how many were compared.
+
+    Columns: system, part, metric, before, now, ci_low, ci_high, n.
+    """
+    former = before[before["n"] > 0][[*PLACE, "value"]].rename(columns={"value": "before"})
+    both = now[(now["n"] > 0) & now["metric"].isin(MEASURES)].rename(columns={"value": "now"}).merge(former, on=PLACE)
+    both = both[both["system"].isin(list(SYSTEMS)) & both["part"].isin(TEST_PARTS)]
+    moved = both[~both["before"].between(both["ci_low"] - EXACT, both["ci_high"] + EXACT)]
+    moved = moved.iloc[(moved["before"] - moved["now"]).abs().argsort(kind="stable")[::-1]]
+    return moved[[*PLACE, "before", "now", "ci_low", "ci_high", "n"]].reset_index(drop=True), len(both)

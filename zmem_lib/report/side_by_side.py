@@ -10,18 +10,18 @@ from html import escape
 from itertools import zip_longest
 
 import pandas as pd
-from IPython.display import HTML
+from IPython.core.display import HTML
 
 from zmem_lib.params import Params
 from zmem_lib.report.tables import MISSING, NO_MATHJAX, attribution, cut, html_table, not_shown
 from zmem_lib.report.verdict import READS
 from zmem_lib.report.wording import COMPARED
-from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.systems.systems import SYSTEMS, which
 from zmem_lib.tables import TEST_PARTS, in_order
 
 COUNT = 20  # of questions
 PAIR = ("zmem", "bm25")  # whose right and wrong answers the questions are drawn by
-SHOWN = (*COMPARED, "zmem-oracle", "gold-passage")  # the last two tell a wrong document from a wrong reading
+SHOWN = (*COMPARED, *which(lambda system: system.reference))  # the latter tell a wrong document from a wrong reading
 AT_ONCE, MOST = 110, 1500  # characters of an evidence that are seen at once, and unfolded
 LEFT = "text-align: left; vertical-align: top"
 HEADS = {"system": "18%", "first document": "24%", "evidence": "38%", "answer": "20%"}  # column: its width
@@ -44,14 +44,14 @@ def side_by_side(
         return HTML(f"{told}{not_shown({'questions': len(picked)}).data}")
     asked = questions.set_index("question_id")
     titles = dict(zip(docs["doc_id"], docs["title"], strict=True))
-    given = {name: answers[name].drop_duplicates("question_id").set_index("question_id") for name in SHOWN
-             if name in answers}  # fmt: skip
+    there = [name for name in SHOWN if name in answers]
+    given = {name: answers[name].drop_duplicates("question_id").set_index("question_id") for name in there}
     read = any((table["answer"] != "").any() for table in given.values())
     exact = outcomes(answers, scores if read else scores.iloc[:0], "em").reindex(picked)
     blocks = ""
     for number, one in enumerate(picked, start=1):
-        place = {"part": right.at[one, "part"], "titles": titles}
-        blocks += _block(number, asked.loc[one], given, exact.loc[one], place)
+        place = {"number": number, "id": one, "part": right.at[one, "part"], "titles": titles}
+        blocks += _block(asked.loc[one].to_dict(), given, exact.loc[one].to_dict(), place)
     return HTML(f'{told}<div class="{NO_MATHJAX}" style="text-align: left">{blocks}</div>{attribution(params)}')
 
 
@@ -79,8 +79,8 @@ def pick(right: pd.DataFrame, seed: int, count: int = COUNT) -> list[str]:
     kinds = [list(rows.index) for _, rows in drawn.groupby(_keys(drawn), sort=True, dropna=False)]
     turns = [one for turn in zip_longest(*kinds) for one in turn if one is not None][:count]
     chosen = right.loc[sorted(turns)]
-    order = [TEST_PARTS.index(part) for part in chosen["part"]]
-    return list(chosen.assign(order=order).sort_values(["order", *_keys(chosen)], kind="stable").index)
+    chosen["part"] = chosen["part"].map(TEST_PARTS.index)
+    return chosen.sort_values(_keys(chosen), kind="stable").index.tolist()
 
 
 def kinds(right: pd.DataFrame, picked: list[str]) -> pd.DataFrame:
@@ -88,31 +88,31 @@ def kinds(right: pd.DataFrame, picked: list[str]) -> pd.DataFrame:
     keys = _keys(right)
     table = right.assign(questions=1, shown=right.index.isin(picked).astype(int))
     table = table.groupby(keys, sort=True, dropna=False)[["questions", "shown"]].sum().reset_index()
-    table["part"] = pd.Categorical(table["part"], [part for part in TEST_PARTS if part in set(table["part"])])
+    table["part"] = pd.Categorical(table["part"], in_order(table["part"], TEST_PARTS))
     table = table.sort_values(keys, kind="stable")
-    said = {True: "right", False: "wrong"}
-    return table.assign(**{name: table[name].map(lambda one: said.get(one, "–")) for name in keys[1:]})
+    return table.assign(**{name: table[name].map({True: "right", False: "wrong"}).fillna(MISSING) for name in keys[1:]})
 
 
 def _keys(right: pd.DataFrame) -> list[str]:
     """What questions are drawn by: the part, and the two systems of PAIR, or else the first that there is."""
-    names = [name for name in right if name != "part"]
+    names = [str(name) for name in right if name != "part"]
     return ["part", *([name for name in PAIR if name in names] or names[:1])]
 
 
-def _block(number: int, asked: pd.Series, given: Mapping[str, pd.DataFrame], exact: pd.Series, place: Mapping) -> str:
+def _block(asked: Mapping, given: Mapping[str, pd.DataFrame], exact: Mapping, place: Mapping) -> str:
     """One question with its gold answers, and what the systems made of it: those that agree in all share a row."""
     rows: dict[tuple[str, str, str], list[str]] = {}
     for system, table in given.items():
-        if asked.name in table.index:
-            one = table.loc[asked.name]
+        if place["id"] in table.index:
+            one = table.loc[place["id"]]
             document = _document(list(one["ranked_doc_ids"]), set(asked["gold_doc_ids"]), place["titles"])
             answer = f"{_folded(one['answer'])}<br>{_verdict(exact.get(system))}"
             rows.setdefault((document, _folded("\n".join(one["evidence"])), answer), []).append(system)
     kind = f"{place['part']}, {asked['kind']}" if asked["kind"] else place["part"]
     golds = escape(cut(" / ".join(dict.fromkeys(asked["answers"])), MOST))
-    top = f'<p style="margin: 1.4em 0 .3em"><strong>{number}. {escape(cut(asked["question"], MOST))}</strong><br>'
-    top += f"Gold answer: <strong>{golds}</strong> <small>({escape(kind)}; {escape(asked.name)})</small></p>"
+    question = f"<strong>{place['number']}. {escape(cut(asked['question'], MOST))}</strong>"
+    top = f'<p style="margin: 1.4em 0 .3em">{question}<br>Gold answer: <strong>{golds}</strong> '
+    top += f"<small>({escape(kind)}; {escape(place['id'])})</small></p>"
     heads = "".join(f'<th style="{LEFT}; width: {width}">{name}</th>' for name, width in HEADS.items())
     body = ""
     for cells, systems in rows.items():
@@ -136,8 +136,7 @@ def _folded(text: str) -> str:
     text = " ".join(text.split())
     if len(text) <= AT_ONCE:
         return escape(text) or MISSING
-    first, rest = text[:AT_ONCE], cut(text[AT_ONCE:], MOST)
-    return f"<details><summary>{escape(first)}…</summary>…{escape(rest)}</details>"
+    return f"<details><summary>{escape(text[:AT_ONCE])}…</summary>…{escape(cut(text[AT_ONCE:], MOST))}</details>"
 
 
 def _verdict(right: bool | None) -> str:

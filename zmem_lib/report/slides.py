@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import HTML
+from IPython.core.display import HTML
 from matplotlib.figure import Figure
 
 from zmem_lib.params import Params
@@ -32,6 +32,10 @@ ARROWS = (  # from, to, what stands above the arrow
     ("document", "blocks", "learn"), ("question", "choose", ""), ("blocks", "choose", ""), ("choose", "model", ""),
     ("blocks", "model", ""), ("model", "reader", "evidence"), ("reader", "answer", ""),
 )  # fmt: skip
+SPENT = (  # columns of the table of results: head, column of costs_by_step, how it is scaled, digits
+    ("results.stored", "bytes_stored", 1e-6, 2), ("results.write", "write_seconds", 1, 2),
+    ("results.answer", "answer_seconds", 1, 3),
+)  # fmt: skip
 LEARNED, LEARNED_FILL, OTHER_FILL = ("blocks", "model"), "#cfe6f5", "#f2f2f2"
 
 
@@ -50,9 +54,8 @@ class Slide:
 def make_slides(tables: Mapping[str, pd.DataFrame], params: Params, folder: Path) -> list[Slide]:
     """The four slides of the run in `folder`; what a run has no rows for is left out."""
     words = phrases(params.report.language)
-    problem = tuple(words[f"problem.{key}"] for key in ("rag", "idea", "asked", "fails"))
     return [
-        Slide(words["problem.title"], problem),
+        Slide(words["problem.title"], tuple(words[f"problem.{key}"] for key in ("rag", "idea", "asked", "fails"))),
         model(tables, params, words, folder=folder),
         set_up(tables, params, words),
         results(tables, params, words, folder=folder),
@@ -105,15 +108,13 @@ def set_up(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[st
 
 def results(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str, str], *, folder: Path) -> Slide:
     """The verdict, the main systems' measures with intervals beside their costs, and two figures."""
-    costs = costs_by_step(
-        tables["costs"], tables["summary"], tables["write_curve"], train_seconds=train_seconds(folder),
-        start=params.write.start,
-    ).set_index("system")  # fmt: skip
+    spent = {"train_seconds": train_seconds(folder), "start": params.write.start}
+    costs = costs_by_step(tables["costs"], tables["summary"], tables["write_curve"], **spent).set_index("system")
     bullets = verdict(tables, params)
     if {"zmem", "bm25"} <= set(costs.index):
-        stored = {name: f"{costs.at[name, 'bytes_stored'] / 1e6:.2f}" for name in ("zmem", "bm25")}
-        minutes = f"{costs.at['zmem', 'train_seconds'] / 60:.1f}"
-        bullets.append(words["results.train"].format(minutes=minutes, **stored))
+        megabytes, minutes = costs["bytes_stored"] / 1e6, costs["train_seconds"] / 60
+        stored = {name: f"{megabytes[name]:.2f}" for name in ("zmem", "bm25")}
+        bullets.append(words["results.train"].format(minutes=f"{minutes['zmem']:.1f}", **stored))
     caption = words["results.caption"].format(reference=words[f"row.{reference(tables['summary'])}"])
     paths = {name: folder / "figures" / f"{name}.png" for name in ("quality", "writing")}
     drawn = tuple((path, words[f"results.{name}"]) for name, path in paths.items() if path.is_file())
@@ -128,14 +129,11 @@ def results_table(tables: Mapping[str, pd.DataFrame], costs: pd.DataFrame, words
     rows = rows[rows["system"].isin(names) & rows["metric"].isin(SHOWN)]
     cells = grid(rows, ["system"], ["part", "metric"], marked, metric=SHOWN).reindex(names).fillna(MISSING)
     n = rows.groupby(["part", "metric"])["n"].max()
-    heads = [f"{words[f'part.{part}']}\n{words[f'metric.{metric}']}\nn = {n[part, metric]}" for part, metric in cells]
-    costs = costs.reindex(names)
-    spent = {
-        words["results.stored"]: [numeral(size / 1e6, 2) for size in costs["bytes_stored"]],
-        words["results.write"]: [numeral(seconds, 2) for seconds in costs["write_seconds"]],
-        words["results.answer"]: [numeral(seconds, 3) for seconds in costs["answer_seconds"]],
-    }
-    table = cells.set_axis(heads, axis="columns").assign(**spent)
+    places = cells.columns.tolist()
+    heads = [f"{words[f'part.{part}']}\n{words[f'metric.{metric}']}\nn = {n[part, metric]}" for part, metric in places]
+    table, costs = cells.set_axis(heads, axis="columns"), costs.reindex(names)
+    for key, column, scale, digits in SPENT:
+        table[words[key]] = [numeral(value * scale, digits) for value in costs[column]]
     table.insert(0, "", [words[f"row.{name}"] for name in names])
     return table
 

@@ -37,7 +37,7 @@ def write_pptx(deck: Sequence[Slide], path: Path, *, language: str) -> None:
     """Write the slides; a figure keeps its proportions."""
     from pptx import Presentation
 
-    show = Presentation()
+    show: Any = Presentation()
     show.slide_width, show.slide_height = (round(length * INCH) for length in PAGE)
     show.core_properties.created = show.core_properties.modified = EPOCH
     show.core_properties.title, show.core_properties.author = deck[0].title, "zmem"
@@ -133,13 +133,11 @@ def _add_figure(page: Any, path: Path, shows: str, box: tuple) -> None:
 
 def fitting(sentences: Sequence[str], box: tuple, sizes: Sequence[int]) -> int:
     """The largest of `sizes`, in points, at which the sentences fit into the box; the smallest where none does."""
-    return next((size for size in sizes if height_of(sentences, box[2], size) <= box[3]), sizes[-1])
-
-
-def height_of(sentences: Sequence[str], width: float, size: float) -> float:
-    """Inches that sentences take, a paragraph each, in a box of so many inches and letters of so many points."""
-    lines = sum(lines_of(sentence.replace("**", ""), width, size) for sentence in sentences)
-    return (LEADING * lines + GAP * len(sentences)) * size / 72
+    for size in sizes:
+        lines = sum(lines_of(sentence.replace("**", ""), box[2], size) for sentence in sentences)
+        if (LEADING * lines + GAP * len(sentences)) * size / 72 <= box[3]:
+            return size
+    return sizes[-1]
 
 
 def lines_of(text: str, width: float, size: float) -> int:
@@ -166,9 +164,11 @@ def fitting_table(rows: Sequence[Sequence[str]], box: tuple) -> tuple[int, list[
     """Size of letters in points, widths of columns and heights of rows in inches, as large as the box allows."""
     layouts = []
     for size in CELL_SIZES:
-        needed = [width_of_column([row[place] for row in rows], size) for place in range(len(rows[0]))]
+        needed = [width_of_column(column, size) for column in zip(*rows, strict=True)]
         widths = [width * min(1.0, box[2] / sum(needed)) for width in needed]
-        heights = [height_of_row(row, widths, size) for row in rows]
+        inside = [width - 2 * CELL_SIDE for width in widths]
+        lines = [max(lines_of(*cell, size) for cell in zip(row, inside, strict=True)) for row in rows]
+        heights = [LEADING * size / 72 * most + 2 * CELL_TOP for most in lines]
         layouts.append((size, widths, heights))
         if sum(needed) <= box[2] and sum(heights) <= box[3] - CAPTION:
             break
@@ -179,12 +179,6 @@ def width_of_column(cells: Sequence[str], size: float) -> float:
     """Inches in which no line of a cell wraps, but for the first cell's, the head, which may between its words."""
     lines = cells[0].split() + [line for cell in cells[1:] for line in cell.split("\n")]
     return max((width_of(line, size) for line in lines), default=0.0) + 2 * CELL_SIDE + 0.05
-
-
-def height_of_row(cells: Sequence[str], widths: Sequence[float], size: float) -> float:
-    """Inches of the cell with the most lines."""
-    lines = max(lines_of(text, width - 2 * CELL_SIDE, size) for text, width in zip(cells, widths, strict=True))
-    return LEADING * size / 72 * lines + 2 * CELL_TOP
 
 
 def _units(box: tuple) -> tuple[int, ...]:

@@ -6,12 +6,12 @@ false` a sentence with numbers stands in the place of every passage, question, a
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
 from typing import Any
 
 import pandas as pd
-from IPython.display import HTML, Markdown
+from IPython.core.display import HTML, Markdown
 
 from zmem_lib.data.corpus import licence_of
 from zmem_lib.params import Params
@@ -27,25 +27,24 @@ CSS = [
     {"selector": "th.row_heading", "props": "text-align: left"},
 ]
 LEFT = {"selector": "th, td", "props": "text-align: left"}
-ORDERS: dict[str, Sequence[str]] = {"part": PARTS, "system": (*SYSTEMS, *CHANCES)}
+ORDERS: dict[str, Collection] = {"part": PARTS, "system": (*SYSTEMS, *CHANCES)}
 
 
 def grid(
-    rows: pd.DataFrame, index: list[str], columns: list[str], cell: Callable[[Any], Any], **orders: Sequence[str]
+    rows: pd.DataFrame, index: list[str], columns: list[str], cell: Callable[[Any], Any], **orders: Collection
 ) -> pd.DataFrame:
     """Long rows as a table: `cell` of each row at the place that its columns `index` and `columns` name.
 
     Values stand in their order of `orders` or ORDERS, those that are not named there in the order in which they come.
     """
     ranks = {
-        name: {value: rank for rank, value in enumerate(in_order(rows[name], tuple((ORDERS | orders).get(name, ()))))}
+        name: {value: rank for rank, value in enumerate(in_order(rows[name], (ORDERS | orders).get(name, ())))}
         for name in (*index, *columns)
     }
     cells = rows.assign(cell=pd.Series([cell(row) for row in rows.itertuples()], index=rows.index, dtype=object))
     table = cells.set_index([*index, *columns])["cell"].unstack(columns)
-    return table.sort_index(key=lambda level: level.map(ranks[level.name])).sort_index(
-        axis="columns", key=lambda level: level.map(ranks[level.name])
-    )
+    place = lambda level: level.map(ranks[str(level.name)])  # noqa: E731
+    return table.sort_index(key=place).sort_index(axis="columns", key=place)
 
 
 def estimate(row: Any) -> str:
@@ -64,7 +63,8 @@ def html_table(
     name = hashlib.sha256(f"{caption}{table.to_csv()}".encode()).hexdigest()[:8]
     table = table.set_axis(table.columns.set_names([None] * table.columns.nlevels), axis="columns")
     table = table if table.index.nlevels > 1 else table.rename_axis(index=None)
-    styled = table.style.set_uuid(name).set_table_styles(CSS if index else [*CSS, LEFT])
+    looks: Any = CSS if index else [*CSS, LEFT]
+    styled = table.style.set_uuid(name).set_table_styles(looks)
     styled = styled.format(_html).format_index(_html, axis="index").format_index(_html, axis="columns")
     if bold is not None:
         styled = styled.apply(lambda _: bold.map({True: "font-weight: bold", False: ""}.get), axis=None)

@@ -13,7 +13,7 @@ import pandas as pd
 from zmem_lib.data.tuples import parts_of
 from zmem_lib.evaluation.stats import LEVEL, POWER
 from zmem_lib.params import Params
-from zmem_lib.report.findings import EFFECT, WRONG
+from zmem_lib.report.findings import EFFECT, right_and_wrong
 from zmem_lib.report.wording import (
     RIVALS,
     SIDES,
@@ -109,18 +109,18 @@ def setting(docs: pd.DataFrame, questions: pd.DataFrame, params: Params) -> str:
     parts, splits = docs["part"].value_counts(), questions["split"].value_counts()
     unasked = int((parts_of(questions) == "unasked-document").sum())
     counts = {"seen": parts.get("seen", 0), "new": parts.get("new", 0), "all": len(docs)}
-    counts |= {"test": splits.get("test", 0), "new_test": splits.get("new-test", 0)}
-    counts |= {"top_k": params.answer.top_k, "tokens": params.memory.evidence_tokens}
+    counts |= {"test": splits.get("test", 0), "new_test": splits.get("new-test", 0), "top_k": params.answer.top_k}
     apart = words["setting.apart"].format(n=unasked) if unasked else ""
     block = words["setting.block"].format(z_tokens=params.memory.z_tokens) if params.has_lm else ""
-    return words["setting"].format(corpus=params.corpus.name, apart=apart, block=block, **counts)
+    run = {"corpus": params.corpus.name, "tokens": params.memory.evidence_tokens}
+    return words["setting"].format(apart=apart, block=block, **run, **counts)
 
 
 def controls(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
     """By part: the right z against the best of the wrong ones, the reader's bounds, and what z keeps of the text."""
     words = phrases(params.report.language)
     parts = [part for part in TEST_PARTS if (tables["summary"]["part"] == part).any()]
-    said = [placebo(tables, part, params, words) for part in parts]
+    said = [placebo(tables, part, params) for part in parts]
     said += [bounds(tables["summary"], part, words) for part in parts]
     kept = tables["retention"][tables["retention"]["part"].isin(parts)].dropna(subset=["value"])
     for row in kept.itertuples():
@@ -129,13 +129,11 @@ def controls(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
     return [one for one in said if one] or [words["control.none"]]
 
 
-def placebo(tables: Mapping[str, pd.DataFrame], part: str, params: Params, words: Mapping[str, str]) -> str:
+def placebo(tables: Mapping[str, pd.DataFrame], part: str, params: Params) -> str:
     """The answer in what the right z writes, and in what the best of the wrong ones does; the paired difference."""
-    means = values_of(tables["summary"], part, "answer_in_evidence", ("zmem-oracle", *WRONG))
-    wrong = [name for name in WRONG if name in means]
-    if "zmem-oracle" not in means or not wrong:
+    words, (means, best) = phrases(params.report.language), right_and_wrong(tables["summary"], part)
+    if not best:
         return ""
-    best = max(wrong, key=lambda name: means[name].value)
     gap = difference(tables["scores"], part, "answer_in_evidence", ("zmem-oracle", best), params)
     place = {"part": words[f"part.{part}"], "n": gap.n, "wrong_name": words[f"system.{best}"]}
     place |= {"right": spoken(means["zmem-oracle"]), "wrong": spoken(means[best]), "gap": spoken(gap, sign=True)}
@@ -147,9 +145,9 @@ def bounds(summary: pd.DataFrame, part: str, words: Mapping[str, str]) -> str:
     found = values_of(summary, part, "em", ("gold-passage", "closed-book"))
     if len(found) < 2:
         return ""
-    closed, gold = found["closed-book"], found["gold-passage"]
-    place = {"part": words[f"part.{part}"], "n": gold.n}
-    return words["control.reader"].format(**place, closed=spoken(closed), gold=spoken(gold))
+    closed, gold = spoken(found["closed-book"]), spoken(found["gold-passage"])
+    place = {"part": words[f"part.{part}"], "n": found["gold-passage"].n}
+    return words["control.reader"].format(**place, closed=closed, gold=gold)
 
 
 def limits(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:

@@ -4,22 +4,22 @@ Two of the systems that are compared are called better or worse only where the t
 pairs, says so; a control is held against another by the paired bootstrap interval over the same questions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.evaluation.stats import LEVEL, Estimate, paired_difference
 from zmem_lib.params import Params
-from zmem_lib.systems.systems import SYSTEMS, compared, controls, which
+from zmem_lib.systems.systems import SYSTEMS, compared, controls
 from zmem_lib.tables import in_order
 
 COMPARED, CONTROLS = compared(), controls()
-ALSO_ABSENT = which(lambda system: system.asked_absent)  # asked the questions without a document too
 RIVALS = tuple(system for system in COMPARED if not system.startswith("zmem"))  # not z-memory, nor a variant of it
 SIDES = ("better", "worse", "same")
 LABELS = {name: metric.label for name, metric in METRICS.items()}  # in the chapters
@@ -29,6 +29,19 @@ LABELS = {name: metric.label for name, metric in METRICS.items()}  # in the chap
 def phrases(language: str) -> dict[str, str]:
     """The format strings of page one and the slides in a language, `en` or `ko`, by key; not to be changed."""
     return yaml.safe_load(Path(__file__).with_name(f"words_{language}.yaml").read_text(encoding="utf-8"))
+
+
+@cache
+def template(name: str) -> Template:
+    """A template of this folder, which can say values, sides and names; a value that is missing raises."""
+    found = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
+    found.filters |= {"spoken": spoken, "side": side, "name": name_of, "part": part_name}
+    return found.get_template(name)
+
+
+def told(sentence: str, **facts: Any) -> str:
+    """A sentence of sentences.md.j2 with its facts, on one line."""
+    return " ".join(getattr(template("sentences.md.j2").module, sentence)(**facts).split())
 
 
 def name_of(system: str) -> str:
@@ -41,12 +54,11 @@ def part_name(part: str) -> str:
     return phrases("en")[f"part.{part}"]
 
 
-def values_of(summary: pd.DataFrame, part: str, metric: str, systems: Sequence[str]) -> dict[str, Estimate]:
+def values_of(summary: pd.DataFrame, part: str, metric: str, systems: Collection[str]) -> dict[str, Estimate]:
     """The summary's estimates of one metric by system, in the order of the systems."""
-    rows = summary[(summary["part"] == part) & (summary["metric"] == metric) & summary["system"].isin(systems)]
-    rows = rows[rows["n"] > 0].set_index("system")
-    rows = rows[["value", "ci_low", "ci_high", "n"]].astype({"n": object})  # else n becomes a float in its row
-    return {system: Estimate(*rows.loc[system]) for system in in_order(pd.Series(rows.index), SYSTEMS)}
+    rows: Any = summary[(summary["part"] == part) & (summary["metric"] == metric) & (summary["n"] > 0)].itertuples()
+    found = {row.system: Estimate(row.value, row.ci_low, row.ci_high, row.n) for row in rows}
+    return {system: found[system] for system in in_order(found, SYSTEMS) if system in systems}
 
 
 def difference(scores: pd.DataFrame, part: str, metric: str, pair: tuple[str, str], params: Params) -> Estimate:
@@ -67,11 +79,11 @@ def from_both_sides(pairs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([pairs, turned.assign(ci_low=-pairs["ci_high"], ci_high=-pairs["ci_low"])])
 
 
-def gaps_of(pairs: pd.DataFrame, part: str, metric: str, system: str = "zmem") -> dict[str, pd.Series]:
+def gaps_of(pairs: pd.DataFrame, part: str, metric: str, system: str = "zmem") -> dict[str, Any]:
     """The rows of pairs that hold a system against each of its rivals, turned so that they are: it minus the rival."""
     both = from_both_sides(pairs[(pairs["part"] == part) & (pairs["metric"] == metric)])
-    both = both[(both["first"] == system) & both["second"].isin(RIVALS)]
-    return {row["second"]: row for _, row in both.iterrows()}
+    rows: Any = both[(both["first"] == system) & both["second"].isin(RIVALS)].itertuples()
+    return {row.second: row for row in rows}
 
 
 def side_of(gap: Any) -> str:
@@ -92,11 +104,6 @@ def points(difference: float) -> str:
     """A difference of shares in hundredths, with its sign."""
     hundredths = round(100 * difference)
     return f"{hundredths:+d}".replace("-", "−") if hundredths else "0"
-
-
-def counted(n: int, what: str) -> str:
-    """A number of things: 1 seed, 2 seeds."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def in_code(text: Any) -> str:

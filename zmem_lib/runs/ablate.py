@@ -14,8 +14,7 @@ from zmem_lib.ablation import ROWS, is_off
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.files import BadInput, held
 from zmem_lib.params import Params, check_params, flat
-from zmem_lib.report.previous import changed_params
-from zmem_lib.report.results import is_of_present_code, keep_row, read_manifest, row_folder
+from zmem_lib.report.results import changed_params, is_of_present_code, keep_row, read_manifest, row_folder
 from zmem_lib.runs.pipeline import Say, run_chapters, say_now, start_over
 
 LAST = 6  # chapter; the report, 07, is made for whole runs only

@@ -17,8 +17,7 @@ from zmem_lib.fingerprint import git_revision
 from zmem_lib.hub import find_lm, find_model
 from zmem_lib.meter import about
 from zmem_lib.params import LATE, Params, dumped, flat, read_params
-from zmem_lib.report.previous import FOLDER as PREVIOUS
-from zmem_lib.report.previous import keep_previous
+from zmem_lib.report.results import PREVIOUS, keep_previous
 from zmem_lib.runs.duration import expected_seconds
 from zmem_lib.runs.environment import kernel_environment
 from zmem_lib.runs.kernel import run_chapter
