@@ -88,6 +88,18 @@ def test_comments_docstrings_and_prose_are_no_code(library, tmp_path):
     assert code_of(tmp_path / "03.ipynb")["notebook"] != before["notebook"]
 
 
+def test_what_a_reader_changes_in_explore_makes_no_figure(library, tmp_path):
+    path = tmp_path / "03.ipynb"
+    before = code_of(path)
+    notebook = json.loads(path.read_text())
+    explore = [{"cell_type": "markdown", "source": ["## Explore\n", "\n", "Change a line."]}]
+    explore += [{"cell_type": "code", "source": ["from zmem_lib.data import rows\n", "rows.rows()"]}]
+    path.write_text(json.dumps({"cells": notebook["cells"] + explore}))
+    assert code_of(path) == before and set(packages_of(path)) == {"numpy"}
+    path.write_text(json.dumps({"cells": notebook["cells"] + explore[1:]}))
+    assert set(code_of(path)) == {*before, "data"}, "without the heading it counts"
+
+
 def test_packages_are_those_that_are_used(library, tmp_path):
     assert set(packages_of(tmp_path / "03.ipynb")) == {"numpy"}
     assert set(packages_of(tmp_path / "03.ipynb", shown=True)) == {"numpy", "pandas"}

@@ -2,7 +2,8 @@
 
 The code is that of the notebook's cells and of the library's modules that they import, directly or through others.
 Comments, docstrings and layout are no code; neither are modules that only read, keep or name things (PLUMBING), nor
-rooms that only show or execute. What lies beside the code and is read by it counts (READ).
+rooms that only show or execute, nor the cells from EXPLORE on, which readers change. What lies beside the code and
+is read by it counts (READ).
 """
 
 import ast
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
 from pathlib import Path
 
 from zmem_lib.files import hash_path
@@ -21,6 +23,7 @@ LIBRARY = Path(__file__).parent
 PLUMBING = ("params", "sections", "combinations", "files", "cache", "hub", "chapters", "fingerprint")
 SHOWING = ("report", "runs")  # rooms
 READ = ("{}.yaml", "{}/*.yaml", "{}/*.j2")  # beside the code of a room, or a module of none: words, prompts, tables
+EXPLORE = "## Explore"  # begins a chapter's last section
 PACKAGES = {  # by the name of import: those whose version may move a figure
     "torch": "torch", "transformers": "transformers", "peft": "peft", "numpy": "numpy", "pandas": "pandas",
     "bm25s": "bm25s", "rank_bm25": "rank-bm25", "sentence_transformers": "sentence-transformers", "faiss": "faiss-cpu",
@@ -94,9 +97,11 @@ def _room(module: str) -> str:
 
 
 def _cells(notebook: Path) -> ast.Module:
-    """The code of a notebook's cells as one module; an empty one where there is no such file."""
+    """The code of a notebook's cells before EXPLORE as one module; an empty one where there is no such file."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"] if notebook.is_file() else []
-    return ast.parse("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+    sources = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+    making = takewhile(lambda cell: cell[0] == "code" or not cell[1].startswith(EXPLORE), sources)
+    return ast.parse("\n".join(source for kind, source in making if kind == "code"))
 
 
 @cache
