@@ -17,7 +17,14 @@ import pandas as pd
 from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.evaluation.scoring import kinds_as_parts
 from zmem_lib.evaluation.stats import (
-    SAMPLES, Estimate, bootstrap, bootstrap_mean, detectable, grouped_means, holm, paired_p,
+    SAMPLES,
+    Estimate,
+    bootstrap,
+    bootstrap_mean,
+    detectable,
+    grouped_means,
+    holm,
+    paired_p,
 )  # fmt: skip
 from zmem_lib.files import BadInput
 from zmem_lib.systems.systems import SYSTEMS, compared, which
