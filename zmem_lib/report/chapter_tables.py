@@ -36,8 +36,6 @@ from zmem_lib.systems.systems import SYSTEMS
 from zmem_lib.tables import ABSENT, CHANCES, CONTEXTS, PARTS, TEST_PARTS, in_order, read_table
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
     from zmem_lib.memory.lessons import Lessons
     from zmem_lib.memory.lm import MemoryLM
 
@@ -154,7 +152,7 @@ def writing_finding(write_log: pd.DataFrame) -> Markdown:
 # Chapter 05: answers
 
 
-def encoder_said(encoder: "SentenceTransformer", params: Params) -> Markdown:
+def encoder_said(encoder: Any, params: Params) -> Markdown:
     """How the embeddings were made: what stood before the texts, how they are compared, and who reads in this run."""
     from zmem_lib.opponents.dense import DOCUMENT, QUERY, by_cosine  # imports faiss
 
