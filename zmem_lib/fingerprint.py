@@ -64,6 +64,7 @@ def sources_of(params: Params) -> dict[str, str]:
     for place in filter(None, (params.corpus.path, params.corpus.new_path)):
         root = Path(place).expanduser()
         own = [path for name in (*CORPUS_FILES, "subsets.json") if (path := root / name).is_file()]
+        own += sorted(root.glob("unanswerable*.jsonl*")) if own else []
         others = () if own else sorted(root.rglob("*"))
         files = [root] if root.is_file() else own or [path for path in others if path.name.endswith(DATA)]
         found |= {path.relative_to(root.parent).as_posix(): hash_path(path) for path in files}
