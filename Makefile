@@ -7,11 +7,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run ablations test lab book lint clean
+.PHONY: help install run ablations test test-all lab book lint clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 12
 	@echo
 	@echo 'make run PARAMS=params/squad.yaml SET="corpus.path=DIR corpus.documents=200"'
 
@@ -32,8 +32,11 @@ run: $(READY)  ## execute the seven notebooks with PARAMS (params/tiny.yaml), bu
 ablations: $(READY)  ## execute and keep the rows that results/ lacks of the ablation of PARAMS (hours; ROWS="full key" for some)
 	$(BIN)/zmem ablate $(PARAMS) $(if $(ROWS),--rows $(ROWS)) $(if $(SET),--set $(SET))
 
-test: $(READY)  ## all tests, with a smoke run of the seven notebooks
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+test: $(READY)  ## the tests, with a smoke run of the seven notebooks (ARGS="tests/ids -k beam" for some)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not long" $(ARGS)
+
+test-all: $(READY)  ## those of browsers, kills and every corpus too
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (zmem)"
@@ -42,9 +45,10 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 book: $(READY)  ## build the book again from the finished runs
 	$(BIN)/zmem book
 
-lint: $(READY)  ## style, and notebooks without output
+lint: $(READY)  ## style, types, and notebooks without output
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
 	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
 clean:  ## remove the built book and caches; runs/ stays

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from filelock import FileLock
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported, so before any test module
 os.environ["OMP_NUM_THREADS"] = "1"  # with two, sums differ in their last digit from run to run: no two runs are equal
@@ -96,10 +97,14 @@ def gone(pid: int) -> bool:
 
 
 @pytest.fixture(scope="session")
-def smoke_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A runs folder with one run of all seven notebooks at params/smoke.yaml."""
-    runs = tmp_path_factory.mktemp("smoke") / "runs"
-    done = zmem("run", "params/smoke.yaml", "--runs", runs, env=os.environ | SECRETS)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (runs / "output.txt").write_text(done.stdout + "\n--- stderr\n" + done.stderr, encoding="utf-8")
+def smoke_runs(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A runs folder with one run of all seven notebooks at params/smoke.yaml, made once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    runs = (base if worker_id == "master" else base.parent) / "smoke/runs"
+    runs.parent.mkdir(exist_ok=True)
+    with FileLock(runs.with_suffix(".lock")):
+        if not (runs / "output.txt").exists():
+            done = zmem("run", "params/smoke.yaml", "--runs", runs, env=os.environ | SECRETS)
+            assert done.returncode == 0, done.stdout + done.stderr
+            (runs / "output.txt").write_text(done.stdout + "\n--- stderr\n" + done.stderr, encoding="utf-8")
     return runs

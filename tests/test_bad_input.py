@@ -29,7 +29,7 @@ from zmem_lib.chapters import is_finished
 from zmem_lib.data.corpus import load_corpus
 from zmem_lib.data.tuples import make_tuples
 from zmem_lib.files import LOCK, BadInput, write_json, write_tensors
-from zmem_lib.hub import fetch, find_lm, find_reranker
+from zmem_lib.hub import fetch, find_lm, find_model
 from zmem_lib.memory.lessons import make_lessons
 from zmem_lib.memory.lm import pick_device
 from zmem_lib.memory.table import load_z, save_z
@@ -266,7 +266,10 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "no answer in any passage": (no_answers, "no training question has an answer that stands in its document"),
     # models and machines
     "no model folder": (call(lambda: find_lm("./none", "")), "lm.name './none' is not a folder"),
-    "no reranker": (call(lambda: find_reranker("./none")), "answer.rerank_model './none' is not a folder"),
+    "no reranker": (
+        call(lambda: find_model("answer.rerank_model", "./none")),
+        "answer.rerank_model './none' is not a folder",
+    ),
     "an empty model folder": (call(lambda: find_lm(str(ROOT / "params"), "")), "holds no config.json"),
     "no dense model": (call(lambda: dense.load_encoder("./none", "cpu")), "./none is not a folder"),
     "model, offline": (

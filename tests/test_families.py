@@ -21,7 +21,7 @@ from zmem_lib.memory.train import train
 from zmem_lib.memory.write import numbers_of, write
 from zmem_lib.params import changed, dumped, read_params
 from zmem_lib.report.chapter_tables import model_card
-from zmem_lib.systems.reader import read
+from zmem_lib.systems.evidence import read
 
 FAMILIES = {
     "qwen2": "Qwen/Qwen2.5-3B-Instruct",  # tied embeddings, no first token

@@ -14,7 +14,6 @@ from zmem_lib.files import (
     drop_temporaries,
     hash_path,
     held,
-    in_turn,
     must_exist,
     new_folder,
     restore,
@@ -105,15 +104,16 @@ def test_a_disk_without_locks_is_used_on_trust(tmp_path, monkeypatch):
         raise OSError(files.WITHOUT_LOCKS[0], "no locks available")
 
     monkeypatch.setattr(UnixFileLock, "_acquire", refuse)
-    with held(tmp_path / "run"), in_turn(tmp_path / "shared"):
+    with held(tmp_path / "run"), held(tmp_path / "shared", waiting=True):
         assert "process" in (tmp_path / "run" / LOCK).read_text()
 
 
 def test_those_who_share_a_folder_wait_for_each_other(tmp_path):
     code = (
-        f"from zmem_lib.files import in_turn\nfrom pathlib import Path\nwith in_turn(Path({str(tmp_path)!r})): print(1)"
+        "from zmem_lib.files import held\nfrom pathlib import Path\n"
+        f"with held(Path({str(tmp_path)!r}), waiting=True): print(1)"
     )
-    with in_turn(tmp_path):
+    with held(tmp_path):
         other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         time.sleep(2)
         assert other.poll() is None

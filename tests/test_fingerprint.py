@@ -26,6 +26,9 @@ def rows():  # of it
 """,
     "report/page.py": "import pandas\nfrom zmem_lib.data.rows import rows\n",
     "report/page.en.md.j2": "words",
+    "memory/prompts.yaml": "ask: words",
+    "text.yaml": "- words",
+    "data/words.yaml": "- words",
 }
 
 
@@ -64,6 +67,8 @@ def test_code_is_what_the_cells_import_and_what_that_imports(library, tmp_path):
     assert library("report/page.py", "import pandas\nfrom zmem_lib.data.rows import rows\nrows()\n") == []
     assert library("report/page.py", "from zmem_lib.data.rows import rows\n", shown=True) == ["report"]
     assert library("report/page.en.md.j2", "other words", shown=True) == ["report"]
+    assert library("memory/prompts.yaml", "ask: other words") == ["memory"]
+    assert library("text.yaml", "- other words") == ["text"] and library("data/words.yaml", "- other words") == []
     assert library("params.py", "import torch\nX = 1\n") == [], "its values are hashed, and nothing of it computes"
 
 
@@ -81,6 +86,18 @@ def test_comments_docstrings_and_prose_are_no_code(library, tmp_path):
     assert code_of(tmp_path / "03.ipynb") == before
     cells(tmp_path / "03.ipynb", "from zmem_lib.memory import table\ntable.rows()\n")
     assert code_of(tmp_path / "03.ipynb")["notebook"] != before["notebook"]
+
+
+def test_what_a_reader_changes_in_explore_makes_no_figure(library, tmp_path):
+    path = tmp_path / "03.ipynb"
+    before = code_of(path)
+    notebook = json.loads(path.read_text())
+    explore = [{"cell_type": "markdown", "source": ["## Explore\n", "\n", "Change a line."]}]
+    explore += [{"cell_type": "code", "source": ["from zmem_lib.data import rows\n", "rows.rows()"]}]
+    path.write_text(json.dumps({"cells": notebook["cells"] + explore}))
+    assert code_of(path) == before and set(packages_of(path)) == {"numpy"}
+    path.write_text(json.dumps({"cells": notebook["cells"] + explore[1:]}))
+    assert set(code_of(path)) == {*before, "data"}, "without the heading it counts"
 
 
 def test_packages_are_those_that_are_used(library, tmp_path):

@@ -25,14 +25,14 @@ ROOMS = (
 COMMAND_LINE = "run"
 MEMORY_MAY = {  # and what comes with these
     "torch", "transformers", "peft", "safetensors", "numpy", "pandas", "tqdm", "tokenizers", "huggingface_hub",
-    "filelock",
+    "filelock", "yaml",
 }  # fmt: skip
 ALONE = {
     "faiss", "filelock", "rank_bm25", "bm25s", "sklearn", "sentence_transformers", "ragas", "papermill", "ir_measures",
     "openai", "ppi_py", "pptx", "ray", "selenium",
 }  # fmt: skip
 FEWEST, MOST = 60, 400  # lines of a module that is no table of data
-DATA = {"ablation", "data.licences"}
+DATA = {"ablation"}  # reads rows that stand in YAML
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 

@@ -17,7 +17,8 @@ from tiny_models import WORDS, save_cross_encoder, sentence
 
 from zmem_lib.chapters import CHAPTERS, is_finished
 from zmem_lib.params import Params, changed, dumped, read_params
-from zmem_lib.tables import CHANCES, SYSTEMS, read_table
+from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.tables import CHANCES, read_table
 
 FILES = {path.stem: read_params(path) for path in sorted((ROOT / "params").glob("*.yaml"))}
 HUB = {name: params for name, params in FILES.items() if "/" in params.lm.name}

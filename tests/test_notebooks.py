@@ -9,6 +9,7 @@ import nbformat
 import pytest
 
 from zmem_lib.chapters import CHAPTERS
+from zmem_lib.fingerprint import EXPLORE
 from zmem_lib.params import read_params
 
 ROOT = Path(__file__).parents[1]
@@ -115,4 +116,21 @@ def test_template_has_no_output_and_a_kernel(notebook):
 def test_chapter_begins_with_its_title_and_question_and_has_chapter_length(notebook):
     first = notebook.cells[0]
     assert first.cell_type == "markdown" and re.match(r"# (\d · )?[A-Z]", first.source) and "?" in first.source
-    assert 12 <= len(notebook.cells) <= 27
+    assert 12 <= len(before_explore(notebook)) <= 27
+
+
+def test_chapter_ends_in_explore_when_all_is_kept(notebook):
+    """What a reader may change comes after the manifest, and writes nothing into the run."""
+    chapter, explore = before_explore(notebook), notebook.cells[len(before_explore(notebook)) :]
+    assert any("finish_step(" in cell.source for cell in chapter if cell.cell_type == "code")
+    assert [cell.cell_type for cell in explore[:2]] == ["markdown", "code"], "an invitation, then a cell"
+    assert not [cell.source for cell in explore[1:] if cell.source.startswith("## ")], "the last section"
+    calls = [node for cell in explore if cell.cell_type == "code" for node in ast.walk(ast.parse(cell.source))]
+    named = {node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+             for node in calls if isinstance(node, ast.Call)}  # fmt: skip
+    assert not named & {"write_table", "write_json", "finish_step", "save_figure", "save_z", "add", "delete", "open"}
+
+
+def before_explore(notebook):
+    headings = [cell.cell_type == "markdown" and cell.source.startswith(EXPLORE) for cell in notebook.cells]
+    return notebook.cells[: headings.index(True)]

@@ -17,8 +17,7 @@ from zmem_lib.runs.duration import estimate_seconds
 from zmem_lib.runs.kernel import NEEDS_LM, cells_of
 from zmem_lib.runs.plan import plan_lines, summary_lines
 from zmem_lib.systems.collection import open_collection
-from zmem_lib.systems.evidence import pick_questions
-from zmem_lib.systems.reader import unread
+from zmem_lib.systems.evidence import pick_questions, unread
 from zmem_lib.systems.systems import possible_systems, which
 from zmem_lib.tables import OF_MEMORY, read_table
 

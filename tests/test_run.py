@@ -80,7 +80,7 @@ def test_a_chapter_is_a_number_from_1_to_7(value, capsys):
 
 
 def test_questions_are_asked_for_until_an_empty_line(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("zmem_lib.systems.upkeep.finished_params", lambda folder: None)
+    monkeypatch.setattr("zmem_lib.systems.collection.open_collection", lambda run, runs: None)
     monkeypatch.setattr(
         "zmem_lib.systems.ask.answer_lines", lambda collection, question, top_k: [f"{question} {top_k}"]
     )

@@ -1,76 +1,23 @@
-"""The rows of an ablation, as data: what each replaces in a parameter file, and what that shows.
-
-Documents, steps and batches stay those of the file, so all rows have one budget of steps; a row without a part may take
-less time. The first key of a part is its switch: a part is off in a file where the switch is.
-"""
+"""The rows of an ablation (ablation.yaml): what each replaces in a parameter file, and what that shows."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
+
 Row = tuple[dict[str, Any], str]
-NO_KEY = {
-    "memory.key_width": 0, "train.key_weight": 0.0, "train.key_negatives": 0, "train.id_steps": 0,
-    "answer.select": "query_likelihood",
-}  # fmt: skip
-NO_ENCODER = {
-    "train.encode_share": 0.0, "train.encode_weight": 0.0, "memory.start": "random", "write.start": "mean", **NO_KEY,
-}  # fmt: skip
-PLAIN = {
-    "train.question_weight": 0.0, "train.recite_weight": 0.0, "train.recite_inside": 0.0, "train.text_weight": 0.0,
-    "train.distill_weight": 0.0, "train.distractor_share": 0.0, "train.self_questions": 0, "write.self_questions": 0,
-    "memory.z_width": 0, "write.stop": 0.0, "write.proximal": 0.0, **NO_ENCODER,
-}  # fmt: skip
-SCRATCH = {  # 2 million weights
-    "lm.name": "scratch", "lm.revision": "", "lm.quantisation": "none", "lm.vocab_size": 2048, "lm.hidden_size": 192,
-    "lm.layers": 4, "lm.heads": 4,
-}  # fmt: skip
-PARTS: dict[str, Row] = {
-    "connector": ({"memory.z_width": 0}, "blocks as wide as the model, without the shared connector"),
-    "key": (NO_KEY, "no key vector: documents are chosen by the likelihood of the question alone"),
-    "encode": (
-        NO_ENCODER,
-        "no encoder, and so no key for new documents: blocks start at random, new ones at the mean of the trained",
-    ),
-    "recite": ({"train.recite_weight": 0.0, "train.recite_inside": 0.0}, "no document is recited in joint training"),
-    "recite-inside": ({"train.recite_inside": 0.0}, "recitations begin at the start of the document only"),
-    "question": ({"train.question_weight": 0.0}, "log p(question | z), by which documents are chosen, is not trained"),
-    "text": (
-        {"train.text_weight": 0.0, "train.self_questions": 0, "write.self_questions": 0},
-        "no lesson with the document's text in the place of z, and so no questions of its own",
-    ),
-    "distill": ({"train.distill_weight": 0.0}, "nothing is learnt from the model that has the text in context"),
-    "distractors": ({"train.distractor_share": 0.0}, "a block never stands among other documents' blocks"),
-    "pseudo-questions": ({"train.self_questions": 0}, "joint training has no questions but those of the corpus"),
-    "write-questions": ({"write.self_questions": 0}, "writing recites only: it has no questions of the model's own"),
-    "negatives": ({"train.key_negatives": 0}, "keys are held against those of the batch only, not against hard ones"),
-    "start": ({"memory.start": "random"}, "the table starts at random; the encoder is trained all the same"),
-    "muon": ({"train.optimiser": "adamw"}, "the model's matrices learn by AdamW, as everything else does"),
-    "base": (SCRATCH, "a model made from scratch in the place of the pretrained base"),
-}
-ROWS: dict[str, Row] = {
-    "frozen": (
-        {"train.lm": False, **PLAIN},
-        "the simplest step: the model, which also reads for all systems, stays as it is, and only z learns, from "
-        "-log p(evidence | z, q)",
-    ),
-    "plain": (
-        PLAIN,
-        "the plain formula: model and z learn from -log p(evidence | z, q) alone (and the reader, which all systems "
-        "share, from its own lessons)",
-    ),
-    "full": ({}, "nothing off"),
-    **PARTS,
-    "with-ids": ({"train.id_steps": 600}, "and ids are learned, by which documents can be chosen too (method 2)"),
-    "with-distill": ({"train.distill_weight": 0.3}, "and the model learns from itself with the text in context"),
-    "with-distractors": (
-        {"train.distractor_share": 0.2},
-        "and in a fifth of the steps other documents' blocks stand beside",
-    ),
-    "with-encode": (
-        {"train.encode_share": 0.3, "train.encode_weight": 0.1},
-        "and the encoder learns in three steps of ten",
-    ),
-}
+_GROUPS = yaml.safe_load(Path(__file__).with_name("ablation.yaml").read_text(encoding="utf-8"))
+_TOLD: dict[str, Any] = {name: row for group in _GROUPS.values() for name, row in group.items()}
+
+
+def _overrides(row: str) -> dict[str, Any]:
+    """What a row sets, and then what the row sets that it is `as`."""
+    return _TOLD[row]["sets"] | (_overrides(_TOLD[row]["as"]) if "as" in _TOLD[row] else {})
+
+
+ROWS: dict[str, Row] = {name: (_overrides(name), row["shows"]) for name, row in _TOLD.items()}
+PARTS: dict[str, Row] = {name: ROWS[name] for name in _GROUPS["parts"]}  # each without one part of ours
 
 
 def is_off(values: Mapping[str, Any], row: str) -> bool:

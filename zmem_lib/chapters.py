@@ -18,14 +18,9 @@ from zmem_lib.meter import peak_gpu_memory_bytes, peak_memory_bytes
 from zmem_lib.params import Params, completed, counted, flat, params_hash
 
 CHAPTERS = {
-    1: "01_corpus",
-    2: "02_tuples",
-    3: "03_train_joint",
-    4: "04_write_znew",
-    5: "05_baselines",
-    6: "06_eval",
+    1: "01_corpus", 2: "02_tuples", 3: "03_train_joint", 4: "04_write_znew", 5: "05_baselines", 6: "06_eval",
     7: "07_report",
-}
+}  # fmt: skip
 MEMORY_CHAPTERS = (3, 4)  # of training and writing: left out of a run without a language model
 FINDINGS = 7  # the chapter that shows what the others found
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -142,11 +137,7 @@ def _other_params(manifest: Mapping[str, Any], number: int, params: Params) -> l
 
 def _other_files(manifest: Mapping[str, Any], folder: Path) -> list[str]:
     files = manifest["inputs"] | manifest["outputs"]
-    return [name for name, digest in files.items() if not _has(folder / name, digest)]
-
-
-def _has(path: Path, digest: str) -> bool:
-    return path.exists() and hash_path(path) == digest
+    return [name for name, digest in files.items() if not (path := folder / name).exists() or hash_path(path) != digest]
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

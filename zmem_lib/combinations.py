@@ -4,6 +4,7 @@ A rule yields a sentence for everything that it forbids, with what to change; th
 """
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,9 +27,8 @@ def refuse_combinations(params: Any, where: str) -> None:
 def refuse_memoryless(params: Any, what: str) -> None:
     """Raise BadInput where `what` needs the language model that a run does not have."""
     if params.lm.name == NO_LM:
-        raise BadInput(
-            f"{what} needs a language model, and run {params.run} has none (lm.name none): take one that has"
-        )
+        lacking = f"run {params.run} has none (lm.name none)"
+        raise BadInput(f"{what} needs a language model, and {lacking}: take one that has")
 
 
 def without_lm(params: Any) -> Iterator[str]:
@@ -38,12 +38,9 @@ def without_lm(params: Any) -> Iterator[str]:
         "answer.long_context_tokens": 0,
     }  # fmt: skip
     for name, value in neutral.items():
-        section, _, key = name.partition(".")
-        if (there := getattr(getattr(params, section), key)) != value:
-            yield (
-                f"{name} {there} needs answers, and a run with lm.name none has none: set {name} to {value}, or give "
-                "a language model"
-            )
+        if (there := attrgetter(name)(params)) != value:
+            hint = f"set {name} to {value}, or give a language model"
+            yield f"{name} {there} needs answers, and a run with lm.name none has none: {hint}"
 
 
 def models(params: Any) -> Iterator[str]:
@@ -85,10 +82,9 @@ def windows(params: Any) -> Iterator[str]:
         longest = max(longest, memory.document_tokens + memory.evidence_tokens + 2)
     needed = memory.z_tokens + longest + QUESTION_TOKENS
     if needed > window:
-        yield (
-            f"lm.window_tokens {window} is too small: memory.z_tokens, {QUESTION_TOKENS} for a question, and "
-            f"memory.document_tokens or {items} items of memory.evidence_tokens need {needed}"
-        )
+        content = f"memory.document_tokens or {items} items of memory.evidence_tokens"
+        need = f"memory.z_tokens, {QUESTION_TOKENS} for a question, and {content} need {needed}"
+        yield f"lm.window_tokens {window} is too small: {need}"
     room = window - QUESTION_TOKENS - answer.answer_tokens
     if answer.long_context_tokens > room:
         yield (

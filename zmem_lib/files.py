@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import BaseFileLock, FileLock, Timeout, UnixFileLock
+from filelock import FileLock, Timeout, UnixFileLock
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -165,26 +165,9 @@ def hash_path(path: Path) -> str:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder, made if need be, while this lasts; raises BadInput that says who is in it."""
-    note = f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
-    with _locked(folder, wait_s=0) as lock:
-        if isinstance(lock, UnixFileLock):  # else the file system has no such locks, and the file itself is one
-            with writing(folder / LOCK):
-                (folder / LOCK).write_text(note, encoding="utf-8")
-        yield
-
-
-@contextmanager
-def in_turn(folder: Path) -> Iterator[None]:
-    """Work in a folder that several runs share, made if need be, one process after the other."""
-    with _locked(folder, wait_s=-1):
-        yield
-
-
-@contextmanager
-def _locked(folder: Path, *, wait_s: float) -> Iterator[BaseFileLock]:
-    lock = FileLock(folder / LOCK, timeout=wait_s)
+def held(folder: Path, *, waiting: bool = False) -> Iterator[None]:
+    """Keep others out of a folder, made if need be; who is in it already is waited for, or said in BadInput."""
+    lock = FileLock(folder / LOCK, timeout=-1 if waiting else 0)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -199,6 +182,10 @@ def _locked(folder: Path, *, wait_s: float) -> Iterator[BaseFileLock]:
             if error.errno not in WITHOUT_LOCKS:
                 raise
     try:
-        yield lock
+        if isinstance(lock, UnixFileLock):  # else the file system has no such locks, and the file itself is one
+            note = f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
+            with writing(folder / LOCK):
+                (folder / LOCK).write_text(note, encoding="utf-8")
+        yield
     finally:
         lock.release()

@@ -2,7 +2,8 @@
 
 The code is that of the notebook's cells and of the library's modules that they import, directly or through others.
 Comments, docstrings and layout are no code; neither are modules that only read, keep or name things (PLUMBING), nor
-rooms that only show or execute.
+rooms that only show or execute, nor the cells from EXPLORE on, which readers change. What lies beside the code and
+is read by it counts (READ).
 """
 
 import ast
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
 from pathlib import Path
 
 from zmem_lib.files import hash_path
@@ -20,6 +22,8 @@ from zmem_lib.params import Params
 LIBRARY = Path(__file__).parent
 PLUMBING = ("params", "sections", "combinations", "files", "cache", "hub", "chapters", "fingerprint")
 SHOWING = ("report", "runs")  # rooms
+READ = ("{}.yaml", "{}/*.yaml", "{}/*.j2")  # beside the code of a room, or a module of none: words, prompts, tables
+EXPLORE = "## Explore"  # begins a chapter's last section
 PACKAGES = {  # by the name of import: those whose version may move a figure
     "torch": "torch", "transformers": "transformers", "peft": "peft", "numpy": "numpy", "pandas": "pandas",
     "bm25s": "bm25s", "rank_bm25": "rank-bm25", "sentence_transformers": "sentence-transformers", "faiss": "faiss-cpu",
@@ -30,13 +34,16 @@ DATA = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz
 
 
 def code_of(notebook: Path, *, shown: bool = False) -> dict[str, str]:
-    """Hashes of the code that a notebook runs: its own cells, and by room the modules; with `shown` report's too."""
+    """Hashes of the code that a notebook runs: its own cells, and by room the modules and what they read beside them.
+
+    With `shown` those of report, too.
+    """
     cells = _cells(notebook)
     found = {"notebook": [_digest(cells)]}
     for name, path in _modules(cells, shown).items():
         found.setdefault(_room(name) or name, []).append(_read(path)[1])
-    if shown:
-        found["report"] = [*found.get("report", []), *map(hash_path, sorted((LIBRARY / "report").glob("*.j2")))]
+    for room, digests in found.items():
+        digests += [hash_path(path) for form in READ for path in sorted(LIBRARY.glob(form.format(room)))]
     return {room: hashlib.sha256("".join(digests).encode()).hexdigest()[:16] for room, digests in found.items()}
 
 
@@ -57,6 +64,7 @@ def sources_of(params: Params) -> dict[str, str]:
     for place in filter(None, (params.corpus.path, params.corpus.new_path)):
         root = Path(place).expanduser()
         own = [path for name in (*CORPUS_FILES, "subsets.json") if (path := root / name).is_file()]
+        own += sorted(root.glob("unanswerable*.jsonl*")) if own else []
         others = () if own else sorted(root.rglob("*"))
         files = [root] if root.is_file() else own or [path for path in others if path.name.endswith(DATA)]
         found |= {path.relative_to(root.parent).as_posix(): hash_path(path) for path in files}
@@ -90,9 +98,11 @@ def _room(module: str) -> str:
 
 
 def _cells(notebook: Path) -> ast.Module:
-    """The code of a notebook's cells as one module; an empty one where there is no such file."""
+    """The code of a notebook's cells before EXPLORE as one module; an empty one where there is no such file."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"] if notebook.is_file() else []
-    return ast.parse("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+    sources = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+    making = takewhile(lambda cell: cell[0] == "code" or not cell[1].startswith(EXPLORE), sources)
+    return ast.parse("\n".join(source for kind, source in making if kind == "code"))
 
 
 @cache

@@ -11,6 +11,10 @@ from pathlib import Path
 
 from zmem_lib.files import BadInput
 
+MODELS = {  # parameters that name one
+    "lm.name": "a language model", "answer.rerank_model": "a cross-encoder",
+    "evaluate.judge_model": "a model of entailment",
+}  # fmt: skip
 MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 NOT_NEEDED = ["original/*", "consolidated*", "onnx/*", "openvino/*"]  # the same weights in other formats
 
@@ -34,29 +38,19 @@ def fetch(repo: str, revision: str, *, kind: str, files: list[str] | None = None
 
 def find_lm(lm: str, revision: str) -> Path:
     """The folder of the language model that `lm.name` names, at a revision of the hub."""
-    folder = _find("lm.name", lm, "a language model", revision)
+    folder = find_model("lm.name", lm, revision)
     if not (folder / "config.json").is_file():
         raise BadInput(f"lm.name {lm!r}: the folder holds no config.json: give the one that holds the model")
     return folder
 
 
-def find_reranker(rerank_model: str) -> Path:
-    """The folder of the cross-encoder that `answer.rerank_model` names."""
-    return _find("answer.rerank_model", rerank_model, "a cross-encoder")
-
-
-def find_judge(judge_model: str) -> Path:
-    """The folder of the model of entailment that `evaluate.judge_model` names."""
-    return _find("evaluate.judge_model", judge_model, "a model of entailment")
-
-
-def _find(key: str, name: str, what: str, revision: str = "") -> Path:
-    """A local folder, or a snapshot from the hub, downloaded where it is not in the cache; BadInput with the key."""
+def find_model(key: str, name: str, revision: str = "") -> Path:
+    """The folder of the model `name` that a parameter of MODELS gives: a local one, or that of the hub's cache."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
     if not name or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise BadInput(f"{key} {name!r} is not a folder: give the folder of {what}, or a hub id")
+        raise BadInput(f"{key} {name!r} is not a folder: give the folder of {MODELS[key]}, or a hub id")
     return fetch(name, revision, kind="model")
 
 
@@ -78,7 +72,7 @@ def explained(error: Exception, repo: str, revision: str, kind: str) -> str:
         return f"{what} has no revision {revision!r} on the hub: give a commit or a branch that it has"
     if any(isinstance(one, RepositoryNotFoundError) for one in chain):
         return f"{what} is not on the hub, or is private and needs HF_TOKEN: correct its name"
-    if getattr(error, "errno", None) is not None and not isinstance(error, ConnectionError):
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
         return f"{what} could not be stored in the hub's cache ({error.strerror}): free some space or set HF_HOME"
     offline = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else "the hub cannot be reached"
     at = f" --revision {revision}" if revision else ""

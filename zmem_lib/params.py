@@ -27,12 +27,10 @@ from zmem_lib.files import BadInput
 from zmem_lib.sections import MOST, Params
 
 FLAT = Path(__file__).with_name("flat_params.yaml")  # names that parameters had before they stood in sections
-PATHS = (  # may be a file or folder of this machine: kept as a whole path, so that a run opens from anywhere
-    "corpus.path", "corpus.new_path", "lm.name", "answer.dense_model", "answer.rerank_model", "evaluate.judge_model",
-    "evaluate.human_labels",
-)  # fmt: skip
-NO_PLACES = ("", "scratch", NO_LM, "packaged")  # values of these that no folder of the same name takes the place of
 ALWAYS_PATHS = ("corpus.path", "corpus.new_path", "evaluate.human_labels")
+HUB_IDS = ("lm.name", "answer.dense_model", "answer.rerank_model", "evaluate.judge_model")  # a path or a hub id
+PATHS = (*ALWAYS_PATHS, *HUB_IDS)  # kept whole where there is such a file or folder, so that a run opens from anywhere
+NO_PLACES = ("", "scratch", NO_LM, "packaged")  # values of these that no folder of the same name takes the place of
 FIRST_CHAPTER = {"corpus": 1, "lm": 3, "memory": 3, "train": 3, "write": 4, "answer": 5, "evaluate": 6, "report": 7}
 SECTIONS = (*FIRST_CHAPTER, "machine")
 LATE = ("answer.", "evaluate.", "report.", "machine.")  # may change in a run that has its memory

@@ -38,11 +38,11 @@ def command_run(options: Namespace) -> None:
     if options.book and options.last < 7:
         raise BadInput("--book needs chapter 07: leave out --to")
     params = read_params(options.params, options.set)
-    how = {"first": options.first, "last": options.last, "notebooks": options.notebooks}
-    with unwound_by_signals(), held(options.runs / params.run):
+    folder, chapters = options.runs / params.run, {"first": options.first, "last": options.last}
+    with unwound_by_signals(), held(folder):
         if options.start_over:
-            start_over(options.runs / params.run)
-        folder = run_chapters(params, options.runs, **how)
+            start_over(folder)
+        run_chapters(params, options.runs, **chapters, notebooks=options.notebooks)
     if options.last == 7:
         from zmem_lib.report.chapter_tables import printed_summary
 
@@ -50,7 +50,7 @@ def command_run(options: Namespace) -> None:
     if options.book:
         from zmem_lib.report.book import finished_runs
 
-        _build([params.run, *(name for name in finished_runs(options.runs) if name != params.run)], options)
+        _build(list(dict.fromkeys([params.run, *finished_runs(options.runs)])), options)
 
 
 def command_params(options: Namespace) -> None:
@@ -129,7 +129,7 @@ def command_score(options: Namespace) -> None:
     """
     if options.questions < 0:
         raise BadInput(f"--questions must be 0 (all) or more, not {options.questions}")
-    from zmem_lib.evaluation.score import score_lines
+    from zmem_lib.evaluation.scoring import score_lines
 
     _print(score_lines(options.runs / options.run, options.systems, options.questions))
 
@@ -194,9 +194,8 @@ def command_keep(options: Namespace) -> None:
 
     name = options.name or options.run
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise BadInput(
-            f"{name!r} names a folder in results/runs: use letters, digits, '-', '_' and '.' only (--as NAME)"
-        )
+        signs = "letters, digits, '-', '_' and '.'"
+        raise BadInput(f"{name!r} names a folder in results/runs: use {signs} only (--as NAME)")
     target = (options.results or RESULTS) / "runs" / name
     keep_run(options.runs / options.run, target)
     print(f"kept in {target}")
@@ -236,13 +235,6 @@ TEMPLATES = _option("--notebooks", type=Path, default=NOTEBOOKS, metavar="DIR", 
 AGAIN = _option("--start-over", action="store_true", help="remove what an earlier run of this name left, if not kept")
 LIST = _option("--list", action="store_true", help="say what there is, done or to do; execute nothing")
 BOOK = _option("--book", action="store_true", help="then build the book, with this run first")
-SYSTEMS = _option(
-    "--systems",
-    nargs="+",
-    default=["zmem", "zmem-oracle"],
-    metavar="NAME",
-    help="default: zmem zmem-oracle; an unknown name lists them all",
-)
 COMMANDS: dict[str, tuple] = {  # its function, whose docstring is its help, and its options
     "run": (
         command_run, PARAMS, SET, RUNS, OUT, TEMPLATES, AGAIN, BOOK,
@@ -267,7 +259,9 @@ COMMANDS: dict[str, tuple] = {  # its function, whose docstring is its help, and
     ),
     "delete": (command_delete, RUN, RUNS, _option("doc_id", nargs="+", metavar="DOC_ID", help="ids of documents")),
     "score": (
-        command_score, RUN, RUNS, SYSTEMS,
+        command_score, RUN, RUNS,
+        _option("--systems", nargs="+", default=["zmem", "zmem-oracle"], metavar="NAME",
+                help="default: zmem zmem-oracle; an unknown name lists them all"),
         _option("--questions", type=int, default=0, metavar="N", help="of each part and kind (default: all)"),
     ),
     "book": (command_book, _option("run", nargs="*", metavar="RUN", help="names of runs"), RUNS, OUT),
@@ -318,16 +312,14 @@ def reported(work: Callable[[], object]) -> int:
     except (KeyboardInterrupt, SystemExit) as stop:
         after = "\n" if sys.stderr.isatty() else ""  # of the ^C that a terminal shows
         print(f"{after}zmem: stopped; give the same command again to resume where it was", file=sys.stderr)
-        return stop.code if isinstance(stop, SystemExit) else 130
+        return int(stop.code or 0) if isinstance(stop, SystemExit) else 130
     except BrokenPipeError:  # who reads what is printed, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:  # of the disk or the machine, so the user's to put right
         place = error.filename or "the run's folder"
-        sentence = (
-            disk_refusal(str(error), place) or f"{place}: {error.strerror or error}: put that right and try again"
-        )
-        print(f"zmem: {' '.join(sentence.split())}", file=sys.stderr)
+        said = f"{place}: {error.strerror or error}: put that right and try again"
+        print(f"zmem: {' '.join((disk_refusal(str(error), place) or said).split())}", file=sys.stderr)
         return 2
     return 0
 

@@ -14,6 +14,8 @@ from zmem_lib.combinations import NO_LM
 MOST = 2**31 - 1  # of any number: what every library takes as a seed, a count or a size
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
+CorpusName = Literal["synthetic", "folder", "squad", "mirage", "ragbench", "t2ragbench", "popqa"]
+Selector = Literal["query_likelihood", "key", "key_then_likelihood", "generated_id"]
 Start = Literal["random", "mean", "vocab", "encode"]
 STARTS = get_args(Start)
 Count = Annotated[int, Field(ge=1, le=MOST)]
@@ -45,9 +47,7 @@ class Section(BaseModel):
 class Corpus(Section):
     """What is read, and what of it is held out."""
 
-    name: Literal["synthetic", "folder", "squad", "mirage", "ragbench", "t2ragbench", "popqa"] = says(
-        "synthetic", "which corpus"
-    )
+    name: CorpusName = says("synthetic", "which corpus")
     path: str = says("", "a local copy of its files, relative to the working directory; empty: from the hub")
     subset: str = says("", "the part of a data set that has several, such as covidqa of ragbench")
     revision: str = says("", "commit or branch on the hub")
@@ -130,9 +130,7 @@ class Answer(Section):
     """Choosing documents and answering from them, by every system."""
 
     questions: CountOr0 = says(100, "test questions per part that every system answers; 0: all")
-    select: Literal["query_likelihood", "key", "key_then_likelihood", "generated_id"] = says(
-        "query_likelihood", "how z is chosen"
-    )
+    select: Selector = says("query_likelihood", "how z is chosen")
     shortlist: Count = says(20, "documents that the key hands on to the likelihood")
     top_k: Count = says(1, "documents whose evidence the reader gets")
     answer_tokens: Count = says(12, "of an answer, at most")
@@ -200,6 +198,9 @@ class Params(Section):
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
     machine: Machine = Machine()
+
+    def __hash__(self) -> int:  # which pydantic would make as well, unseen by a type checker
+        return hash(tuple(self.__dict__.values()))
 
     @property
     def has_lm(self) -> bool:

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from folders import DOCS, QUESTIONS, in_folder, load, params_of, second_folder, write
+from folders import DOCS, QUESTIONS, load, params_of, second_folder, write
 
-from zmem_lib.data.corpus import ABOUT_TWICE, LEAKED, NOT_CHOSEN, TWICE, fetch_corpus, load_corpus, source_files
+from zmem_lib.data.corpus import ABOUT_TWICE, LEAKED, NOT_CHOSEN, TWICE, load_corpus
 from zmem_lib.data.folder import OUTSIDE
 from zmem_lib.data.synthetic import generate
 from zmem_lib.files import BadInput
@@ -190,31 +190,3 @@ def test_a_file_of_subsets_that_is_broken_or_not_there_is_named(text, sentence, 
     with pytest.raises(BadInput, match=sentence):
         load(folder, {"corpus.subset": "4"})
     assert len(load(folder).docs) == 11, "no subset needs no file"
-
-
-# --- source files -----------------------------------------------------------------------------------------------------
-
-
-def test_the_source_files_are_all_that_a_local_corpus_is_read_from(folder):
-    second = second_folder(folder / "second")
-    (folder / "unanswerable_v9.jsonl").write_text("")
-    usual = [folder / "corpus.jsonl", folder / "questions.jsonl"]
-    assert (
-        source_files(in_folder(folder, {"corpus.absent_questions": 0}))
-        == usual
-        == [*fetch_corpus(in_folder(folder, {"corpus.absent_questions": 0}))]
-    )
-    values = {"corpus.absent_questions": 5, "corpus.subset": "4", "corpus.new_path": second}
-    more = [folder / "unanswerable_v9.jsonl", folder / "subsets.json"]
-    of_second = [second / "corpus.jsonl", second / "questions.jsonl"]
-    assert source_files(in_folder(folder, values)) == [*usual, *more, *of_second]
-    assert source_files(params_of({})) == [] and source_files(params_of({"corpus.new_path": second})) == of_second
-
-
-def test_the_source_files_of_a_data_set_are_those_of_its_subset_and_none_where_the_hub_has_them(tmp_path):
-    for name in ("covidqa/train.json", "covidqa/test.json", "cuad/train.json"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("[]")
-    values = {"corpus.name": "ragbench", "corpus.subset": "covidqa", "corpus.path": tmp_path}
-    assert source_files(params_of(values)) == [tmp_path / "covidqa/test.json", tmp_path / "covidqa/train.json"]
-    assert source_files(params_of(values | {"corpus.path": ""})) == []

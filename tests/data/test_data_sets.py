@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zmem_lib import hub
-from zmem_lib.data import mirage, popqa, ragbench, squad, t2ragbench
+from zmem_lib.data import mirage, popqa, ragbench, squad
 from zmem_lib.data.corpus import load_corpus, whole_corpus
 from zmem_lib.data.tuples import make_tuples
 from zmem_lib.files import BadInput
@@ -204,7 +204,7 @@ def test_ragbench_with_its_own_splits(tmp_path):
     assert found["evidence"].to_dict() == {
         "a": "Two facts.\nThree facts.", "d": "Title: A\nOne fact.", "e": "Three facts."
     }  # fmt: skip
-    assert corpus.dropped == {ragbench.EMPTY: 1, ragbench.REPEATED: 1, ragbench.IRRELEVANT: 1}
+    assert corpus.dropped == {ragbench.UNANSWERED: 1, ragbench.REPEATED_ROW: 1, ragbench.IRRELEVANT: 1}
     assert corpus.licence == "CC BY 4.0" and corpus.source.endswith("subset covidqa")
     tuples = make_tuples(corpus.docs, corpus.questions, 0).set_index("tuple_id")
     assert tuples.loc[f"a@{name[DOC_A]}", "evidence"] == "Two facts."
@@ -241,9 +241,8 @@ def test_t2ragbench(tmp_path):
     found = corpus.questions.set_index("question_id")
     assert found["answers"].to_dict() == {"a": ["0.5", "50%"], "b": ["0.5"], "c": ["12.5"], "g": ["0.5", "50%"]}
     assert found["split"].to_dict() == {"a": "train", "b": "train", "c": "train", "g": "dev"}
-    assert corpus.dropped == dict.fromkeys(
-        (t2ragbench.EMPTY, t2ragbench.BLANK, t2ragbench.REPEATED, t2ragbench.CHANGED), 1
-    )
+    reasons = (ragbench.EMPTY, ragbench.BLANK, ragbench.REPEATED, ragbench.CHANGED)
+    assert corpus.dropped == dict.fromkeys(reasons, 1)
     other = whole_corpus(of("t2ragbench", tmp_path, subset="ConvFinQA"))
     assert list(other.docs["doc_id"]) == ["c3"]
 

@@ -12,7 +12,7 @@ from tiny_models import random_blocks, score_one_by_one, sentence, small_lm, sma
 
 from zmem_lib.cache import Cache
 from zmem_lib.evaluation import abstention
-from zmem_lib.evaluation.risk import aurc, auroc, coverage_at, margin, risk_coverage, threshold
+from zmem_lib.evaluation.risk import aurc, auroc, coverage_at, risk_coverage, threshold
 from zmem_lib.evaluation.stats import bootstrap, bootstrap_mean
 from zmem_lib.report import chapter_tables, figures
 from zmem_lib.report.findings import abstaining
@@ -90,10 +90,6 @@ def test_threshold_answers_what_it_should():
 def test_nan_is_no_confidence():
     with pytest.raises(AssertionError):
         aurc([1.0, math.nan], [0, 1])
-
-
-def test_margin():
-    assert margin([3.0, 1.0, 0.5]) == 2.0 and margin([3.0]) == math.inf
 
 
 def test_bootstrap_of_a_mean_is_that_of_the_mean():

@@ -14,9 +14,9 @@ from zmem_lib.evaluation.metrics import (
     evidence_overlap,
     evidence_substring,
     f1,
+    ragas_scores,
     retrieval_scores,
-)
-from zmem_lib.evaluation.ragas_measures import ragas_scores
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

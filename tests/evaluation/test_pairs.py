@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zmem_lib.evaluation.pairs import pair_table
+from zmem_lib.evaluation.pairs import experiment, pair_table
 from zmem_lib.evaluation.scoring import summarise
+from zmem_lib.files import BadInput
 from zmem_lib.report.chapter_tables import pair_tables
 from zmem_lib.report.findings import compare
 from zmem_lib.tables import TABLES
@@ -40,6 +41,46 @@ def test_pairs_are_those_of_compared_systems_over_the_same_questions(scores):
     assert (pairs["n"] == N).all() and (pairs["ci_low"] <= pairs["value"]).all()
     assert pairs["p"].tolist() == pytest.approx([1e-4, 0.5, 1e-4], abs=0.02)
     assert pairs["p_holm"].tolist() == pytest.approx([3e-4, 0.5, 3e-4], abs=0.02), "three tests are one family"
+
+
+def four_questions(metric="f1", **values):
+    """Scores of systems, each with its values for the same four questions; None where it did not answer."""
+    rows = [
+        (f"q{i}", system, "seen", "", metric, value)
+        for system, four in values.items()
+        for i, value in enumerate(four)
+        if value is not None
+    ]
+    return pd.DataFrame(rows, columns=list(TABLES["scores"]))
+
+
+def test_an_experiment_holds_every_system_against_the_baseline():
+    """By hand: of the 16 signs of 1, 1, 1, 1 two give so large a sum, of 1, 0, 0, 0 all; holm doubles the smaller p."""
+    f1 = four_questions(dense=[1.0, 0.0, 0.0, 0.0], bm25=[0.0] * 4, zmem=[1.0] * 4)
+    found = four_questions("recall@1", bm25=[1.0, 0.0, 1.0, 0.0], dense=[1.0, 1.0, 1.0, None])
+    table = experiment(pd.concat([f1, found]), ["f1", "recall@1"], baseline="bm25", correction="holm")
+    assert list(table.index) == ["bm25", "zmem", "dense"] and list(table) == [
+        (metric, what) for metric in ("f1", "recall@1") for what in ("mean", "difference", "low", "high", "p", "n")
+    ]
+    assert table["f1"].loc["zmem", ["mean", "difference", "low", "high"]].tolist() == [1.0] * 4
+    assert table["f1"]["mean"].tolist() == [0.0, 1.0, 0.25] and (table["f1"]["n"] == 4).all()
+    assert table["f1"]["p"].tolist() == pytest.approx([np.nan, 0.25, 1.0], abs=0.02, nan_ok=True)
+    assert table["f1"].loc["bm25", ["difference", "low", "high"]].isna().all(), "none with itself"
+    ranked = table["recall@1"]
+    assert ranked.loc["dense", ["mean", "n"]].tolist() == [1.0, 3] and ranked.loc["bm25", "mean"] == 2 / 3
+    assert np.isnan(ranked.loc["zmem", "mean"]), "it ranked nothing"
+    for correction, p in (("bonferroni", 0.25), ("none", 0.125)):
+        again = experiment(f1, ["f1"], correction=correction)
+        assert again["f1"].loc["zmem", "p"] == pytest.approx(p, abs=0.02)
+
+
+def test_an_experiment_says_which_baseline_or_correction_there_is():
+    f1 = four_questions(zmem=[1.0] * 4, dense=[0.0] * 4)
+    with pytest.raises(BadInput, match="baseline 'bm25' has no f1 in these scores: choose from zmem, dense"):
+        experiment(f1, ["f1"])
+    with pytest.raises(BadInput, match="no correction 'fdr': choose from holm, bonferroni, none"):
+        experiment(f1, ["f1"], baseline="zmem", correction="fdr")
+    assert list(experiment(f1[f1["system"] == "zmem"], ["f1"], baseline="zmem")["f1"]["mean"]) == [1.0]
 
 
 def test_questions_that_only_one_system_answered_are_left_out(scores):

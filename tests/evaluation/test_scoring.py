@@ -196,3 +196,69 @@ def test_where_nobody_reads_no_answer_is_measured(systems):
         alone["metric"]
     )
     assert not {"em", "f1", "accuracy", "input_tokens", "ragas_string_presence"} & set(alone["metric"])
+
+
+def test_rankings_by_hand():
+    questions = pd.DataFrame(
+        {
+            "question_id": ["a", "b", "c"],
+            "answers": [["x"]] * 3,
+            "gold_doc_ids": [["d1"], ["d2"], ["d3"]],
+            "kind": ["rephrased", "unasked", ""],
+        }
+    )
+    rankings = pd.DataFrame(
+        {
+            "question_id": ["a", "b", "c"],
+            "part": ["seen", "seen", "new"],
+            "selector": "key",
+            "ranked_doc_ids": [["d1", "d2"], ["d1", "d2"], ["d1"]],
+            "ranked_scores": [[1.0, 0.5]] * 3,
+            "seconds": 0.25,
+        }
+    )
+    table = scoring.selector_table(questions, rankings, 100, seed=1).set_index(["part", "metric"])
+    assert set(table.index.get_level_values("part")) == {"seen", "rephrased", "unasked", "new"}
+    value = table["value"]
+    assert value["seen", "recall@1"] == 0.5 and value["seen", "recall@5"] == 1 and value["seen", "mrr@10"] == 0.75
+    assert value["unasked", "recall@1"] == 0 and value["new", "recall@20"] == 0 and value["seen", "seconds"] == 0.25
+    assert table.loc[("seen", "recall@1"), "n"] == 2
+
+
+# --- chance: counted by hand, over other documents only -------------------------------------------------------------
+
+ASKED = [
+    ("q0", "Where was Ada born?", ["Oslo"], ["a"], "rephrased"),
+    ("q1", "What did Ada do?", ["smith"], ["a"], "unasked"),
+    ("q2", "Where was Bob born?", ["Oslo"], ["b"], ""),
+    ("q3", "What did Bob do?", ["baker"], ["b"], ""),
+]
+OF_OTHERS = {"q0": "Ada came from Oslo.", "q1": "She was a smith.", "q2": "Oslo was his home.", "q3": "A baker."}
+
+
+@pytest.fixture
+def levels(monkeypatch):
+    monkeypatch.setattr(scoring, "ALIKE", 1)
+    questions = pd.DataFrame(ASKED, columns=["question_id", "question", "answers", "gold_doc_ids", "kind"])
+    tuples = questions.assign(doc_id=[ids[0] for ids in questions["gold_doc_ids"]], evidence=list(OF_OTHERS.values()))
+    asked = questions[["question_id"]].assign(part=["seen", "seen", "new", "new"])
+    table = scoring.chance_scores(questions, tuples, asked, rule="squad", seed=1)
+    assert dict(zip(table["question_id"], table["kind"], strict=True)) == {row[0]: row[4] for row in ASKED}
+    return table.set_index(["system", "part", "question_id"])["value"]
+
+
+def test_the_evidence_is_of_other_documents(levels):
+    assert levels["chance"]["seen"].to_dict() == {"q0": 0.5, "q1": 0.0}  # of b: Oslo once in two, no smith
+    assert levels["chance"]["new"].to_dict() == {"q2": 0.5, "q3": 0.0}
+
+
+def test_questions_worded_alike_ask_for_the_same_kind_of_thing(levels):
+    assert levels["chance-alike"]["seen"].to_dict() == {"q0": 1.0, "q1": 0.0}
+
+
+def test_with_one_document_there_is_no_chance():
+    questions = pd.DataFrame(ASKED[:2], columns=["question_id", "question", "answers", "gold_doc_ids", "kind"])
+    tuples = questions.assign(doc_id="a", evidence="Oslo smith")
+    asked = questions[["question_id"]].assign(part="seen")
+    table = scoring.chance_scores(questions, tuples, asked, rule="squad", seed=1)
+    assert table["value"].isna().all()

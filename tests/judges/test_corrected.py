@@ -161,7 +161,7 @@ def test_malformed_json_is_named(params, tmp_path, text, said):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (["evaluate.judge=nli"], "needs judge_model"),
+        (["evaluate.judge=nli"], r"needs evaluate\.judge_model"),
         (["evaluate.human_labels=a.csv"], "correct a judge"),
         (["evaluate.judge=nli", "evaluate.judge_model=m", "evaluate.human_labels=a.txt"], "must name a .csv or .jsonl"),
     ],

@@ -79,7 +79,7 @@ def test_the_plan_counts_what_a_judge_is_asked(params):
     priced = changed(planned, {"evaluate.judge_input_price": 1.0, "evaluate.judge_output_price": 2.0})
     lines = "\n".join(plan_lines(priced))
     assert "Judge m, planned" in lines and f"${(read + 2 * written) / 1e6:.2f}, at $1 and $2 for a million" in lines
-    assert "no limit (api_budget)" in lines
+    assert "no limit (machine.api_budget)" in lines
 
 
 def test_every_compared_system_is_judged_on_the_same_sample(params):
@@ -131,7 +131,7 @@ def test_ragchecker_puts_every_claim_before_every_text():
         "faithfulness": 1,
     })  # fmt: skip
     assert [(text, question) for _, text, question in asked] == [
-        ("G.", "Q?"), ("A.", "Q?"), ("c1", ""), ("c2", ""), ("c1", ""), ("c2", ""),
+        ("G.", "Q?"), ("c1", ""), ("c2", ""), ("A.", "Q?"), ("c1", ""), ("c2", ""),
     ]  # fmt: skip
 
 
@@ -231,11 +231,3 @@ def test_a_local_model_of_entailment_judges_by_ragchecker_alone_and_no_path_is_t
     assert about["judge"] == "nli" and about["answers"] == 8 and len(about["labels"]) == 3
     assert about["model"] == "nli" and about["human_labels"] == "labels.csv" and about["human_labels_hash"]
     assert str(tmp_path) not in json.dumps(about) + found.to_csv()
-
-
-@pytest.mark.parametrize(
-    ("model", "name"),
-    [("org/name", "org/name"), ("gpt-9", "gpt-9"), ("/models/a", "a"), ("../models/a", "a"), ("~/a", "a"), ("", "")],
-)
-def test_a_model_that_is_a_folder_is_told_by_its_last_name(model, name):
-    assert judgement.last_name(model) == name

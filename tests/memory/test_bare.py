@@ -7,6 +7,7 @@ from pathlib import Path
 from tiny_models import small_params
 
 MAY = ("torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm", "zmem_lib")
+MAY += ("huggingface_hub", "filelock", "yaml")  # which come with these
 OTHERS = ("params", "combinations", "data", "opponents", "report")
 ABSENT = ("pydantic", "faiss", *(f"zmem_lib.{name}" for name in OTHERS))
 CODE = f"""import builtins, sys
@@ -21,10 +22,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 from zmem_lib.cache import Cache
-from zmem_lib.memory import choose, encoder, lessons, lm, self_questions, settings, shape, table, train, write
+from zmem_lib.memory import choose, encoder, lessons, lm, self_questions, shape, table, train, write
 from zmem_lib.ids import search
 
-params = settings((Path(sys.argv[1]) / "params.json").read_text())
+params = shape.settings((Path(sys.argv[1]) / "params.json").read_text())
 docs = pd.DataFrame([dict(doc_id=f"d{{i}}", title="", text=f"amber bird {{i}} fern. Moss is {{i}}.") for i in range(6)])
 tuples = docs.assign(
     question=[f"what is {{i}}" for i in range(6)], evidence=docs.text, answers=[["moss"]] * 6, split="train",
@@ -38,7 +39,8 @@ log = train.train(memory_lm, z_table, due, keep=Cache(Path(sys.argv[1]), ""))
 lm.save_memory_lm(memory_lm, Path(sys.argv[1]) / "lm", "card")
 memory_lm = lm.load_memory_lm(Path(sys.argv[1]) / "lm", params)
 snapshots, written = write.write(memory_lm, ["kelp is jade"], **write.numbers_of(params))
-ids, _ = choose.rank_by_key(memory_lm, z_table.keys, ["what is 1"], list(docs.doc_id), depth=3)
+vectors = encoder.question_vectors(memory_lm, ["what is 1"])
+ids, _ = choose.rank(vectors @ table.unit(z_table.keys).T, list(docs.doc_id), 3)
 print(log.step.max(), len(snapshots), len(ids[0]), sorted(set(log.term)))
 """
 

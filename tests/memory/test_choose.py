@@ -4,9 +4,8 @@ import pytest
 import torch
 from tiny_models import random_blocks, score_one_by_one, sentence, small_lm, small_params
 
-from zmem_lib.memory import choose
-from zmem_lib.memory.choose import question_log_p, rank, rank_by_key, rerank, score_questions
-from zmem_lib.memory.encoder import TEMPERATURE, question_vectors
+from zmem_lib.memory.choose import question_log_p, rank, rerank, score_questions
+from zmem_lib.memory.encoder import TEMPERATURE
 
 PARAMS = small_params()
 KEYED = small_params({"memory.z_width": 8, "memory.key_width": 6, "train.encode_share": 0.5})
@@ -45,19 +44,6 @@ def test_ranking_is_a_stable_sort_whatever_the_depth():
             order = row.sort(descending=True, stable=True)
             assert best == [ids[i] for i in order.indices[:depth].tolist()]
             torch.testing.assert_close(torch.tensor(its), order.values[:depth], equal_nan=True)
-
-
-@pytest.mark.parametrize("at_once", [1, 14, 2**26])  # questions side by side: one, two, all
-def test_ranking_by_key_is_that_of_the_cosines(memory_lm, at_once, monkeypatch):
-    monkeypatch.setattr(choose, "SCORES_AT_ONCE", at_once)
-    keys = torch.nn.functional.normalize(torch.randn(7, 6, generator=torch.Generator().manual_seed(1)), dim=1)
-    ids = [f"d{i}" for i in range(7)]
-    ranked, scores = rank_by_key(memory_lm, keys, TEXTS, ids, depth=4)
-    cosines = question_vectors(memory_lm, TEXTS) @ keys.T  # (Q,N)
-    for q in range(5):
-        order = cosines[q].argsort(descending=True)[:4]
-        assert ranked[q] == [ids[i] for i in order]
-        torch.testing.assert_close(torch.tensor(scores[q]), cosines[q, order], atol=1e-5, rtol=1e-4)
 
 
 def test_reranking_scores_equal_the_plain_scan(memory_lm):

@@ -11,7 +11,7 @@ from test_families import FAMILIES, stir
 from tiny_collection import small_collection, small_docs, small_questions
 from tiny_models import one_by_one, save_cross_encoder, small_lm, small_params
 
-from zmem_lib.evaluation.score import score_lines
+from zmem_lib.evaluation.scoring import score_lines
 from zmem_lib.files import BadInput, read_json
 from zmem_lib.memory.lm import make_memory_lm
 from zmem_lib.opponents import fusion, rerank
@@ -19,7 +19,7 @@ from zmem_lib.opponents.bm25 import rank_bm25
 from zmem_lib.opponents.dense import load_cross_encoder
 from zmem_lib.params import changed
 from zmem_lib.systems import choosing, evidence
-from zmem_lib.systems.choosing import Z_WEIGHT_FILE, by_hybrid, by_select_anew, choose_z_weight
+from zmem_lib.systems.choosing import Z_WEIGHT_FILE, by_hybrid, by_select_anew
 from zmem_lib.systems.evidence import answers_of
 
 PARAMS = small_params(
@@ -66,15 +66,15 @@ def test_z_and_bm25_are_fused_and_the_evidence_is_written_from_z(held, questions
     assert fused.evidence.tolist() == evidence.answer(questions, held, items, began=0.0).evidence.tolist()
 
 
-def test_the_weight_of_bm25_is_chosen_on_dev_questions_and_kept(held, tmp_path, monkeypatch):
+def test_the_weight_of_bm25_is_chosen_on_dev_questions_and_kept(held, tmp_path):
     at = replace(held, folder=tmp_path)
     dev = pd.DataFrame([{"question": f"t{i}", "gold_doc_ids": [f"d{i}"]} for i in range(N)])
-    monkeypatch.setattr(choosing, "Z_DEV_SAMPLE", 4)
-    tried = choose_z_weight(dev, at)
+    fewer = replace(choosing.Z_AND_BM25, dev_sample=4)
+    tried = fewer.choose_weight(dev, at)
     written = read_json(tmp_path / Z_WEIGHT_FILE)
     assert written["n"] == 4 and written["weight"] == fusion.best_weight(tried) > 0, "BM25 knows these, z does not"
     assert tried["mrr@10"].iloc[-1] == 1.0 > tried["mrr@10"].iloc[0]
-    assert fusion.best_weight(choose_z_weight(dev[:0], at)) == 0.5
+    assert fusion.best_weight(fewer.choose_weight(dev[:0], at)) == 0.5
 
 
 def test_the_language_model_orders_the_hybrids_first_and_the_others_follow(held, questions):
@@ -179,8 +179,8 @@ def test_a_budget_below_the_marker_still_gives_the_first_words(held, questions, 
 
 
 def test_what_the_parameters_leave_out_is_not_scored(tmp_path, monkeypatch):
-    monkeypatch.setattr("zmem_lib.evaluation.score.open_collection", lambda *_, **__: held_without(tmp_path))
-    monkeypatch.setattr("zmem_lib.evaluation.score.read_table", lambda *_: small_questions(2).assign(split="test"))
+    monkeypatch.setattr("zmem_lib.evaluation.scoring.open_collection", lambda *_, **__: held_without(tmp_path))
+    monkeypatch.setattr("zmem_lib.evaluation.scoring.read_table", lambda *_: small_questions(2).assign(split="test"))
     with pytest.raises(BadInput, match="leave long-context out"):
         next(score_lines(tmp_path, ["zmem", "long-context"]))
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from fake_runs import executor, fake_run
 
-from zmem_lib.ablation import PARTS, PLAIN, ROWS, is_off
+from zmem_lib.ablation import PARTS, ROWS, is_off
 from zmem_lib.files import BadInput, held
 from zmem_lib.params import changed, check_params, flat, read_params
 from zmem_lib.report.results import read_manifest
@@ -16,6 +16,7 @@ from zmem_lib.run import main
 from zmem_lib.runs.ablate import Study, ablate, jobs, known_rows, off_rows, row_lines
 from zmem_lib.runs.pipeline import write_params
 
+PLAIN = ROWS["plain"][0]
 SMOKE = str(ROOT / "params/smoke.yaml")
 ALL_ON = {
     "lm.name": "models/base", "lm.vocab_size": 0, "lm.hidden_size": 0, "lm.layers": 0, "lm.heads": 0,
@@ -50,8 +51,9 @@ def test_every_row_changes_its_part_and_no_budget(all_on, tmp_path):
     for job in made:
         values = flat(job.params)
         moved = {key for key in values if values[key] != full[key]} - {"run"}
-        assert {key: values[key] for key in job.overrides} == job.overrides
-        assert moved == {key for key, value in job.overrides.items() if full[key] != value}
+        overrides = ROWS[job.row][0]
+        assert {key: values[key] for key in overrides} == overrides
+        assert moved == {key for key, value in overrides.items() if full[key] != value}
         assert bool(moved) == (job.row != "full") and not moved & BUDGET
         assert (values["seed"], values["run"]) == (3, f"ablation-smoke-{job.row}-3")
     assert len({job.params for job in made}) == len(ROWS), "two rows are the same run"

@@ -15,7 +15,7 @@ from zmem_lib.meter import about
 from zmem_lib.params import changed, described, flat, read_params
 from zmem_lib.run import main
 from zmem_lib.runs import needs
-from zmem_lib.runs.duration import L4, PADDING, earlier_seconds, estimate_seconds, measure_flops_per_second
+from zmem_lib.runs.duration import L4, PADDING, Machine, earlier_seconds, estimate_seconds, measure_flops_per_second
 from zmem_lib.runs.measure import measure
 from zmem_lib.runs.plan import L4_BYTES, api_requests, model_lines, plan_lines, summary_lines
 
@@ -179,11 +179,11 @@ def test_every_corpus_has_its_padding_and_every_chapter_an_estimate():
 
 def test_estimates_grow_with_the_work(smoke_params):
     for chapter in CHAPTERS:
-        assert 0 < estimate_seconds(smoke_params, chapter, 1.0e10) < 600
+        assert 0 < estimate_seconds(smoke_params, chapter, Machine(1.0e10)) < 600
     longer = changed(smoke_params, {"train.steps": 40_000})
-    assert estimate_seconds(longer, 3, 1.0e10) > 100 * estimate_seconds(smoke_params, 3, 1.0e12)
+    assert estimate_seconds(longer, 3, Machine(1.0e10)) > 100 * estimate_seconds(smoke_params, 3, Machine(1.0e12))
     larger = changed(smoke_params, {"corpus.documents": 10_000})
-    assert estimate_seconds(larger, 5, 1.0e10) > estimate_seconds(smoke_params, 5, 1.0e10)
+    assert estimate_seconds(larger, 5, Machine(1.0e10)) > estimate_seconds(smoke_params, 5, Machine(1.0e10))
     assert measure_flops_per_second(size=256, repeats=2) > 1.0e7
 
 

@@ -378,7 +378,7 @@ def test_the_commands_say_what_was_done_and_nothing_else(folder, late, capsys):
 
 
 def test_help_says_what_stays(capsys):
-    for command, words in (("add", ["FILE", "--replace", "--runs DIR"]), ("delete", ["DOC_ID", "only marked"])):
+    for command, words in (("add", ["FILE", "--replace", "--runs DIR"]), ("delete", ["DOC_ID", "stays in the tables"])):
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
         said = " ".join(capsys.readouterr().out.split())

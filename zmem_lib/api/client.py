@@ -13,9 +13,10 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from sqlite3 import Connection
 from typing import Any
 
@@ -27,7 +28,6 @@ from zmem_lib.params import Params
 
 CACHE = "api_cache.sqlite"
 MESSAGE_TOKENS = 16  # of the marks around one message, at most
-POLL_S = 0.01
 IN_A_ROW = 10  # questions that fail one after the other: then the server does
 
 
@@ -44,6 +44,9 @@ class Patience:
     farewell: float = 5.0  # after Ctrl-C, for what is under way
 
 
+PATIENCE = Patience()
+
+
 @dataclass(frozen=True)
 class Question:
     """One prompt on its way."""
@@ -57,17 +60,16 @@ class Question:
 
 @dataclass(frozen=True)
 class Line:
-    """What asking works with; all from `forms` on is filled while it goes on."""
+    """What asking works with; all from `waiting` on changes while it goes on."""
 
     address: Address
     cache: Connection
     client: Any
     max_tokens: int
     may_fail: bool
+    waiting: list[Question]
     forms: list[Form] = field(default_factory=lambda: [Form()])  # the last one is in use
-    under_way: dict[str, Question] = field(default_factory=dict)
-    came: dict[str, Outcome | BaseException] = field(default_factory=dict)  # by the threads
-    done: SimpleQueue = field(default_factory=SimpleQueue)  # the keys of what came
+    under_way: dict[Future[Outcome], Question] = field(default_factory=dict)
     replies: dict[str, Reply | None] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)  # of questions that the server will never answer
 
@@ -75,9 +77,6 @@ class Line:
 def dollars(address: Address, input_tokens: int, output_tokens: int) -> float:
     """What so many tokens cost at an address."""
     return (input_tokens * address.input_price + output_tokens * address.output_price) / 1e6
-
-
-PATIENCE = Patience()
 
 
 def reader_address(params: Params, folder: Path) -> Address:
@@ -124,8 +123,7 @@ def ask_all(
                 missing[key] = Question(key, messages, worst_case(address, messages, max_tokens))
         if missing:
             with conversation(address, PATIENCE.timeout, PATIENCE.connect) as client:
-                line = Line(address, cache, client, max_tokens, may_fail)
-                replies |= _ask_waiting(line, list(missing.values()))
+                replies |= _ask_waiting(Line(address, cache, client, max_tokens, may_fail, list(missing.values())))
     return [replies[key] for key in keys]
 
 
@@ -141,15 +139,13 @@ def worst_case(address: Address, messages: Messages, max_tokens: int) -> float:
     return dollars(address, tokens, max_tokens)
 
 
-def _ask_waiting(line: Line, waiting: list[Question]) -> dict[str, Reply | None]:
+def _ask_waiting(line: Line) -> dict[str, Reply | None]:
     """Ask until all are answered, or until a sentence says why not; what is under way then is waited for and stored."""
-    bar, stop = iter(progress(range(len(waiting)), "asking", len(waiting))), ""
+    bar, stop = iter(progress(range(len(line.waiting)), "asking", len(line.waiting))), ""
     try:
-        while not stop and (waiting or line.under_way):
-            stop = _send(line, waiting)
+        while not stop and (line.waiting or line.under_way):
             before = len(line.replies)
-            if not stop:
-                stop = _take(line, waiting)
+            stop = _send(line) or _take(line)
             if len(line.replies) > before:
                 next(bar, None)
         _drain(line, PATIENCE.timeout)
@@ -165,9 +161,9 @@ def _ask_waiting(line: Line, waiting: list[Question]) -> dict[str, Reply | None]
     return line.replies
 
 
-def _send(line: Line, waiting: list[Question]) -> str:
+def _send(line: Line) -> str:
     """Start what may be started now; returns why nothing more may be, or nothing."""
-    address = line.address
+    address, waiting = line.address, line.waiting
     room = address.parallel if any(line.replies.values()) else 1
     while waiting:
         now = time.monotonic()
@@ -182,50 +178,46 @@ def _send(line: Line, waiting: list[Question]) -> str:
             limit = f"machine.api_budget (${address.budget:g} for reader and judge)"
             hint = "raise it (--set machine.api_budget=DOLLARS) and give the same command again, which resumes"
             return f"the next question might exceed {limit}: {hint}"
-        question = waiting.pop(place)
-        line.came.pop(question.key, None)
-        line.under_way[question.key] = question
-        threading.Thread(target=_try, args=(line, question, line.forms[-1]), daemon=True).start()
+        question, future = waiting.pop(place), Future()
+        line.under_way[future] = question
+        threading.Thread(target=_try, args=(line, question, line.forms[-1], future), daemon=True).start()
     return ""
 
 
-def _try(line: Line, question: Question, form: Form) -> None:
-    """In a thread of its own: one try, whose outcome is handed to the main thread."""
+def _try(line: Line, question: Question, form: Form, future: Future[Outcome]) -> None:
+    """In a thread of its own, which no exit waits for: one try, whose outcome is handed to the main thread."""
     try:
-        outcome = tried(line.client, line.address, question.messages, form=form, max_tokens=line.max_tokens)
+        future.set_result(tried(line.client, line.address, question.messages, form=form, max_tokens=line.max_tokens))
     except BaseException as error:  # a fault of this program's: raised again in the main thread
-        outcome = error
-    line.came[question.key] = outcome
-    line.done.put(question.key)
+        future.set_exception(error)
 
 
-def _take(line: Line, waiting: list[Question]) -> str:
+def _take(line: Line) -> str:
     """Wait for an outcome, or until a question may be tried again; act on it; returns why to stop, or nothing."""
     now = time.monotonic()
-    later = [one.ready - now for one in waiting if one.ready > now]
-    try:
-        key = line.done.get(timeout=min(later) if later else None if line.under_way else 0.0)
-    except Empty:
-        return ""
-    stop = _settle(line, waiting, line.under_way[key], line.came[key])
-    del line.under_way[key]  # last, so that Ctrl-C in between finds it
-    return stop
+    later = min((one.ready - now for one in line.waiting if one.ready > now), default=None)
+    if not line.under_way:
+        time.sleep(later or 0.0)
+    for future in wait(line.under_way, later, FIRST_COMPLETED).done:
+        stop = _settle(line, line.under_way[future], future.result())
+        del line.under_way[future]  # last, so that Ctrl-C in between finds it
+        if stop:
+            return stop
+    return ""
 
 
-def _settle(line: Line, waiting: list[Question], question: Question, outcome: Outcome | BaseException) -> str:
+def _settle(line: Line, question: Question, outcome: Outcome) -> str:
     """Store a reply, put the question back, or give it up; returns why to stop, or nothing."""
-    if isinstance(outcome, BaseException):
-        raise outcome
     if outcome.kind == "reply":
         return _store(line, question, outcome)
     if outcome.lost:
         _lose(line, question)
     if outcome.kind == "form":
         line.forms.append(merged(line.forms[-1], outcome.form))
-        waiting.insert(0, question)
+        line.waiting.insert(0, question)
         return ""
     if outcome.kind == "again" and question.tries + 1 < PATIENCE.tries:
-        return _put_back(line, waiting, question, outcome)
+        return _put_back(line, question, outcome)
     kind = outcome.at_last if outcome.kind == "again" else outcome.kind
     if kind == "server" or not line.may_fail:
         return outcome.said
@@ -253,28 +245,26 @@ def _lose(line: Line, question: Question) -> None:
         pay(line.cache, line.address.run, question.worst)
 
 
-def _put_back(line: Line, waiting: list[Question], question: Question, outcome: Outcome) -> str:
+def _put_back(line: Line, question: Question, outcome: Outcome) -> str:
     """Let a question wait for its next try; where the server says how long, all wait."""
-    wait = outcome.wait
-    if wait is not None and wait > PATIENCE.longest_asked:
-        return f"{outcome.said} (it asks to wait {wait:.0f} s)"
+    asked, now = outcome.wait, time.monotonic()
+    if asked is not None and asked > PATIENCE.longest_asked:
+        return f"{outcome.said} (it asks to wait {asked:.0f} s)"
     backoff = min(PATIENCE.longest_wait, PATIENCE.first_wait * 2**question.tries) * random.uniform(0.5, 1.5)
-    ready = time.monotonic() + (backoff if wait is None else wait + backoff / 10)
-    waiting.insert(0, replace(question, tries=question.tries + 1, ready=ready))
-    if wait is not None:
-        waiting[:] = [replace(one, ready=max(one.ready, time.monotonic() + wait)) for one in waiting]
+    if asked is not None:
+        line.waiting[:] = [replace(one, ready=max(one.ready, now + asked)) for one in line.waiting]
+    ready = now + (backoff if asked is None else asked + backoff / 10)
+    line.waiting.insert(0, replace(question, tries=question.tries + 1, ready=ready))
     return ""
 
 
 def _drain(line: Line, seconds: float) -> None:
     """Wait for what is under way, which is paid for, and store what comes."""
-    end = time.monotonic() + seconds
-    while line.under_way and time.monotonic() < end:
-        for key in [key for key in line.under_way if key in line.came]:
-            outcome = line.came[key]
-            if isinstance(outcome, Outcome) and outcome.kind == "reply" and key not in line.replies:
-                _store(line, line.under_way[key], outcome)
-            elif isinstance(outcome, Outcome) and outcome.lost:
-                _lose(line, line.under_way[key])
-            del line.under_way[key]
-        time.sleep(POLL_S)
+    with suppress(TimeoutError):
+        for future in as_completed(line.under_way, seconds):
+            question, outcome = line.under_way[future], None if future.exception() else future.result()
+            if outcome and outcome.kind == "reply" and question.key not in line.replies:
+                _store(line, question, outcome)
+            elif outcome and outcome.lost:
+                _lose(line, question)
+            del line.under_way[future]

@@ -69,7 +69,7 @@ class Outcome:
     at_last: str = "server"
     wait: float | None = None  # seconds that the server asks for
     lost: bool = False  # whether it may have been paid for without a reply
-    form: Form | None = None  # to ask with instead
+    form: Form = Form()  # to ask with instead
 
 
 @contextmanager

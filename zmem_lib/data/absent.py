@@ -12,7 +12,7 @@ from random import Random
 import pandas as pd
 
 from zmem_lib.data.corpus import whole_corpus
-from zmem_lib.data.folder import Unanswerable, own_rows, unanswerable_files
+from zmem_lib.data.folder import Unanswerable, own_rows
 from zmem_lib.data.rows import folded, hash_of
 from zmem_lib.data.synthetic import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
 from zmem_lib.params import Params
@@ -37,9 +37,16 @@ def absent_questions(params: Params, docs: pd.DataFrame, questions: pd.DataFrame
         found = (unanswerable(params, chosen) if params.corpus.name == "folder" else []) + left_out(params, chosen)
     rows = pd.DataFrame(found, columns=["question_id", "question", "kind"], dtype=str)
     rows = rows[~rows["question"].map(folded).isin(set(questions["question"].map(folded)))]
-    rows = _draw(rows.drop_duplicates("question"), params.corpus.absent_questions, params.seed)
+    rows = rows.drop_duplicates("question")
+    kinds = sorted((kind for _, kind in rows.groupby("kind")), key=len)
+    drawn, wanted = [rows.head(0)], params.corpus.absent_questions
+    for place, kind in enumerate(kinds):  # what a small kind lacks, the larger ones give
+        share = min(len(kind), wanted // (len(kinds) - place))
+        drawn.append(kind.sort_values("question_id").sample(share, random_state=params.seed))
+        wanted -= share
+    rows = pd.concat(drawn)
     rows["question_id"] = PREFIX + rows["question_id"]
-    rows["split"] = rows["question_id"].map(lambda question_id: "dev" if hash_of(question_id) % 2 else "test")
+    rows["split"] = ["dev" if hash_of(question_id) % 2 else "test" for question_id in rows["question_id"]]
     return check(rows.sort_values("question_id"), "absent")
 
 
@@ -60,7 +67,8 @@ def nobody(docs: pd.DataFrame, params: Params) -> Found:
 
 def unanswerable(params: Params, chosen: set[str]) -> Found:
     """The questions of a folder's unanswerable*.jsonl whose passage is among the chosen documents; raises BadInput."""
-    paths = unanswerable_files(Path(params.corpus.path).expanduser())
+    folder = Path(params.corpus.path).expanduser()
+    paths = sorted(path for suffix in ("", ".gz") for path in folder.glob(f"unanswerable*.jsonl{suffix}"))
     asked = [row for _, row in own_rows(Unanswerable, "question_id", *paths) if row.doc_id in chosen]
     return [(row.question_id, row.question.strip(), "unanswerable") for row in asked]
 
@@ -70,15 +78,4 @@ def left_out(params: Params, chosen: set[str]) -> Found:
     questions = whole_corpus(params).questions
     rows = questions[questions["split"] == "test"]
     apart = rows[rows["gold_doc_ids"].map(chosen.isdisjoint).astype(bool)]
-    return [(row.question_id, row.question, "left out") for row in apart.itertuples()]
-
-
-def _draw(rows: pd.DataFrame, wanted: int, seed: int) -> pd.DataFrame:
-    """`wanted` rows, of each kind the same number; what a small kind lacks, the larger ones give."""
-    kinds = sorted((kind for _, kind in rows.groupby("kind")), key=len)
-    drawn = [rows.head(0)]
-    for place, kind in enumerate(kinds):
-        share = min(len(kind), wanted // (len(kinds) - place))
-        drawn.append(kind.sort_values("question_id").sample(share, random_state=seed))
-        wanted -= share
-    return pd.concat(drawn)
+    return [(*asked, "left out") for asked in zip(apart["question_id"], apart["question"], strict=True)]

@@ -12,13 +12,12 @@ from random import Random
 import pandas as pd
 
 from zmem_lib.data import folder, synthetic
-from zmem_lib.data.data_set import find_files, load_data_set
+from zmem_lib.data.data_set import find_files
 from zmem_lib.data.mirage import MIRAGE
 from zmem_lib.data.popqa import POPQA
-from zmem_lib.data.ragbench import RAGBENCH
+from zmem_lib.data.ragbench import RAGBENCH, T2RAGBENCH
 from zmem_lib.data.rows import Corpus, folded
 from zmem_lib.data.squad import SQUAD
-from zmem_lib.data.t2ragbench import T2RAGBENCH
 from zmem_lib.files import BadInput
 from zmem_lib.params import Params, changed
 from zmem_lib.tables import check
@@ -47,27 +46,22 @@ def licence_of(params: Params) -> str:
     return LICENCES.get(f"{name} {params.corpus.subset}", LICENCES[name])
 
 
-def fetch_corpus(params: Params) -> tuple[Path, ...]:
-    """The files of the first corpus, fetched where they come from the hub; raises BadInput where they are not there."""
-    name = params.corpus.name
-    if name in DATA_SETS:
-        return find_files(DATA_SETS[name], params).paths
-    return folder.files(params) if name == "folder" else ()
-
-
-def source_files(params: Params) -> list[Path]:
-    """All files that a local corpus is read from, the second one's too; of the hub's, the commit says what they are."""
-    corpora = [params, second_params(params)]
-    return [path for one in corpora if one and one.corpus.path for path in fetch_corpus(one)]
+def fetch_corpus(params: Params) -> None:
+    """Fetch the files of the first corpus where they come from the hub; raises BadInput where they are not there."""
+    if params.corpus.name in DATA_SETS:
+        find_files(DATA_SETS[params.corpus.name], params)
+    elif params.corpus.name == "folder":
+        folder.files(params)
 
 
 def whole_corpus(params: Params) -> Corpus:
     """All documents and questions of the first corpus, none chosen yet but of synthetic; raises BadInput."""
-    name = params.corpus.name
-    if name in DATA_SETS:
-        corpus = load_data_set(DATA_SETS[name], params)
+    data_set = DATA_SETS.get(params.corpus.name)
+    if data_set:
+        found, dropped = find_files(data_set, params), dict.fromkeys(data_set.reasons, 0)
+        corpus = Corpus(*data_set.read(found, dropped), source=found.source, dropped=dropped)
     else:
-        corpus = folder.load(params) if name == "folder" else synthetic.load(params)
+        corpus = folder.load(params) if params.corpus.name == "folder" else synthetic.load(params)
     return replace(corpus, licence=licence_of(params))
 
 
@@ -112,7 +106,15 @@ def choose(corpus: Corpus, params: Params, second: Corpus | None = None) -> Corp
     """
     second = second and _apart(corpus, second)
     seen, new = choose_documents(corpus.docs, params, second and second.docs)
-    both = _joined(corpus, second) if second else corpus
+    both = corpus
+    if second:
+        both = Corpus(
+            docs=pd.concat([corpus.docs, second.docs], ignore_index=True),
+            questions=pd.concat([corpus.questions, second.questions], ignore_index=True),
+            source=f"{corpus.source}; new: {second.source}",
+            dropped=corpus.dropped | {f"new: {reason}": count for reason, count in second.dropped.items()},
+            licence="; new: ".join(dict.fromkeys([corpus.licence, second.licence])),
+        )
     parts = dict.fromkeys(seen, "seen") | dict.fromkeys(new, "new")
     docs = both.docs[both.docs["doc_id"].isin(set(parts))]
     docs = docs.assign(part=docs["doc_id"].map(parts))
@@ -168,11 +170,8 @@ def choose_questions(questions: pd.DataFrame, seen: list[str], new: list[str]) -
 
 def _shuffled(docs: pd.DataFrame, seed: int) -> list[list[str]]:
     """The groups of documents (a document without one is its own) in the seed's order."""
-    groups: dict[object, list[str]] = {}
-    keys = docs["group"] if "group" in docs else range(len(docs))
-    for key, doc_id in zip(keys, docs["doc_id"], strict=True):
-        groups.setdefault(key, []).append(doc_id)
-    return Random(seed).sample(list(groups.values()), len(groups))
+    groups = docs.groupby("group" if "group" in docs else "doc_id", sort=False)["doc_id"].agg(list).tolist()
+    return Random(seed).sample(groups, len(groups))
 
 
 def _first(groups: list[list[str]], wanted: int, name: str) -> list[str]:
@@ -183,9 +182,8 @@ def _first(groups: list[list[str]], wanted: int, name: str) -> list[str]:
             break
         chosen += group
     if wanted and not chosen:
-        raise BadInput(
-            f"{name} is {wanted}, but documents are chosen in groups of up to {max(map(len, groups))}: raise it"
-        )
+        largest = max(map(len, groups))
+        raise BadInput(f"{name} is {wanted}, but documents are chosen in groups of up to {largest}: raise it")
     return chosen
 
 
@@ -196,10 +194,10 @@ def _apart(first: Corpus, second: Corpus) -> Corpus:
     doc_name = _names(docs["doc_id"], set(first.docs["doc_id"]))
     question_name = _names(asked["question_id"], set(first.questions["question_id"]))
     gold = [[doc_name[doc_id] for doc_id in ids if doc_id in doc_name] for ids in asked["gold_doc_ids"]]
-    first_kept = [ids[0] in doc_name for ids in asked["gold_doc_ids"]]  # answer_start is a place in that one
+    first_kept = asked["gold_doc_ids"].str[0].isin(doc_name)  # answer_start is a place in that one
     questions = asked.assign(
         question_id=asked["question_id"].map(question_name),
-        gold_doc_ids=gold,
+        gold_doc_ids=pd.Series(gold, asked.index),
         answer_start=asked["answer_start"].where(first_kept, -1),
     )
     questions = questions[questions["gold_doc_ids"].map(len) > 0]
@@ -214,14 +212,3 @@ def _names(ids: pd.Series, taken: set[str]) -> dict[str, str]:
         while names[one] in taken or (names[one] != one and names[one] in names):
             names[one] = PREFIX + names[one]
     return names
-
-
-def _joined(first: Corpus, second: Corpus) -> Corpus:
-    """Both as one, the second one's reasons and source told apart."""
-    return Corpus(
-        docs=pd.concat([first.docs, second.docs], ignore_index=True),
-        questions=pd.concat([first.questions, second.questions], ignore_index=True),
-        source=f"{first.source}; new: {second.source}",
-        dropped=first.dropped | {f"new: {reason}": count for reason, count in second.dropped.items()},
-        licence=first.licence if first.licence == second.licence else f"{first.licence}; new: {second.licence}",
-    )

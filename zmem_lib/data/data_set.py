@@ -1,7 +1,7 @@
 """Published data sets: where their files lie, and how their rows become documents and questions.
 
-Takes a DataSet, of which there is one in each module beside this one, and the run's parameters; returns a Corpus. The
-files are a local copy (`corpus.path`), or those of the hub at `corpus.revision`.
+Takes a DataSet, of which the modules of the data sets hold one each or two, and the run's parameters. The files are a
+local copy (`corpus.path`), or those of the hub at `corpus.revision`.
 """
 
 import re
@@ -13,12 +13,14 @@ from typing import Any
 import pandas as pd
 
 from zmem_lib import hub
-from zmem_lib.data.rows import Corpus, Row, tables
+from zmem_lib.data.rows import Row, tables
 from zmem_lib.files import BadInput
 from zmem_lib.params import Params
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz")
 NO_ROWS = ("dataset_infos.json", "dataset_info.json", "state.json")  # of the hub's own bookkeeping
+EMPTY = "questions without words or without an answer"  # reasons why several data sets leave rows out
+REPEATED = "questions whose id an earlier one has"
 SPLIT_NAMES = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "val": "dev", "test": "test"}
 
 Tables = tuple[pd.DataFrame, pd.DataFrame]  # documents and questions
@@ -46,13 +48,6 @@ class DataSet:
     elsewhere: str = ""  # how to come by the files where no repository has them
 
 
-def load_data_set(data_set: DataSet, params: Params) -> Corpus:
-    """All documents and questions of the data set; raises BadInput."""
-    found, dropped = find_files(data_set, params), dict.fromkeys(data_set.reasons, 0)
-    docs, questions = data_set.read(found, dropped)
-    return Corpus(docs, questions, source=found.source, dropped=dropped)
-
-
 def collect(
     rows_of: Callable[[Path], Iterator[Row]],
     add: Callable[[Row, ById, ById], str | None],
@@ -67,8 +62,7 @@ def collect(
     questions: ById = {}
     for path in found.paths:
         for row in rows_of(path):
-            reason = add(row, docs, questions)
-            if reason:
+            if reason := add(row, docs, questions):
                 dropped[reason] += 1
             elif path in found.splits:
                 next(reversed(questions.values()))["split"] = found.splits[path]
@@ -81,12 +75,12 @@ def find_files(data_set: DataSet, params: Params) -> Files:
     if len(data_set.repos) > 1 and subset not in data_set.repos:
         names = ", ".join(filter(None, data_set.repos))
         raise BadInput(f"corpus.subset of {corpus.name} must be one of {names}, not {subset!r}")
-    if not corpus.path and data_set.elsewhere:
-        raise BadInput(f"corpus {corpus.name} needs corpus.path: {data_set.elsewhere}")
     if corpus.path:
         root = Path(corpus.path).expanduser()
         commit = hub.revision_of(root)
         source = f"local copy of commit {commit}" if commit else f"local copy {root.absolute().name}"
+    elif data_set.elsewhere:
+        raise BadInput(f"corpus {corpus.name} needs corpus.path: {data_set.elsewhere}")
     else:
         repo = data_set.repos.get(subset) or data_set.repos[""]
         patterns = [data_set.wanted.format(subset=subset) + suffix for suffix in SUFFIXES]

@@ -55,18 +55,16 @@ class Subset(BaseModel):
     doc_ids: AllFilled | None = None
 
 
-def files(params: Params) -> tuple[Path, ...]:
-    """Where the documents lie, the questions, and whatever else the run reads there; raises BadInput."""
+def files(params: Params) -> tuple[Path, Path]:
+    """Where the documents lie, and the questions; raises BadInput."""
     if not params.corpus.path:
         raise BadInput("corpus folder needs corpus.path: give the folder that holds corpus.jsonl and questions.jsonl")
     folder = Path(params.corpus.path).expanduser()
     if not folder.is_dir():
         raise BadInput(f"corpus.path {folder} is not a folder (seen from {Path.cwd()}): correct corpus.path")
-    more = unanswerable_files(folder) if params.corpus.absent_questions else []
     if params.corpus.subset:
         read_subset(folder / SUBSETS, params.corpus.subset)  # to refuse it before anything is read
-        more.append(folder / SUBSETS)
-    return find_file(folder, "corpus.jsonl"), find_file(folder, "questions.jsonl"), *more
+    return find_file(folder, "corpus.jsonl"), find_file(folder, "questions.jsonl")
 
 
 def find_file(folder: Path, name: str) -> Path:
@@ -77,14 +75,9 @@ def find_file(folder: Path, name: str) -> Path:
     raise BadInput(f"{folder} has neither {name} nor {name}.gz: corpus.path must be the folder that holds them")
 
 
-def unanswerable_files(folder: Path) -> list[Path]:
-    """The files of questions that no document answers."""
-    return sorted(path for suffix in ("", ".gz") for path in folder.glob(f"unanswerable*.jsonl{suffix}"))
-
-
 def load(params: Params) -> rows.Corpus:
     """Read the corpus: documents (no part yet) and all questions (split of the corpus's own); raises BadInput."""
-    docs_path, questions_path, *_ = files(params)
+    docs_path, questions_path = files(params)
     docs, dropped = read_docs(docs_path), {}
     questions = read_questions(questions_path, dict(zip(docs["doc_id"], docs["text"], strict=True)))
     if subset := params.corpus.subset:
@@ -130,12 +123,11 @@ def own_rows(model: type[rows.Row], key: str, *paths: Path) -> Iterator[tuple[st
 
 def _question(row: Question, texts: dict[str, str], where: str) -> dict[str, Any]:
     """A question's row of the table, from its row of the file."""
-    gold, name = (row.gold_doc_ids, "gold_doc_ids") if row.gold_doc_ids else ([row.doc_id], "doc_id")
-    for doc_id in gold:
-        if doc_id is None:
-            raise BadInput(f"{where}: field 'doc_id' is missing: add it, or gold_doc_ids")
-        if doc_id not in texts:
-            raise BadInput(f"{where}: field {name!r} names {doc_id!r}, which no document has: add it or correct it")
+    gold, name = row.gold_doc_ids or [row.doc_id or ""], "gold_doc_ids" if row.gold_doc_ids else "doc_id"
+    if not gold[0]:
+        raise BadInput(f"{where}: field 'doc_id' is missing: add it, or gold_doc_ids")
+    if unknown := [doc_id for doc_id in gold if doc_id not in texts]:
+        raise BadInput(f"{where}: field {name!r} names {unknown[0]!r}, which no document has: add it or correct it")
     start, text = row.answer_start, texts[gold[0]]
     answers = sorted(row.answers, key=lambda answer: not rows.stands_at(answer, start, text))
     if start is not None and not rows.stands_at(answers[0], start, text):

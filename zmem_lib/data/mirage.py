@@ -12,11 +12,10 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from zmem_lib.data.data_set import DataSet, Files, Tables
+from zmem_lib.data.data_set import EMPTY, DataSet, Files, Tables
 from zmem_lib.data.rows import Distinct, Row, Stripped, Text, folded, question_row, rows_as, tables
 from zmem_lib.files import BadInput
 
-EMPTY = "questions without words or without an answer"
 REPEATED = "questions that ask the same as an earlier one, word for word (or have its id), with their chunks"
 UNSUPPORTED = "questions none of whose chunks supports them, with their chunks"
 STRAY = "chunks of questions that are not there or were dropped"
@@ -79,10 +78,8 @@ def _asked(found: Files, dropped: dict[str, int]) -> dict[str, Question]:
 def _rows(found: Files, name: str, model: type[Row]) -> Iterator[Row]:
     paths = [path for path in found.paths if path.name.startswith(f"{name}.")]
     if not paths:
-        raise BadInput(
-            f"{found.paths[0].parent} holds no {name}.json: corpus.path must be the folder with dataset.json and "
-            "doc_pool.json"
-        )
+        wanted = "corpus.path must be the folder with dataset.json and doc_pool.json"
+        raise BadInput(f"{found.paths[0].parent} holds no {name}.json: {wanted}")
     return chain.from_iterable(rows_as(model, path) for path in paths)
 
 

@@ -14,12 +14,10 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
 
-from zmem_lib.data.data_set import ById, DataSet, collect
+from zmem_lib.data.data_set import EMPTY, REPEATED, ById, DataSet, collect
 from zmem_lib.data.rows import Distinct, Stripped, Text, question_row, rows_as
 from zmem_lib.text import normalise
 
-EMPTY = "questions without words or without an answer"
-REPEATED = "questions whose id an earlier one has"
 NO_GOLD = "questions none of whose passages holds an answer"
 
 

@@ -12,22 +12,21 @@ import json
 import reprlib
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from zmem_lib.files import BadInput
+from zmem_lib.tables import TABLES
 from zmem_lib.text import unprintable
 
 TEST_SHARE, DEV_SHARE = 0.2, 0.1
 LINE_BYTES = 16 * 2**20  # of a line at most: a longer one is no passage, and would fill the memory
 DOC_COLUMNS = ["doc_id", "title", "text"]
-QUESTION_COLUMNS = ["question_id", "question", "answers", "gold_doc_ids", "split", "kind", "answer_start", "evidence"]
 
 
 @dataclass(frozen=True)
@@ -49,19 +48,15 @@ def tables(docs: Iterable[dict], questions: Iterable[dict]) -> tuple[pd.DataFram
     """Documents and questions as data frames that have their columns even where there is no row."""
     docs = list(docs)
     columns = [*DOC_COLUMNS, *(["group"] if docs and "group" in docs[0] else [])]
-    return pd.DataFrame(docs, columns=columns), pd.DataFrame(list(questions), columns=QUESTION_COLUMNS)
+    return pd.DataFrame(docs, columns=columns), pd.DataFrame(list(questions), columns=list(TABLES["questions"]))
 
 
 def question_row(question_id: str, question: str, answers: list[str], gold_doc_ids: list[str], **more: object) -> dict:
-    """One row of the questions; by default the split is that of `hash_split`, and place and evidence are unknown."""
-    row = {"question_id": question_id, "question": question, "answers": answers, "gold_doc_ids": gold_doc_ids}
-    return row | {"split": hash_split(question_id), "kind": "", "answer_start": -1, "evidence": ""} | more
-
-
-def hash_split(question_id: str) -> str:
-    """train, dev or test by a hash of the id, so that it depends on nothing else: a fifth test, a tenth dev."""
+    """One row of the questions; by default place and evidence are unknown, and the split depends on the id alone."""
     share = hash_of(question_id) / 16**12
-    return "test" if share < TEST_SHARE else "dev" if share < TEST_SHARE + DEV_SHARE else "train"
+    split = "test" if share < TEST_SHARE else "dev" if share < TEST_SHARE + DEV_SHARE else "train"
+    row = {"question_id": question_id, "question": question, "answers": answers, "gold_doc_ids": gold_doc_ids}
+    return row | {"split": split, "kind": "", "answer_start": -1, "evidence": ""} | more
 
 
 def hash_of(text: str) -> int:
@@ -98,14 +93,10 @@ def _filled(text: str) -> str:
     return text
 
 
-def _distinct(texts: list[str]) -> list[str]:
-    return list(dict.fromkeys(filter(None, map(str.strip, texts))))
-
-
 Text = Annotated[str, BeforeValidator(_written), AfterValidator(_printable)]
 Stripped = Annotated[Text, AfterValidator(str.strip)]
 Texts = Annotated[list[Text], BeforeValidator(lambda value: [] if value is None else value)]
-Distinct = Annotated[Texts, AfterValidator(_distinct)]
+Distinct = Annotated[Texts, AfterValidator(lambda texts: list(dict.fromkeys(filter(None, map(str.strip, texts)))))]
 Own = Annotated[str, AfterValidator(_printable)]  # in a user's file a number is no text
 Filled = Annotated[Own, AfterValidator(_filled)]
 AllFilled = Annotated[list[Filled], Field(min_length=1)]
@@ -155,63 +146,50 @@ def shown(value: Any) -> str:
 def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Place ("file, line 3") and record of every row; raises BadInput where the file is not what its suffix says."""
     readers = {".jsonl": _json_lines, ".parquet": _parquet, ".csv": _csv}
-    for place, record in readers.get(Path(path.name.removesuffix(".gz")).suffix, _json)(path):
-        if not isinstance(record, dict):
-            raise BadInput(f"{path}, {place}: must be a JSON object with named fields, not {shown(record)}")
-        yield f"{path}, {place}", record
-
-
-def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    with _opened(path) as stream:
-        for number, line in enumerate(iter(partial(stream.readline, LINE_BYTES + 1), b""), 1):
-            where = f"{path}, line {number}"
-            if len(line) > LINE_BYTES:
-                raise BadInput(f"{where}: longer than {LINE_BYTES // 2**20} MiB: write one JSON object a line")
-            if text := _decoded(line, where).strip():
-                yield f"line {number}", _from_json(text, where, "write one JSON object a line")
-
-
-def _json(path: Path) -> Iterator[tuple[str, Any]]:
-    value = _from_json(_whole_text(path), str(path), "download it again")
-    for number, record in enumerate(value if isinstance(value, list) else [value], 1):
-        yield f"row {number}", record
-
-
-def _csv(path: Path) -> Iterator[tuple[str, Any]]:
-    reader = csv.DictReader(io.StringIO(_whole_text(path), newline=""), strict=True)
-    try:
-        yield from ((f"line {reader.line_num}", record) for record in reader)
-    except csv.Error as error:
-        raise BadInput(f"{path}: not valid CSV ({error}): download it again, or correct it") from error
-
-
-def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        with ParquetFile(path) as file:
-            records = (record for batch in file.iter_batches(1000) for record in batch.to_pylist())
-            yield from ((f"row {number}", record) for number, record in enumerate(records, 1))
-    except (pa.ArrowException, OSError) as error:
-        told = " ".join(str(error).split())
-        raise BadInput(f"{path}: not a whole Parquet file ({told}): download it again") from error
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+    read = readers.get(Path(path.name.removesuffix(".gz")).suffix, _json)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            yield stream
+            for place, record in read(path, stream):
+                if not isinstance(record, dict):
+                    raise BadInput(f"{path}, {place}: must be a JSON object with named fields, not {shown(record)}")
+                yield f"{path}, {place}", record
+    except csv.Error as error:
+        raise BadInput(f"{path}: not valid CSV ({error}): download it again, or correct it") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadInput(f"{path} is not a whole gzip file ({error}): compress it again") from error
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror or error}): correct that there") from error
 
 
-def _whole_text(path: Path) -> str:
-    with _opened(path) as stream:
-        return _decoded(stream.read(), str(path))
+def _json_lines(path: Path, stream: io.BufferedIOBase) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(iter(partial(stream.readline, LINE_BYTES + 1), b""), 1):
+        where = f"{path}, line {number}"
+        if len(line) > LINE_BYTES:
+            raise BadInput(f"{where}: longer than {LINE_BYTES // 2**20} MiB: write one JSON object a line")
+        if text := _decoded(line, where).strip():
+            yield f"line {number}", _from_json(text, where, "write one JSON object a line")
+
+
+def _json(path: Path, stream: io.BufferedIOBase) -> Iterator[tuple[str, Any]]:
+    value = _from_json(_decoded(stream.read(), str(path)), str(path), "download it again")
+    yield from ((f"row {i}", record) for i, record in enumerate(value if isinstance(value, list) else [value], 1))
+
+
+def _csv(path: Path, stream: io.BufferedIOBase) -> Iterator[tuple[str, Any]]:
+    reader = csv.DictReader(io.StringIO(_decoded(stream.read(), str(path)), newline=""), strict=True)
+    yield from ((f"line {reader.line_num}", record) for record in reader)
+
+
+def _parquet(path: Path, stream: io.BufferedIOBase) -> Iterator[tuple[str, Any]]:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        records = (record for batch in ParquetFile(stream).iter_batches(1000) for record in batch.to_pylist())
+        yield from ((f"row {number}", record) for number, record in enumerate(records, 1))
+    except (pa.ArrowException, OSError) as error:
+        told = " ".join(str(error).split())
+        raise BadInput(f"{path}: not a whole Parquet file ({told}): download it again") from error
 
 
 def _decoded(raw: bytes, where: str) -> str:

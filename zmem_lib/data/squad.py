@@ -13,11 +13,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, StrictInt
 
-from zmem_lib.data.data_set import ById, DataSet, collect
+from zmem_lib.data.data_set import REPEATED, ById, DataSet, collect
 from zmem_lib.data.rows import Text, parsed, question_row, read_rows, stands_at
 
 IMPOSSIBLE = "questions that the paragraph does not answer (SQuAD 2.0)"
-REPEATED = "questions whose id an earlier one has"
 EMPTY = "questions without words, or about an empty paragraph"
 ELSEWHERE = "questions whose answers do not stand in their paragraph"
 
@@ -26,10 +25,10 @@ def _one_by_one(answers: Any) -> Any:
     """Answers that the hub keeps as two lists in one object, as a list of answers."""
     if not isinstance(answers, dict):
         return answers
-    lists = [answers.get(name) for name in ("text", "answer_start")]
-    if not all(isinstance(values, list) for values in lists) or len(lists[0]) != len(lists[1]):
+    texts, starts = answers.get("text"), answers.get("answer_start")
+    if not (isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts)):
         raise ValueError("must hold two lists of the same length, text and answer_start")
-    return [{"text": text, "answer_start": start} for text, start in zip(*lists, strict=True)]
+    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
 
 
 class Answer(BaseModel):
@@ -71,7 +70,7 @@ def _rows(path: Path) -> Iterator[HubRow]:
             continue
         for article in parsed(Published, record, where).data:
             for paragraph in article.paragraphs:
-                of_all = {"title": article.title, "context": paragraph.context}
+                of_all: dict[str, Any] = {"title": article.title, "context": paragraph.context}
                 yield from (HubRow.model_construct(**vars(question), **of_all) for question in paragraph.qas)
 
 

@@ -26,7 +26,7 @@ from zmem_lib.files import BadInput
 from zmem_lib.params import Params
 
 N_ASKED = 4  # attributes of a seen document that training asks about
-N_TEST = 2  # test questions per document and kind
+HELD_OUT = ("test", "test", "dev")  # splits of the other questions about it, of each kind
 N_NEW_QUESTIONS = 4
 Asked = tuple[str, str, str, str]  # split, kind, attribute and phrasing of a question
 
@@ -93,12 +93,9 @@ def _asked_of_seen(rng: Random) -> list[Asked]:
     order = rng.sample(list(ATTRIBUTES), len(ATTRIBUTES))
     asked, unasked = order[:N_ASKED], order[N_ASKED:]
     questions = [("train", "", attribute, phrasing) for attribute in asked for phrasing in ATTRIBUTES[attribute].train]
-    for place, attribute in enumerate(asked[: N_TEST + 1]):
-        about = ATTRIBUTES[attribute]
-        split, phrasings = ("test", about.test) if place < N_TEST else ("dev", about.dev)
-        questions.append((split, "rephrased", attribute, rng.choice(phrasings)))
-    for place, attribute in enumerate(unasked):
-        split = "test" if place < N_TEST else "dev"
+    for split, attribute in zip(HELD_OUT, asked, strict=False):
+        questions.append((split, "rephrased", attribute, rng.choice(getattr(ATTRIBUTES[attribute], split))))
+    for split, attribute in zip(HELD_OUT, unasked, strict=True):
         questions.append((split, "unasked", attribute, rng.choice(ATTRIBUTES[attribute].train)))
     return questions
 

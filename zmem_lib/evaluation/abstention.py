@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from zmem_lib.cache import inside
 from zmem_lib.evaluation.metrics import em
-from zmem_lib.evaluation.risk import BOUNDS, aurc, auroc, coverage_at, margin, threshold
+from zmem_lib.evaluation.risk import BOUNDS, aurc, auroc, coverage_at, threshold
 from zmem_lib.evaluation.scoring import ranks
 from zmem_lib.evaluation.stats import Estimate, bootstrap, bootstrap_mean
 from zmem_lib.memory.choose import question_log_p
@@ -35,7 +34,7 @@ ABSENT_DEV, DEV = "absent-dev", "dev"  # parts of those questions that serve to 
 def to_ask(absent: pd.DataFrame, questions: pd.DataFrame, params: Params) -> pd.DataFrame:
     """Questions without a document, and as many dev questions as there are dev ones of them, to find a threshold."""
     parts = absent["split"].map({"test": ABSENT, "dev": ABSENT_DEV})
-    none = absent.assign(gold_doc_ids=[[] for _ in range(len(absent))], part=parts)
+    none = absent.assign(gold_doc_ids=absent["split"].map(lambda _: []), part=parts)
     dev = questions[questions["split"].isin(["dev", "new-dev"])]
     dev = dev.sample(min(len(dev), int((parts == ABSENT_DEV).sum())), random_state=params.seed).assign(part=DEV)
     columns = ["question_id", "question", "gold_doc_ids", "part"]
@@ -52,13 +51,11 @@ def answer_aside(asked: pd.DataFrame, systems: Sequence[str], collection: Collec
 
 def with_aside(folder: Path, answers_by_system: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The answers of every system that ranks documents, those that a run's folder has of it aside included."""
-    found = {}
-    for name, answers in answers_by_system.items():
+    found = {name: [answers] for name, answers in answers_by_system.items() if ranks(answers)}
+    for name, tables in found.items():
         path = folder / f"answers_{name}{ASIDE}.parquet"
-        if ranks(answers):
-            tables = [answers, read_table(path, "answers")] if path.is_file() else [answers]
-            found[name] = pd.concat(tables, ignore_index=True)
-    return found
+        tables += [read_table(path, "answers")] if path.is_file() else []
+    return {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
 
 
 @torch.no_grad()
@@ -81,17 +78,15 @@ def first_token_entropy(memory_lm: MemoryLM, z: Tensor, questions: list[str], *,
 def question_likelihood(memory_lm: MemoryLM, z: Tensor, questions: list[str], *, batch: int) -> Tensor:
     """Mean log p of a question's tokens given z (B,K,W): (B,), comparable between questions of any length."""
     rows = [memory_lm.prompts.question(question) for question in questions]
-    tokens = [sum(term > 0 for term in row.terms) for row in rows]
-    log_p = question_log_p(memory_lm, z, rows, batch=batch)
-    return torch.tensor(log_p) / torch.tensor(tokens, dtype=torch.float).clamp(min=1)  # (B,)
+    tokens = torch.tensor([sum(term > 0 for term in row.terms) for row in rows], dtype=torch.float)
+    return torch.tensor(question_log_p(memory_lm, z, rows, batch=batch)) / tokens.clamp(min=1)  # (B,)
 
 
 def doubt_table(questions: pd.DataFrame, answers: pd.DataFrame, collection: Collection) -> pd.DataFrame:
     """What z-memory's own model says of each of its answers' chosen (first) z, the table doubt."""
-    text_of, row_of = dict(zip(questions["question_id"], questions["question"], strict=True)), collection.row_of
+    row_of, memory_lm, batch = collection.row_of, collection.memory_lm, collection.params.machine.answer_batch
     z = collection.z[[row_of[ids[0]] for ids in answers["ranked_doc_ids"]]]  # (B,K,W)
-    asked = [text_of[question_id] for question_id in answers["question_id"]]
-    memory_lm, batch = collection.memory_lm, collection.params.machine.answer_batch
+    asked = answers["question_id"].map(questions.set_index("question_id")["question"]).tolist()
     values = {
         "entropy": first_token_entropy(memory_lm, z, asked, batch=batch).double(),
         "likelihood": question_likelihood(memory_lm, z, asked, batch=batch).double(),
@@ -112,10 +107,10 @@ def confidence_table(
     tables = []
     for system, answers in answers_by_system.items():
         rows = answers[["question_id", "part"]].assign(system=system, kind=answers["question_id"].map(kinds).fillna(""))
-        right = [em(row.answer, golds.get(row.question_id, ()), rule) for row in answers.itertuples()]
-        rows["wrong"] = 1 - np.array(right, dtype=int)
+        pairs = zip(answers["answer"], answers["question_id"], strict=True)
+        rows["wrong"] = [1 - int(em(answer, golds.get(question_id, ()), rule)) for answer, question_id in pairs]
         rows["top"] = [scores[0] for scores in answers["ranked_scores"]]
-        rows["margin"] = [margin(scores) for scores in answers["ranked_scores"]]
+        rows["margin"] = [one[0] - one[1] if len(one) > 1 else float("inf") for one in answers["ranked_scores"]]
         if system == "zmem":
             rows = rows.merge(doubt.assign(entropy=-doubt["entropy"]), "left", "question_id", validate="one_to_one")
         tables.append(rows.melt(["question_id", "part", "system", "kind", "wrong"], var_name="score"))
@@ -136,10 +131,8 @@ def abstention_table(confidence: pd.DataFrame, samples: int, seed: int) -> pd.Da
         for part, metric, found in _measured(mine, samples, seed):
             rows.append({"system": system, "part": part, "score": score, "metric": metric, **vars(found)})
     for system, mine in confidence.groupby("system", sort=False):
-        mine = mine[mine["score"] == mine["score"].iloc[0]]
-        for part, some in _test_parts(mine).items():
-            orders = dict(zip(BOUNDS, (-some["wrong"], 0 * some["wrong"]), strict=True))
-            for score, order in orders.items():
+        for part, some in _test_parts(mine[mine["score"] == mine["score"].iloc[0]]).items():
+            for score, order in zip(BOUNDS, (-some["wrong"], 0 * some["wrong"]), strict=True):
                 found = bootstrap(aurc, (order, some["wrong"]), samples=samples, seed=seed)
                 rows.append({"system": system, "part": part, "score": score, "metric": "aurc", **vars(found)})
     return check(pd.DataFrame(rows, columns=list(TABLES["abstention"])), "abstention")

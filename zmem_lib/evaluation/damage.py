@@ -1,7 +1,8 @@
 """Damage outside the corpus: what a pretrained model says of plain text before and after it has learned the documents.
 
 Takes the model, returns its perplexity on pieces of the manual of the Python language, which every Python brings: prose
-of no corpus here. A model made from scratch knows nothing that could be lost.
+of no corpus here. A model made from scratch knows nothing that could be lost. The nll of every piece is kept apart, as
+the intervals are over pieces, and the change of each piece is what the factor is made of.
 """
 
 from importlib import import_module
@@ -31,13 +32,16 @@ def plain_pieces(memory_lm: MemoryLM) -> list[list[int]]:
 
 @torch.no_grad()
 def plain_nll(memory_lm: MemoryLM, params: Params) -> list[float]:
-    """Mean nll per token, in nats, of each piece of plain text; nothing for a model made from scratch."""
+    """Mean nll per token, in nats, of each piece of plain text; nothing for a model made from scratch.
+
+    What a model begins texts with, else a piece's first token, is given: nothing stands before it.
+    """
     if params.lm.name == "scratch":
         return []
     memory_lm.lm.eval()
     begin, found = memory_lm.prompts.begin, []
     for piece in progress(plain_pieces(memory_lm), "plain text"):
-        first = begin or piece[:1]  # is given: nothing stands before it
+        first = begin or piece[:1]
         row = join([(first, "none"), (piece[len(first) - len(begin) :], "text")])
         nll, terms = token_nll(memory_lm, None, [row])  # (1,T)
         found.append(nll[terms > 0].mean().item())

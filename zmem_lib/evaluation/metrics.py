@@ -4,21 +4,26 @@ Exact match and F1 follow SQuAD v1.1 (Rajpurkar et al., 2016, section 6.1) or, w
 script of KorQuAD 1.0 (Lim et al., 2019), whose F1 counts characters instead of words. Beside them stand the measures of
 MIRAGE (Park et al., 2504.17137), as its code counts, the accuracy of Self-RAG and CRAG, and how much of a written
 evidence stands in its document, in words, as ROUGE counts overlap (Lin, 2004). The retrieval measures are computed by
-ir-measures (MacAvaney et al., 2022), which no other module knows.
+ir-measures (MacAvaney et al., 2022), and those of ragas that need no judge (Es et al., 2309.15217), which compare
+letters by edit distance, by ragas; no other module knows the two.
 """
 
+import asyncio
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from zmem_lib.evaluation.numbers_in import number_match, number_match_strict
-from zmem_lib.text import normalise, normalise_korquad
+from zmem_lib.text import normalise, normalise_korquad, sentence_spans
 
 NORMALISE = {"squad": normalise, "korquad": normalise_korquad}  # by the parameter corpus.normalisation
 NUMBER_CORPUS = "t2ragbench"  # whose gold answers are numbers
@@ -28,8 +33,7 @@ Lists = Mapping[str, Sequence[str]] | pd.Series
 
 def em(answer: str, golds: Sequence[str], rule: str) -> float:
     """Exact match: 1 if the normalised answer equals any normalised gold answer."""
-    same = NORMALISE[rule]
-    return max((float(same(answer) == same(gold)) for gold in golds), default=0.0)
+    return float(NORMALISE[rule](answer) in {NORMALISE[rule](gold) for gold in golds})
 
 
 def f1(answer: str, golds: Sequence[str], rule: str) -> float:
@@ -37,7 +41,16 @@ def f1(answer: str, golds: Sequence[str], rule: str) -> float:
 
     Of the answer's words, or of its characters without spaces under the rule korquad, in any order.
     """
-    return max((_f1(_pieces(answer, rule), _pieces(gold, rule)) for gold in golds), default=0.0)
+
+    def pieces(text: str) -> Counter[str]:
+        parts = NORMALISE[rule](text).split()
+        return Counter("".join(parts) if rule == "korquad" else parts)
+
+    def of_one(right: Counter[str]) -> float:
+        return 2 * (said & right).total() / (said.total() + right.total()) if said or right else 1.0
+
+    said = pieces(answer)
+    return max((of_one(pieces(gold)) for gold in golds), default=0.0)
 
 
 def em_loose(answer: str, golds: Sequence[str]) -> float:
@@ -66,28 +79,22 @@ def answer_in_evidence(evidence: str, golds: Sequence[str], rule: str) -> float:
 
     As whole words; under the rule korquad as part of a word too, since Korean joins particles to its words.
     """
-    text, answers = NORMALISE[rule](evidence), [NORMALISE[rule](gold) for gold in golds]
-    if rule == "korquad":
-        return float(any(answer and answer in text for answer in answers))
-    return float(any(answer and f" {answer} " in f" {text} " for answer in answers))
+    edge = "" if rule == "korquad" else " "
+    text, answers = f"{edge}{NORMALISE[rule](evidence)}{edge}", [NORMALISE[rule](gold) for gold in golds]
+    return float(any(answer and f"{edge}{answer}{edge}" in text for answer in answers))
 
 
 def evidence_overlap(evidence: str, passage: str) -> float:
     """Share of the evidence's words that the passage has, each as often as it has it; NaN without a word."""
-    said = words(evidence)
-    return (Counter(said) & Counter(words(passage))).total() / len(said) if said else np.nan
+    said, there = WORD.findall(evidence.lower()), WORD.findall(passage.lower())
+    return (Counter(said) & Counter(there)).total() / len(said) if said else np.nan
 
 
 def evidence_substring(evidence: str, passage: str) -> float:
     """Share of the evidence's words that are in its longest run of words which the passage has too; NaN without one."""
-    said, there = words(evidence), words(passage)
+    said, there = WORD.findall(evidence.lower()), WORD.findall(passage.lower())
     run = SequenceMatcher(None, said, there, autojunk=False).find_longest_match()
     return run.size / len(said) if said else np.nan
-
-
-def words(text: str) -> list[str]:
-    """The words and numbers of a text, in lower case."""
-    return WORD.findall(text.lower())
 
 
 @dataclass(frozen=True)
@@ -138,16 +145,9 @@ METRICS: dict[str, Metric] = {
 }  # fmt: skip
 RETRIEVAL_METRICS = ("recall@1", "recall@5", "recall@20", "mrr@10", "ndcg@10")  # of one ranking
 GROUNDING_METRICS = ("evidence_overlap", "evidence_substring")
+RAGAS_CONTEXT_METRICS = ("ragas_context_recall", "ragas_context_precision")
+RAGAS_ANSWER_METRICS = ("ragas_string_similarity", "ragas_string_presence")
 FIELD = ("em_loose", "em_strict", "f1_all", "accuracy")  # as others count answers
-
-
-def retention(memory: np.ndarray, nothing: np.ndarray, text: np.ndarray) -> float:
-    """Share of what the text brings that the memory keeps, from scores of the same questions: a ratio of means.
-
-    (memory - nothing) / (text - nothing); NaN where the text brings nothing.
-    """
-    gain = text.mean() - nothing.mean()
-    return float((memory.mean() - nothing.mean()) / gain) if gain > 0 else np.nan
 
 
 def retrieval_scores(gold: Lists, ranked: Lists) -> pd.DataFrame:
@@ -161,21 +161,49 @@ def retrieval_scores(gold: Lists, ranked: Lists) -> pd.DataFrame:
     from ir_measures import RR, Success, nDCG
 
     measures = [Success @ 1, Success @ 5, Success @ 20, RR @ 10, nDCG @ 10]
-    names = dict(zip(map(str, measures), RETRIEVAL_METRICS, strict=True))
     qrels = {question: {str(doc): 1 for doc in docs} for question, docs in gold.items()}
     run = {question: {str(doc): -float(place) for place, doc in enumerate(docs)} for question, docs in ranked.items()}
-    found = {(hit.query_id, names[str(hit.measure)]): hit.value for hit in ir_measures.iter_calc(measures, qrels, run)}
-    rows = [(q, name, found.get((q, name), 0.0)) for q in ranked.keys() for name in RETRIEVAL_METRICS]  # noqa: SIM118
+    found: dict[Any, float] = {}
+    found |= {(hit.query_id, str(hit.measure)): hit.value for hit in ir_measures.iter_calc(measures, qrels, run)}
+    names = dict(zip(map(str, measures), RETRIEVAL_METRICS, strict=True))
+    rows = [(question, name, found.get((question, one), 0.0)) for question in run for one, name in names.items()]
     return pd.DataFrame(rows, columns=["question_id", "metric", "value"])
 
 
-def _pieces(text: str, rule: str) -> list[str]:
-    parts = NORMALISE[rule](text).split()
-    return list("".join(parts)) if rule == "korquad" else parts
+def ragas_scores(items: pd.DataFrame) -> pd.DataFrame:
+    """ragas' measures that need no judge: question_id, metric, value (NaN where ragas has none).
+
+    Reads question_id, answer, answers, evidence, reference_contexts. The contexts are the sentences of the evidence, as
+    the reference is made of sentences; an empty evidence is one empty sentence. The answer is held against the first
+    gold answer, as ragas takes one. A measure is NaN where its reference is empty.
+    """
+    metrics, sample_of = ragas_module("metrics"), ragas_module("dataset_schema").SingleTurnSample
+    of_contexts = [metrics.NonLLMContextRecall(), metrics.NonLLMContextPrecisionWithReference()]
+    of_answers = [metrics.NonLLMStringSimilarity(), metrics.StringPresence()]
+
+    async def score(row: Any) -> list[float]:  # ragas' measures are coroutines even where they ask nobody
+        evidence = "\n".join(row.evidence)
+        sample = sample_of(
+            response=row.answer,
+            reference=row.answers[0] if len(row.answers) else None,
+            retrieved_contexts=[evidence[start:end] for start, end in sentence_spans(evidence)] or [""],
+            reference_contexts=[text for text in row.reference_contexts if text] or None,
+        )
+        values = []
+        for needed, measures in ((sample.reference_contexts, of_contexts), (sample.reference, of_answers)):
+            values += [float(await one.single_turn_ascore(sample)) if needed else np.nan for one in measures]
+        return values
+
+    async def score_all() -> list[list[float]]:
+        return [await score(row) for row in items.itertuples()]
+
+    with ThreadPoolExecutor(1) as thread:  # a notebook has an event loop already, this thread has none
+        values = thread.submit(asyncio.run, score_all()).result()
+    wide = pd.DataFrame(values, columns=[*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS], dtype=float)
+    return wide.assign(question_id=items["question_id"].to_numpy()).melt("question_id", var_name="metric")
 
 
-def _f1(answer: list[str], gold: list[str]) -> float:
-    if not answer and not gold:
-        return 1.0
-    common = sum((Counter(answer) & Counter(gold)).values())
-    return 2 * common / (len(answer) + len(gold))
+def ragas_module(name: str) -> Any:
+    """A module of ragas, told not to call home; no other module of this library imports ragas."""
+    os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")
+    return import_module(f"ragas.{name}")

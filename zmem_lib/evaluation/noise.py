@@ -15,15 +15,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from zmem_lib.cache import inside, remembered
-from zmem_lib.evaluation.chance import likeness, words_of
 from zmem_lib.evaluation.metrics import answer_in_evidence, em, f1
+from zmem_lib.evaluation.scoring import likeness, words_of
 from zmem_lib.evaluation.stats import grouped_means
 from zmem_lib.meter import progress
 from zmem_lib.systems.choosing import nearest
@@ -39,6 +40,7 @@ NEAR = 100  # similar documents that are looked at
 TRIED = 20  # answers of other questions that may take the place of the right one
 
 Places = set[tuple[int, int]]  # number of the question, of the item
+Row = Mapping[Any, Any]  # a question, or a document, by column
 METRICS = {"em": em, "f1": f1}
 
 
@@ -86,14 +88,13 @@ def system_scores(
     items = own_items(name, own, noisy, collection)
     swaps.readings.update(zip(item_keys(noisy, items), own["answer"], strict=True))
     takes, sets = swaps.written if SYSTEMS[name].grounded else swaps.texts, {}
-    for kind in KINDS:
-        for share in SHARES:
-            places = replaced(noisy["part"], list(map(len, items)), share, collection.params.seed)
-            changed = [
-                [takes[kind][q][j % len(takes[kind][q])] if (q, j) in places else item for j, item in enumerate(some)]
-                for q, some in enumerate(items)
-            ]
-            sets[kind, share] = [packed(collection, some) for some in changed] if fills else changed
+    for kind, share in product(KINDS, SHARES):
+        places = replaced(noisy["part"], list(map(len, items)), share, collection.params.seed)
+        changed = [
+            [new[j % len(new)] if (q, j) in places else item for j, item in enumerate(some)]
+            for q, (some, new) in enumerate(zip(items, takes[kind], strict=True))
+        ]
+        sets[kind, share] = [packed(collection, some) for some in changed] if fills else changed
     keys = [key for changed in sets.values() for key in item_keys(noisy, changed)]
     if unread := [key for key in dict.fromkeys(keys) if key not in swaps.readings]:
         asked = noisy.set_index("question_id", drop=False).loc[[question_id for question_id, _ in unread]]
@@ -101,25 +102,24 @@ def system_scores(
         read = answer(asked, reader, texts, began=time.perf_counter())
         swaps.readings.update(zip(unread, read["answer"], strict=True))
     rule, tables = collection.params.corpus.normalisation, []
-    for (kind, share), changed in sets.items():
+    for ((kind, share), changed), (metric, of) in product(sets.items(), METRICS.items()):
         said = [swaps.readings[key] for key in item_keys(noisy, changed)]
-        for metric, of in METRICS.items():
-            values = [float(of(*pair, rule)) for pair in zip(said, noisy["answers"], strict=True)]
-            place = {"system": name, "kind": kind, "share": share, "metric": metric}
-            tables.append(noisy[["question_id", "part"]].assign(**place, value=values))
+        values = [float(of(*pair, rule)) for pair in zip(said, noisy["answers"], strict=True)]
+        place = noisy[["question_id", "part"]].assign(system=name, kind=kind, share=share, metric=metric)
+        tables.append(place.assign(value=values))
     return pd.concat(tables)
 
 
 def own_items(name: str, answers: pd.DataFrame, noisy: pd.DataFrame, collection: Collection) -> list[list[str]]:
     """The evidence items of a system's answers, by question: as they were written, or the whole passages."""
-    system = SYSTEMS[name]
+    system, top_k = SYSTEMS[name], collection.params.answer.top_k
     if system.grounded:
         return list(map(list, answers["evidence"]))
     if system.given:
         return passages_of(noisy, collection, [ids[:1] for ids in noisy["gold_doc_ids"]])[0]
-    top_k = None if system.hands == "packed" else collection.params.answer.top_k
-    texts = passages_of(noisy, collection, [list(ids[:top_k]) for ids in answers["ranked_doc_ids"]])[0]
-    return [packed(collection, some) for some in texts] if system.hands == "packed" else texts
+    if system.hands != "packed":
+        return passages_of(noisy, collection, [ids[:top_k] for ids in answers["ranked_doc_ids"]])[0]
+    return [packed(collection, some) for some in passages_of(noisy, collection, list(answers["ranked_doc_ids"]))[0]]
 
 
 def item_keys(noisy: pd.DataFrame, items: list[list[str]]) -> list[tuple[str, tuple[str, ...]]]:
@@ -134,38 +134,37 @@ def noisy_questions(test: pd.DataFrame, questions: pd.DataFrame, collection: Col
     whose answer does not stand there word for word is passed over. `questions` are all of the run.
     """
     rule, rows = collection.params.corpus.normalisation, []
-    titled = collection.docs.set_index("doc_id")
+    docs = collection.docs.set_index("doc_id")[["title", "text"]].to_dict("index")
     words = [words_of(question, rule) for question in questions["question"]]
     shuffled = test[test["part"].isin(TEST_PARTS)].sample(frac=1, random_state=collection.params.seed)
     for _, some in shuffled.groupby("part", sort=False):
-        others = ((row, other_answers(row, questions, words, rule)) for row in some.itertuples())
-        changed = (changed_row(row, titled.loc[row.gold_doc_ids[0]], wrong, rule) for row, wrong in others)
+        asked = ((row, other_answers(row, questions, words, rule)) for row in some.to_dict("records"))
+        changed = (changed_row(row, docs[row["gold_doc_ids"][0]], wrong, rule) for row, wrong in asked)
         rows += islice(filter(None, changed), collection.params.answer.noise_questions)
     columns = ["question_id", "part", "question", "answers", "gold_doc_ids", "title", "text"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def changed_row(row: Any, doc: pd.Series, others: Iterator[str], rule: str) -> dict[str, Any] | None:
+def changed_row(row: Row, doc: Row, others: Iterator[str], rule: str) -> Row | None:
     """The question with its document changed to the first of the answers `others` that leaves no right one there."""
-    if not answer_in_evidence(passage(doc["title"], doc["text"]), row.answers, rule):
+    if not answer_in_evidence(passage(doc["title"], doc["text"]), row["answers"], rule):
         return None
     for wrong in islice(others, TRIED):
-        title, text = (exchanged(one, row.answers, wrong, rule) for one in (doc["title"], doc["text"]))
-        if not answer_in_evidence(passage(title, text), row.answers, rule):
-            named = {name: getattr(row, name) for name in ("question_id", "part", "question", "answers")}
-            return named | {"gold_doc_ids": list(row.gold_doc_ids), "title": title, "text": text}
+        title, text = (exchanged(doc[name], row["answers"], wrong, rule) for name in ("title", "text"))
+        if not answer_in_evidence(passage(title, text), row["answers"], rule):
+            return {**row, "title": title, "text": text}
     return None
 
 
-def other_answers(row: Any, questions: pd.DataFrame, words: Sequence[set[str]], rule: str) -> Iterator[str]:
+def other_answers(row: Row, questions: pd.DataFrame, words: Sequence[set[str]], rule: str) -> Iterator[str]:
     """Answers of questions about other documents: numbers for a number, then those of the most similar questions."""
-    alike = likeness(words_of(row.question, rule), words)  # (P,)
-    digit = [any(map(str.isdigit, answers[0])) for answers in (row.answers, *questions["answers"])]
+    alike = likeness(words_of(row["question"], rule), words)  # (P,)
+    digit = [any(map(str.isdigit, answers[0])) for answers in (row["answers"], *questions["answers"])]
     unlike = np.array(digit[1:]) != digit[0]  # (P,)
+    golds, answers = list(questions["gold_doc_ids"]), list(questions["answers"])
     for place in np.lexsort((-alike, unlike)):
-        other = questions.iloc[place]
-        if not set(other["gold_doc_ids"]) & set(row.gold_doc_ids):
-            yield other["answers"][0]
+        if not set(golds[place]) & set(row["gold_doc_ids"]):
+            yield answers[place][0]
 
 
 def exchanged(text: str, answers: Sequence[str], wrong: str, rule: str) -> str:
@@ -182,14 +181,12 @@ def make_swaps(noisy: pd.DataFrame, collection: Collection) -> Swaps:
     places = [replaced(noisy["part"], [n] * len(noisy), SHARES[-1], collection.params.seed) for n in {1, top_k}]
     due = sorted({q for some in places for q, _ in some})
     docs = noisy.iloc[due].assign(doc_id=lambda rows: rows["question_id"] + " changed", part="new")
-    docs, under_way = (
-        docs[["doc_id", "title", "text", "part"]].reset_index(drop=True),
-        inside(collection.cache, "noise"),
-    )
-    z = remembered(
-        collection.cache, "noise_changed.safetensors",
-        lambda: {"z": collection.write_documents(docs, cache=under_way)[0]},  # (D,K,W)
-    )["z"]  # fmt: skip
+    docs = docs[["doc_id", "title", "text", "part"]].reset_index(drop=True)
+
+    def make() -> dict[str, Tensor]:
+        return {"z": collection.write_documents(docs, cache=inside(collection.cache, "noise"))[0]}  # (D,K,W)
+
+    z = remembered(collection.cache, "noise_changed.safetensors", make)["z"]
     return Swaps(
         texts={NEGATIVE: passages_of(noisy, collection, negatives)[0], CHANGED: [[text] for text in passages(noisy)]},
         written={
@@ -203,14 +200,13 @@ def hard_negatives(noisy: pd.DataFrame, collection: Collection) -> list[list[str
     """For each question the documents most like its gold one that are not gold, those without a gold answer first."""
     text_of, rule, chosen = collection.text_of, collection.params.corpus.normalisation, []
     near = nearest(collection, list(noisy["gold_doc_ids"]), NEAR)
-    for row, ids in zip(noisy.itertuples(), near, strict=True):
-        others = [doc_id for doc_id in ids if doc_id not in row.gold_doc_ids]
-        answers = [answer_in_evidence(text_of[doc_id], row.answers, rule) for doc_id in others]
-        chosen.append([others[i] for i in np.argsort(answers, kind="stable")])
+    for ids, golds, answers in zip(near, noisy["gold_doc_ids"], noisy["answers"], strict=True):
+        others = [doc_id for doc_id in ids if doc_id not in golds]
+        chosen.append(sorted(others, key=lambda doc_id: answer_in_evidence(text_of[doc_id], answers, rule)))
     return chosen
 
 
-def replaced(parts: Sequence[str], counts: Sequence[int], share: float, seed: int) -> Places:
+def replaced(parts: Sequence[str] | pd.Series, counts: Sequence[int], share: float, seed: int) -> Places:
     """Which items are replaced where each question has so many: this share of those of every part.
 
     Each item has a number drawn from seed, question and place alone, and the lowest are replaced: what is replaced at

@@ -1,20 +1,23 @@
 """Systems over the same questions: every pair of those compared, what a context does to the reader, what z retains.
 
-Takes the table scores; returns the tables pairs, contexts and retention. The pairs of one part and one measure are one
+Takes the table scores; returns the tables pairs, contexts and retention, and `experiment` any systems of it against a
+baseline. The pairs of one part and one measure are one
 family of tests. The four measures of contexts are MIRAGE's (Park et al., 2504.17137, section 3.3): every question falls
 into one, by whether its answer is right (`em_loose`) without any context (b: closed book), with the right context alone
 (o), and with the context that a system chose or wrote (m). With o the gold passage it is MIRAGE's own; with o the gold
 document's z it tells, for systems that write from z, what is lost in choosing from what is lost in encoding.
 """
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
-from zmem_lib.evaluation.metrics import METRICS, retention
+from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.evaluation.scoring import kinds_as_parts
 from zmem_lib.evaluation.stats import (
+    SAMPLES,
     Estimate,
     bootstrap,
     bootstrap_mean,
@@ -22,11 +25,13 @@ from zmem_lib.evaluation.stats import (
     grouped_means,
     holm,
     paired_p,
-)
-from zmem_lib.systems.systems import compared, which
+)  # fmt: skip
+from zmem_lib.files import BadInput
+from zmem_lib.systems.systems import SYSTEMS, compared, which
 from zmem_lib.tables import CONTEXTS, TABLES, TEST_PARTS, check, in_order, no_rows
 
 LEAST_GAIN = 0.1  # in F1: of less, no share can be told
+CORRECTIONS = {"holm": holm, "bonferroni": lambda p_values: np.minimum(len(p_values) * p_values, 1.0), "none": np.array}
 
 
 def pair_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
@@ -75,15 +80,47 @@ def retention_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFra
     (F1 with the gold document's z - closed book) / (F1 with its text - closed book) over the questions that all three
     answered, resampled together; NaN, not defined, where the text brings less than LEAST_GAIN.
     """
+
+    def share(memory: np.ndarray, nothing: np.ndarray, text: np.ndarray) -> float:
+        gain = text.mean() - nothing.mean()
+        return float((memory.mean() - nothing.mean()) / gain) if gain > 0 else np.nan
+
     rows, three = [], ["zmem-oracle", "closed-book", "gold-passage"]
     for part, some in kinds_as_parts(scores[scores["metric"] == "f1"]).groupby("part", sort=False):
         wide = some.pivot(index="question_id", columns="system", values="value").reindex(columns=three).dropna()
-        if wide.empty:
-            continue
-        gain = wide["gold-passage"].mean() - wide["closed-book"].mean()
-        estimate = bootstrap(retention, wide.to_numpy().T, samples=samples, seed=seed)
-        if gain < LEAST_GAIN:
-            estimate = Estimate(np.nan, np.nan, np.nan, estimate.n)
-        rows.append({"part": part, **vars(estimate), "text_gain": gain})
+        if len(wide):
+            gain = wide["gold-passage"].mean() - wide["closed-book"].mean()
+            told = bootstrap(share, wide.to_numpy().T, samples=samples, seed=seed)
+            told = told if gain >= LEAST_GAIN else Estimate(np.nan, np.nan, np.nan, told.n)
+            rows.append({"part": part, **vars(told), "text_gain": gain})
     frame = pd.DataFrame(rows, columns=list(TABLES["retention"])).astype({"value": float})
     return check(frame, "retention")
+
+
+def experiment(
+    scores: pd.DataFrame, metrics: Sequence[str] = ("f1", "recall@1"), *, baseline: str = "bm25",
+    correction: str = "holm", seed: int = 1,
+) -> pd.DataFrame:  # fmt: skip
+    """The systems of `scores` against one of them: a row each, and for every measure mean, difference, interval, p, n.
+
+    The form is PyTerrier's (Macdonald and Tonellotto, ICTIR 2020). Differences are system minus baseline over the
+    questions that all systems which have the measure answered; its other systems are one family of tests, corrected
+    after `correction`, one of CORRECTIONS. A system without a measure has NaN.
+    """
+    if correction not in CORRECTIONS:
+        raise BadInput(f"there is no correction {correction!r}: choose from {', '.join(CORRECTIONS)}")
+    tables = {}
+    for metric in metrics:
+        some = scores[scores["metric"] == metric]
+        wide = some.pivot(index="question_id", columns="system", values="value").dropna()  # (n,S)
+        if baseline not in wide:
+            there = ", ".join(in_order(some["system"], tuple(SYSTEMS))) or "nobody"
+            raise BadInput(f"the baseline {baseline!r} has no {metric} in these scores: choose from {there}")
+        rivals = [name for name in in_order(some["system"], tuple(SYSTEMS)) if name != baseline]
+        gaps = wide[rivals].sub(wide[baseline], axis="index").to_numpy()  # (n,S-1)
+        table = pd.DataFrame([vars(bootstrap_mean(gap, SAMPLES, seed)) for gap in gaps.T], index=rivals)
+        table = table.reindex(columns=["value", "ci_low", "ci_high"]).set_axis(["difference", "low", "high"], axis=1)
+        table = table.assign(p=CORRECTIONS[correction](paired_p(gaps, seed))).reindex([baseline, *rivals])
+        table.insert(0, "mean", wide.mean())
+        tables[metric] = table.assign(n=len(wide))
+    return pd.concat(tables, axis="columns").rename_axis("system")

@@ -1,32 +1,46 @@
 """From answers to scores, from scores to the summary, and the counts that explain them.
 
-Takes questions and answers by system; returns the tables scores, summary and failures. Whether an answer is good is
-decided in metrics.py, how sure that is in stats.py. Beside what is counted of every answer stands whether a ranking's
-first document is a new one (new_first tells a system that favours the new from one that finds), and how much of a
-written evidence stands in its document; of evidence that is cut from a passage all would, by construction.
+Takes questions and answers by system; returns the tables scores, summary and failures, and of rankings selectors.
+Whether an answer is good is decided in metrics.py, how sure that is in stats.py. Beside what is counted of every answer
+stands whether a ranking's first document is a new one (new_first tells a system that favours the new from one that
+finds), and how much of a written evidence stands in its document; of evidence that is cut from a passage all would.
+
+What a wrong z writes is held against two levels of chance, which are in no system's hand: how often a gold answer
+stands in the gold evidence of questions about other documents, drawn at random (`chance`), or of those with the most
+words in common (`chance-alike`). These ask for the same kind of thing: a model that has learned how documents are
+written, and nothing of this one, can do as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from zmem_lib.evaluation.metrics import (
     METRICS,
+    NORMALISE,
     answer_in_evidence,
     em,
     evidence_overlap,
     evidence_substring,
+    ragas_scores,
     retrieval_scores,
-)
-from zmem_lib.evaluation.ragas_measures import ragas_scores
+)  # fmt: skip
 from zmem_lib.evaluation.stats import grouped_means
 from zmem_lib.files import BadInput
 from zmem_lib.meter import progress
-from zmem_lib.params import Params
+from zmem_lib.params import Params, changed
+from zmem_lib.systems.collection import open_collection
+from zmem_lib.systems.evidence import pick_questions
 from zmem_lib.systems.systems import SYSTEMS, System
-from zmem_lib.tables import KINDS, check
+from zmem_lib.tables import CHANCES, KINDS, PARTS, check, no_rows, read_table
 from zmem_lib.text import passages, sentence_spans
+
+POOL = 2000  # questions of all splits whose evidence may be drawn by chance
+DRAWN, ALIKE = 50, 10  # pieces of evidence per question, over which its value is the mean
+PRINTED = ("answer_in_evidence", "em", "recall@1")
 
 
 def with_references(questions: pd.DataFrame, tuples: pd.DataFrame) -> pd.DataFrame:
@@ -36,7 +50,7 @@ def with_references(questions: pd.DataFrame, tuples: pd.DataFrame) -> pd.DataFra
         sentences = by_question.setdefault(question_id, {})
         sentences.update((text[start:end], None) for start, end in sentence_spans(text))
     references = [list(by_question.get(question_id, ())) for question_id in questions["question_id"]]
-    return questions.assign(reference_contexts=references)
+    return questions.assign(reference_contexts=pd.Series(references, questions.index, dtype=object))
 
 
 def score_answers(
@@ -49,11 +63,7 @@ def score_answers(
     for a system that ranks nothing, those of ragas, which take most of the time, where `ragas` is false, and those of
     what was read where nobody reads.
     """
-    counts = {
-        name: metric.count
-        for name, metric in METRICS.items()
-        if metric.count and (params.has_lm or not metric.reader) and metric.corpus in ("", params.corpus.name)
-    }
+    counts = {name: one.count for name, one in METRICS.items() if one.count and one.corpus in ("", params.corpus.name)}
     rule, tables = params.corpus.normalisation, []
     for system, answers in progress(answers_by_system.items(), "scoring systems", len(answers_by_system)):
         rows = joined(questions, answers)
@@ -69,6 +79,42 @@ def score_answers(
     scores = pd.concat(tables)
     unread = [name for name, metric in METRICS.items() if metric.reader and not params.has_lm]
     return check(scores[~scores["metric"].isin(unread)], "scores")
+
+
+def chance_scores(
+    questions: pd.DataFrame, tuples: pd.DataFrame, answers: pd.DataFrame | None, *, rule: str, seed: int
+) -> pd.DataFrame:
+    """`answer_in_evidence` at both levels of chance for every question that `answers` has: rows of the table scores.
+
+    None for none, of a run without a memory: there is no wrong z to hold against them.
+    """
+    if answers is None:
+        return no_rows("scores")
+    pool = tuples.sample(min(len(tuples), POOL), random_state=seed)
+    evidence, doc_ids = pool["evidence"].to_numpy(), pool["doc_id"]
+    words, rng = [words_of(question, rule) for question in pool["question"]], np.random.default_rng(seed)
+    rows = joined(questions, answers[["question_id", "part"]])
+    asked, values = rows["question_id"].map(questions.set_index("question_id")["question"]), []
+    for question, golds, gold_doc_ids in zip(asked, rows["answers"], rows["gold_doc_ids"], strict=True):
+        others = np.flatnonzero(~doc_ids.isin(gold_doc_ids).to_numpy())
+        alike = likeness(words_of(question, rule), words)[others]
+        nearest = others[np.argsort(-alike, kind="stable")[:ALIKE]]
+        chosen = rng.choice(others, min(DRAWN, len(others)), replace=False), nearest
+        hits = [[answer_in_evidence(text, golds, rule) for text in evidence[places]] for places in chosen]
+        values.append([np.mean(some) if some else np.nan for some in hits])
+    rows[list(CHANCES)] = np.array(values, dtype=float).reshape(-1, len(CHANCES))  # (Q,2)
+    long = rows.melt(["question_id", "part", "kind"], list(CHANCES), "system")
+    return check(long.assign(metric="answer_in_evidence"), "scores")
+
+
+def likeness(words: set[str], others: Sequence[set[str]]) -> np.ndarray:
+    """The share (P,) of the words of both that a question has in common with each of the others (Jaccard)."""
+    return np.array([len(words & some) / max(len(words | some), 1) for some in others])
+
+
+def words_of(question: str, rule: str) -> set[str]:
+    """A question's words, normalised as answers are."""
+    return set(NORMALISE[rule](question).split())
 
 
 def failures(
@@ -101,10 +147,44 @@ def summarise(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     return check(grouped_means(pd.concat([scores, shares]), place, samples, seed), "summary")
 
 
+def selector_table(questions: pd.DataFrame, rankings: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
+    """Retrieval measures and seconds per question of every selector and part, kinds of seen questions included."""
+    tables = []
+    for _, rows in joined(questions, rankings).groupby("selector", sort=False):
+        place = rows[["question_id", "selector", "part", "kind"]]
+        by_id = rows.set_index("question_id")
+        scores = retrieval_scores(by_id["gold_doc_ids"], by_id["ranked_doc_ids"])
+        tables += [place.merge(scores, on="question_id")]
+        tables += [place.assign(metric="seconds", value=rows["seconds"])]
+    values = kinds_as_parts(pd.concat(tables))
+    return check(grouped_means(values, ["selector", "part", "metric"], samples, seed), "selectors")
+
+
+def score_lines(folder: Path, systems: Sequence[str], questions: int = 0) -> Iterator[str]:
+    """All test questions of a finished run scored anew, where its chapters ask a sample; nothing is kept.
+
+    A line for every part, system and measure: mean, 95 % interval, n; `questions` of each part and kind, 0: all. A
+    share of 75 questions is known to some .05, of 800 to .015.
+    """
+    collection = open_collection(folder, added=False)
+    params, table = collection.params, read_table(folder / "questions.parquet", "questions")
+    picked = pick_questions(table, changed(params, {"answer.questions": questions}))
+    answers = collection.ask(picked[picked["part"] != "trained"].reset_index(drop=True), systems)
+    by_system = {name: answers[answers["system"] == name] for name in systems}
+    scores = score_answers(picked, collection.docs, by_system, params, ragas=False)
+    shown = scores[scores["metric"].isin(PRINTED)]
+    summary = summarise(shown, params.evaluate.bootstrap_samples, params.seed)
+    place = {name: number for number, name in enumerate((*PARTS, *PRINTED))}
+    summary = summary.sort_values(["part", "metric"], key=lambda names: names.map(place), kind="stable")
+    for row in summary.itertuples():
+        interval = f"[{row.ci_low:.3f}, {row.ci_high:.3f}]"
+        yield f"{row.part:17} {row.metric:19} {row.system:14} {row.value:.3f} {interval}  n = {row.n}"
+
+
 def joined(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     """One row per answer, with its question's answers, gold documents, kind and reference contexts (none: empty)."""
     if "reference_contexts" not in questions:
-        questions = questions.assign(reference_contexts=[[] for _ in range(len(questions))])
+        questions = questions.assign(reference_contexts=questions["question_id"].map(lambda _: []))
     if unknown := set(answers["question_id"]) - set(questions["question_id"]):
         raise BadInput(
             f"answers name question {min(unknown)!r}, which questions.parquet does not have: "
@@ -117,15 +197,13 @@ def joined(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
 
 def kinds_as_parts(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows, and those of each kind of seen questions once more, the kind in the place of their part."""
-    seen = rows["part"] == "seen"
-    return pd.concat(
-        [rows, *(rows[seen & (rows["kind"] == kind)].assign(part=kind) for kind in KINDS)], ignore_index=True
-    )
+    again = [rows[(rows["part"] == "seen") & (rows["kind"] == kind)].assign(part=kind) for kind in KINDS]
+    return pd.concat([rows, *again], ignore_index=True)
 
 
 def ranks(answers: pd.DataFrame) -> bool:
     """Whether the system of these answers ranks documents; one that is given its evidence does not."""
-    return any(len(doc_ids) for doc_ids in answers["ranked_doc_ids"])
+    return any(map(len, answers["ranked_doc_ids"]))
 
 
 def _of_documents(rows: pd.DataFrame, docs: pd.DataFrame, *, grounded: bool) -> dict[str, list[float]]:

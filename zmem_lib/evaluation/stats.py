@@ -82,12 +82,12 @@ def paired_p(differences: np.ndarray, seed: int) -> np.ndarray:
     Were two systems alike, each difference could as well have the other sign. The signs of whole rows are drawn FLIPS
     times; the observed ones count as one draw, so that no p is 0 (Phipson and Smyth, 2010).
     """
-    n = len(differences)
-    observed = np.abs(differences.sum(0)) - 1e-9  # (D,)
-    generator, rows, hits = np.random.default_rng(seed), max(1, BLOCK_CELLS // max(n, 1)), 0
+    n, generator = len(differences), np.random.default_rng(seed)
+    observed, rows = np.abs(differences.sum(0)) - 1e-9, max(1, BLOCK_CELLS // max(n, 1))  # (D,)
+    hits = np.zeros_like(observed)  # (D,)
     for start in range(0, FLIPS, rows):
         signs = generator.choice([-1.0, 1.0], (min(rows, FLIPS - start), n))
-        hits = hits + (np.abs(signs @ differences) >= observed).sum(0)  # (D,)
+        hits += (np.abs(signs @ differences) >= observed).sum(0)  # (D,)
     return (1 + hits) / (1 + FLIPS)
 
 

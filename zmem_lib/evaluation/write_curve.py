@@ -25,8 +25,7 @@ from zmem_lib.memory.table import load_z
 from zmem_lib.meter import progress
 from zmem_lib.systems.choosing import by_key_then_likelihood
 from zmem_lib.systems.collection import Collection
-from zmem_lib.systems.evidence import generate_evidence
-from zmem_lib.systems.reader import read
+from zmem_lib.systems.evidence import generate_evidence, read
 from zmem_lib.tables import TABLES, check, no_rows, read_table
 
 CURVE_METRICS = ("answer_in_evidence", "em", "recall@1", "recited")
@@ -69,24 +68,20 @@ def finder(collection: Collection, questions: pd.DataFrame) -> Find:
     Without keys by likelihood. What does not change is made once for all snapshots: the questions' vectors, or the scan
     of the seen documents.
     """
-    memory_lm, asked = collection.memory_lm, list(questions["question"])
-    doc_ids, seen = list(collection.docs["doc_id"]), int((collection.docs["part"] == "seen").sum())
-    z_seen, seen_keys, batch = collection.z[:seen], collection.keys[:seen], collection.params.machine.scan_batch
-    if collection.params.memory.key_width:
-        vectors = question_vectors(memory_lm, asked)  # (Q,E)
+    asked, seen = list(questions["question"]), int((collection.docs["part"] == "seen").sum())
+    scan = partial(score_questions, collection.memory_lm, questions=asked, batch=collection.params.machine.scan_batch)
+    by_key, z_seen, keys_seen = collection.params.memory.key_width > 0, collection.z[:seen], collection.keys[:seen]
+    known = question_vectors(collection.memory_lm, asked) if by_key else scan(z_seen)  # (Q,E), or (Q,N)
 
-        def by_key(z: Tensor, keys: Tensor) -> list[str]:
-            there = replace(collection, z=torch.cat([z_seen, z]), keys=torch.cat([seen_keys, keys]))  # (N,K,W), (N,E)
-            return [ids[0] for ids in by_key_then_likelihood(questions, there, vectors)[0]]
+    def find(z: Tensor, keys: Tensor) -> list[str]:
+        if by_key:
+            there = replace(collection, z=torch.cat([z_seen, z]), keys=torch.cat([keys_seen, keys]))  # (N,K,W), (N,E)
+            ranked, _ = by_key_then_likelihood(questions, there, known)
+        else:
+            ranked, _ = rank(torch.cat([known, scan(z)], 1), list(collection.docs["doc_id"]), 1)  # of (Q,N+M)
+        return [ids[0] for ids in ranked]
 
-        return by_key
-    scores = score_questions(memory_lm, z_seen, asked, batch=batch)  # (Q,N)
-
-    def by_scan(z: Tensor, _: Tensor) -> list[str]:
-        both = torch.cat([scores, score_questions(memory_lm, z, asked, batch=batch)], 1)  # (Q,N+M)
-        return [ids[0] for ids in rank(both, doc_ids, 1)[0]]
-
-    return by_scan
+    return find
 
 
 def snapshot_scores(path: Path, questions: pd.DataFrame, collection: Collection, find: Find) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zmem_lib.files import new_folder, read_tensors, write_tensors
 from zmem_lib.ids.tree import Id, IdTree, Trie
-from zmem_lib.memory.lm import LORA, LORA_SCALE, MemoryLM, quiet_peft
+from zmem_lib.memory.lm import LORA, LORA_SCALE, MemoryLM, frozen, quiet_peft
 
 ADAPTER = "ids"
 RANK = 16  # of the adapter, where the model itself has none
@@ -63,32 +63,30 @@ def id_adapter(memory_lm: MemoryLM, head: IdHead, *, learns: bool) -> Iterator[l
     from peft import LoraConfig, get_peft_model
 
     lm, config = memory_lm.lm, LoraConfig(r=head.rank, lora_alpha=LORA_SCALE * head.rank, **LORA)
-    learning = [weight for weight in lm.parameters() if weight.requires_grad]
     own = lm.active_adapter if memory_lm.adapted else None
-    with quiet_peft():
-        if own:
-            lm.add_adapter(ADAPTER, config)
-            lm.base_model.set_adapter([own, ADAPTER])
-        else:
-            wrapped = get_peft_model(lm, config, adapter_name=ADAPTER)
-    weights = {name: weight for name, weight in memory_lm.causal.named_parameters() if f".{ADAPTER}." in name}
-    lm.requires_grad_(False)
-    for name, weight in weights.items():
-        weight.requires_grad_(learns)
-        if head.adapter:
-            weight.data.copy_(head.adapter[name])
-    try:
-        yield list(weights.values())
-    finally:
-        head.adapter = {name: weight.detach().clone() for name, weight in weights.items()}
-        if own:
-            lm.delete_adapter(ADAPTER)
-            lm.set_adapter(own)
-        else:
-            wrapped.unload()
+    with frozen(memory_lm):
+        with quiet_peft():
+            if own:
+                lm.add_adapter(ADAPTER, config)
+                lm.base_model.set_adapter([own, ADAPTER])
+            else:
+                wrapped = get_peft_model(lm, config, adapter_name=ADAPTER)
+        weights = {name: weight for name, weight in memory_lm.causal.named_parameters() if f".{ADAPTER}." in name}
         lm.requires_grad_(False)
-        for weight in learning:
-            weight.requires_grad_(True)
+        for name, weight in weights.items():
+            weight.requires_grad_(learns)
+            if head.adapter:
+                weight.data.copy_(head.adapter[name])
+        try:
+            yield list(weights.values())
+        finally:
+            head.adapter = {name: weight.detach().clone() for name, weight in weights.items()}
+            if own:
+                lm.delete_adapter(ADAPTER)
+                lm.set_adapter(own)
+            else:
+                wrapped.unload()
+            lm.requires_grad_(False)
 
 
 def save_id_head(head: IdHead, folder: Path) -> None:

@@ -26,11 +26,11 @@ from transformers import DynamicCache
 from zmem_lib.files import must_exist
 from zmem_lib.ids.head import IdHead, id_adapter, load_id_head, make_id_head, save_id_head
 from zmem_lib.ids.tree import Id, IdTree, Trie, add_documents, build_tree, load_tree, make_trie, save_tree
-from zmem_lib.memory import Settings
 from zmem_lib.memory.choose import Ranking
 from zmem_lib.memory.encoder import last_states, positions
 from zmem_lib.memory.lessons import batch_indices
 from zmem_lib.memory.lm import MemoryLM, left_padded, make_scaler
+from zmem_lib.memory.shape import Settings
 from zmem_lib.memory.train import CLIP, cosine
 from zmem_lib.meter import memory_explained, progress
 
@@ -42,9 +42,7 @@ QUESTIONS, ROWS = 8, 512  # questions that are searched at once; beginnings of i
 Lesson = tuple[list[int], Id]  # a prompt and the id to generate
 Found = list[tuple[float, Id]]  # -log p and id, best first
 OneSearch = Generator[list[Id], Any, tuple[Found, bool]]
-Read = tuple[
-    list[tuple[Tensor, Tensor]], Tensor, Tensor
-]  # of questions: keys and values, mask (Q,P), last states (Q,D)
+Read = tuple[list[tuple[Tensor, Tensor]], Tensor, Tensor]  # of questions: keys, values; mask (Q,P); states (Q,D)
 
 
 def learn_ids(

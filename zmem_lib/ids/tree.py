@@ -82,7 +82,8 @@ def split(vectors: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, list[n
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than clusters
-        labels = KMeans(most, n_init=1, random_state=seed).fit_predict(vectors)  # (N,)
+        kmeans = KMeans(most, n_init=1, random_state=seed)  # pyright: ignore[reportArgumentType]
+        labels = kmeans.fit_predict(vectors)  # (N,)
     groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     if len(groups) == 1:  # equal vectors, which nothing can tell apart: as many to each
         groups = np.array_split(np.arange(len(vectors)), most)

@@ -42,12 +42,6 @@ def as_messages(prompt: str) -> Messages:
     return [{"role": "system", "content": PROMPTS["system"]}, {"role": "user", "content": prompt}]
 
 
-def again(messages: Messages, reply: str, fault: str) -> Messages:
-    """The same conversation with an unusable reply and what was wrong with it."""
-    more = [{"role": "assistant", "content": reply}, {"role": "user", "content": PROMPTS["again"].format(fault=fault)}]
-    return [*messages, *more]
-
-
 def claims_of(question: str, answer: str) -> Messages:
     """Ask for the claims of an answer."""
     return as_messages(PROMPTS["claims"].format(question=_inside(question), answer=_inside(answer)))
@@ -62,10 +56,8 @@ def entailed_by(claims: Sequence[str], text: str, *, question: str = "") -> Mess
 
 def sentences_that_matter(question: str, context: Mapping[str, str], answer: Mapping[str, str]) -> Messages:
     """Ask which sentences, by key, are relevant, used and supported."""
-    context, answer = (
-        "\n".join(f"[{key}] <<<{_inside(text)}>>>" for key, text in part.items()) for part in (context, answer)
-    )
-    return as_messages(PROMPTS["sentences"].format(question=_inside(question), context=context, answer=answer))
+    listed = ["\n".join(f"[{key}] <<<{_inside(text)}>>>" for key, text in part.items()) for part in (context, answer)]
+    return as_messages(PROMPTS["sentences"].format(question=_inside(question), context=listed[0], answer=listed[1]))
 
 
 def _inside(text: str) -> str:
@@ -81,13 +73,15 @@ def judge_at_address(params: Params, folder: Path) -> Judge:
 def ask_json(judge: Judge, prompts: Sequence[Messages], reads: Sequence[Callable[[str], Any]]) -> list[Any]:
     """What `reads` make of the JSON object in each reply (ValueError: of the wrong form); None where it failed."""
     replies = _replies(judge, prompts)
-    results, faulty = [None] * len(prompts), {}
-    for place, (reply, read) in enumerate(zip(replies, reads, strict=True)):
-        results[place], fault = _read(reply.text, read) if reply else (None, "")
-        if fault:
-            faulty[place] = again(prompts[place], reply.text, fault)
+    results: list[Any] = [None] * len(prompts)
+    faulty: dict[int, Messages] = {}
+    for place, reply in enumerate(replies):
+        results[place], fault = _read(reply, reads[place])
+        if reply and fault:
+            said, wrong = {"role": "assistant", "content": reply.text}, PROMPTS["again"].format(fault=fault)
+            faulty[place] = [*prompts[place], said, {"role": "user", "content": wrong}]
     for place, reply in zip(faulty, _replies(judge, list(faulty.values())), strict=True):
-        results[place], _ = _read(reply.text, reads[place]) if reply else (None, "")
+        results[place], _ = _read(reply, reads[place])
     unanswered = sum(reply is None for reply in replies)
     failed = sum(result is None for result in results)
     judge.tally.update(asked=len(prompts), unanswered=unanswered, unreadable=failed - unanswered)
@@ -96,12 +90,9 @@ def ask_json(judge: Judge, prompts: Sequence[Messages], reads: Sequence[Callable
 
 def ask_claims(judge: Judge, pairs: Sequence[Pair]) -> list[list[str] | None]:
     """The claims of each answer; none, unasked, of an empty one; None where the judge failed."""
-    places = [place for place, (_, answer) in enumerate(pairs) if answer.strip()]
-    found: list[list[str] | None] = [[] for _ in pairs]
-    asked = ask_json(judge, [claims_of(*pairs[place]) for place in places], [_claims] * len(places))
-    for place, claims in zip(places, asked, strict=True):
-        found[place] = claims
-    return found
+    prompts = [claims_of(question, answer) for question, answer in pairs if answer.strip()]
+    asked = iter(ask_json(judge, prompts, [_claims] * len(prompts)))
+    return [next(asked) if answer.strip() else [] for _, answer in pairs]
 
 
 def ask_entailed(judge: Judge, checks: Sequence[Check]) -> list[np.ndarray]:
@@ -138,10 +129,12 @@ def _replies(judge: Judge, prompts: Sequence[Messages]) -> list[Reply | None]:
     return [judge.replies[key] for key in keys]
 
 
-def _read(text: str, read: Callable[[str], Any]) -> tuple[Any, str]:
+def _read(reply: Reply | None, read: Callable[[str], Any]) -> tuple[Any, str]:
     """What is read from a reply, or what is wrong with it."""
+    if reply is None:
+        return None, ""
     try:
-        return read(text[max(text.find("{"), 0) : text.rfind("}") + 1]), ""
+        return read(reply.text[max(reply.text.find("{"), 0) : reply.text.rfind("}") + 1]), ""
     except ValueError as error:  # json's and pydantic's are of this kind
         return None, " ".join(str(error).split())[:300] or "no JSON object"
 
@@ -162,7 +155,6 @@ def _claims(text: str) -> list[str]:
 
 def _entailed(text: str, *, count: int) -> np.ndarray:
     numbers = _object(text).get("entailed")
-    whole = isinstance(numbers, list) and all(type(number) is int and 1 <= number <= count for number in numbers)
-    if not whole:
+    if not isinstance(numbers, list) or any(type(number) is not int or not 1 <= number <= count for number in numbers):
         raise ValueError(f"'entailed' must be a list of numbers from 1 to {count}")
     return np.isin(np.arange(1, count + 1), numbers).astype(float)  # (count,)

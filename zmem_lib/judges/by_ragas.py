@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zmem_lib.evaluation.ragas_measures import ragas_module
+from zmem_lib.evaluation.metrics import ragas_module
 
 JUDGED = ("faithfulness", "answer_relevancy", "context_precision", "context_recall")
 QUESTIONS_BACK = 1  # of answer relevancy: at temperature 0 ragas' three would be the same one

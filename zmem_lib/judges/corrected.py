@@ -99,6 +99,5 @@ def read_labels(params: Params, questions: Collection[str]) -> pd.DataFrame:
         if key in values:
             raise BadInput(f"{where}: an earlier line has the same question_id, system and metric: remove one")
         values[key] = label.value
-    return pd.DataFrame([(*key, value) for key, value in values.items()], columns=[*KEY, "value"]).astype(
-        {"value": float}
-    )
+    rows = [(*key, value) for key, value in values.items()]
+    return pd.DataFrame(rows, columns=[*KEY, "value"]).astype({"value": float})

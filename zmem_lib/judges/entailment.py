@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from zmem_lib.files import BadInput
-from zmem_lib.hub import find_judge, loading
+from zmem_lib.hub import find_model, loading
 from zmem_lib.memory.lm import pick_device
 from zmem_lib.meter import progress
 from zmem_lib.text import sentence_spans
@@ -37,17 +37,15 @@ def load_entailer(name: str, device: str) -> Entailer:
     """The model in a folder or on the hub, from safetensors only; raises BadInput."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    path = find_judge(name)
+    path = find_model("evaluate.judge_model", name)
     with loading("judge_model", name, give="a classifier in safetensors"):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            path, use_safetensors=True, trust_remote_code=False, local_files_only=True
-        )
+        options = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
+        model = AutoModelForSequenceClassification.from_pretrained(path, **options)
     labels = {str(label).lower(): place for place, label in model.config.id2label.items()}
     if LABEL not in labels:
-        raise BadInput(
-            f"judge_model {name} has the labels {', '.join(labels)} and no {LABEL!r}: give a model of entailment"
-        )
+        there = f"judge_model {name} has the labels {', '.join(labels)}"
+        raise BadInput(f"{there} and no {LABEL!r}: give a model of entailment")
     reads = getattr(model.config, "max_position_embeddings", 0) or MOST_TOKENS
     most = min(tokenizer.model_max_length, reads, MOST_TOKENS)
     return Entailer(model.to(pick_device(device)).eval(), tokenizer, int(labels[LABEL]), most)
@@ -58,28 +56,23 @@ def sentence_claims(pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
     return [[f"{question} {text[start:end]}" for start, end in sentence_spans(text)] for question, text in pairs]
 
 
+@torch.no_grad()
 def entailed(entailer: Entailer, checks: Sequence[tuple[Sequence[str], str, str]]) -> list[np.ndarray]:
     """For each check which claims the text entails, 1 or 0 by claim; an empty text entails none."""
-    pairs = {
-        (f"{question} {text}" if question else text, claim): 0.0
-        for claims, text, question in checks
-        for claim in claims
-        if text.strip()
-    }
-    asked = sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
-    for begin in progress(range(0, len(asked), BATCH), "judging entailment"):
-        batch = asked[begin : begin + BATCH]
-        pairs.update(zip(batch, _entails(entailer, batch), strict=True))
-    return [
-        np.array([pairs.get((f"{question} {text}" if question else text, claim), 0.0) for claim in claims])
+    pairs = [
+        [(f"{question} {text}" if question else text, claim) for claim in claims if text.strip()]
         for claims, text, question in checks
     ]
-
-
-@torch.no_grad()
-def _entails(entailer: Entailer, batch: list[tuple[str, str]]) -> list[float]:
-    texts, claims = map(list, zip(*batch, strict=True))
+    asked = sorted({pair: 0.0 for some in pairs for pair in some}, key=lambda pair: len(pair[0]) + len(pair[1]))
     options = {"padding": True, "truncation": "longest_first", "max_length": entailer.most_tokens}
-    inputs = entailer.tokenizer(texts, claims, return_tensors="pt", **options).to(entailer.model.device)
-    best = entailer.model(**inputs).logits.argmax(-1)  # (B,)
-    return (best == entailer.label).float().tolist()
+    verdict: dict[tuple[str, str], float] = {}
+    for begin in progress(range(0, len(asked), BATCH), "judging entailment"):
+        batch = asked[begin : begin + BATCH]
+        texts, claims = map(list, zip(*batch, strict=True))
+        inputs = entailer.tokenizer(texts, claims, return_tensors="pt", **options).to(entailer.model.device)
+        best = entailer.model(**inputs).logits.argmax(-1)  # (B,)
+        verdict |= zip(batch, (best == entailer.label).float().tolist(), strict=True)
+    return [
+        np.array([verdict[pair] for pair in some]) if some else np.zeros(len(claims))
+        for some, (claims, _, _) in zip(pairs, checks, strict=True)
+    ]

@@ -38,7 +38,7 @@ def checker(
     values = (
         precision,
         recall,
-        _harmonic(precision, recall),
+        2 * precision * recall / (precision + recall) if precision + recall else 0.0,  # NaN if one is
         _share(found),
         _share(relevant) if len(gold_by_chunks) else np.nan,
         _ratio((found * gold_by_answer).sum(), found.sum()),
@@ -89,12 +89,6 @@ def _share(entries: np.ndarray) -> float:
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else np.nan
-
-
-def _harmonic(first: float, second: float) -> float:
-    if np.isnan(first + second):
-        return np.nan
-    return 2 * first * second / (first + second) if first + second else 0.0
 
 
 def _words(sentences: Mapping[str, str], keys: Collection[str]) -> int:

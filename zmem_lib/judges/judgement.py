@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,48 +114,34 @@ def by_ragchecker(
     items: pd.DataFrame, split: Callable[[Sequence], list], entail: Callable[[Sequence], list[np.ndarray]]
 ) -> Values:
     """RAGChecker's figures: claims by `split`, entailment by `entail`. The gold answer is the first one, as there."""
-    golds = [row.answers[0] if len(row.answers) else "" for row in items.itertuples()]
-    of_answer = split(list(zip(items["question"], items["answer"], strict=True)))
-    of_gold = split(list(zip(items["question"], golds, strict=True)))
+    rows: list[Any] = list(items.itertuples())
+    golds = [row.answers[0] if len(row.answers) else "" for row in rows]
+    of_answer, of_gold = (split(list(zip(items["question"], texts, strict=True))) for texts in (items["answer"], golds))
     checks = []
-    for row, gold, answer_claims, gold_claims in zip(items.itertuples(), golds, of_answer, of_gold, strict=True):
-        checks += [(answer_claims or (), gold, row.question), (gold_claims or (), row.answer, row.question)]
-        checks += [(claims or (), chunk, "") for claims in (answer_claims, gold_claims) for chunk in row.chunks]
+    for row, gold, *claims in zip(rows, golds, of_answer, of_gold, strict=True):
+        for some, other in zip(claims, (gold, row.answer), strict=True):
+            checks += [(some or (), other, row.question), *((some or (), chunk, "") for chunk in row.chunks)]
     verdict, values = iter(entail(checks)), []
-    for row, answer_claims, gold_claims in zip(items.itertuples(), of_answer, of_gold, strict=True):
-        vectors = [next(verdict) for _ in range(2 + 2 * len(row.chunks))]
-        values.append(_of_one(vectors, answer_claims, gold_claims))
+    for row, *claims in zip(rows, of_answer, of_gold, strict=True):
+        n = 1 + len(row.chunks)
+        tables = [np.stack([next(verdict) for _ in range(n)], 1) for _ in claims]  # (R,1+C), (G,1+C)
+        unknown = np.full((1, n), np.nan)  # claims that the judge failed to make: one without a verdict
+        answer, gold = (unknown if some is None else table for some, table in zip(claims, tables, strict=True))
+        values.append(checker(answer[:, 0], gold[:, 0], answer[:, 1:], gold[:, 1:]))
     return values
-
-
-def _of_one(vectors: list[np.ndarray], *claims: list[str] | None) -> dict[str, float]:
-    """The figures of one answer from the entailment of its claims and of the gold answer's, by answer and by chunk.
-
-    Claims that the judge failed to make (None) count as one claim without a verdict.
-    """
-    half = len(vectors) // 2 - 1
-    whole, by_chunks = list(vectors[:2]), [vectors[2 : 2 + half], vectors[2 + half :]]
-    matrices = []
-    for place, (some, vectors_of) in enumerate(zip(claims, by_chunks, strict=True)):
-        if some is None:
-            whole[place] = np.full(1, np.nan)
-            matrices.append(np.full((1, half), np.nan))
-        else:
-            matrices.append(np.stack(vectors_of, 1) if half else np.zeros((len(some), 0)))  # (R,C), (G,C)
-    return checker(*whole, *matrices)
 
 
 def by_ragbench(items: pd.DataFrame, judge: Judge) -> Values:
     """RAGBench's four, from the sentences that the judge names; NaN where it failed."""
     prompts, reads, sentences = [], [], []
-    for row in items.itertuples():
-        context, answer = keyed(row.chunks, "."), keyed([row.answer], "r")
+    for question, texts, said in zip(items["question"], items["chunks"], items["answer"], strict=True):
+        context, answer = keyed(texts, "."), keyed([said], "r")
         allowed = {"relevant": set(context), "used": set(context), "supported": set(answer)}
-        prompts.append(ask.sentences_that_matter(row.question, context, answer))
+        prompts.append(ask.sentences_that_matter(question, context, answer))
         reads.append(partial(ask.keys_of, allowed=allowed))
         sentences.append((context, answer))
     replies = ask.ask_json(judge, prompts, reads)
-    failed = dict.fromkeys(TRACE, np.nan)
+    failed: dict[str, float] = dict.fromkeys(TRACE, np.nan)
     return [failed if named is None else trace(*both, **named) for both, named in zip(sentences, replies, strict=True)]
 
 

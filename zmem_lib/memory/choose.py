@@ -13,13 +13,11 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from zmem_lib.cache import Cache, remembered
-from zmem_lib.memory.encoder import TEMPERATURE, question_vectors
+from zmem_lib.memory.encoder import TEMPERATURE
 from zmem_lib.memory.lm import MemoryLM, prefix, token_nll
 from zmem_lib.memory.prompts import Row
-from zmem_lib.memory.table import unit
 from zmem_lib.meter import memory_explained, progress
 
-SCORES_AT_ONCE = 2**26  # cosines of questions and keys that are held at once: 256 MiB
 Ranking = tuple[list[list[str]], list[list[float]]]  # per question: document ids and their scores, best first
 
 
@@ -54,14 +52,6 @@ def score_chunk(memory_lm: MemoryLM, z: Tensor, rows: list[list[int]]) -> dict[s
             nll = nn.functional.cross_entropy(logits, tokens[:, first:].flatten(), reduction="none")
             scores.append(-nll.view(len(z), -1).sum(1).cpu())  # (B,)
     return {"scores": torch.stack(scores).float()}
-
-
-def rank_by_key(memory_lm: MemoryLM, keys: Tensor, questions: list[str], doc_ids: list[str], *, depth: int) -> Ranking:
-    """The `depth` documents whose keys (N,E) lie nearest to each question's vector, and their cosines."""
-    vectors, keys = question_vectors(memory_lm, questions), unit(keys)  # (Q,E), (N,E)
-    size = max(1, SCORES_AT_ONCE // max(1, len(keys)))
-    parts = [rank(vectors[begin : begin + size] @ keys.T, doc_ids, depth) for begin in range(0, len(vectors), size)]
-    return [best for ids, _ in parts for best in ids], [best for _, cosines in parts for best in cosines]
 
 
 def rerank(score: Callable[[list[tuple[int, str]]], list[float]], by_key: Ranking, depth: int) -> Ranking:

@@ -7,7 +7,7 @@ the key (ICAE, 2307.06945, with a key added). A question's vector is the last st
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zmem_lib.memory.lm import MemoryLM, left_padded
 from zmem_lib.memory.table import unit
@@ -91,7 +91,4 @@ def start_memory(
     embeddings = memory_lm.embeddings.detach().float().cpu()  # (V,D)
     drawn = torch.randint(len(embeddings), (n, heads.z_tokens), generator=generator)
     rows = embeddings.mean(0).expand(*drawn.shape, -1) if start == "mean" else embeddings[drawn]  # (N,K,D)
-    if isinstance(heads.connector, nn.Identity):
-        return rows.clone(), keys
-    inverse = torch.linalg.pinv(heads.connector.weight.detach().float().cpu())  # (W,D)
-    return rows @ inverse.T, keys  # (N,K,W): whose soft tokens come nearest to the rows, by least squares
+    return heads.nearest_z(rows), keys  # (N,K,W)

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from zmem_lib.files import BadInput
-from zmem_lib.memory import Settings
 from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.memory.prompts import Prompts, Row
+from zmem_lib.memory.shape import Settings
 from zmem_lib.tables import PSEUDO
 from zmem_lib.text import passage, passages, sentence_spans
 
@@ -96,8 +96,8 @@ def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, 
 
 def evidence_rows(prompts: Prompts, tuples: pd.DataFrame, limit: int) -> Callable[[int], Row]:
     """The rows of tuples by their number, without their z; evidence of at most `limit` tokens."""
-    pairs = list(zip(tuples.question, tuples.evidence, strict=True))
-    return cache(lambda i: prompts.evidence(*pairs[i], limit))
+    questions, evidence = tuples.question.tolist(), tuples.evidence.tolist()
+    return cache(lambda i: prompts.evidence(questions[i], evidence[i], limit))
 
 
 def asked_rows(prompts: Prompts, asked: pd.DataFrame, doc_ids: Sequence[str], limit: int) -> list[list[Row]]:
@@ -159,7 +159,7 @@ def reading_rows(lessons: Lessons, step: int) -> list[Row]:
     rng = np.random.default_rng((params.seed, step))
     kind = rng.random()
     for place in batch_indices(len(lessons.answered), params.train.batch_read, step=step, seed=params.seed + 2):
-        i = lessons.answered[place]
+        i = int(lessons.answered[place])
         picked = rng.permutation([i, *rng.integers(len(tuples), size=rng.integers(params.train.read_items))])
         if kind < READ_NOTHING:
             items = []

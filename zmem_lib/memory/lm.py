@@ -22,12 +22,11 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig, LlamaForCausalLM
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
-from zmem_lib.files import BadInput, new_folder, write_tensors
+from zmem_lib.files import BadInput, new_folder
 from zmem_lib.hub import find_lm
-from zmem_lib.memory import Settings
 from zmem_lib.memory.prompts import MARKERS, TERMS, Prompts, Row, collate, make_prompts
-from zmem_lib.memory.shape import scratch_config
-from zmem_lib.memory.soft_prompt import HEADS_FILE, MemoryHeads, load_heads
+from zmem_lib.memory.shape import Settings, scratch_config
+from zmem_lib.memory.soft_prompt import MemoryHeads, load_heads, save_heads
 from zmem_lib.meter import progress
 
 SCRATCH_ATTENTION = "eager"  # at a few dozen tokens on a CPU, a third faster than the fused kernel
@@ -82,7 +81,8 @@ def make_memory_lm(params: Settings, texts: Iterable[str]) -> MemoryLM:
         ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
         config = scratch_config(params.lm, vocab_size=len(tokenizer), attn_implementation=SCRATCH_ATTENTION, **ids)
         torch.manual_seed(params.seed)
-        return wrap(LlamaForCausalLM(config).to(pick_device(params.machine.device)), tokenizer, params)
+        lm = LlamaForCausalLM(config).to(pick_device(params.machine.device))  # pyright: ignore[reportArgumentType]
+        return wrap(lm, tokenizer, params)
     folder = find_lm(params.lm.name, params.lm.revision)
     lm = load_lm(folder, params)
     lm = lm if learns_whole(params.lm) else with_adapter(lm, params)
@@ -109,8 +109,7 @@ def save_memory_lm(memory_lm: MemoryLM, folder: Path, card: str) -> None:
         memory_lm.lm.save_pretrained(new, **options)
         memory_lm.lm.config.save_pretrained(new)
         memory_lm.prompts.tokenizer.save_pretrained(new)
-        if heads := memory_lm.heads.state_dict():
-            write_tensors(heads, new / HEADS_FILE)
+        save_heads(memory_lm.heads, new)
         (new / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -91,7 +91,8 @@ def row_losses(work: Work, rows: Sequence[Row], documents: np.ndarray | None = N
         here = Counter(TERMS[term] for row in rows[chunk] for term in row.terms)
         by_term = mean_by_term(*token_nll(work.memory_lm, z, rows[chunk]))
         parts = {term: nll * (here[term] / count[term]) for term, nll in by_term.items()}
-        work.scaler.scale(sum(weights[f"{term}_weight"] * nll for term, nll in parts.items())).backward()
+        weighted = [weights[f"{term}_weight"] * nll for term, nll in parts.items()]
+        work.scaler.scale(sum(weighted, torch.zeros(()))).backward()
         losses |= {term: losses.get(term, 0.0) + nll.item() for term, nll in parts.items()}
     return losses
 

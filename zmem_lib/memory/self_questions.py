@@ -22,10 +22,10 @@ import torch
 
 from zmem_lib import text as plain_text
 from zmem_lib.cache import Cache, remembered
-from zmem_lib.memory import Settings
 from zmem_lib.memory.choose import question_log_p
 from zmem_lib.memory.lm import MemoryLM, generate_all, left_padded, trim
 from zmem_lib.memory.prompts import MARKERS
+from zmem_lib.memory.shape import Settings
 from zmem_lib.meter import progress
 from zmem_lib.tables import PSEUDO, TABLES, check, read_table
 from zmem_lib.text import QUESTION_TOKENS, passage, passages, sentence_spans, sentence_window

@@ -1,4 +1,4 @@
-"""The shape of a language model, nothing loaded: from its own configuration.
+"""The parameters as this room sees them, and the shape of a language model, nothing loaded: from its configuration.
 
 That is the one of a local folder, of the hub's cache, or of `model_shapes.json`, which holds the published ones that
 `params/` names. A model made here has the shape that its parameters say.
@@ -8,10 +8,30 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Protocol
 
 from zmem_lib.files import BadInput
-from zmem_lib.memory import Settings
+
+
+class Settings(Protocol):
+    """Resolved parameters by section: `Params`, or, where there is no pydantic, what `settings` reads from their JSON.
+
+    Who needs whole sections takes them: a model, its lessons, its own questions. All else takes the numbers it needs.
+    """
+
+    seed: int
+    corpus: Any  # evidence_window, normalisation
+    lm: Any  # all
+    memory: Any  # all but start
+    train: Any  # all
+    write: Any  # steps, lr, stop, proximal
+    machine: Any  # all but what concerns an address
+
+
+def settings(text: str) -> Settings:
+    """Resolved parameters from the JSON that `params.model_dump_json()` writes."""
+    return json.loads(text, object_hook=lambda section: SimpleNamespace(**section))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zmem_lib.files import read_tensors
+from zmem_lib.files import read_tensors, write_tensors
 
 HEADS_FILE = "heads.safetensors"  # beside their model
 
@@ -39,6 +39,19 @@ class MemoryHeads(nn.Module):
         """Random blocks (n,K,W), normal, as large as the token embeddings."""
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(n, self.z_tokens, self.width, generator=generator) * self.scale
+
+    def nearest_z(self, rows: Tensor) -> Tensor:
+        """Blocks (N,K,W) whose soft tokens come nearest to rows (N,K,D), by least squares."""
+        if isinstance(self.connector, nn.Identity):
+            return rows.clone()
+        inverse = torch.linalg.pinv(self.connector.weight.detach().float().cpu())  # (W,D)
+        return rows @ inverse.T  # (N,K,W)
+
+
+def save_heads(heads: MemoryHeads, folder: Path) -> None:
+    """Write the heads, where there are any, to the folder of their model."""
+    if tensors := heads.state_dict():
+        write_tensors(tensors, folder / HEADS_FILE)
 
 
 def load_heads(heads: MemoryHeads, folder: Path) -> None:

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from zmem_lib.cache import Cache
 from zmem_lib.files import new_folder, read_json, read_tensors, restore, write_json, write_tensors
-from zmem_lib.memory import Settings
 from zmem_lib.memory.lessons import Lessons, batch_at
 from zmem_lib.memory.lm import MemoryLM, learning_weights, make_scaler, token_nll
 from zmem_lib.memory.losses import all_losses, make_work, mean_by_term
+from zmem_lib.memory.shape import Settings
 from zmem_lib.memory.table import ZTable, move_rows
 from zmem_lib.meter import memory_explained, progress
 
@@ -97,8 +97,8 @@ def train_step(training: Training, step: int) -> dict[str, float]:
     for optimiser in (*training.optimisers, row_holder):
         scaler.unscale_(optimiser)
     nn.utils.clip_grad_norm_([weight for weight in learning_weights(memory_lm) if weight.grad is not None], CLIP)
-    if work.encoded is None and work.rows.grad.isfinite().all():
-        move_rows(z_table, torch.tensor(work.documents), work.rows.grad, numbers.z_lr * share)
+    if work.encoded is None and (gradient := work.rows.grad) is not None and gradient.isfinite().all():
+        move_rows(z_table, torch.tensor(work.documents), gradient, numbers.z_lr * share)
     for optimiser in training.optimisers:
         scaler.step(optimiser)
     scaler.update()

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from zmem_lib.cache import Cache, remembered
-from zmem_lib.memory import Settings
 from zmem_lib.memory.lessons import recitations, recitations_at
 from zmem_lib.memory.lm import MemoryLM, frozen, greedy_scores, make_scaler, token_nll
 from zmem_lib.memory.prompts import Row
+from zmem_lib.memory.shape import Settings
 from zmem_lib.memory.table import ZTable, make_ztable, move_rows
 from zmem_lib.meter import memory_explained, progress
 
@@ -87,16 +87,16 @@ def write_batch(memory_lm: MemoryLM, documents: Documents, z: Tensor, how: Writi
 
     nll: per token of the whole text; recited: as greedy_scores; writing: documents that have not stopped.
     """
-    table, active, seconds = make_ztable(z.cpu()), np.arange(len(documents)), 0.0
+    table, active, seconds = make_ztable(z.cpu()), list(range(len(documents))), 0.0
     scaler, rng, batch, log = make_scaler(memory_lm), np.random.default_rng((how.seed, 2)), {}, []
     with frozen(memory_lm), memory_explained("machine.write_batch"):
         for step in range(how.steps + 1):
             if step in snapshot_steps(how.steps):
                 nll, recited = greedy_scores(memory_lm, table.z, [rows[0] for rows, _ in documents])
-                active = np.flatnonzero(recited.numpy() < how.stop) if how.stop else active
+                active = np.flatnonzero(recited.numpy() < how.stop).tolist() if how.stop else active
                 log.append((nll.sum().item(), recited.sum().item(), float(len(active)), seconds))
                 batch[f"z_{step}"] = table.z.clone()
-            if not len(active) or step == how.steps:
+            if not active or step == how.steps:
                 continue
             began = time.perf_counter()
             recited_rows = recitations_at([documents[i][0] for i in active], how.recite_inside, rng)
@@ -126,8 +126,8 @@ def write_step(
         scaler.scale(how.proximal * away.square().mean((1, 2)).sum()).backward()
     holder = torch.optim.SGD([learning], lr=0.0)  # to undo the loss scaling
     scaler.unscale_(holder)
-    if learning.grad.isfinite().all():
-        move_rows(table, index, learning.grad, how.lr)
+    if (gradient := learning.grad) is not None and gradient.isfinite().all():
+        move_rows(table, index, gradient, how.lr)
     scaler.update()
     memory_lm.lm.eval()
 

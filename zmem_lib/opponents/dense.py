@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from zmem_lib.cache import Cache, drop_cache, inside, remembered
-from zmem_lib.files import BadInput, hash_path, in_turn, must_exist, read_json, write_atomic, write_json
-from zmem_lib.hub import fetch, find_reranker, loading
+from zmem_lib.files import BadInput, hash_path, held, must_exist, read_json, write_atomic, write_json
+from zmem_lib.hub import fetch, find_model, loading
 from zmem_lib.meter import progress
 from zmem_lib.opponents.bm25 import Ranking
 from zmem_lib.opponents.index import build_index, read_index, search, vectors_of, write_index
@@ -77,7 +77,7 @@ def load_encoder(dense_model: str, device: str) -> "SentenceTransformer":
 
 def load_cross_encoder(rerank_model: str, device: str) -> "CrossEncoder":
     """The cross-encoder that gives question and passage together one score: a local path, or a hub id."""
-    path = find_reranker(rerank_model)
+    path = find_model("answer.rerank_model", rerank_model)
     from sentence_transformers import CrossEncoder
 
     with loading("rerank_model", rerank_model, give="a cross-encoder"):
@@ -101,12 +101,12 @@ def encoder_folder(dense_model: str) -> Path:
     return path if path.is_dir() else fetch(dense_model, "", kind="model")
 
 
-def prompts_of(configured: Mapping[str, str | None], dense_model: str) -> dict[str, str]:
+def prompts_of(configured: Mapping[str, str | None], dense_model: str) -> dict[str, str | None]:
     """What stands in front of a question and a passage: as the model's configuration says, else by its name."""
     told = {role: next(filter(None, map(configured.get, names)), "") for role, names in CONFIGURED.items()}
     name = Path(dense_model).name.lower()
     known = next((texts for pattern, *texts in PREFIXES if re.fullmatch(pattern, name)), ["", ""])
-    return told if any(told.values()) else dict(zip(CONFIGURED, known, strict=True))
+    return {**told} if any(told.values()) else dict(zip(CONFIGURED, known, strict=True))
 
 
 def by_cosine(encoder: "SentenceTransformer") -> bool:
@@ -122,17 +122,16 @@ def encode(encoder: "SentenceTransformer", texts: list[str], role: str) -> np.nd
 
 def encodings_folder(runs: Path, dense_model: str) -> Path:
     """Where the encodings of all runs by this model are kept: by its name and a hash of its files."""
-    path = encoder_folder(dense_model)
     name = re.sub(r"[^\w.-]", "_", Path(dense_model).name)
-    return runs / ENCODINGS / f"{name}-{hash_path(path)}"
+    return runs / ENCODINGS / f"{name}-{hash_path(encoder_folder(dense_model))}"
 
 
 def encode_passages(
     encoder: "SentenceTransformer", passages: list[str], folder: Path | None
 ) -> tuple[np.ndarray, float]:
     """Vectors (N,E) of passages, and the seconds that were spared by what lies in `folder` (None: nothing is kept)."""
-    began = time.perf_counter()
-    name = _corpus_key(encoder, passages)
+    began, said = time.perf_counter(), json.dumps([_prompt(encoder, DOCUMENT), by_cosine(encoder), passages])
+    name = hashlib.sha256(said.encode()).hexdigest()[:16]
     whole = Cache(folder, name) if folder else None
     pieces = inside(whole, f"{name}.pieces")
     kept = remembered(whole, f"{name}.safetensors", partial(_encoded, encoder, passages, pieces))
@@ -144,7 +143,7 @@ def build_dense(
     encoder: "SentenceTransformer", doc_ids: list[str], passages: list[str], *, encodings: Path | None = None
 ) -> DenseIndex:
     """Encode the passages, or read what `encodings` (encodings_folder) has of them, and index them."""
-    with in_turn(encodings) if encodings else nullcontext():  # the runs of a sweep share them
+    with held(encodings, waiting=True) if encodings else nullcontext():  # the runs of a sweep share them
         vectors, spared = encode_passages(encoder, list(passages), encodings)
     return DenseIndex(list(doc_ids), build_index(vectors), spared)
 
@@ -165,12 +164,12 @@ def updated_dense(
 def save_dense(index: DenseIndex, path: Path) -> None:
     """Write the vectors to `path` (dense.faiss) and the document ids beside it (dense_ids.json)."""
     write_atomic(path, lambda temporary: write_index(index.flat, temporary))
-    write_json(index.doc_ids, _ids_path(path))
+    write_json(index.doc_ids, path.with_name(f"{path.stem}_ids.json"))
 
 
 def load_dense(path: Path) -> DenseIndex:
     """Read what save_dense wrote."""
-    return DenseIndex(read_json(_ids_path(path)), read_index(str(must_exist(path))))
+    return DenseIndex(read_json(path.with_name(f"{path.stem}_ids.json")), read_index(str(must_exist(path))))
 
 
 def rank_dense(index: DenseIndex, encoder: "SentenceTransformer", questions: list[str], depth: int) -> Ranking:
@@ -197,20 +196,7 @@ def _encoded(encoder: "SentenceTransformer", passages: list[str], pieces: Cache 
         return {"vectors": torch.from_numpy(np.asarray(vectors, dtype=np.float32)), "seconds": seconds}
 
     begins = range(0, len(passages), PIECE)
-    made = [
-        remembered(pieces, f"{begin:09d}.safetensors", partial(piece, begin))
-        for begin in (progress(begins, "encoding passages") if len(begins) > 1 else begins)
-    ]
-    return {
-        "vectors": torch.cat([one["vectors"] for one in made]),  # (N,E)
-        "seconds": torch.stack([one["seconds"] for one in made]).sum(),
-    }
-
-
-def _corpus_key(encoder: "SentenceTransformer", passages: list[str]) -> str:
-    said = json.dumps([_prompt(encoder, DOCUMENT), by_cosine(encoder), passages])
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
-
-
-def _ids_path(path: Path) -> Path:
-    return path.with_name(f"{path.stem}_ids.json")
+    shown = progress(begins, "encoding passages") if len(begins) > 1 else begins
+    made = [remembered(pieces, f"{begin:09d}.safetensors", partial(piece, begin)) for begin in shown]
+    seconds = torch.stack([one["seconds"] for one in made]).sum()
+    return {"vectors": torch.cat([one["vectors"] for one in made]), "seconds": seconds}  # (N,E), ()

@@ -18,6 +18,7 @@ FUSED = 100  # documents of each ranking that are fused
 CONSTANT = 60  # of reciprocal rank fusion; its authors'
 WEIGHTS = tuple(round(0.05 * i, 2) for i in range(21))  # of the second ranking
 CHOSEN_BY = "mrr@10"  # finer than recall@1, which few dev questions leave tied
+Rescore = Callable[[list[float]], list[float]]  # of one question's scores, best first
 
 
 def reciprocal_ranks(first: Ranking, second: Ranking, depth: int) -> Ranking:
@@ -26,32 +27,28 @@ def reciprocal_ranks(first: Ranking, second: Ranking, depth: int) -> Ranking:
     def by_place(scores: list[float]) -> list[float]:
         return [1 / (CONSTANT + place) for place in range(1, len(scores) + 1)]
 
-    return summed(rescored(first, by_place), rescored(second, by_place), depth)
+    return summed(first, second, by_place, by_place, depth)
 
 
 def weighted_sum(first: Ranking, second: Ranking, weight: float, depth: int) -> Ranking:
     """The best `depth` documents by (1 - weight) * first + weight * second, scores stretched to 0 to 1."""
-    one = rescored(first, lambda scores: [(1 - weight) * score for score in stretched(scores)])
-    other = rescored(second, lambda scores: [weight * score for score in stretched(scores)])
-    return summed(one, other, depth)
+
+    def times(share: float) -> Rescore:
+        return lambda scores: [share * score for score in stretched(scores)]
+
+    return summed(first, second, times(1 - weight), times(weight), depth)
 
 
-def rescored(ranking: Ranking, score: Callable[[list[float]], list[float]]) -> Ranking:
-    """The ranking with what `score` makes of each question's scores."""
-    return ranking[0], [score(scores) for scores in ranking[1]]
-
-
-def summed(first: Ranking, second: Ranking, depth: int) -> Ranking:
-    """The best `depth` documents by the sum of their scores, equal ones in the order of the first ranking."""
-    ids, scores = [], []
-    for lists in zip(*first, *second, strict=True):  # ids, scores, ids, scores of a question
-        total = dict(zip(lists[0], lists[1], strict=True))
-        for doc_id, score in zip(lists[2], lists[3], strict=True):
+def summed(first: Ranking, second: Ranking, one: Rescore, other: Rescore, depth: int) -> Ranking:
+    """The best `depth` by the sum of what `one` and `other` make of scores, equal ones in the order of the first."""
+    ids, sums = [], []
+    for names, scores, more_names, more_scores in zip(*first, *second, strict=True):  # of a question
+        total = dict(zip(names, one(scores), strict=True))
+        for doc_id, score in zip(more_names, other(more_scores), strict=True):
             total[doc_id] = total.get(doc_id, 0.0) + score
-        best = sorted(total, key=lambda doc_id: -total[doc_id])[:depth]
-        ids.append(best)
-        scores.append([total[doc_id] for doc_id in best])
-    return ids, scores
+        ids.append(sorted(total, key=lambda doc_id: -total[doc_id])[:depth])
+        sums.append([total[doc_id] for doc_id in ids[-1]])
+    return ids, sums
 
 
 def stretched(scores: Sequence[float]) -> list[float]:

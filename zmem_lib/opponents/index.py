@@ -7,12 +7,10 @@ scores come in row order, so that the same passages rank the same way on every m
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import faiss
 import numpy as np
-
-if TYPE_CHECKING:
-    import faiss
 
 DECIMALS = 6  # below the noise of summing float32 products in another order
 FLAT_MOST, HNSW_MOST = 100_000, 1_000_000  # rows
@@ -21,21 +19,19 @@ CELL_ROWS, PROBED = 64, 64  # rows of a cell, about, by which its middle is lear
 CODE_SHARE = 4  # numbers of a vector that become one byte
 
 
-def build_index(vectors: np.ndarray) -> "faiss.Index":
+def build_index(vectors: np.ndarray) -> faiss.Index:
     """The index over the rows of vectors (N,E) that fits their number."""
     build = build_flat if len(vectors) <= FLAT_MOST else build_hnsw if len(vectors) <= HNSW_MOST else build_ivf_pq
     return build(vectors)
 
 
-def build_flat(vectors: np.ndarray) -> "faiss.Index":
+def build_flat(vectors: np.ndarray) -> faiss.Index:
     """An exact index over the rows of vectors (N,E)."""
     return _filled(_empty("Flat", vectors), vectors)
 
 
-def build_hnsw(vectors: np.ndarray) -> "faiss.Index":
+def build_hnsw(vectors: np.ndarray) -> faiss.Index:
     """A graph of neighbours over the rows of vectors (N,E); built by one thread, else it would differ every time."""
-    import faiss
-
     graph = _empty(f"HNSW{NEIGHBOURS},Flat", vectors)
     graph.hnsw.efConstruction, graph.hnsw.efSearch = WALKED_BUILDING, WALKED_ASKING
     threads = faiss.omp_get_max_threads()
@@ -46,7 +42,7 @@ def build_hnsw(vectors: np.ndarray) -> "faiss.Index":
         faiss.omp_set_num_threads(threads)
 
 
-def build_ivf_pq(vectors: np.ndarray) -> "faiss.Index":
+def build_ivf_pq(vectors: np.ndarray) -> faiss.Index:
     """Cells of shortened vectors over the rows of vectors (N,E); cells and codes are learned from the same rows."""
     n, width = vectors.shape
     cells = max(1, min(round(4 * n**0.5), n // CELL_ROWS))
@@ -58,7 +54,7 @@ def build_ivf_pq(vectors: np.ndarray) -> "faiss.Index":
     return _filled(index, vectors)
 
 
-def search(index: "faiss.Index", queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+def search(index: faiss.Index, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
     """The best rows (Q,depth) and their scores for queries (Q,E); all N rows if depth is larger than N.
 
     An index that does not compare all rows may find fewer: the rest of a line are rows -1 with score -inf.
@@ -71,36 +67,28 @@ def search(index: "faiss.Index", queries: np.ndarray, depth: int) -> tuple[np.nd
     return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)  # (Q,depth) each
 
 
-def vectors_of(index: "faiss.Index") -> np.ndarray:
+def vectors_of(index: faiss.Index) -> np.ndarray:
     """The vectors (N,E) that the index holds; of shortened ones, what is left of them."""
-    import faiss
-
     if isinstance(index, faiss.IndexIVF):
         index.make_direct_map()
     return index.reconstruct_n(0, index.ntotal)
 
 
-def write_index(index: "faiss.Index", path: str) -> None:
+def write_index(index: faiss.Index, path: str) -> None:
     """Write the index in faiss's own format."""
-    import faiss
-
-    Path(path).write_bytes(faiss.serialize_index(index))  # faiss's own writing says nothing of a disk that fills up
+    Path(path).write_bytes(faiss.serialize_index(index).tobytes())  # faiss's own says nothing of a disk that fills up
 
 
-def read_index(path: str) -> "faiss.Index":
+def read_index(path: str) -> faiss.Index:
     """Read what write_index wrote."""
-    import faiss
-
     return faiss.read_index(path)
 
 
 def _empty(kind: str, vectors: np.ndarray) -> Any:
-    import faiss
-
     assert vectors.ndim == 2 and len(vectors), f"vectors must be (N,E) with N > 0, not {vectors.shape}"
     return faiss.index_factory(vectors.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
 
 
-def _filled(index: "faiss.Index", vectors: np.ndarray) -> "faiss.Index":
+def _filled(index: faiss.Index, vectors: np.ndarray) -> faiss.Index:
     index.add(np.ascontiguousarray(vectors, dtype=np.float32))
     return index

@@ -7,7 +7,7 @@ is asked as in that lesson; any other as UPR asks one that nobody tuned: its ada
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -31,12 +31,10 @@ def reordered(score: Callable[[list[tuple[int, str]]], list[float]], ranking: Ra
 
     The others follow as they stood; their scores only say so, one lower each.
     """
-    level = [[0.0] * len(scores) for scores in ranking[1]]
-    ids, scores = rerank(score, (ranking[0], level), depth)
+    ids, scores = rerank(score, (ranking[0], [[0.0] * len(one) for one in ranking[1]]), depth)
     for doc_ids, values, before in zip(ids, scores, ranking[0], strict=True):
-        rest = before[depth:]
-        doc_ids += rest
-        values += [values[-1] - place for place in range(1, len(rest) + 1)]
+        doc_ids += before[depth:]
+        values += [values[-1] - place for place in range(1, len(doc_ids) - len(values) + 1)]
     return ids, scores
 
 
@@ -45,9 +43,7 @@ def log_p_given_text(memory_lm: MemoryLM, pairs: Pairs, params: Params) -> list[
     untuned = params.lm.name != "scratch" and not params.train.text_weight
     row_of = instructed_row if untuned else lesson_row
     rows = [row_of(memory_lm.prompts, *pair, params.memory.document_tokens) for pair in pairs]
-    plainly = untuned and not params.learns_whole
-    adapter: AbstractContextManager = memory_lm.lm.disable_adapter() if plainly else nullcontext()
-    with adapter:
+    with memory_lm.lm.disable_adapter() if untuned and not params.learns_whole else nullcontext():
         return question_log_p(memory_lm, None, rows, batch=params.machine.answer_batch)
 
 

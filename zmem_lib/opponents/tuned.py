@@ -46,18 +46,18 @@ def taught_questions(docs: pd.DataFrame, questions: pd.DataFrame, split: str = "
     assert split in ("train", "dev"), f"nothing is taught by the questions of split {split}"
     seen = set(docs.loc[docs["part"] == "seen", "doc_id"])
     chosen = questions[questions["split"] == split]
-    chosen = chosen.assign(
-        gold_doc_ids=[[doc_id for doc_id in ids if doc_id in seen] for ids in chosen["gold_doc_ids"]]
-    )
+    gold = [[doc_id for doc_id in ids if doc_id in seen] for ids in chosen["gold_doc_ids"]]
+    chosen = chosen.assign(gold_doc_ids=pd.Series(gold, chosen.index, dtype=object))
     return chosen[chosen["gold_doc_ids"].map(len) > 0].reset_index(drop=True)
 
 
 def asked_passages(docs: pd.DataFrame, questions: pd.DataFrame) -> list[str]:
     """The passage of every document, followed by the training questions about it: what `bm25-asked` indexes."""
     lines = {doc_id: [text] for doc_id, text in zip(docs["doc_id"], passages(docs), strict=True)}
-    for row in taught_questions(docs, questions).itertuples():
-        for doc_id in row.gold_doc_ids:
-            lines[doc_id].append(row.question)
+    taught = taught_questions(docs, questions)
+    for question, gold in zip(taught["question"], taught["gold_doc_ids"], strict=True):
+        for doc_id in gold:
+            lines[doc_id].append(question)
     return ["\n".join(lines[doc_id]) for doc_id in docs["doc_id"]]
 
 

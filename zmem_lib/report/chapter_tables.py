@@ -153,7 +153,7 @@ def writing_finding(write_log: pd.DataFrame) -> Markdown:
 
 
 def encoder_said(encoder: Any, params: Params) -> Markdown:
-    """How a SentenceTransformer made the embeddings: what stood before texts, how they are compared, and who reads."""
+    """How the embeddings were made: what stood before the texts, how they are compared, and who reads in this run."""
     from zmem_lib.opponents.dense import DOCUMENT, QUERY, by_cosine  # imports faiss
 
     facts = {"model": Path(params.answer.dense_model).name, "cosine": by_cosine(encoder), "params": params}

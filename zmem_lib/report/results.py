@@ -207,7 +207,7 @@ def moved_values(before: pd.DataFrame, now: pd.DataFrame) -> tuple[pd.DataFrame,
     """
     former = before[before["n"] > 0][[*PLACE, "value"]].rename(columns={"value": "before"})
     both = now[(now["n"] > 0) & now["metric"].isin(MEASURES)].rename(columns={"value": "now"}).merge(former, on=PLACE)
-    both = both[both["system"].isin(SYSTEMS) & both["part"].isin(TEST_PARTS)]
+    both = both[both["system"].isin(list(SYSTEMS)) & both["part"].isin(TEST_PARTS)]
     moved = both[~both["before"].between(both["ci_low"] - EXACT, both["ci_high"] + EXACT)]
     moved = moved.iloc[(moved["before"] - moved["now"]).abs().argsort(kind="stable")[::-1]]
     return moved[[*PLACE, "before", "now", "ci_low", "ci_high", "n"]].reset_index(drop=True), len(both)

@@ -5,17 +5,17 @@ made on several days. A row that other parameters or other code made is made aga
 """
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 from zmem_lib.ablation import ROWS, is_off
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.files import BadInput, held
 from zmem_lib.params import Params, check_params, flat
 from zmem_lib.report.results import changed_params, is_of_present_code, keep_row, read_manifest, row_folder
-from zmem_lib.runs.pipeline import run_chapters, say_now, start_over
+from zmem_lib.runs.pipeline import Say, run_chapters, say_now, start_over
 
 LAST = 6  # chapter; the report, 07, is made for whole runs only
 ASIDE = {  # what an ablation does not ask: opponents and judges that say nothing of the memory
@@ -42,15 +42,14 @@ class Study:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of an ablation: its row, what that replaces, the parameters, and the folder in which it is kept."""
+    """One run of an ablation: its row, the parameters, and the folder in which it is kept."""
 
     row: str
-    overrides: Mapping[str, Any]
     params: Params
     target: Path
 
 
-def ablate(study: Study, *, execute: Callable[..., Path] = run_chapters, say: Callable[[str], None] = say_now) -> None:
+def ablate(study: Study, *, execute: Callable[..., Path] = run_chapters, say: Say = say_now) -> None:
     """Execute chapters 01 to 06 of every row and seed that is not kept yet, and keep what they found.
 
     `execute` is called like `pipeline.run_chapters`. A row that is off in the file is skipped, which is said; all
@@ -61,29 +60,27 @@ def ablate(study: Study, *, execute: Callable[..., Path] = run_chapters, say: Ca
         say(f"row {name}: off in this file already, skipped")
     work = jobs(study)
     for place, job in enumerate(work, 1):
-        name, state = f"{job.params.run} ({place} of {len(work)})", state_of(job)
+        folder, name, state = study.runs / job.params.run, f"{job.params.run} ({place} of {len(work)})", state_of(job)
         if state == KEPT:
             say(f"{name}: kept in {job.target}, skipped")
             continue
         say(f"{name}: {ROWS[job.row][1]}" + (f" (again: what is kept is {state})" if state else ""))
-        with held(study.runs / job.params.run):
+        with held(folder):
             if study.again:
-                start_over(study.runs / job.params.run, say)
-            folder = execute(job.params, study.runs, last=LAST, say=say)
-            about = {"row": job.row, "seed": job.params.seed, "overrides": dict(job.overrides)}
+                start_over(folder, say)
+            execute(job.params, study.runs, last=LAST, say=say)
+            about = {"row": job.row, "seed": job.params.seed, "overrides": ROWS[job.row][0]}
             keep_row(folder, job.params, job.target, about)
         say(f"{name}: kept in {job.target}")
 
 
 def jobs(study: Study) -> list[Job]:
     """The runs of a study, row by row and seed by seed, without the rows that are off in the file already."""
-    off, found = off_rows(study), []
-    for row in (name for name in study.rows if name not in off):
-        overrides = ROWS[row][0]
-        for seed in study.seeds:
-            own = {"seed": seed, "run": f"ablation-{study.params.run}-{row}-{seed}"}
-            params = check_params({**flat(study.params), **ASIDE, **overrides, **own}, f"row {row} of the ablation")
-            found.append(Job(row, overrides, params, row_folder(study.results, study.params.run, row, seed)))
+    off, name, found = off_rows(study), study.params.run, []
+    for row, seed in product([row for row in study.rows if row not in off], study.seeds):
+        own = {"seed": seed, "run": f"ablation-{name}-{row}-{seed}"}
+        params = check_params({**flat(study.params), **ASIDE, **ROWS[row][0], **own}, f"row {row} of the ablation")
+        found.append(Job(row, params, row_folder(study.results, name, row, seed)))
     return found
 
 

@@ -1,17 +1,17 @@
 """The runs of a batch on a Ray cluster, or on a Ray that is started here for as long as they take.
 
-Takes a batch, returns why runs failed, as sweep.sweep_here does. Every run is a task that calls the command line in a
-process of its own, so that a crash, or a run that takes all memory, ends that run alone; what it says stands in
-runs/NAME/sweep.log. A cluster is that of RAY_ADDRESS: its machines need this project, the runs folder and the
-parameter files under the same paths, as on a shared disk.
+Every run is a task that calls the command line in a process of its own, so that a crash, or a run that takes all
+memory, ends that run alone; what it says stands in runs/NAME/sweep.log. A cluster is that of RAY_ADDRESS: its machines
+need this project, the runs folder and the parameter files under the same paths, as on a shared disk.
 """
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,21 +32,21 @@ OF_A_DEATH = "died without a word, most often for want of memory"
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
-def sweep_on_ray(batch: Batch, *, say: Callable[[str], None] = say_now) -> dict[str, str]:
+def sweep_on_ray(batch: Batch) -> dict[str, str]:
     """Execute the runs as Ray tasks, a GPU each where there are any; return why those that failed did, by name."""
     todo = [job for job in batch.jobs if not is_whole(job.params, batch.runs)]
     for job in batch.jobs:
         if job not in todo:
-            say(f"{job.params.run}: finished before, skipped")
+            say_now(f"{job.params.run}: finished before, skipped")
     if not todo:
         return {}
     with connected() as ray:
         share = share_of(ray.cluster_resources())
-        say(f"ray: {len(todo)} runs, each with {share['num_cpus']} cores and {share['num_gpus']} GPUs")
+        say_now(f"ray: {len(todo)} runs, each with {share['num_cpus']} cores and {share['num_gpus']} GPUs")
         task = ray.remote(**share, max_retries=0)(execute_run)
-        pending = {task.remote(*task_of(job, batch)): job for job in todo}
+        pending = {task.remote(job, batch.runs, batch.notebooks, Path.cwd()): job for job in todo}
         try:
-            return collected(ray, pending, say)
+            return collected(ray, pending)
         except (KeyboardInterrupt, SystemExit):
             for ref in pending:
                 ray.cancel(ref)
@@ -63,21 +63,17 @@ def connected() -> Iterator[Any]:
     except ImportError as error:
         raise BadInput("--on ray needs the package ray: install it with pip install 'zmem[cluster]'") from error
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises many kinds, and the bare one where it cannot start
         where, message = os.environ.get("RAY_ADDRESS") or "this machine", " ".join(str(error).split())[:200]
         todo = "correct RAY_ADDRESS, or try again when the machine is less busy"
         raise BadInput(f"Ray does not answer at {where} ({message}): {todo}") from error
-    before = signal.signal(signal.SIGTERM, _stop)  # over Ray's own, which leaves with another code
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # Ray's leaves with another code
     try:
         yield ray
     finally:
         ray.shutdown()
         signal.signal(signal.SIGTERM, before)
-
-
-def _stop(signum: int, frame: object) -> None:
-    raise SystemExit(128 + signum)
 
 
 def share_of(resources: dict[str, float]) -> dict[str, int]:
@@ -86,7 +82,7 @@ def share_of(resources: dict[str, float]) -> dict[str, int]:
     return {"num_cpus": cores, "num_gpus": int(resources.get("GPU", 0) >= 1)}
 
 
-def collected(ray: Any, pending: dict[Any, Job], say: Callable[[str], None]) -> dict[str, str]:
+def collected(ray: Any, pending: dict[Any, Job]) -> dict[str, str]:
     """Wait for the tasks, one after the other as they end, say how each did, and return why some failed."""
     failures: dict[str, str] = {}
     for place in range(1, len(pending) + 1):
@@ -98,41 +94,27 @@ def collected(ray: Any, pending: dict[Any, Job], say: Callable[[str], None]) -> 
             code, reason, seconds = 1, f"its task was lost ({type(error).__name__})", 0.0
         if code:
             failures[name] = reason
-        say(f"{name} {of_all}: {f'failed: {reason}' if code else f'done in {seconds:.0f} s'}")
+        say_now(f"{name} {of_all}: {f'failed: {reason}' if code else f'done in {seconds:.0f} s'}")
     return failures
 
 
-def task_of(job: Job, batch: Batch) -> tuple[list[str], str, str]:
-    """What execute_run takes: the arguments of the command line with whole paths, this folder, and where to log."""
-    runs = batch.runs.resolve()
-    places = ["--runs", str(runs), "--notebooks", str(batch.notebooks.resolve())]
-    arguments = ["run", str(job.file.resolve()), *places, "--set", *job.overrides]
-    return arguments, str(Path.cwd()), str(runs / job.params.run / LOG)
-
-
-def execute_run(arguments: list[str], folder: str, log: str) -> tuple[int, str, float]:
-    """Call the command line and wait for its end: exit code, its last sentence, seconds. A Ray task."""
-    began, path = time.time(), Path(log)
+def execute_run(job: Job, runs: Path, notebooks: Path, cwd: Path) -> tuple[int, str, float]:
+    """Call the command line in the folder `cwd`: exit code, its last sentence, seconds. A Ray task."""
+    began, log = time.time(), cwd / runs / job.params.run / LOG
+    command = [sys.executable, "-m", "zmem_lib.run", "run", job.file, "--runs", runs, "--notebooks", notebooks]
     search_path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "zmem_lib.run", *arguments],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(search_path)},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=_end_with_parent,
-        )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(search_path)}
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as output:
+        streams = {"stdout": output, "stderr": subprocess.STDOUT, "preexec_fn": _end_with_parent}
+        process = subprocess.Popen([*command, "--set", *job.overrides], cwd=cwd, env=environment, **streams)
         try:
-            while (
-                process.poll() is None
-            ):  # not wait(): a cancelled task is interrupted between two lines of Python only
+            while process.poll() is None:  # a cancelled task is interrupted between lines of Python only, not in wait()
                 time.sleep(POLL_S)
         finally:
             process.terminate()
             process.wait()
-    return process.returncode, last_sentence(path, process.returncode), time.time() - began
+    return process.returncode, last_sentence(log, process.returncode), time.time() - began
 
 
 def last_sentence(log: Path, code: int) -> str:

@@ -29,7 +29,7 @@ PADDING = {  # rows of unlike length are filled up to the longest of their batch
 }  # fmt: skip
 EFFICIENCY = 0.35  # share of a plain matrix product's speed that a small transformer reaches
 STEPWISE = 0.1  # the same while it writes token by token
-KERNEL_S = 8.0  # starting a kernel and importing
+KERNEL_S, REPORT_S = 8.0, 5.0  # starting a kernel and importing; chapter 07
 LONGEST = 2.0  # a batch writes until its longest text ends: so many times the mean
 
 
@@ -58,16 +58,16 @@ def this_machine(device: str) -> Machine:
     return L4 if device != "cpu" and torch.cuda.is_available() else Machine(measure_flops_per_second())
 
 
-def measure_flops_per_second(device: str = "cpu", size: int = 1024, repeats: int = 6) -> float:
+def measure_flops_per_second(size: int = 1024, repeats: int = 6) -> float:
     """Floating point operations a second in a product of two square matrices, in the faster of float32 and bfloat16."""
     import torch
 
     best = float("inf")
     for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.rand(2, size, size, device=device).to(dtype)  # (size, size) each
+        a, b = torch.rand(2, size, size).to(dtype)  # (size, size) each
         for _ in range(repeats):
             began = time.perf_counter()
-            float((a @ b)[0, 0])  # reading one value waits for a GPU
+            _ = a @ b
             best = min(best, time.perf_counter() - began)
     return 2 * size**3 / best
 
@@ -108,12 +108,12 @@ def as_counted(params: Params, folder: Path) -> Params:
     return changed(params, {"corpus.documents": max(seen, 1)})
 
 
-def estimate_seconds(params: Params, chapter: int, machine: Machine | float) -> float:
-    """Seconds that a chapter will about take on a machine, or at a speed of matrix products alone."""
-    machine = machine if isinstance(machine, Machine) else Machine(machine)
+def estimate_seconds(params: Params, chapter: int, machine: Machine) -> float:
+    """Seconds that a chapter will about take on a machine."""
     if chapter in (1, 2):
         return KERNEL_S + 1.0e-3 * _documents(params)
-    return KERNEL_S + {3: _train, 4: _write, 5: _answer, 6: _evaluate, 7: _report}[chapter](params, machine)
+    work = {3: _train, 4: _write, 5: _answer, 6: _evaluate}
+    return KERNEL_S + (work[chapter](params, machine) if chapter in work else REPORT_S)
 
 
 def weights(params: Params) -> float:
@@ -241,7 +241,3 @@ def _evaluate(params: Params, machine: Machine) -> float:
     passes = math.ceil(asked / params.machine.answer_batch) * _evidence_steps(params)
     counting = 1.0e-2 * params.evaluate.bootstrap_samples + SCORING_S * questions_answered(params)
     return forward_seconds(params, machine, written=written, passes=passes) + counting
-
-
-def _report(params: Params, machine: Machine) -> float:
-    return 5.0

@@ -38,16 +38,14 @@ def kernel_environment() -> Iterator[None]:
             "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "10000"),  # on shared cores, do not spin for long
             PROGRESS_ENV: os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else "",
         }
-        before = {key: os.environ.get(key) for key in wanted}
+        before = {key: os.environ[key] for key in wanted if key in os.environ}
         os.environ.update(wanted)
         try:
             yield
         finally:
-            for key, value in before.items():
-                if value is None:
-                    del os.environ[key]
-                else:
-                    os.environ[key] = value
+            for key in wanted:
+                del os.environ[key]
+            os.environ.update(before)
 
 
 @contextmanager
@@ -58,27 +56,22 @@ def unwound_by_signals() -> Iterator[None]:
     """
     import psutil
 
-    received: list[int] = []
+    received: list[BaseException] = []
 
     def end(signum: int, frame: object) -> None:
-        received.append(signum)
+        received.append(KeyboardInterrupt() if signum == signal.SIGINT else SystemExit(128 + signum))
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
                 child.kill()
-        raise stopped()
-
-    def stopped() -> BaseException:
-        return KeyboardInterrupt() if received[0] == signal.SIGINT else SystemExit(128 + received[0])
+        raise received[0]
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except Exception as error:
-        if received:
-            raise stopped() from error
-        raise
+        raise received[0] if received else error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     if received:
-        raise stopped()
+        raise received[0]

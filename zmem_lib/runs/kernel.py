@@ -6,6 +6,7 @@ failed one is kept as NN_name.failed.ipynb.
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
@@ -63,7 +64,7 @@ def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path) -> 
         under_way.unlink(missing_ok=True)
 
 
-def explained(error: Exception, name: str, failed: Path) -> Exception:
+def explained(error: Any, name: str, failed: Path) -> Exception:
     """The exception to raise for a failed cell: BadInput where the chapter raised it, else ChapterFailed."""
     message = " ".join(error.evalue.split())
     place = f"(chapter {name}, cell [{error.exec_count}])"

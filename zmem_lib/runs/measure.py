@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from zmem_lib.combinations import refuse_memoryless
@@ -95,22 +96,17 @@ def random_memory_lm(params: Params, device: torch.device) -> MemoryLM:
         lm = AutoModelForCausalLM.from_config(model_config(params), dtype=torch.float32, **attention).to(device)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            write_random_weights(params, Path(folder), device)
+            with device:
+                weights: Any = AutoModelForCausalLM.from_config(model_config(params), dtype=torch.bfloat16)
+            weights.save_pretrained(folder, max_shard_size="1GB")  # a shard is copied while it is written
+            del weights
+            gc.collect()
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
             lm = with_adapter(load_lm(Path(folder), params), params)
     lm.generation_config = GenerationConfig(pad_token_id=0, eos_token_id=[0])
     prompts = Prompts(None, {}, [0], 0, re.compile(r"(?!)"))
     return ready(lm, prompts, params)
-
-
-def write_random_weights(params: Params, folder: Path, device: torch.device) -> None:
-    """Write random weights of the model's shape to a folder, bfloat16 safetensors with their configuration."""
-    with device:
-        lm: nn.Module = AutoModelForCausalLM.from_config(model_config(params), dtype=torch.bfloat16)
-    lm.save_pretrained(folder, max_shard_size="1GB")  # a shard is copied while it is written
-    del lm
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
 
 
 def train_steps(memory_lm: MemoryLM, z_table: ZTable, params: Params) -> None:
@@ -127,14 +123,14 @@ def train_steps(memory_lm: MemoryLM, z_table: ZTable, params: Params) -> None:
         tuples=pd.DataFrame({"question": []}),
         tuple_row=rows.__getitem__,
         tuple_index=index,
-        question=rows.__getitem__,
+        question=lambda i: rows[i].ids,
         gold=[],
         answered=np.arange(len(rows)),
         own=index[:0],
         dev_rows=[],
         dev_index=index[:0],
         docs=pd.DataFrame(index=range(len(recited) or n)),
-        text=rows.__getitem__,
+        text=lambda i: rows[i].ids,
         recitations=lambda i: [recited[i]],
     )
     training = make_training(memory_lm, z_table, lessons)
@@ -165,7 +161,8 @@ def counted(device: torch.device, steps: int) -> Iterator[Measured]:
         before = held_bytes(device)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as record:
             yield cost
-        events = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
+        results: Any = record.profiler
+        events = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
         changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
         cost.peak_bytes = before + max(np.cumsum(changes), default=0)
     cost.seconds = (time.perf_counter() - began) / steps

@@ -6,10 +6,10 @@ bytes that come and go: activations, logits, keys and values.
 
 from dataclasses import dataclass
 
-from zmem_lib.combinations import QUESTION_TOKENS
 from zmem_lib.memory.shape import model_shape, published
 from zmem_lib.params import Params
 from zmem_lib.sections import MOST
+from zmem_lib.text import QUESTION_TOKENS
 
 GIB = 2**30
 NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # a weight; a scale for 64 of them, and a scale for 256 scales
@@ -55,8 +55,9 @@ def number_bytes(params: Params, on_gpu: bool = True) -> int:
     """Bytes of a number in the run's arithmetic; `auto` is 2 on a GPU and 4 on a CPU without bfloat16 of its own."""
     from torch import cpu
 
-    wide = not on_gpu and not cpu._is_avx512_bf16_supported() if params.machine.precision == "auto" else None
-    return 4 if wide or params.machine.precision == "float32" else 2
+    if params.machine.precision == "auto":
+        return 2 if on_gpu or cpu._is_avx512_bf16_supported() else 4
+    return 4 if params.machine.precision == "float32" else 2
 
 
 def weight_bytes(params: Params, size: int) -> float:

@@ -8,12 +8,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from zmem_lib.chapters import CHAPTERS, NOTEBOOKS, changes, chapters_of, is_finished, is_whole
 from zmem_lib.files import LOCK, BadInput, drop_temporaries, write_atomic, writing
 from zmem_lib.fingerprint import git_revision
-from zmem_lib.hub import find_judge, find_lm, find_reranker
+from zmem_lib.hub import find_lm, find_model
 from zmem_lib.meter import about
 from zmem_lib.params import LATE, Params, dumped, flat, read_params
 from zmem_lib.report.results import PREVIOUS, keep_previous
@@ -21,14 +22,11 @@ from zmem_lib.runs.duration import expected_seconds
 from zmem_lib.runs.environment import kernel_environment
 from zmem_lib.runs.kernel import run_chapter
 
+Say = Callable[[str], None]
+say_now: Say = partial(print, flush=True)  # through a pipe too
 USING_LM = (3, 4, 5, 6)  # chapters
 EVALUATION = 6
 OTHER_NAME = "give this one another name (--set run=NAME) or throw that one away (--start-over)"
-
-
-def say_now(line: str) -> None:
-    """Print a line at once, through a pipe too."""
-    print(line, flush=True)
 
 
 def run_chapters(
@@ -38,7 +36,7 @@ def run_chapters(
     first: int | None = None,
     last: int = 7,
     notebooks: Path = NOTEBOOKS,
-    say: Callable[[str], None] = say_now,
+    say: Say = say_now,
 ) -> Path:
     """Execute the chapters up to `last`, return the run's folder.
 
@@ -51,7 +49,9 @@ def run_chapters(
     if not git_revision():
         say("no git, or no repository around the library: the run will not say of which revision it is")
     with kernel_environment():
-        for number, name in ((number, name) for number, name in chapters_of(params).items() if number <= last):
+        for number, name in chapters_of(params).items():
+            if number > last:
+                break
             if (first is None or number < first) and is_done(folder, number, params):
                 say(f"{name}: finished before, skipped")
                 continue
@@ -91,11 +91,11 @@ def fetch(params: Params, number: int) -> None:
     if number == 1:
         fetch_corpus(params)
     if params.evaluate.judge == "nli" and number in (1, EVALUATION):
-        find_judge(params.evaluate.judge_model)
+        find_model("evaluate.judge_model", params.evaluate.judge_model)
     if params.has_lm and params.lm.name != "scratch" and using:
         find_lm(params.lm.name, params.lm.revision)
     if answer.rerank_model and answer.rerank_depth and using:
-        find_reranker(answer.rerank_model)
+        find_model("answer.rerank_model", answer.rerank_model)
     if params.machine.device == "cuda":  # no other can be missing
         from zmem_lib.memory.lm import pick_device  # imports transformers, which takes seconds
 
@@ -123,7 +123,7 @@ def write_params(params: Params, folder: Path) -> None:
     write_atomic(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
 
 
-def start_over(folder: Path, say: Callable[[str], None] = say_now) -> None:
+def start_over(folder: Path, say: Say = say_now) -> None:
     """Remove what lies in a run's folder after saying so, but not its former summary; refuse any other folder."""
     there = [path for path in folder.iterdir() if path.name not in (LOCK, PREVIOUS)] if folder.is_dir() else []
     if not there:

@@ -4,7 +4,7 @@ Every figure comes from the formulas of needs.py and duration.py, and from the c
 before anything is downloaded or measured.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from zmem_lib.chapters import chapters_of
 from zmem_lib.memory.shape import model_shape, published
@@ -12,7 +12,7 @@ from zmem_lib.meter import about
 from zmem_lib.params import Params
 from zmem_lib.runs import duration, needs
 from zmem_lib.runs.needs import GIB, gpu_total, number_bytes
-from zmem_lib.tables import ALSO_ABSENT, COMPARED, SYSTEMS
+from zmem_lib.systems.systems import SYSTEMS, compared, which
 
 L4_BYTES = 22.5 * GIB  # of its 24 GB, what the driver leaves
 PRICE = 0.85  # dollars an hour of a g2-standard-8, on demand: look up your region's
@@ -45,7 +45,7 @@ def summary_lines(runs: Iterable[Params], price: float = PRICE) -> list[str]:
     for params in runs:
         chapters = MEMORY_CHAPTERS if params.has_lm else ()
         peak = max((gpu_total(needs.memory(params, one, number_bytes(params))) for one in chapters), default=0.0)
-        seconds = sum(duration.estimate_seconds(params, number, duration.L4) for number in chapters_of(params))
+        seconds = sum(chapter_seconds(params).values())
         sizes = [_gib(size, 1) for size in (peak, sum(needs.disk_bytes(params).values()), needs.download_bytes(params))]
         lines.append(f"| {' | '.join([params.run, *sizes, about(seconds), f'{seconds / 3600 * price:.2f}'])} |")
     return lines
@@ -82,27 +82,26 @@ def memory_lines(params: Params) -> list[str]:
 def disk_lines(params: Params) -> list[str]:
     """Disk and download."""
     parts, known = needs.disk_bytes(params), published().get(params.lm.name)
-    lines = [_row("Disk, planned, GiB", [""])]
-    lines += [_row(f"  {name}", [_gib(value)]) for name, value in parts.items() if value]
-    lines.append(_row("  in all", [_gib(sum(parts.values()))]))
+    sizes = {name: _gib(size) for name, size in parts.items() if size}
+    lines = _block("Disk, planned, GiB", sizes | {"in all": _gib(sum(parts.values()))})
     if known:
         gated = "accept it on the hub and set HF_TOKEN" if known["gated"] else "no token needed"
         lines.append(f"  licence of the model: {known['licence']}; {gated}")
     return lines
 
 
+def chapter_seconds(params: Params) -> dict[str, float]:
+    """Seconds of each chapter on an L4."""
+    return {name: duration.estimate_seconds(params, i, duration.L4) for i, name in chapters_of(params).items()}
+
+
 def time_lines(params: Params, price: float) -> list[str]:
     """Time of each chapter on an L4, their sum, and what it costs."""
-    seconds = {
-        name: duration.estimate_seconds(params, number, duration.L4) for number, name in chapters_of(params).items()
-    }
+    seconds = chapter_seconds(params)
     total = sum(seconds.values())
-    return [
-        _row("Time on an L4, planned", [""]),
-        *(_row(f"  {name}", [about(value)]) for name, value in seconds.items()),
-        _row("  in all", [about(total)]),
-        f"  planned cost: ${total / 3600 * price:.2f}, at ${price:.2f} an hour (change it with --price)",
-    ]
+    cost = f"  planned cost: ${total / 3600 * price:.2f}, at ${price:.2f} an hour (change it with --price)"
+    lines = _block("Time on an L4, planned", {name: about(s) for name, s in (seconds | {"in all": total}).items()})
+    return [*lines, cost]
 
 
 def address_parts(params: Params) -> list[list[str]]:
@@ -121,14 +120,12 @@ def address_parts(params: Params) -> list[list[str]]:
 def api_requests(params: Params) -> tuple[int, int, int]:
     """Requests to a reader at an address, and their input and output tokens: all systems, absent ones, snapshots."""
     answer, new = params.answer, 6 * params.corpus.new_documents
-    asked = len(SYSTEMS) * duration.questions_answered(params) + 2 * len(ALSO_ABSENT) * params.corpus.absent_questions
+    absent = 2 * len(which(lambda system: system.asked_absent)) * params.corpus.absent_questions
+    asked = len(SYSTEMS) * duration.questions_answered(params) + absent
     requests = asked + duration.SNAPSHOTS * min(new, answer.questions or new)
     evidence = answer.top_k * min(duration.BLOCK_TEXT_TOKENS, params.memory.evidence_tokens)
-    return (
-        requests,
-        requests * (INSTRUCTION_TOKENS + duration.QUESTION_TOKENS + evidence),
-        requests * answer.answer_tokens,
-    )
+    read = requests * (INSTRUCTION_TOKENS + duration.QUESTION_TOKENS + evidence)
+    return requests, read, requests * answer.answer_tokens
 
 
 def judge_requests(params: Params) -> tuple[int, int, int]:
@@ -137,7 +134,7 @@ def judge_requests(params: Params) -> tuple[int, int, int]:
     Of an answer four of ragas', claims and entailment of RAGChecker's and RAGBench's one; of each piece of evidence one
     of ragas' and two of RAGChecker's. The token counts are those of their prompts, at four letters a token.
     """
-    judged = len(COMPARED) * (duration.PARTS * params.evaluate.judge_questions or duration.questions_answered(params))
+    judged = len(compared()) * (duration.PARTS * params.evaluate.judge_questions or duration.questions_answered(params))
     evidence = params.answer.top_k * min(duration.BLOCK_TEXT_TOKENS, params.memory.evidence_tokens)
     requests = judged * (JUDGING + JUDGING_PIECE * params.answer.top_k)
     read = judged * (JUDGING_TOKENS + JUDGING_PIECE_TOKENS * params.answer.top_k + EVIDENCE_READ * evidence)
@@ -148,13 +145,13 @@ def _address_lines(who: str, planned: tuple[int, int, int], prices: tuple[float,
     """`planned` are requests, input and output tokens; prices in dollars for a million tokens, of input and output."""
     requests, read, written = planned
     cost = (read * prices[0] + written * prices[1]) / 1e6
-    return [
-        _row(f"{who}, planned", [""]),
-        _row("  requests, at most about", [f"{requests:,}"]),
-        _row("  input tokens", [f"{read:,}"]),
-        _row("  output tokens", [f"{written:,}"]),
-        f"  planned cost: ${cost:.2f}, at ${prices[0]:g} and ${prices[1]:g} for a million",
-    ]
+    counts = {"requests, at most about": requests, "input tokens": read, "output tokens": written}
+    lines = _block(f"{who}, planned", {name: f"{count:,}" for name, count in counts.items()})
+    return [*lines, f"  planned cost: ${cost:.2f}, at ${prices[0]:g} and ${prices[1]:g} for a million"]
+
+
+def _block(title: str, cells: Mapping[str, str]) -> list[str]:
+    return [_row(title, [""]), *(_row(f"  {name}", [cell]) for name, cell in cells.items())]
 
 
 def _row(label: str, cells: Iterable[str]) -> str:

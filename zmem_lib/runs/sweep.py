@@ -17,7 +17,7 @@ from zmem_lib.meter import about
 from zmem_lib.params import Params, read_params
 from zmem_lib.runs.duration import expected_seconds
 from zmem_lib.runs.environment import unwound_by_signals
-from zmem_lib.runs.pipeline import is_done, run_chapters, say_now
+from zmem_lib.runs.pipeline import Say, is_done, run_chapters, say_now
 
 NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 AGAIN = "the same command skips what is done and goes on with the others"
@@ -101,9 +101,7 @@ def list_lines(batch: Batch) -> list[str]:
     return [*lines, f"{'in all, one after the other':{width}}  {about(sum_seconds) if sum_seconds else 'finished'}"]
 
 
-def sweep_here(
-    batch: Batch, *, execute: Callable[..., Path] = run_chapters, say: Callable[[str], None] = say_now
-) -> dict[str, str]:
+def sweep_here(batch: Batch, *, execute: Callable[..., Path] = run_chapters, say: Say = say_now) -> dict[str, str]:
     """Execute the runs one after the other; return why those that failed did, by name."""
     failures: dict[str, str] = {}
     for place, job in enumerate(batch.jobs, 1):

@@ -57,9 +57,8 @@ def add_documents(folder: Path, file: Path, *, replacing: bool = False) -> list[
 
 def delete_documents(folder: Path, doc_ids: Sequence[str]) -> list[str]:
     """Take documents out of a finished run's memory; returns lines that say what was done."""
-    collection, began = open_collection(folder), time.perf_counter()
+    collection, began, n = open_collection(folder), time.perf_counter(), len(set(doc_ids))
     collection.delete(doc_ids)
-    n = len(set(doc_ids))
     ms = 1000 * (time.perf_counter() - began) / n
     return [f"deleted {counted(n)} from {folder}, {ms:.1f} ms per document", state_line(collection)]
 

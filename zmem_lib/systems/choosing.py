@@ -21,17 +21,17 @@ from zmem_lib.opponents import fusion
 from zmem_lib.opponents.bm25 import rank_bm25
 from zmem_lib.opponents.dense import load_cross_encoder, rank_dense
 from zmem_lib.opponents.index import build_flat, search, vectors_of
-from zmem_lib.opponents.rerank import cross_scores, log_p_given_text, reordered
+from zmem_lib.opponents.rerank import Pairs, cross_scores, log_p_given_text, reordered
 from zmem_lib.params import Params
 from zmem_lib.systems.holdings import Holdings
 from zmem_lib.systems.systems import always
 
 Choose = Callable[[pd.DataFrame, Holdings], Ranking]
 Score = Callable[[list[tuple[int, str]]], list[float]]  # of pairs: number of the question, document id
+TextScore = Callable[[Pairs], list[float]]  # of pairs: question, passage
 DEPTH = 20  # documents in a ranking
 INDEX_FROM = 10_000  # documents from which the keys are searched by an index
 WEIGHT_FILE, Z_WEIGHT_FILE = "hybrid.json", "zmem_bm25.json"  # weights chosen on dev questions: of dense, and of BM25
-DEV_SAMPLE, Z_DEV_SAMPLE = 500, 100  # dev questions that choose them: z-memory has to rank its own for this alone
 
 
 @dataclass(frozen=True)
@@ -102,16 +102,6 @@ def by_select_anew(questions: pd.DataFrame, held: Holdings) -> Ranking:
     return by_select(questions, replace(held, cache=None))
 
 
-def by_z_and_bm25(questions: pd.DataFrame, held: Holdings) -> Ranking:
-    """z-memory's ranking and BM25's, summed with the weight that was best on dev questions."""
-    return fusion.weighted_sum(*z_and_bm25(questions, held), read_json(held.folder / Z_WEIGHT_FILE)["weight"], DEPTH)
-
-
-def z_and_bm25(questions: pd.DataFrame, held: Holdings) -> tuple[Ranking, Ranking]:
-    """z-memory's ranking and BM25's, as they are fused."""
-    return by_select_anew(questions, held), by_bm25(questions, held, fusion.FUSED)
-
-
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
@@ -129,69 +119,71 @@ by_bm25_asked = partial(by_bm25, index="bm25_asked")  # each passage with the tr
 by_dense_tuned = partial(by_dense, encoder="dense_tuned")  # trained on these questions
 
 
-def bm25_and_dense(questions: pd.DataFrame, held: Holdings) -> tuple[Ranking, Ranking]:
-    """Both rankings, as deep as they are fused."""
-    return by_bm25(questions, held, fusion.FUSED), by_dense(questions, held, fusion.FUSED)
+@dataclass(frozen=True)
+class Fusion:
+    """Two rankings that are summed, as deep as they are fused, with a weight of the second chosen on dev questions."""
+
+    both: Callable[[pd.DataFrame, Holdings], tuple[Ranking, Ranking]]
+    file: str  # of the weight
+    dev_sample: int  # dev questions that choose it
+
+    def rank(self, questions: pd.DataFrame, held: Holdings, depth: int = DEPTH) -> Ranking:
+        """By both together: the sum of scores with the weight that was best on dev questions."""
+        return fusion.weighted_sum(*self.both(questions, held), read_json(held.folder / self.file)["weight"], depth)
+
+    def choose_weight(self, dev: pd.DataFrame, held: Holdings) -> pd.DataFrame:
+        """Choose the weight on dev questions; returns what was tried."""
+        dev = dev.sample(min(len(dev), self.dev_sample), random_state=held.params.seed)
+        both = self.both(dev, held) if len(dev) else (([], []), ([], []))
+        return fusion.choose_weight(*both, list(dev["gold_doc_ids"]), held.folder / self.file)
+
+
+HYBRID = Fusion(
+    lambda questions, held: (by_bm25(questions, held, fusion.FUSED), by_dense(questions, held, fusion.FUSED)),
+    WEIGHT_FILE, 500,
+)  # fmt: skip
+Z_AND_BM25 = Fusion(  # z-memory has to rank its dev questions for this alone
+    lambda questions, held: (by_select_anew(questions, held), by_bm25(questions, held, fusion.FUSED)),
+    Z_WEIGHT_FILE, 100,
+)  # fmt: skip
+by_hybrid, choose_hybrid_weight = HYBRID.rank, HYBRID.choose_weight
+by_z_and_bm25, choose_z_weight = Z_AND_BM25.rank, Z_AND_BM25.choose_weight
+by_hybrid_deeply = partial(by_hybrid, depth=fusion.FUSED)
 
 
 def by_ranks(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """By BM25 and embeddings together: reciprocal rank fusion."""
-    return fusion.reciprocal_ranks(*bm25_and_dense(questions, held), DEPTH)
-
-
-def by_hybrid(questions: pd.DataFrame, held: Holdings, depth: int = DEPTH) -> Ranking:
-    """By BM25 and embeddings together: the sum of scores with the weight that was best on dev questions."""
-    return fusion.weighted_sum(*bm25_and_dense(questions, held), read_json(held.folder / WEIGHT_FILE)["weight"], depth)
-
-
-by_hybrid_deeply = partial(by_hybrid, depth=fusion.FUSED)
+    return fusion.reciprocal_ranks(*HYBRID.both(questions, held), DEPTH)
 
 
 def by_lm(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """The hybrid's first `answer.rerank_depth` in the order of log p(question | the passage's text) alone."""
-    depth = held.params.answer.rerank_depth
-    return reordered(text_score(questions, held), by_hybrid(questions, held, max(DEPTH, depth)), depth)
+    return _reordered(questions, held, partial(log_p_given_text, held.memory_lm, params=held.params))
 
 
 def by_cross_encoder(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """The hybrid's first `answer.rerank_depth` in the order of a cross-encoder's score of question and passage."""
-    asked, text_of, answer = list(questions["question"]), held.text_of, held.params.answer
-    device = str((held.memory_lm or held.encoder()).device)
-    model = held.once(f"reranker {answer.rerank_model}", lambda: load_cross_encoder(answer.rerank_model, device))
-
-    def score(pairs: list[tuple[int, str]]) -> list[float]:
-        texts = [(asked[q], text_of[doc_id]) for q, doc_id in pairs]
-        return cross_scores(model, texts, held.params.machine.answer_batch)
-
-    return reordered(score, by_hybrid(questions, held, max(DEPTH, answer.rerank_depth)), answer.rerank_depth)
+    name, device = held.params.answer.rerank_model, str((held.memory_lm or held.encoder()).device)
+    model = held.once(f"reranker {name}", lambda: load_cross_encoder(name, device))
+    return _reordered(questions, held, lambda pairs: cross_scores(model, pairs, held.params.machine.answer_batch))
 
 
 def by_text(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """z-memory's shortlist in the order of log p(question | the passage's text) and key: the text twin."""
-    return rerank(text_score(questions, held), by_key(questions, held), held.params.answer.shortlist)
+    score = _of_texts(questions, held, partial(log_p_given_text, held.memory_lm, params=held.params))
+    return rerank(score, by_key(questions, held), held.params.answer.shortlist)
 
 
-def text_score(questions: pd.DataFrame, held: Holdings) -> Score:
-    """The function that gives log p(question | the passage's text)."""
+def _reordered(questions: pd.DataFrame, held: Holdings, score: TextScore) -> Ranking:
+    """The hybrid's first `answer.rerank_depth` in the order of a score of question and passage alone."""
+    depth = held.params.answer.rerank_depth
+    return reordered(_of_texts(questions, held, score), by_hybrid(questions, held, max(DEPTH, depth)), depth)
+
+
+def _of_texts(questions: pd.DataFrame, held: Holdings, score: TextScore) -> Score:
+    """The score of question and passage as one of the question's number and the document's id."""
     asked, text_of = list(questions["question"]), held.text_of
-
-    def score(pairs: list[tuple[int, str]]) -> list[float]:
-        return log_p_given_text(held.memory_lm, [(asked[q], text_of[doc_id]) for q, doc_id in pairs], held.params)
-
-    return score
-
-
-def choose_hybrid_weight(dev: pd.DataFrame, held: Holdings) -> pd.DataFrame:
-    """Choose the weight of the dense scores beside BM25's on dev questions; returns what was tried."""
-    dev = dev.sample(min(len(dev), DEV_SAMPLE), random_state=held.params.seed)
-    return fusion.choose_weight(*bm25_and_dense(dev, held), list(dev["gold_doc_ids"]), held.folder / WEIGHT_FILE)
-
-
-def choose_z_weight(dev: pd.DataFrame, held: Holdings) -> pd.DataFrame:
-    """Choose the weight of BM25 beside z-memory on dev questions; returns what was tried."""
-    dev = dev.sample(min(len(dev), Z_DEV_SAMPLE), random_state=held.params.seed)
-    both = z_and_bm25(dev, held) if len(dev) else (([], []), ([], []))
-    return fusion.choose_weight(*both, list(dev["gold_doc_ids"]), held.folder / Z_WEIGHT_FILE)
+    return lambda pairs: score([(asked[q], text_of[doc_id]) for q, doc_id in pairs])
 
 
 # --- given ------------------------------------------------------------------------------------------------------------
@@ -199,24 +191,24 @@ def choose_z_weight(dev: pd.DataFrame, held: Holdings) -> pd.DataFrame:
 
 def right(questions: pd.DataFrame, _: Holdings) -> Ranking:
     """The first gold document of each question."""
-    return _given([ids[0] for ids in questions["gold_doc_ids"]])
+    return _given([[ids[0]] for ids in questions["gold_doc_ids"]])
 
 
 def shuffled(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """Another document than the gold one, drawn at random."""
     doc_ids = list(held.docs["doc_id"])
     other = dict(zip(doc_ids, shuffle_index(len(doc_ids), held.params.seed).tolist(), strict=True))
-    return _given([doc_ids[other[ids[0]]] for ids in questions["gold_doc_ids"]])
+    return _given([[doc_ids[other[ids[0]]]] for ids in questions["gold_doc_ids"]])
 
 
 def most_similar(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """The document whose passage resembles the gold one most."""
-    return _given([ids[0] for ids in nearest(held, right(questions, held)[0], 1)])
+    return _given(nearest(held, list(questions["gold_doc_ids"]), 1))
 
 
 def nothing(questions: pd.DataFrame, _: Holdings) -> Ranking:
     """No document."""
-    return [[] for _ in range(len(questions))], [[] for _ in range(len(questions))]
+    return _given([[] for _ in range(len(questions))])
 
 
 def nearest(held: Holdings, chosen: list[list[str]], depth: int) -> list[list[str]]:
@@ -229,5 +221,5 @@ def nearest(held: Holdings, chosen: list[list[str]], depth: int) -> list[list[st
     return [[other for other in best if other != name][:depth] for best, name in zip(others, doc_ids, strict=True)]
 
 
-def _given(doc_ids: list[str]) -> Ranking:
-    return [[doc_id] for doc_id in doc_ids], [[] for _ in doc_ids]
+def _given(ids: list[list[str]]) -> Ranking:
+    return ids, [[] for _ in ids]

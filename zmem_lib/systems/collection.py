@@ -34,12 +34,10 @@ from zmem_lib.memory.table import load_z
 from zmem_lib.memory.write import numbers_of, write
 from zmem_lib.params import Params, changed, params_hash, read_params
 from zmem_lib.systems.evidence import answers_of, generate_evidence
-from zmem_lib.systems.holdings import Holdings, fitted
+from zmem_lib.systems.holdings import ADDED, Holdings, fitted, model_hash
 from zmem_lib.systems.systems import SYSTEMS, possible_systems
 from zmem_lib.tables import check, read_table
 from zmem_lib.text import passages
-
-ADDED = "added"
 
 
 class Memory(NamedTuple):
@@ -65,10 +63,11 @@ class Collection(Holdings):
         the systems that find theirs can be asked.
         """
         asked = questions if isinstance(questions, pd.DataFrame) else as_table(questions)
+        possible = possible_systems(self.params)
         for name in systems:
             if name not in SYSTEMS:
-                raise BadInput(f"there is no system {name!r}: choose from {', '.join(possible_systems(self.params))}")
-            if name not in possible_systems(self.params):
+                raise BadInput(f"there is no system {name!r}: choose from {', '.join(possible)}")
+            if name not in possible:
                 raise BadInput(f"the parameters of {self.folder} leave {name} out: choose another system")
             if SYSTEMS[name].given in ("right", "wrong") and not all(map(len, asked["gold_doc_ids"])):
                 raise BadInput(f"{name} needs to know a question's gold document: give a table with gold_doc_ids")
@@ -80,9 +79,8 @@ class Collection(Holdings):
         """The evidence that the model writes for a question from z (K,W), or from a document's z, or from the best."""
         if z is None:
             z = self.z[self.row_of[self.known(doc_id or self.ask(question)["ranked_doc_ids"][0][0])]]  # (K,W)
-        return generate_evidence(
-            self.memory_lm, z[None], [question], evidence_tokens=self.params.memory.evidence_tokens, batch=1
-        )[0]
+        limit = self.params.memory.evidence_tokens
+        return generate_evidence(self.memory_lm, z[None], [question], evidence_tokens=limit, batch=1)[0]  # of (1,K,W)
 
     def recite(self, doc_id: str) -> str:
         """The text that greedy decoding writes from a document's z alone."""
@@ -95,7 +93,7 @@ class Collection(Holdings):
         """The z (K,W) of a text, written as chapter 04 writes; nothing is kept."""
         given = {"write.steps": steps, "write.lr": lr}
         params = changed(self.params, {name: value for name, value in given.items() if value is not None})
-        docs = pd.DataFrame({"doc_id": ["text"], "title": [""], "text": [text], "part": ["new"]})
+        docs = pd.DataFrame([{"doc_id": "text", "title": "", "text": text, "part": "new"}])
         return self.write_documents(docs, params)[0][0]
 
     def write_documents(
@@ -183,22 +181,13 @@ class Collection(Holdings):
         for name in ("bm25", "bm25_asked", "dense", "dense_tuned", "tree"):
             self.loaded.pop(name, None)
 
-    @property
-    def tree_folder(self) -> Path:
-        """Where the tree of ids lies: that of the chapters, or what takes its place since documents came or went."""
-        return self._kept_tree if self.altered and self._kept_tree.is_dir() else self.folder / NEW
-
-    @property
-    def _kept_tree(self) -> Path:
-        return self.folder / ADDED / f"ids_{model_hash(self.folder)}"  # that of an earlier model is another
-
     def _keep_ids(self, *, anew: Iterable[str] = ()) -> None:
         """Keep the generated ids of just these documents, where the run has any; those of `anew` are given anew."""
         if (self.folder / NEW).is_dir():
-            tree = id_trees.load_tree(self._kept_tree if self._kept_tree.is_dir() else self.folder / NEW)
+            tree = id_trees.load_tree(self.kept_tree if self.kept_tree.is_dir() else self.folder / NEW)
             stay = Memory(self.docs, self.z, self.keys).rows(~self.docs["doc_id"].isin(set(anew)))
             tree = fitted(tree, stay.docs, stay.keys)
-            id_trees.save_tree(fitted(tree, self.docs, self.keys), self._kept_tree)
+            id_trees.save_tree(fitted(tree, self.docs, self.keys), self.kept_tree)
 
 
 def open_collection(
@@ -262,8 +251,7 @@ def added_memory(folder: Path, params: Params) -> Memory | None:
             f"the documents in {path} were written with an earlier model of this run: remove {path.parent} and add "
             "them again (zmem add)"
         )
-    z = torch.from_numpy(np.stack(frame["z"]).astype(np.float32))  # (N,K*W)
-    keys = torch.from_numpy(np.stack(frame["key"]).astype(np.float32))  # (N,E)
+    z, keys = (torch.from_numpy(np.stack(list(frame[name])).astype(np.float32)) for name in ("z", "key"))
     return Memory(check(frame, "docs"), z.view(len(z), params.memory.z_tokens, -1), keys)  # (N,K,W)
 
 
@@ -282,11 +270,6 @@ def deleted_ids(folder: Path) -> list[str]:
     """The run's own documents that were deleted."""
     path = folder / ADDED / "deleted.json"
     return read_json(path) if path.is_file() else []
-
-
-def model_hash(folder: Path) -> str:
-    """The hash of the model that the run's blocks belong to, as chapter 03 noted it."""
-    return read_json(folder / "manifest_03.json")["outputs"]["lm"]
 
 
 def joined(memories: Sequence[Memory]) -> Memory:

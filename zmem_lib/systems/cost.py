@@ -1,10 +1,13 @@
-"""What a system's answers cost: they are made, timed and kept here, one system after the other.
+"""What a system's answers cost: they are made, timed and kept here, one system after the other; and rankings.
 
-Seconds and memory are measured by meter.py the same way for every system; bytes are those of what a system stores.
+Seconds and memory are measured by meter.py the same way for every system; bytes are those of what a system stores. The
+ways of choosing are told apart by rankings of the same questions. The text twin's stands beside those of z-memory: the
+same language model and shortlist, text in the place of z.
 """
 
+import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +15,19 @@ import pandas as pd
 
 from zmem_lib.cache import remembered
 from zmem_lib.files import read_json
+from zmem_lib.memory.choose import Ranking
 from zmem_lib.memory.table import load_z
 from zmem_lib.meter import memory_explained, metered
 from zmem_lib.params import Params
+from zmem_lib.systems.choosing import SELECTORS, Choose, by_text
 from zmem_lib.systems.evidence import answers_of
 from zmem_lib.systems.holdings import Holdings
-from zmem_lib.systems.systems import KEYS, SYSTEMS, TEXTS, Z
-from zmem_lib.tables import read_table, write_table
+from zmem_lib.systems.systems import KEYS, SYSTEMS, TEXTS, Z, possible_systems
+from zmem_lib.tables import check, read_table, write_table
 from zmem_lib.text import passages
+
+TWIN = "text-twin"
+TIMED = 20  # questions that a ranking is timed on which an answer has already
 
 
 def answered(
@@ -64,14 +72,46 @@ def build_seconds(name: str, built: Mapping[str, float], folder: Path, params: P
 
 def bytes_stored(name: str, held: Holdings) -> int:
     """Bytes that a system keeps per corpus: z and keys, texts, an index; models, which do not grow with it, apart."""
-    size = 0
-    for what in SYSTEMS[name].stores:
+
+    def bytes_of(what: str) -> int:
         if what == TEXTS:
-            size += sum(len(passage.encode()) for passage in passages(held.docs))
-        elif what == KEYS:
-            size += sum(load_z(held.folder / file)[2].nbytes for file in Z)  # of (N,E)
-        else:
-            path = held.folder / what
-            files = path.rglob("*") if path.is_dir() else [path]
-            size += sum(file.stat().st_size for file in files if file.is_file())
-    return size
+            return sum(len(passage.encode()) for passage in passages(held.docs))
+        if what == KEYS:
+            return sum(load_z(held.folder / file)[2].nbytes for file in Z)  # of (N,E)
+        path = held.folder / what
+        return sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+
+    return sum(map(bytes_of, SYSTEMS[name].stores))
+
+
+def selectors_of(params: Params) -> dict[str, Choose]:
+    """The ways of choosing that a run's parameters allow, by name; the text twin's where its model reads texts."""
+    own = {name: selector.choose for name, selector in SELECTORS.items() if selector.possible(params)}
+    return own | ({TWIN: by_text} if TWIN in possible_systems(params) else {})
+
+
+def rank_all(questions: pd.DataFrame, held: Holdings, answers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Every selector's ranking of the questions, and its seconds per question: the table rankings.
+
+    The two slow rankings, the full scan and the text twin's, are taken from the answers where a system has made them;
+    then they are timed on TIMED of the questions.
+    """
+    scanned = held.params.answer.select == "query_likelihood"
+    made, tables = {TWIN: TWIN} | ({"query_likelihood": "zmem"} if scanned else {}), []
+    for name, choose in selectors_of(held.params).items():
+        table = questions[["question_id", "part"]].reset_index(drop=True)
+        if (found := answers.get(made.get(name, ""))) is not None:
+            some = questions.iloc[:: -(-len(questions) // TIMED) or 1]
+            _, seconds = timed(choose, some, replace(held, cache=None))
+            table = table.merge(found[["question_id", "ranked_doc_ids", "ranked_scores"]], on="question_id")
+        else:  # pieces of it that lie in the chapter's folder are used
+            (table["ranked_doc_ids"], table["ranked_scores"]), seconds = timed(choose, questions, held)
+        tables.append(table.assign(selector=name, seconds=seconds))
+    return check(pd.concat(tables), "rankings")
+
+
+def timed(choose: Choose, questions: pd.DataFrame, held: Holdings) -> tuple[Ranking, float]:
+    """A ranking and its seconds per question."""
+    began = time.perf_counter()
+    ranking = choose(questions, held)
+    return ranking, (time.perf_counter() - began) / max(len(questions), 1)

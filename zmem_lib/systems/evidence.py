@@ -1,16 +1,21 @@
 """What every system is made of: documents chosen, evidence written from z or taken from passages, answers read from it.
 
-Takes questions and what a run holds; `answers_of` gives the table answers, the same way for all systems.
+Takes questions and what a run holds; `answers_of` gives the table answers, the same way for all systems: the same
+reader, prompt and token budget.
 """
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
+from typing import cast
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from zmem_lib.api.client import Reply, ask_all, reader_address
 from zmem_lib.data.tuples import parts_of
 from zmem_lib.memory.choose import Ranking
 from zmem_lib.memory.lm import MemoryLM, generate_all
@@ -18,9 +23,9 @@ from zmem_lib.memory.prompts import Prompts
 from zmem_lib.params import Params, changed
 from zmem_lib.systems import choosing
 from zmem_lib.systems.holdings import Holdings
-from zmem_lib.systems.reader import read, unread
 from zmem_lib.systems.systems import SYSTEMS
 from zmem_lib.tables import check
+from zmem_lib.text import first_words
 
 FIRST_TOKENS = 8  # of the first passage of a long context, at least, however small it is
 
@@ -163,3 +168,43 @@ def answer(
     for name in ("question_id", "part", "kind"):
         table[name] = list(questions[name]) if name in questions else ""
     return check(table.assign(seconds=(time.perf_counter() - began) / max(n, 1)), "answers")
+
+
+def read(
+    memory_lm: MemoryLM, questions: Sequence[str], items: Sequence[list[str]], params: Params, *, folder: Path
+) -> pd.DataFrame:
+    """Answer each question from its evidence items, each cut to `memory.evidence_tokens`; `folder` is the run's.
+
+    A model all of whose weights learn has learned the reader's task beside its memory (train.py); any other reads with
+    its adapter off and through its chat template. With `answer.reader` api a model at an address gets the same turn as
+    a chat message, with the evidence cut by the run's own tokenizer, so that every reader sees the same. The answer is
+    the first line of what is written. Columns of the table answers: answer, evidence as the reader saw it, its tokens,
+    and, as the model that reads counts them, input_tokens and output_tokens; money is dollars, where an answer was
+    bought.
+    """
+    prompts, limit, most = memory_lm.prompts, params.memory.evidence_tokens, params.answer.answer_tokens
+    cut = [[prompts.encode(item, limit) for item in some] for some in items]
+    shown = [[prompts.decode(ids) for ids in some] for some in cut]
+    if params.answer.reader == "api":
+        turns = [[prompts.turn(question, some)] for question, some in zip(questions, shown, strict=True)]
+        replies = cast("list[Reply]", ask_all(reader_address(params, folder), turns, max_tokens=most))
+    else:
+        asked = [prompts.reading(question, some, limit) for question, some in zip(questions, items, strict=True)]
+        with nullcontext() if params.learns_whole else memory_lm.lm.disable_adapter():
+            written = generate_all(memory_lm, None, asked, max_tokens=most, batch=params.machine.answer_batch)
+        told = zip(asked, written, strict=True)
+        replies = [Reply(prompts.decode(ids), len(before), len(ids), 0.0) for before, ids in told]
+    return _table(replies, shown, [sum(map(len, some)) for some in cut])
+
+
+def unread(items: Sequence[list[str]], words: int) -> pd.DataFrame:
+    """Evidence that nobody reads, where there is no language model: each item's first words; no answer, no token."""
+    shown = [[first_words(item, words) for item in some] for some in items]
+    return _table([Reply("", 0, 0, 0.0)] * len(shown), shown, [len(" ".join(some).split()) for some in shown])
+
+
+def _table(replies: Sequence[Reply], shown: Items, evidence_tokens: list[int]) -> pd.DataFrame:
+    table = pd.DataFrame([vars(reply) for reply in replies], columns=["text", "input_tokens", "output_tokens", "money"])
+    table["answer"] = [text.strip().partition("\n")[0].strip() for text in table.pop("text")]
+    table["evidence"], table["evidence_tokens"] = shown, evidence_tokens
+    return table

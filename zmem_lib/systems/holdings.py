@@ -12,6 +12,7 @@ import pandas as pd
 from torch import Tensor
 
 from zmem_lib.cache import Cache
+from zmem_lib.files import read_json
 from zmem_lib.ids import tree as id_trees
 from zmem_lib.ids.search import NEW
 from zmem_lib.memory.lm import load_memory_lm
@@ -21,6 +22,8 @@ from zmem_lib.opponents.tuned import asked_passages
 from zmem_lib.params import Params
 from zmem_lib.tables import read_table
 from zmem_lib.text import passages
+
+ADDED = "added"  # folder of what came after the chapters
 
 
 @dataclass
@@ -62,8 +65,9 @@ class Holdings:
         def load() -> BM25Index:
             if not self.altered:
                 return load_bm25(self.folder / name)
-            questions = read_table(self.folder / "questions.parquet", "questions") if name == "bm25_asked" else None
-            texts = passages(self.docs) if questions is None else asked_passages(self.docs, questions)
+            texts = passages(self.docs)
+            if name == "bm25_asked":
+                texts = asked_passages(self.docs, read_table(self.folder / "questions.parquet", "questions"))
             return build_bm25(list(self.docs["doc_id"]), texts, tokens=self.params.answer.bm25_tokens)
 
         return self.once(name, load)
@@ -83,12 +87,13 @@ class Holdings:
     @property
     def tree(self) -> id_trees.IdTree:
         """The tree of the generated ids of just these documents: ids that are kept stay, missing ones are given."""
-        return self.once("tree", lambda: fitted(id_trees.load_tree(self.tree_folder), self.docs, self.keys))
+        folder = self.kept_tree if self.altered and self.kept_tree.is_dir() else self.folder / NEW
+        return self.once("tree", lambda: fitted(id_trees.load_tree(folder), self.docs, self.keys))
 
     @property
-    def tree_folder(self) -> Path:
-        """Where the tree lies: that of the chapters, or what stands in its place since documents came or went."""
-        return self.folder / NEW
+    def kept_tree(self) -> Path:
+        """Where the tree lies since documents came or went; that of an earlier model is another."""
+        return self.folder / ADDED / f"ids_{model_hash(self.folder)}"
 
     @property
     def row_of(self) -> dict[str, int]:
@@ -99,6 +104,11 @@ class Holdings:
     def text_of(self) -> dict[str, str]:
         """Title and text of each document."""
         return texts_by_id(self.docs)
+
+
+def model_hash(folder: Path) -> str:
+    """The hash of the model that the run's blocks belong to, as chapter 03 noted it."""
+    return read_json(folder / "manifest_03.json")["outputs"]["lm"]
 
 
 def texts_by_id(docs: pd.DataFrame) -> dict[str, str]:

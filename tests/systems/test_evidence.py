@@ -19,7 +19,7 @@ from zmem_lib.run import main
 from zmem_lib.runs.plan import plan_lines
 from zmem_lib.systems import cost, evidence
 from zmem_lib.systems.collection import Collection
-from zmem_lib.systems.reader import read
+from zmem_lib.systems.evidence import read
 from zmem_lib.systems.systems import SYSTEMS
 from zmem_lib.tables import TABLES
 
