@@ -563,6 +563,7 @@ FILLING = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", FILLING)
 def test_a_run_on_a_full_disk_goes_on_when_there_is_space(where: str, stand_ins, tmp_path: Path, capsys) -> None:
     cell, name = FILLING[where]

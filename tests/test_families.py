@@ -154,6 +154,7 @@ def test_checkpointed_activations_give_the_same_gradients(family):
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*found, strict=True))
 
 
+@pytest.mark.long
 def test_adapter_and_z_give_bit_equal_losses_in_a_fresh_process(family, tmp_path):
     _, params, memory_lm = family
     z = blocks(2, params)

@@ -21,6 +21,7 @@ BM25 = {"squad": 0.76, "sleepqa": 0.61, "korquad": 0.90}  # recall@1, at least
 OTHERS = {"retrieval-squad": {"bm25": 0.76, "dense": 0.62, "hybrid": 0.79}}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BM25)
 def test_bm25_of_a_whole_corpus_reaches_its_mark(name):
     folder = CORPORA / FOLDERS[name]

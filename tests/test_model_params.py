@@ -69,6 +69,7 @@ def show(*values: object) -> None:
             value._repr_html_()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", HUB)
 def test_a_small_model_of_the_class_goes_through_all_chapters(name, tmp_path, monkeypatch):
     monkeypatch.setattr(matplotlib, "get_backend", lambda: "agg")

@@ -11,11 +11,14 @@ from random import Random
 
 import pandas as pd
 import psutil
+import pytest
 from conftest import ROOT
 
 from zmem_lib.chapters import CHAPTERS, finish_step, start_step
 from zmem_lib.files import LOCK, read_tensors
 from zmem_lib.params import read_params
+
+pytestmark = pytest.mark.long
 
 SEED = int(os.environ.get("ZMEM_KILL_SEED", "1"))  # other seeds, other moments
 KILLED = [1, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7]  # the chapter in which the run is killed, one time after the other

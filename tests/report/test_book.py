@@ -22,6 +22,8 @@ from zmem_lib.files import BadInput
 from zmem_lib.params import changed, read_params
 from zmem_lib.report.book import BOOK, assemble, descriptions, finished_runs, with_descriptions
 
+pytestmark = pytest.mark.long
+
 CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "

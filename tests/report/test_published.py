@@ -11,6 +11,8 @@ from conftest import ROOT, zmem
 
 from zmem_lib.chapters import CHAPTERS
 
+pytestmark = pytest.mark.long
+
 SHOWING = (1, 2, 3, 4, 6, 7)  # chapters that show texts
 
 

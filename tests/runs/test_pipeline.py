@@ -247,6 +247,7 @@ def test_start_over_removes_runs_only(tmp_path):
     assert (tmp_path / "thesis/chapter.txt").read_text() == "mine"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_stopped_run_leaves_no_kernel_and_resumes(number, code, stand_ins, tmp_path):
     runs = tmp_path / "runs"

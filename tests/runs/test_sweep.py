@@ -155,6 +155,7 @@ def test_the_command_says_which_failed_and_ends_with_1(stand_ins, tmp_path, caps
     assert "smoke-seed-1 (2 of 2)" in printed.out and (runs / "smoke-seed-1/07_report.ipynb").is_file()
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_the_batch_and_not_one_run_of_it(stand_ins, tmp_path):
     runs = tmp_path / "runs"
     batch = sweep_process(runs, stand_ins({2: "import time\ntime.sleep(300)"}))
@@ -184,6 +185,7 @@ def test_without_ray_one_sentence_says_how_to_get_it(stand_ins, tmp_path, monkey
     assert "needs the package ray: install it with pip install 'zmem[cluster]'" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_batch_on_ray_goes_on_after_a_failure_and_a_crash_and_ends_by_ctrl_c(stand_ins, tmp_path):
     pytest.importorskip("ray")
     runs, fourth = tmp_path / "runs", tmp_path / "runs/smoke-seed-4"
