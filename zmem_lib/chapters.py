@@ -83,18 +83,18 @@ def finish_step(
 
 def is_finished(folder: Path, number: int, params: Params) -> bool:
     """Whether nothing that made chapter `number` in `folder` has changed, and its files are as it left them."""
-    return _manifest(folder, number) is not None and not changes(folder, number, params)
+    return read_manifest(folder, number) is not None and not changes(folder, number, params)
 
 
 def is_whole(folder: Path, number: int, params: Params) -> bool:
     """Whether chapter `number` in `folder` went through with these parameters, and its files are as it left them."""
-    manifest = _manifest(folder, number)
+    manifest = read_manifest(folder, number)
     return manifest is not None and not _other_params(manifest, number, params) and not _other_files(manifest, folder)
 
 
 def changes(folder: Path, number: int, params: Params) -> str:
     """What of that which made a chapter is another now, in words; empty where nothing is, or it never went through."""
-    manifest = _manifest(folder, number)
+    manifest = read_manifest(folder, number)
     if manifest is None:
         return ""
     if "code" not in manifest:
@@ -121,7 +121,7 @@ def packages(number: int) -> dict[str, str]:
     return packages_of(NOTEBOOKS / f"{CHAPTERS[number]}.ipynb", shown=number == FINDINGS)
 
 
-def _manifest(folder: Path, number: int) -> dict[str, Any] | None:
+def read_manifest(folder: Path, number: int) -> dict[str, Any] | None:
     """The manifest of a chapter that went through; None without one, or for one that is damaged or of another kind."""
     try:
         manifest = json.loads((folder / f"manifest_{number:02d}.json").read_text(encoding="utf-8"))

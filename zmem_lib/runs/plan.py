@@ -107,12 +107,16 @@ def time_lines(params: Params, price: float) -> list[str]:
 def address_parts(params: Params) -> list[list[str]]:
     """Of reader and judge at an address: requests, their tokens and dollars; the same question twice is asked once."""
     answer, evaluate, budget, parts = params.answer, params.evaluate, params.machine.api_budget, []
-    if answer.reader == "api":
-        prices = (answer.api_input_price, answer.api_output_price)
-        parts.append(_address_lines(f"Reader {answer.api_model}", api_requests(params), prices))
-    if evaluate.judge == "api":
-        prices = (evaluate.judge_input_price, evaluate.judge_output_price)
-        parts.append(_address_lines(f"Judge {evaluate.judge_model}", judge_requests(params), prices))
+    reader = (f"Reader {answer.api_model}", api_requests(params), answer.api_input_price, answer.api_output_price)
+    judge = (f"Judge {evaluate.judge_model}", judge_requests(params))
+    judge += (evaluate.judge_input_price, evaluate.judge_output_price)
+    asked = [reader] * (answer.reader == "api") + [judge] * (evaluate.judge == "api")
+    for who, (requests, read, written), input_price, output_price in asked:
+        cost = (read * input_price + written * output_price) / 1e6
+        counts = {"requests, at most about": requests, "input tokens": read, "output tokens": written}
+        lines = _block(f"{who}, planned", {name: f"{count:,}" for name, count in counts.items()})
+        prices = f"${input_price:g} and ${output_price:g} for a million"
+        parts.append([*lines, f"  planned cost: ${cost:.2f}, at {prices}"])
     limit = f"the run stops before ${budget:.2f}" if budget else "no limit (machine.api_budget)"
     return [*parts, [f"Spending at addresses: {limit}"]] if parts else []
 
@@ -139,15 +143,6 @@ def judge_requests(params: Params) -> tuple[int, int, int]:
     requests = judged * (JUDGING + JUDGING_PIECE * params.answer.top_k)
     read = judged * (JUDGING_TOKENS + JUDGING_PIECE_TOKENS * params.answer.top_k + EVIDENCE_READ * evidence)
     return requests, read, requests * VERDICT_TOKENS
-
-
-def _address_lines(who: str, planned: tuple[int, int, int], prices: tuple[float, float]) -> list[str]:
-    """`planned` are requests, input and output tokens; prices in dollars for a million tokens, of input and output."""
-    requests, read, written = planned
-    cost = (read * prices[0] + written * prices[1]) / 1e6
-    counts = {"requests, at most about": requests, "input tokens": read, "output tokens": written}
-    lines = _block(f"{who}, planned", {name: f"{count:,}" for name, count in counts.items()})
-    return [*lines, f"  planned cost: ${cost:.2f}, at ${prices[0]:g} and ${prices[1]:g} for a million"]
 
 
 def _block(title: str, cells: Mapping[str, str]) -> list[str]:
