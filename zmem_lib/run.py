@@ -38,7 +38,7 @@ def command_run(options: Namespace) -> None:
     if options.book and options.last < 7:
         raise BadInput("--book needs chapter 07: leave out --to")
     params = read_params(options.params, options.set)
-    folder, chapters = options.runs / params.run, {"first": options.first, "last": options.last}
+    folder, chapters = options.runs / params.run, {"first": options.first or 0, "last": options.last}
     with unwound_by_signals(), held(folder):
         if options.start_over:
             start_over(folder)
@@ -173,16 +173,18 @@ def command_sweep(options: Namespace) -> None:
     run that fails does not stop the others, and the same command goes on where it was stopped.
     """
     from zmem_lib.runs.cluster import sweep_on_ray
-    from zmem_lib.runs.sweep import Batch, batch_jobs, list_lines, read_grid, refuse_failures, sweep_here
+    from zmem_lib.runs.sweep import batch_jobs, list_lines, read_grid, sweep_here
 
     jobs = batch_jobs(options.params, read_grid(options.grid), options.set)
-    batch = Batch(tuple(jobs), options.runs, options.notebooks)
     if options.list:
-        return _print(list_lines(batch))
-    failures = sweep_on_ray(batch) if options.on == "ray" else sweep_here(batch)
+        return _print(list_lines(jobs, options.runs))
+    failures = (sweep_on_ray if options.on == "ray" else sweep_here)(jobs, options.runs, options.notebooks)
     if options.book and (done := [job.params.run for job in jobs if job.params.run not in failures]):
         _build(done, options)
-    refuse_failures(failures, batch)
+    if failures:
+        again = "the same command skips what is done and goes on with the others"
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise ChapterFailed(f"{len(failures)} of {len(jobs)} runs failed ({again}): {reasons}")
 
 
 def command_keep(options: Namespace) -> None:

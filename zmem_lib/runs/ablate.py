@@ -52,8 +52,7 @@ class Job:
 def ablate(study: Study, *, execute: Callable[..., Path] = run_chapters, say: Say = say_now) -> None:
     """Execute chapters 01 to 06 of every row and seed that is not kept yet, and keep what they found.
 
-    `execute` is called like `pipeline.run_chapters`. A row that is off in the file is skipped, which is said; all
-    parameters are checked before the first run.
+    A row that is off in the file is skipped, which is said; all parameters are checked before the first run.
     """
     refuse_memoryless(study.params, "an ablation")
     for name in off_rows(study):

@@ -11,14 +11,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from zmem_lib.files import BadInput
 from zmem_lib.runs.pipeline import say_now
-from zmem_lib.runs.sweep import Batch, Job, is_whole
+from zmem_lib.runs.sweep import Job, is_whole
 
 LOG = "sweep.log"
 RUN_CORES = 2  # of a run, where the cluster has them
@@ -32,10 +32,10 @@ OF_A_DEATH = "died without a word, most often for want of memory"
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
-def sweep_on_ray(batch: Batch) -> dict[str, str]:
+def sweep_on_ray(jobs: Sequence[Job], runs: Path, notebooks: Path) -> dict[str, str]:
     """Execute the runs as Ray tasks, a GPU each where there are any; return why those that failed did, by name."""
-    todo = [job for job in batch.jobs if not is_whole(job.params, batch.runs)]
-    for job in batch.jobs:
+    todo = [job for job in jobs if not is_whole(job.params, runs)]
+    for job in jobs:
         if job not in todo:
             say_now(f"{job.params.run}: finished before, skipped")
     if not todo:
@@ -44,7 +44,7 @@ def sweep_on_ray(batch: Batch) -> dict[str, str]:
         share = share_of(ray.cluster_resources())
         say_now(f"ray: {len(todo)} runs, each with {share['num_cpus']} cores and {share['num_gpus']} GPUs")
         task = ray.remote(**share, max_retries=0)(execute_run)
-        pending = {task.remote(job, batch.runs, batch.notebooks, Path.cwd()): job for job in todo}
+        pending = {task.remote(job, runs, notebooks, Path.cwd()): job for job in todo}
         try:
             return collected(ray, pending)
         except (KeyboardInterrupt, SystemExit):

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from unittest.mock import patch
 
 from zmem_lib.meter import PROGRESS_ENV
 
@@ -38,14 +39,8 @@ def kernel_environment() -> Iterator[None]:
             "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "10000"),  # on shared cores, do not spin for long
             PROGRESS_ENV: os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else "",
         }
-        before = {key: os.environ[key] for key in wanted if key in os.environ}
-        os.environ.update(wanted)
-        try:
+        with patch.dict(os.environ, wanted):
             yield
-        finally:
-            for key in wanted:
-                del os.environ[key]
-            os.environ.update(before)
 
 
 @contextmanager
