@@ -27,17 +27,14 @@ KEPT, OTHER_CODE, OTHER_PARAMS = "kept", "of other code", "of other parameters"
 
 @dataclass(frozen=True)
 class Study:
-    """An ablation that was asked for: parameters of its file, names of rows, seeds, and where runs and results lie.
-
-    With `again`, what an earlier run left of a row that is not kept is removed first.
-    """
+    """An ablation that was asked for: parameters of its file, names of rows, seeds, and where runs and results lie."""
 
     params: Params
     rows: tuple[str, ...]
     seeds: tuple[int, ...]
     runs: Path
     results: Path
-    again: bool = False
+    again: bool = False  # remove first what an earlier run left of a row that is not kept
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The runs of a batch on a Ray cluster, or on a Ray that is started here for as long as they take.
 
-Every run is a task that calls the command line in a process of its own, so that a crash, or a run that takes all
-memory, ends that run alone; what it says stands in runs/NAME/sweep.log. A cluster is that of RAY_ADDRESS: its machines
-need this project, the runs folder and the parameter files under the same paths, as on a shared disk.
+Every run is a task that calls the command line in a process of its own, so that a crash ends that run alone; what it
+says stands in runs/NAME/sweep.log. The machines of a cluster (RAY_ADDRESS) need this project, the runs folder and the
+parameter files under the same paths, as on a shared disk.
 """
 
 import logging
@@ -28,7 +28,6 @@ RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no call home
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns of what a later version will do
 }
-OF_A_DEATH = "died without a word, most often for want of memory"
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
@@ -120,7 +119,7 @@ def execute_run(job: Job, runs: Path, notebooks: Path, cwd: Path) -> tuple[int, 
 def last_sentence(log: Path, code: int) -> str:
     """What a run said last, without `zmem: ` in front; of one that was killed, that it was."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    last = lines[-1].removeprefix("zmem: ") if lines and code > 0 else OF_A_DEATH
+    last = lines[-1].removeprefix("zmem: ") if lines and code > 0 else "died without a word, most often for want of memory"
     return f"{last} (all it said stands in {log})" if code else ""
 
 

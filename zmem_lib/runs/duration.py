@@ -49,14 +49,11 @@ L4 = Machine(0.5 * 121e12, 1000.0, 0.8 * 300e9, 1.5e-3)
 
 @cache
 def this_machine(device: str) -> Machine:
-    """What the chapters will run on: this processor, in the faster of float32 and bfloat16, or a GPU, taken for an L4.
-
-    A GPU is not measured here, because that would keep some of its memory from the chapters.
-    """
+    """What the chapters will run on: this processor, in the faster of float32 and bfloat16, or a GPU, taken for an L4."""
     import torch
 
     if device != "cpu" and torch.cuda.is_available():
-        return L4
+        return L4  # measuring it here would keep some of its memory from the chapters
     matrix = torch.rand(MATRIX, MATRIX)
     seconds = [min(repeat(lambda a=a: a @ a, number=1, repeat=6)) for a in (matrix, matrix.bfloat16())]
     return Machine(2 * MATRIX**3 / min(seconds))
@@ -163,30 +160,21 @@ def _ask(params: Params, machine: Machine, *, documents: int, each: int) -> floa
     return forward_seconds(params, machine, read=read, written=written, passes=batches * LONGEST * QUESTION_TOKENS)
 
 
-def _evidence_steps(params: Params) -> float:
-    return min(LONGEST * EVIDENCE_TOKENS, params.memory.evidence_tokens)
-
-
 def _answer(params: Params, machine: Machine) -> float:
-    if not params.has_lm:
-        return _retrieve(params, machine)
     memory, answer, documents, questions = params.memory, params.answer, _documents(params), questions_answered(params)
+    if not params.has_lm:  # encoding, tuning and ranking
+        questions = answer.questions or documents
+        encoded = documents * (1 + (answer.dense_steps > 0)) + questions + TUNING * answer.dense_steps
+        return encoded / machine.encoded_per_second + RETRIEVERS * MATCHING_S * questions * documents
     read = questions * documents * (memory.z_tokens + QUESTION_TOKENS)
     written = GENERATING_SYSTEMS * answer.top_k * min(EVIDENCE_TOKENS, memory.evidence_tokens)
     written += READING_SYSTEMS * (answer.answer_tokens + 0.3 * BLOCK_TEXT_TOKENS)
-    steps = GENERATING_SYSTEMS * answer.top_k * _evidence_steps(params) + READING_SYSTEMS * answer.answer_tokens
+    longest = min(LONGEST * EVIDENCE_TOKENS, memory.evidence_tokens)
+    steps = GENERATING_SYSTEMS * answer.top_k * longest + READING_SYSTEMS * answer.answer_tokens
     passes = questions * math.ceil(documents / params.machine.scan_batch)
     passes += math.ceil(questions / params.machine.answer_batch) * steps
     answering = forward_seconds(params, machine, read=read, written=questions * written, passes=passes)
     return answering + (documents + questions) / machine.encoded_per_second + _read_more(params, machine)
-
-
-def _retrieve(params: Params, machine: Machine) -> float:
-    """Encoding, tuning and ranking, where there is no language model."""
-    documents, steps = _documents(params), params.answer.dense_steps
-    questions = params.answer.questions or documents
-    encoded = documents * (1 + (steps > 0)) + questions + TUNING * steps
-    return encoded / machine.encoded_per_second + RETRIEVERS * MATCHING_S * questions * documents
 
 
 def _read_more(params: Params, machine: Machine) -> float:
@@ -206,6 +194,7 @@ def _evaluate(params: Params, machine: Machine) -> float:
         return RETRIEVERS * SCORING_S * (params.answer.questions or params.corpus.documents)
     asked = SNAPSHOTS * 6 * params.corpus.new_documents
     written = asked * (EVIDENCE_TOKENS + params.memory.document_tokens)
-    passes = math.ceil(asked / params.machine.answer_batch) * _evidence_steps(params)
+    longest = min(LONGEST * EVIDENCE_TOKENS, params.memory.evidence_tokens)
+    passes = math.ceil(asked / params.machine.answer_batch) * longest
     counting = 1.0e-2 * params.evaluate.bootstrap_samples + SCORING_S * questions_answered(params)
     return forward_seconds(params, machine, written=written, passes=passes) + counting

@@ -17,10 +17,7 @@ MOST_THREADS = 16
 
 @contextmanager
 def kernel_environment() -> Iterator[None]:
-    """What kernels inherit while this lasts: no other environment, nothing of the user's, bars here or none.
-
-    What a command imports of the library outside a kernel, it imports in here as well.
-    """
+    """What kernels, and commands, inherit while this lasts: no other environment, nothing of the user's, bars or none."""
     for logger, level in SILENT.items():  # what papermill logs comes as an exception too
         logging.getLogger(logger).setLevel(level)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

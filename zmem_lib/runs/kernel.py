@@ -1,7 +1,6 @@
 """One chapter executed: a notebook template goes to a kernel by papermill, and comes back as the run's copy.
 
-Takes a chapter's number, the run's parameters and folders. A copy gets its name only when its chapter went through; a
-failed one is kept as NN_name.failed.ipynb.
+A copy gets its name only when its chapter went through; a failed one is kept as NN_name.failed.ipynb.
 """
 
 import ast

@@ -1,8 +1,7 @@
 """Planned against measured: the memory that training and writing really take, with random weights of the real shape.
 
-Takes parameters; nothing is downloaded. The model is written to a temporary folder and loaded as any other, then trains
-and writes on rows of random tokens, all as long as they may be. On a GPU the measure is what torch allocated at most;
-on a CPU the same, from the record of torch's allocator.
+Nothing is downloaded: the model is written to a temporary folder and loaded as any other, then trains and writes on
+rows of random tokens, all as long as they may be. Measured is what torch's allocator held at most.
 """
 
 import gc

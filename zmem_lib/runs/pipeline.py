@@ -1,7 +1,6 @@
 """The chapters of one run, in order; resumes where an earlier run stopped.
 
-Takes parameters, a runs folder and a folder of notebook templates; leaves executed copies and what the chapters write
-in runs/NAME/, with the parameters, every value resolved, in params.yaml.
+Leaves executed copies and what the chapters write in runs/NAME/, and the parameters, resolved, in params.yaml.
 """
 
 import os

@@ -1,8 +1,7 @@
 """A batch of runs: every parameter file with every combination of a grid's values, each a run of its own.
 
-Takes parameter files, a grid (`corpus.documents=500,2000`) and overrides; leaves runs/NAME/ of every run, where NAME is
-the file's `run` with the grid's values behind it. All parameters are checked before the first run; what is finished is
-skipped, what was stopped goes on, and a run that fails does not keep the others from theirs.
+A run is named after its file's `run` with the grid's values behind it. All parameters are checked before the first
+run; what is finished is skipped, what was stopped goes on, and a run that fails does not keep the others from theirs.
 """
 
 import re
