@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,8 @@ from zmem_lib.chapters import CHAPTERS, NOTEBOOKS
 from zmem_lib.files import BadInput, ChapterFailed, disk_refusal, held
 from zmem_lib.params import param_lines, read_params
 
-EXAMPLES = """example:
-  zmem run params/squad.yaml --set corpus.path=my_corpus corpus.documents=200 run=mine"""
 ABOUT = "A small language model with one learned vector block per document, in the place of RAG's vector database."
+EXAMPLE = "example:\n  zmem run params/squad.yaml --set corpus.path=my_corpus corpus.documents=200 run=mine"
 
 
 def command_run(options: Namespace) -> None:
@@ -96,8 +95,10 @@ def command_ask(options: Namespace) -> None:
     from zmem_lib.systems.collection import open_collection
 
     collection = open_collection(options.run, options.runs)
-    for question in _prompted() if options.question is None else [options.question]:
-        _print(answer_lines(collection, question, options.top_k))
+    typed = iter(lambda: input("question: ").strip(), "")
+    with suppress(EOFError):
+        for question in typed if options.question is None else [options.question]:
+            _print(answer_lines(collection, question, options.top_k))
 
 
 def command_add(options: Namespace) -> None:
@@ -215,13 +216,6 @@ def _print(lines: Iterable[str]) -> None:
         print(line, flush=True)
 
 
-def _prompted() -> Iterator[str]:
-    """Questions typed in, until an empty line or the end of the input."""
-    with suppress(EOFError):
-        while question := input("question: ").strip():
-            yield question
-
-
 def _option(*names: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     return names, settings
 
@@ -284,7 +278,7 @@ COMMANDS: dict[str, tuple] = {  # its function, whose docstring is its help, and
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     as_written = argparse.RawDescriptionHelpFormatter
-    top = argparse.ArgumentParser("zmem", description=ABOUT, epilog=EXAMPLES, formatter_class=as_written)
+    top = argparse.ArgumentParser("zmem", description=ABOUT, epilog=EXAMPLE, formatter_class=as_written)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, (function, *options) in COMMANDS.items():
         text = inspect.getdoc(function) or ""

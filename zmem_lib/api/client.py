@@ -202,7 +202,7 @@ def _take(line: Line) -> str:
 
 
 def _settle(line: Line, question: Question, outcome: Outcome) -> str:
-    """Store a reply, put the question back, or give it up; returns why to stop, or nothing."""
+    """Store a reply, let the question wait for its next try, or give it up; returns why to stop, or nothing."""
     if outcome.kind == "reply":
         return _store(line, question, outcome)
     if outcome.lost:
@@ -212,7 +212,15 @@ def _settle(line: Line, question: Question, outcome: Outcome) -> str:
         line.waiting.insert(0, question)
         return ""
     if outcome.kind == "again" and question.tries + 1 < PATIENCE.tries:
-        return _put_back(line, question, outcome)
+        asked, now = outcome.wait, time.monotonic()
+        if asked is not None and asked > PATIENCE.longest_asked:
+            return f"{outcome.said} (it asks to wait {asked:.0f} s)"
+        backoff = min(PATIENCE.longest_wait, PATIENCE.first_wait * 2**question.tries) * random.uniform(0.5, 1.5)
+        if asked is not None:  # then all wait
+            line.waiting[:] = [replace(one, ready=max(one.ready, now + asked)) for one in line.waiting]
+        ready = now + (backoff if asked is None else asked + backoff / 10)
+        line.waiting.insert(0, replace(question, tries=question.tries + 1, ready=ready))
+        return ""
     kind = outcome.at_last if outcome.kind == "again" else outcome.kind
     if kind == "server" or not line.may_fail:
         return outcome.said
@@ -231,19 +239,6 @@ def _store(line: Line, question: Question, outcome: Outcome) -> str:
     if first and not reply["text"] and reply["finish"] == "length":
         hint = "choose one that does not think first, or give it room (answer.answer_tokens)"
         return f"{address.model} used up its {line.max_tokens} tokens before it wrote a word: {hint}"
-    return ""
-
-
-def _put_back(line: Line, question: Question, outcome: Outcome) -> str:
-    """Let a question wait for its next try; where the server says how long, all wait."""
-    asked, now = outcome.wait, time.monotonic()
-    if asked is not None and asked > PATIENCE.longest_asked:
-        return f"{outcome.said} (it asks to wait {asked:.0f} s)"
-    backoff = min(PATIENCE.longest_wait, PATIENCE.first_wait * 2**question.tries) * random.uniform(0.5, 1.5)
-    if asked is not None:
-        line.waiting[:] = [replace(one, ready=max(one.ready, now + asked)) for one in line.waiting]
-    ready = now + (backoff if asked is None else asked + backoff / 10)
-    line.waiting.insert(0, replace(question, tries=question.tries + 1, ready=ready))
     return ""
 
 

@@ -1,8 +1,7 @@
 """One question to a model at an address, by OpenAI's client: a try ends in a reply, or in why there is none.
 
-Takes an Address and chat messages, returns an Outcome; nothing that a server does raises. The key is ZMEM_API_KEY of
-the environment and no other: it goes to the address alone, in one header, follows no redirect, and is cut out of
-whatever the server says.
+Nothing that a server does raises. The key is ZMEM_API_KEY of the environment and no other: it goes to the address
+alone, in one header, follows no redirect, and is cut out of whatever the server says.
 """
 
 import json
