@@ -34,12 +34,12 @@ DATA = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz
 
 
 def made_by(notebook: Path, *, shown: bool = False) -> dict[str, dict[str, str]]:
-    """Hashes of the `code` that a notebook runs, by room, and versions of its `packages`; `shown`: report counts, too."""
+    """Hashes of the `code` that a notebook runs, by room, and versions of its `packages`; with `shown` report counts."""
     cells = _cells(notebook)
     found, names = {"notebook": [_digest(cells)]}, _imports(cells)
     for name, path in _modules(cells, shown).items():
         imported, digest = _read(path)
-        names = [*names, *imported]
+        names += imported
         found.setdefault(name.partition(".")[0], []).append(digest)
     for room, digests in found.items():
         digests += [hash_path(path) for form in READ for path in sorted(LIBRARY.glob(form.format(room)))]
