@@ -34,7 +34,7 @@ DATA = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz
 
 
 def made_by(notebook: Path, *, shown: bool = False) -> dict[str, dict[str, str]]:
-    """Hashes of the `code` that a notebook runs, by room, and versions of its `packages`; with `shown` report counts."""
+    """Hashes of the `code` that a notebook runs, by room, and versions of its `packages`; `shown`: report counts."""
     cells = _cells(notebook)
     found, names = {"notebook": [_digest(cells)]}, _imports(cells)
     for name, path in _modules(cells, shown).items():
