@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from zmem_lib import fingerprint
-from zmem_lib.fingerprint import code_of, git_revision, packages_of, sources_of
+from zmem_lib.fingerprint import git_revision, made_by, sources_of
 from zmem_lib.params import changed
 
 MODULES = {
@@ -44,10 +44,10 @@ def library(tmp_path, monkeypatch):
 
     def changing(name: str, text: str, *, shown: bool = False) -> list[str]:
         fingerprint._read.cache_clear()
-        before = code_of(notebook, shown=shown)
+        before = made_by(notebook, shown=shown)["code"]
         (tmp_path / name).write_text(text)
         fingerprint._read.cache_clear()
-        now = code_of(notebook, shown=shown)
+        now = made_by(notebook, shown=shown)["code"]
         return [room for room in before if before[room] != now[room]]
 
     yield changing
@@ -60,8 +60,8 @@ def cells(path: Path, *sources: str) -> None:
 
 
 def test_code_is_what_the_cells_import_and_what_that_imports(library, tmp_path):
-    assert set(code_of(tmp_path / "03.ipynb")) == {"notebook", "memory", "text"}
-    assert set(code_of(tmp_path / "03.ipynb", shown=True)) == {"notebook", "memory", "text", "report", "data"}
+    assert set(made_by(tmp_path / "03.ipynb")["code"]) == {"notebook", "memory", "text"}
+    assert set(made_by(tmp_path / "03.ipynb", shown=True)["code"]) == {"notebook", "memory", "text", "report", "data"}
     assert library("text.py", "WORDS = 4\n") == ["text"]
     assert library("memory/table.py", MODULES["memory/table.py"].replace("return WORDS", "return 0")) == ["memory"]
     assert library("report/page.py", "import pandas\nfrom zmem_lib.data.rows import rows\nrows()\n") == []
@@ -77,43 +77,48 @@ def test_comments_docstrings_and_prose_are_no_code(library, tmp_path):
     assert library("memory/table.py", source.replace("  # of it", "  # of them all")) == []
     assert library("memory/table.py", source.replace("'All of them.'", "'Each.'")) == []
     assert library("memory/table.py", source.replace("\n\n\n", "\n\n")) == []
-    before = code_of(tmp_path / "03.ipynb")
+    before = made_by(tmp_path / "03.ipynb")["code"]
     cells(
         tmp_path / "03.ipynb",
         "from zmem_lib.memory import table  # a table\n\n",
         "from zmem_lib.report import page\nimport zmem_lib.params\n",
     )
-    assert code_of(tmp_path / "03.ipynb") == before
+    assert made_by(tmp_path / "03.ipynb")["code"] == before
     cells(tmp_path / "03.ipynb", "from zmem_lib.memory import table\ntable.rows()\n")
-    assert code_of(tmp_path / "03.ipynb")["notebook"] != before["notebook"]
+    assert made_by(tmp_path / "03.ipynb")["code"]["notebook"] != before["notebook"]
 
 
 def test_what_a_reader_changes_in_explore_makes_no_figure(library, tmp_path):
     path = tmp_path / "03.ipynb"
-    before = code_of(path)
+    before = made_by(path)["code"]
     notebook = json.loads(path.read_text())
     explore = [{"cell_type": "markdown", "source": ["## Explore\n", "\n", "Change a line."]}]
     explore += [{"cell_type": "code", "source": ["from zmem_lib.data import rows\n", "rows.rows()"]}]
     path.write_text(json.dumps({"cells": notebook["cells"] + explore}))
-    assert code_of(path) == before and set(packages_of(path)) == {"numpy"}
+    assert made_by(path)["code"] == before and set(made_by(path)["packages"]) == {"numpy"}
     path.write_text(json.dumps({"cells": notebook["cells"] + explore[1:]}))
-    assert set(code_of(path)) == {*before, "data"}, "without the heading it counts"
+    assert set(made_by(path)["code"]) == {*before, "data"}, "without the heading it counts"
 
 
 def test_packages_are_those_that_are_used(library, tmp_path):
-    assert set(packages_of(tmp_path / "03.ipynb")) == {"numpy"}
-    assert set(packages_of(tmp_path / "03.ipynb", shown=True)) == {"numpy", "pandas"}
+    assert set(made_by(tmp_path / "03.ipynb")["packages"]) == {"numpy"}
+    assert set(made_by(tmp_path / "03.ipynb", shown=True)["packages"]) == {"numpy", "pandas"}
 
 
 def test_the_chapters_use_what_they_are_about():
-    rooms = {number: set(code_of(path)) for number, path in enumerate(sorted((ROOT / "notebooks").glob("*.ipynb")), 1)}
+    rooms = {
+        number: set(made_by(path)["code"])
+        for number, path in enumerate(sorted((ROOT / "notebooks").glob("*.ipynb")), 1)
+    }
     assert {"data", "notebook"} <= rooms[1] and "memory" not in rooms[1] | rooms[2]
     assert "memory" in rooms[3] & rooms[4] and "systems" not in rooms[3] | rooms[4]
     assert {"opponents", "systems", "memory"} <= rooms[5] and {"evaluation", "judges"} <= rooms[6]
     assert not {"report", "runs", "params", "files"} & set().union(*rooms.values())
-    trained = packages_of(ROOT / "notebooks/03_train_joint.ipynb")
+    trained = made_by(ROOT / "notebooks/03_train_joint.ipynb")["packages"]
     assert {"torch", "transformers", "peft"} <= set(trained) and "ragas" not in trained
-    assert {"bm25s", "faiss-cpu", "sentence-transformers"} <= set(packages_of(ROOT / "notebooks/05_baselines.ipynb"))
+    assert {"bm25s", "faiss-cpu", "sentence-transformers"} <= set(
+        made_by(ROOT / "notebooks/05_baselines.ipynb")["packages"]
+    )
 
 
 def test_sources_are_the_files_of_local_corpora(smoke_params, tmp_path):

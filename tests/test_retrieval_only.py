@@ -14,7 +14,7 @@ from zmem_lib.report.book import BOOK, assemble, finished_runs, run_notebooks
 from zmem_lib.report.results import keep_run, read_kept
 from zmem_lib.report.verdict import fused
 from zmem_lib.runs.duration import estimate_seconds
-from zmem_lib.runs.kernel import NEEDS_LM, cells_of
+from zmem_lib.runs.kernel import NEEDS_LM
 from zmem_lib.runs.plan import plan_lines, summary_lines
 from zmem_lib.systems.collection import open_collection
 from zmem_lib.systems.evidence import pick_questions, unread
@@ -55,7 +55,8 @@ def test_five_chapters_are_executed_without_the_cells_that_need_a_model(runs):
         cells = nbformat.read(folder / f"{name}.ipynb", as_version=4).cells
         assert not [cell for cell in cells if NEEDS_LM in cell.metadata.get("tags", [])], name
         template = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4)
-        assert len(cells) == len(cells_of(template.cells, has_lm=False)) + 1, "and the injected parameters"
+        staying = [cell for cell in template.cells if NEEDS_LM not in cell.metadata.get("tags", [])]
+        assert len(cells) == len(staying) + 1, "and the injected parameters"
     text = (folder / "05_baselines.ipynb").read_text(encoding="utf-8")
     assert "This run has no language model" in text and "nothing in front of a question" in text
 
@@ -167,11 +168,6 @@ def test_chapters_systems_and_plan_follow_from_the_model(alone, smoke_params):
     lines = "\n".join(plan_lines(alone))
     assert "lm.name none" in lines and "05_baselines" in lines and "03_train_joint" not in lines
     assert "| alone | 0.0 |" in "\n".join(summary_lines([alone]))
-
-
-def test_a_template_by_hand_has_all_of_its_cells():
-    cells = [nbformat.v4.new_code_cell("1", metadata={"tags": tags}) for tags in ([], [NEEDS_LM, "remove-input"])]
-    assert cells_of(cells, has_lm=True) == cells and cells_of(cells, has_lm=False) == cells[:1]
 
 
 def test_evidence_is_cut_by_words_and_keeps_its_lines():

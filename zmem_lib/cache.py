@@ -43,10 +43,17 @@ def remembered(cache: Cache | None, piece: str | Path, make: Callable[[], Any]) 
     path = cache.folder / piece
     note = cache.folder / f"{path.name}.made_with"
     if path.is_file() and note.is_file() and note.read_text(encoding="utf-8") == cache.made_with:
-        return _read(path)
+        if path.suffix == ".parquet":
+            import pandas as pd
+
+            return pd.read_parquet(path)
+        return read_tensors(path)[0] if path.suffix == ".safetensors" else read_json(path)
     note.unlink(missing_ok=True)  # first, so that a note never stands beside a piece that it does not speak of
     made = make()
-    _write(made, path)
+    if path.suffix == ".parquet":
+        write_atomic(path, lambda temporary: made.to_parquet(temporary, index=False))
+    else:
+        (write_tensors if path.suffix == ".safetensors" else write_json)(made, path)
     write_atomic(note, lambda temporary: Path(temporary).write_text(cache.made_with, encoding="utf-8"))
     return made
 
@@ -55,22 +62,3 @@ def drop_cache(cache: Cache | None) -> None:
     """Remove pieces and notes when what they were made for is finished."""
     if cache is not None:
         shutil.rmtree(cache.folder, ignore_errors=True)
-
-
-def _read(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        return read_tensors(path)[0]
-    if path.suffix == ".parquet":
-        import pandas as pd
-
-        return pd.read_parquet(path)
-    return read_json(path)
-
-
-def _write(value: Any, path: Path) -> None:
-    if path.suffix == ".safetensors":
-        write_tensors(value, path)
-    elif path.suffix == ".parquet":
-        write_atomic(path, lambda temporary: value.to_parquet(temporary, index=False))
-    else:
-        write_json(value, path)

@@ -13,8 +13,8 @@ from typing import Any
 
 from zmem_lib.cache import Cache, open_cache
 from zmem_lib.files import hash_path, write_json, writing
-from zmem_lib.fingerprint import code_of, git_revision, packages_of, sources_of
-from zmem_lib.meter import peak_gpu_memory_bytes, peak_memory_bytes
+from zmem_lib.fingerprint import git_revision, made_by, sources_of
+from zmem_lib.meter import peaks
 from zmem_lib.params import Params, completed, counted, flat, params_hash
 
 CHAPTERS = {
@@ -51,7 +51,7 @@ def start_step(number: int, params: Params, runs: str | Path) -> Step:
 
 def step_cache(step: Step, inputs: Iterable[str]) -> Cache:
     """The place for a chapter's pieces of work, valid for its parameters, its code and its inputs as they are now."""
-    made_with = (params_hash(step.params, step.number), code(step.number))
+    made_with = (params_hash(step.params, step.number), chapter_made_by(step.number)["code"])
     files = [step.folder / name for name in inputs]
     return open_cache(step.folder / f"under_way_{step.number:02d}", *made_with, files=files)
 
@@ -70,12 +70,10 @@ def finish_step(
         "inputs": {name: hash_path(step.folder / name) for name in inputs},
         "outputs": {name: hash_path(step.folder / name) for name in outputs},
         "sources": sources_of(step.params) if step.number == 1 else {},
-        "code": code(step.number),
-        "packages": packages(step.number),
+        **chapter_made_by(step.number),
         "git_revision": git_revision(),
         "seconds": round(max(time.time() - step.began, least_seconds), 2),
-        "peak_memory_bytes": peak_memory_bytes(),
-        "peak_gpu_memory_bytes": peak_gpu_memory_bytes(),
+        **peaks(),
     }
     write_json(manifest, step.folder / f"manifest_{step.number:02d}.json")
     return manifest
@@ -83,45 +81,40 @@ def finish_step(
 
 def is_finished(folder: Path, number: int, params: Params) -> bool:
     """Whether nothing that made chapter `number` in `folder` has changed, and its files are as it left them."""
-    return _manifest(folder, number) is not None and not changes(folder, number, params)
+    return read_manifest(folder, number) is not None and not changes(folder, number, params)
 
 
 def is_whole(folder: Path, number: int, params: Params) -> bool:
     """Whether chapter `number` in `folder` went through with these parameters, and its files are as it left them."""
-    manifest = _manifest(folder, number)
+    manifest = read_manifest(folder, number)
     return manifest is not None and not _other_params(manifest, number, params) and not _other_files(manifest, folder)
 
 
 def changes(folder: Path, number: int, params: Params) -> str:
     """What of that which made a chapter is another now, in words; empty where nothing is, or it never went through."""
-    manifest = _manifest(folder, number)
+    manifest = read_manifest(folder, number)
     if manifest is None:
         return ""
     if "code" not in manifest:
         return "it does not say which code made it"
-    sources = sources_of(params) if number == 1 else {}
+    sources, now = sources_of(params) if number == 1 else {}, chapter_made_by(number)
     gone = {name: digest for name, digest in manifest["sources"].items() if name not in sources}  # no reason by itself
     found = {
         "parameter": _other_params(manifest, number, params),
         "file": _other_files(manifest, folder),
         "corpus file": _differing(manifest["sources"], sources | gone),
-        "code of": _differing(manifest["code"], code(number)),
-        "package": _differing(manifest["packages"], packages(number)),
+        "code of": _differing(manifest["code"], now["code"]),
+        "package": _differing(manifest["packages"], now["packages"]),
     }
     return ", ".join(f"{what} {' and '.join(names)} changed" for what, names in found.items() if names)
 
 
-def code(number: int) -> dict[str, str]:
-    """Hashes of the code that a chapter runs, by room."""
-    return code_of(NOTEBOOKS / f"{CHAPTERS[number]}.ipynb", shown=number == FINDINGS)
+def chapter_made_by(number: int) -> dict[str, dict[str, str]]:
+    """Of a chapter the `code` that it runs, as hashes by room, and the versions of the `packages` that it uses."""
+    return made_by(NOTEBOOKS / f"{CHAPTERS[number]}.ipynb", shown=number == FINDINGS)
 
 
-def packages(number: int) -> dict[str, str]:
-    """Versions of the packages that a chapter uses."""
-    return packages_of(NOTEBOOKS / f"{CHAPTERS[number]}.ipynb", shown=number == FINDINGS)
-
-
-def _manifest(folder: Path, number: int) -> dict[str, Any] | None:
+def read_manifest(folder: Path, number: int) -> dict[str, Any] | None:
     """The manifest of a chapter that went through; None without one, or for one that is damaged or of another kind."""
     try:
         manifest = json.loads((folder / f"manifest_{number:02d}.json").read_text(encoding="utf-8"))

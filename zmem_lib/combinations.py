@@ -12,13 +12,12 @@ from zmem_lib.files import BadInput
 from zmem_lib.text import QUESTION_TOKENS
 
 NO_LM = "none"  # lm.name of a run of the retrieval opponents alone
-NOT_RUNS = ("encodings",)  # folders among the runs that are none
 SHAPE = ("vocab_size", "hidden_size", "layers", "heads")  # of a model made from scratch; 0 for any other
 
 
 def refuse_combinations(params: Any, where: str) -> None:
     """Raise BadInput for the first combination of a run's Params that cannot run."""
-    of_models = (without_lm,) if params.lm.name == NO_LM else (models, memories, windows)
+    of_models = (without_lm,) if params.lm.name == NO_LM else (models, windows)
     for rule in (*of_models, addresses, judges, names):
         for sentence in rule(params):
             raise BadInput(f"{where}: {sentence}")
@@ -27,8 +26,9 @@ def refuse_combinations(params: Any, where: str) -> None:
 def refuse_memoryless(params: Any, what: str) -> None:
     """Raise BadInput where `what` needs the language model that a run does not have."""
     if params.lm.name == NO_LM:
-        lacking = f"run {params.run} has none (lm.name none)"
-        raise BadInput(f"{what} needs a language model, and {lacking}: take one that has")
+        raise BadInput(
+            f"{what} needs a language model, and run {params.run} has none (lm.name none): take one that has"
+        )
 
 
 def without_lm(params: Any) -> Iterator[str]:
@@ -44,30 +44,25 @@ def without_lm(params: Any) -> Iterator[str]:
 
 
 def models(params: Any) -> Iterator[str]:
-    """Of the language model."""
-    lm = params.lm
+    """Of the language model, and of block, key, encoder and the ways to choose."""
+    lm, memory, train, write, answer = params.lm, params.memory, params.train, params.write, params.answer
     if lm.name == "scratch" and not all(getattr(lm, name) for name in SHAPE):
         yield f"lm.{', lm.'.join(SHAPE)} must be greater than zero for lm.name scratch: give the model a shape"
     if lm.name == "scratch" and lm.quantisation != "none":
         yield f"lm.quantisation {lm.quantisation} needs a pretrained lm.name: set it to none for scratch"
     if lm.quantisation != "none" and params.learns_whole:
         yield "weights in 4 bit cannot learn: raise lm.lora_rank, or set lm.quantisation to none"
-    if params.train.optimiser == "muon" and not params.learns_whole:
+    if train.optimiser == "muon" and not params.learns_whole:
         yield "train.optimiser muon needs a model whose weights all learn: set it to adamw for adapters"
     if lm.heads and lm.hidden_size % (2 * lm.heads):
         yield f"lm.hidden_size {lm.hidden_size} must be a multiple of twice lm.heads ({lm.heads})"
-
-
-def memories(params: Any) -> Iterator[str]:
-    """Of block, key, encoder and the ways to choose."""
-    memory, train, write, answer = params.memory, params.train, params.write, params.answer
     if memory.key_width and not train.encode_share:
         yield "memory.key_width needs the encoder, which gives new documents their keys: raise train.encode_share"
     if "encode" in (memory.start, write.start) and not train.encode_share:
         yield "the start encode needs an encoder: raise train.encode_share or choose another memory.start, write.start"
     if not memory.key_width and (train.key_weight or answer.select.startswith("key") or train.id_steps):
         yield "train.key_weight, train.id_steps and an answer.select by key need keys: raise memory.key_width"
-    if params.lm.name == "scratch" and (train.self_questions or write.self_questions) and not train.text_weight:
+    if lm.name == "scratch" and (train.self_questions or write.self_questions) and not train.text_weight:
         yield "a model made here learns to ask as the text twin: raise train.text_weight, or set self_questions to 0"
     if answer.select == "generated_id" and not train.id_steps:
         yield "answer.select generated_id needs ids that were learned: raise train.id_steps"
@@ -94,25 +89,8 @@ def windows(params: Any) -> Iterator[str]:
 
 
 def addresses(params: Any) -> Iterator[str]:
-    """Of the address of reader and judge, and of what they cost."""
-    if params.answer.api_url:
-        yield from address(params.answer.api_url)
-    for section, who, name in (("answer", "reader", "api"), ("evaluate", "judge", "judge")):
-        values = getattr(params, section)
-        model, prices = f"{name}_model", (f"{name}_input_price", f"{name}_output_price")
-        if getattr(values, who) != "api":
-            continue
-        if not params.answer.api_url or not getattr(values, model):
-            yield f"{section}.{who} api needs answer.api_url and {section}.{model}: say where which model answers"
-        if params.machine.api_budget and not all(getattr(values, price) for price in prices):
-            yield (
-                f"machine.api_budget needs {section}.{prices[0]} and {section}.{prices[1]}, in dollars for a million "
-                "tokens: give them, or set machine.api_budget to 0"
-            )
-
-
-def address(url: str) -> Iterator[str]:
-    """Of an address that is none, or that may hold a secret, which would then stand in every file of the run."""
+    """Of the address of reader and judge, which may hold no secret: it stands in every file of the run; of costs."""
+    url = params.answer.api_url
     if set("@?#") & set(url):
         yield (
             "answer.api_url holds more than an address: leave out user, password and what follows '?' or '#' (a key "
@@ -123,8 +101,20 @@ def address(url: str) -> Iterator[str]:
         right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
     except ValueError:
         right = False
-    if not right:
+    if url and not right:
         yield f"answer.api_url {url!r} is no address: write it as http://HOST:PORT/v1 or https://HOST/v1"
+    for section, who, name in (("answer", "reader", "api"), ("evaluate", "judge", "judge")):
+        values = getattr(params, section)
+        model, prices = f"{name}_model", (f"{name}_input_price", f"{name}_output_price")
+        if getattr(values, who) != "api":
+            continue
+        if not url or not getattr(values, model):
+            yield f"{section}.{who} api needs answer.api_url and {section}.{model}: say where which model answers"
+        if params.machine.api_budget and not all(getattr(values, price) for price in prices):
+            yield (
+                f"machine.api_budget needs {section}.{prices[0]} and {section}.{prices[1]}, in dollars for a million "
+                "tokens: give them, or set machine.api_budget to 0"
+            )
 
 
 def judges(params: Any) -> Iterator[str]:
@@ -141,7 +131,7 @@ def judges(params: Any) -> Iterator[str]:
 def names(params: Any) -> Iterator[str]:
     """Of the run's name, which becomes a folder's."""
     run = params.run
-    if run in NOT_RUNS:
+    if run == "encodings":
         yield f"run {run!r} is the name of a folder that all runs share: give another name"
     if not run.replace("-", "").replace("_", "").replace(".", "").isalnum() or run.startswith("."):
         yield f"run {run!r} names a folder: use letters, digits, '-', '_' and '.' only"

@@ -1,7 +1,6 @@
 """Files of a run: written atomically, read, hashed, locked; and the two exceptions that end in one sentence.
 
-A file is written under a temporary name and renamed, so a killed process leaves the old file or the new one, never
-half of one.
+A file is written under a temporary name and renamed, so a killed process leaves the old one or the new, never half.
 """
 
 import errno
@@ -26,7 +25,6 @@ NEW, OLD = ".new", ".old"  # end the names of a folder that is being filled, and
 LOCK = ".lock"  # it stays when the holder ends: removing it would let two later runs hold two files of one name
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # a file system that has none: go on, on trust
 NO_SPACE = ("No space left on device", "Disk quota exceeded", "File too large")  # as the system says it, in any library
-READ_ONLY = "Read-only file system"
 
 
 class BadInput(ValueError):
@@ -41,7 +39,7 @@ def disk_refusal(said: str, path: str | Path) -> str:
     """The sentence for what a library said of a disk that is full or read-only; empty where it said something else."""
     if any(sign in said for sign in NO_SPACE):
         return f"no space left on the disk while writing {path}: free some and give the same command again to resume"
-    if READ_ONLY in said:
+    if "Read-only file system" in said:
         return f"{path} lies on a disk that is read-only: give another folder (--runs DIR, --out DIR)"
     return ""
 

@@ -33,26 +33,19 @@ CORPUS_FILES = [f"{name}{end}" for name in ("corpus.jsonl", "questions.jsonl") f
 DATA = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz")  # of other corpora's files
 
 
-def code_of(notebook: Path, *, shown: bool = False) -> dict[str, str]:
-    """Hashes of the code that a notebook runs: its own cells, and by room the modules and what they read beside them.
-
-    With `shown` those of report, too.
-    """
+def made_by(notebook: Path, *, shown: bool = False) -> dict[str, dict[str, str]]:
+    """Hashes of the `code` that a notebook runs, by room, and versions of its `packages`; `shown`: report counts."""
     cells = _cells(notebook)
-    found = {"notebook": [_digest(cells)]}
+    found, names = {"notebook": [_digest(cells)]}, _imports(cells)
     for name, path in _modules(cells, shown).items():
-        found.setdefault(_room(name) or name, []).append(_read(path)[1])
+        imported, digest = _read(path)
+        names += imported
+        found.setdefault(name.partition(".")[0], []).append(digest)
     for room, digests in found.items():
         digests += [hash_path(path) for form in READ for path in sorted(LIBRARY.glob(form.format(room)))]
-    return {room: hashlib.sha256("".join(digests).encode()).hexdigest()[:16] for room, digests in found.items()}
-
-
-def packages_of(notebook: Path, *, shown: bool = False) -> dict[str, str]:
-    """Versions of the packages that count (PACKAGES) and that a notebook uses, itself or through the library."""
-    cells = _cells(notebook)
-    names = set(_imports(cells)).union(*(_read(path)[0] for path in _modules(cells, shown).values()))
+    code = {room: hashlib.sha256("".join(digests).encode()).hexdigest()[:16] for room, digests in found.items()}
     roots = {name.partition(".")[0] for name in names}
-    return {package: _version(package) for root, package in PACKAGES.items() if root in roots}
+    return {"code": code, "packages": {name: _version(name) for root, name in PACKAGES.items() if root in roots}}
 
 
 def sources_of(params: Params) -> dict[str, str]:
@@ -87,14 +80,10 @@ def _modules(cells: ast.Module, shown: bool) -> dict[str, Path]:
     while todo:
         name = todo.pop().removeprefix("zmem_lib.")
         path = LIBRARY / f"{name.replace('.', '/')}.py"
-        if name not in found and name not in PLUMBING and _room(name) not in aside and path.is_file():
+        if name not in found and name not in PLUMBING and name.partition(".")[0] not in aside and path.is_file():
             found[name] = path
             todo += _read(path)[0]
     return dict(sorted(found.items()))
-
-
-def _room(module: str) -> str:
-    return module.rpartition(".")[0]
 
 
 def _cells(notebook: Path) -> ast.Module:

@@ -75,11 +75,10 @@ def explained(error: Exception, repo: str, revision: str, kind: str) -> str:
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
         return f"{what} could not be stored in the hub's cache ({error.strerror}): free some space or set HF_HOME"
     offline = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else "the hub cannot be reached"
-    at = f" --revision {revision}" if revision else ""
-    of = "" if kind == "model" else " --repo-type dataset"
+    options = " --repo-type dataset" * (kind != "model") + f" --revision {revision}" * bool(revision)
     return (
         f"{what} is not in the hub's cache and {offline}: on a machine with a network run "
-        f"`hf download {repo}{of}{at} --local-dir DIR`, bring DIR here, and set {key} to it"
+        f"`hf download {repo}{options} --local-dir DIR`, bring DIR here, and set {key} to it"
     )
 
 

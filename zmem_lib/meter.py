@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from tqdm.auto import tqdm
+import tqdm.auto
 
 from zmem_lib.files import BadInput
 
@@ -60,16 +60,13 @@ def metered() -> Iterator[Cost]:
             cost.peak_memory_bytes = torch.cuda.max_memory_allocated()
 
 
-def peak_memory_bytes() -> int:
-    """The largest resident set that this process has had so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def peak_gpu_memory_bytes() -> int:
-    """The most that torch had allocated on the GPU since its count was last set back; 0 without one."""
-    torch = torch_on_gpu()
-    return torch.cuda.max_memory_allocated() if torch else 0
+def peaks() -> dict[str, int]:
+    """Bytes of this process's largest resident set so far, and torch's most on the GPU since its count was set back."""
+    torch, unit = torch_on_gpu(), 1 if sys.platform == "darwin" else 1024
+    return {
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if torch else 0,
+    }
 
 
 def torch_on_gpu() -> ModuleType | None:
@@ -98,13 +95,9 @@ def memory_explained(*knobs: str) -> Iterator[None]:
 def progress(items: Iterable, label: str, total: int | None = None) -> Iterable:
     """A progress bar over items: in the notebook, or on the driver's terminal, or none where papermill is batched."""
     target = os.environ.get(PROGRESS_ENV)
-    if target is None:
-        return tqdm(items, desc=label, total=total, leave=False)
-    if not target:
-        return items
-    from tqdm import tqdm as terminal_bar
-
-    return terminal_bar(items, desc=label, total=total, leave=False, file=Path(target).open("w"))
+    if target:
+        return tqdm.tqdm(items, desc=label, total=total, leave=False, file=Path(target).open("w"))
+    return items if target == "" else tqdm.auto.tqdm(items, desc=label, total=total, leave=False)
 
 
 def about(seconds: float) -> str:

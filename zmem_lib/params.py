@@ -1,13 +1,8 @@
 """The parameters of a run (sections.py) from files, by dotted name, described, compared, and hashed by chapter.
 
-A file says only what differs from the defaults, and from the files that it extends:
-
-    extends: [shared/pretrained.yaml, shared/mirage.yaml]
-    run: qwen2.5-3b
-    lm: {name: Qwen/Qwen2.5-3B-Instruct}
-
-They are merged in order, then the file, then `section.key=value` from the command line. What a section says counts
-from one chapter on (FIRST_CHAPTER); `machine` changes what a run takes, not what it finds, and counts for none.
+A file says only what differs from the defaults and from the files that it `extends`, which are merged in order; over it
+comes `section.key=value` from the command line. What a section says counts from one chapter on (FIRST_CHAPTER);
+`machine` changes what a run takes, not what it finds, and counts for none.
 """
 
 import difflib
@@ -26,7 +21,6 @@ from zmem_lib.combinations import NO_LM, refuse_combinations
 from zmem_lib.files import BadInput
 from zmem_lib.sections import MOST, Params
 
-FLAT = Path(__file__).with_name("flat_params.yaml")  # names that parameters had before they stood in sections
 ALWAYS_PATHS = ("corpus.path", "corpus.new_path", "evaluate.human_labels")
 HUB_IDS = ("lm.name", "answer.dense_model", "answer.rerank_model", "evaluate.judge_model")  # a path or a hub id
 PATHS = (*ALWAYS_PATHS, *HUB_IDS)  # kept whole where there is such a file or folder, so that a run opens from anywhere
@@ -96,7 +90,11 @@ def resolve(path: str | Path, overrides: Iterable[str] = ()) -> tuple[dict[str, 
         name, sign, text = (part.strip() for part in override.partition("="))
         if not sign:
             raise BadInput(f"override {override!r} has no '=': write section.key=value")
-        values[name], origins[name] = _override(name, text), "the command line"
+        field = _fields().get(name)
+        is_text = field is not None and (field.annotation is str or get_origin(field.annotation) is Literal)
+        if text and not (is_text and text[0] not in "'\""):  # else it is taken as it stands
+            text = _parsed(f"value: {text}", f"override {f'{name}={text}'!r}").get("value")
+        values[name], origins[name] = text, "the command line"
     for name in PATHS:
         value = values.get(name)
         if isinstance(value, str) and value not in NO_PLACES and (place := Path(value).expanduser()).exists():
@@ -121,16 +119,13 @@ def described() -> dict[str, tuple[str, str]]:
     for name, field in _fields().items():
         limits = [(sign, getattr(limit, key, MOST)) for limit in field.metadata for key, sign in BOUNDS.items()]
         bounds = [f"{sign} {limit}" for sign, limit in limits if limit != MOST]
-        kind = " | ".join(get_args(field.annotation)) if _is_choice(field) else field.annotation.__name__
+        kind = " | ".join(get_args(field.annotation)) or field.annotation.__name__  # of a choice, or a type
         found[name] = (field.description, " ".join([kind, *bounds]))
     return found
 
 
 def from_flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by dotted name from those of a run, or of kept results, that was made before there were sections.
-
-    Names that there are no more are dropped. What is dotted already stays.
-    """
+    """Values by dotted name from those of before there were sections; what there is no more is dropped."""
     names = flat_names()
     found = {names.get(name, name): value for name, value in _dotted(values).items() if names.get(name, name)}
     if "train.read_items" not in found and "answer.top_k" in found:
@@ -146,7 +141,7 @@ def completed(values: Mapping[str, Any]) -> dict[str, Any]:
 @cache
 def flat_names() -> dict[str, str]:
     """The dotted name of each parameter of the time before sections; empty for one that there is no more."""
-    return yaml.safe_load(FLAT.read_text(encoding="utf-8"))
+    return yaml.safe_load(Path(__file__).with_name("flat_params.yaml").read_text(encoding="utf-8"))
 
 
 @cache
@@ -154,10 +149,6 @@ def _fields() -> dict[str, Any]:
     """The model's fields by dotted name."""
     sections = {name: getattr(field.annotation, "model_fields", None) for name, field in Params.model_fields.items()}
     return _dotted({name: inner or Params.model_fields[name] for name, inner in sections.items()})
-
-
-def _is_choice(field: Any) -> bool:
-    return get_origin(field.annotation) is Literal
 
 
 def _dotted(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,7 +175,15 @@ def _layers(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], dict[s
     """Values and origins of a file over those that it extends; `above` are the files that extend it."""
     if path.resolve() in above:
         raise BadInput(f"{path} extends itself, through {above[-1]}: remove one of the two lines")
-    own = _read_yaml(path)
+    if not path.is_file():
+        fault = "is a folder" if path.is_dir() else "does not exist"
+        raise BadInput(f"parameter file {path} {fault}: give the path of a YAML file such as params/tiny.yaml")
+    try:
+        own = _parsed(path.read_text(encoding="utf-8-sig"), str(path))
+    except (UnicodeDecodeError, OSError) as error:
+        raise BadInput(f"{path} cannot be read as UTF-8 text ({error}): correct it there") from error
+    if not isinstance(own, dict):
+        raise BadInput(f"{path} must hold `key: value` lines")
     bases = own.pop("extends", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
@@ -196,20 +195,6 @@ def _layers(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], dict[s
         values, origins = values | more, origins | whence
     own = from_flat(own) if "n_documents" in own else _dotted(own)
     return values | own, origins | dict.fromkeys(own, str(path))
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        fault = "is a folder" if path.is_dir() else "does not exist"
-        raise BadInput(f"parameter file {path} {fault}: give the path of a YAML file such as params/tiny.yaml")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (UnicodeDecodeError, OSError) as error:
-        raise BadInput(f"{path} cannot be read as UTF-8 text ({error}): correct it there") from error
-    values = _parsed(text, str(path))
-    if not isinstance(values, dict):
-        raise BadInput(f"{path} must hold `key: value` lines")
-    return values
 
 
 class _Loader(yaml.SafeLoader):
@@ -236,15 +221,6 @@ def _parsed(text: str, where: str) -> Any:
     except (yaml.YAMLError, AttributeError, LookupError, RecursionError, ValueError, TypeError) as error:
         found = " ".join(str(error).split())
         raise BadInput(f"{where} is not valid YAML ({found[:300]!r}): correct it there") from error
-
-
-def _override(name: str, text: str) -> Any:
-    """The value of `name=text`: as it stands where the parameter is text and not in quotes, else as YAML reads it."""
-    field = _fields().get(name)
-    is_text = field is not None and (field.annotation is str or _is_choice(field))
-    if not text or (is_text and text[0] not in "'\""):
-        return text
-    return _parsed(f"value: {text}", f"override {f'{name}={text}'!r}").get("value")
 
 
 def _sentence(error: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,8 @@ from zmem_lib.chapters import CHAPTERS, NOTEBOOKS
 from zmem_lib.files import BadInput, ChapterFailed, disk_refusal, held
 from zmem_lib.params import param_lines, read_params
 
-EXAMPLES = """example:
-  zmem run params/squad.yaml --set corpus.path=my_corpus corpus.documents=200 run=mine"""
 ABOUT = "A small language model with one learned vector block per document, in the place of RAG's vector database."
+EXAMPLE = "example:\n  zmem run params/squad.yaml --set corpus.path=my_corpus corpus.documents=200 run=mine"
 
 
 def command_run(options: Namespace) -> None:
@@ -38,7 +37,7 @@ def command_run(options: Namespace) -> None:
     if options.book and options.last < 7:
         raise BadInput("--book needs chapter 07: leave out --to")
     params = read_params(options.params, options.set)
-    folder, chapters = options.runs / params.run, {"first": options.first, "last": options.last}
+    folder, chapters = options.runs / params.run, {"first": options.first or 0, "last": options.last}
     with unwound_by_signals(), held(folder):
         if options.start_over:
             start_over(folder)
@@ -96,8 +95,10 @@ def command_ask(options: Namespace) -> None:
     from zmem_lib.systems.collection import open_collection
 
     collection = open_collection(options.run, options.runs)
-    for question in _prompted() if options.question is None else [options.question]:
-        _print(answer_lines(collection, question, options.top_k))
+    typed = iter(lambda: input("question: ").strip(), "")
+    with suppress(EOFError):
+        for question in typed if options.question is None else [options.question]:
+            _print(answer_lines(collection, question, options.top_k))
 
 
 def command_add(options: Namespace) -> None:
@@ -173,16 +174,18 @@ def command_sweep(options: Namespace) -> None:
     run that fails does not stop the others, and the same command goes on where it was stopped.
     """
     from zmem_lib.runs.cluster import sweep_on_ray
-    from zmem_lib.runs.sweep import Batch, batch_jobs, list_lines, read_grid, refuse_failures, sweep_here
+    from zmem_lib.runs.sweep import batch_jobs, list_lines, read_grid, sweep_here
 
     jobs = batch_jobs(options.params, read_grid(options.grid), options.set)
-    batch = Batch(tuple(jobs), options.runs, options.notebooks)
     if options.list:
-        return _print(list_lines(batch))
-    failures = sweep_on_ray(batch) if options.on == "ray" else sweep_here(batch)
+        return _print(list_lines(jobs, options.runs))
+    failures = (sweep_on_ray if options.on == "ray" else sweep_here)(jobs, options.runs, options.notebooks)
     if options.book and (done := [job.params.run for job in jobs if job.params.run not in failures]):
         _build(done, options)
-    refuse_failures(failures, batch)
+    if failures:
+        again = "the same command skips what is done and goes on with the others"
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+        raise ChapterFailed(f"{len(failures)} of {len(jobs)} runs failed ({again}): {reasons}")
 
 
 def command_keep(options: Namespace) -> None:
@@ -211,13 +214,6 @@ def _build(names: list[str], options: Namespace) -> None:
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
         print(line, flush=True)
-
-
-def _prompted() -> Iterator[str]:
-    """Questions typed in, until an empty line or the end of the input."""
-    with suppress(EOFError):
-        while question := input("question: ").strip():
-            yield question
 
 
 def _option(*names: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -282,7 +278,7 @@ COMMANDS: dict[str, tuple] = {  # its function, whose docstring is its help, and
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     as_written = argparse.RawDescriptionHelpFormatter
-    top = argparse.ArgumentParser("zmem", description=ABOUT, epilog=EXAMPLES, formatter_class=as_written)
+    top = argparse.ArgumentParser("zmem", description=ABOUT, epilog=EXAMPLE, formatter_class=as_written)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, (function, *options) in COMMANDS.items():
         text = inspect.getdoc(function) or ""

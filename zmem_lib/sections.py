@@ -1,7 +1,6 @@
 """The parameters of a run: sections of frozen pydantic models, each value with its bounds, meaning and neutral default.
 
-params.py reads them from files and knows them by dotted name (`train.steps`); combinations.py says which values do not
-go together.
+params.py reads them from files; combinations.py says which values do not go together.
 """
 
 import re

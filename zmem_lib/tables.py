@@ -38,21 +38,17 @@ def check(frame: pd.DataFrame, table: str) -> pd.DataFrame:
         raise BadInput(f"table {table}: column {missing[0]!r} is missing: it must have {', '.join(columns)}")
     frame = frame.loc[:, list(columns)].reset_index(drop=True)
     for name, kind in columns.items():
-        _check_column(frame[name], kind, f"table {table}, column {name!r}")
+        column, where = frame[name], f"table {table}, column {name!r}"
+        if right := {"int": pd.api.types.is_integer_dtype, "float": pd.api.types.is_float_dtype}.get(kind):
+            if len(column) and not right(column):
+                raise BadInput(f"{where}: must be {kind}, not {column.dtype}")
+            continue
+        for row, value in enumerate(column):
+            if kind == "str" and not isinstance(value, str):
+                raise BadInput(f"{where}, row {row}: must be text, not {value!r}")
+            if kind in ("strs", "floats") and (isinstance(value, str) or not hasattr(value, "__len__")):
+                raise BadInput(f"{where}, row {row}: must be a list, not {value!r}")
     return frame
-
-
-def _check_column(column: pd.Series, kind: str, where: str) -> None:
-    if kind in ("int", "float"):
-        right = pd.api.types.is_integer_dtype if kind == "int" else pd.api.types.is_float_dtype
-        if len(column) and not right(column):
-            raise BadInput(f"{where}: must be {kind}, not {column.dtype}")
-        return
-    for row, value in enumerate(column):
-        if kind == "str" and not isinstance(value, str):
-            raise BadInput(f"{where}, row {row}: must be text, not {value!r}")
-        if kind in ("strs", "floats") and (isinstance(value, str) or not hasattr(value, "__len__")):
-            raise BadInput(f"{where}, row {row}: must be a list, not {value!r}")
 
 
 def in_order(names: Iterable[str], order: Collection[str]) -> list[str]:

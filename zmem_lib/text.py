@@ -58,11 +58,10 @@ def normalise_korquad(text: str) -> str:
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Start and end offsets of the sentences of a text, without the white space between them."""
     spans, start = [], 0
-    for gap in SENTENCE_END.finditer(text):
-        spans.append((start, start + len(text[start : gap.end()].rstrip())))
-        start = gap.end()
-    if text[start:].strip():
-        spans.append((start, start + len(text[start:].rstrip())))
+    for end in [*(gap.end() for gap in SENTENCE_END.finditer(text)), len(text)]:
+        if sentence := text[start:end].rstrip():
+            spans.append((start, start + len(sentence)))
+        start = end
     return spans
 
 

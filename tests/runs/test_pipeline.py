@@ -17,7 +17,7 @@ from zmem_lib.chapters import CHAPTERS, changes, finish_step, is_finished, is_wh
 from zmem_lib.files import BadInput, ChapterFailed
 from zmem_lib.fingerprint import git_revision
 from zmem_lib.params import changed, params_hash, read_params
-from zmem_lib.runs.duration import as_counted
+from zmem_lib.runs.duration import estimate_seconds, expected_seconds, this_machine
 from zmem_lib.runs.kernel import read_template
 from zmem_lib.runs.pipeline import is_done, run_chapters, start_over, write_params
 
@@ -232,11 +232,14 @@ def test_a_chapter_that_was_killed_while_its_copy_was_written_is_no_former_run(s
 
 
 def test_what_is_left_of_a_subset_is_planned_by_what_chapter_01_found(smoke_params, tmp_path):
-    asked = changed(smoke_params, {"corpus.documents": 20_000, "corpus.subset": "500"})
-    assert as_counted(asked, tmp_path) == asked
-    pd.DataFrame({"part": ["seen"] * 568 + ["new"] * 4}).to_parquet(tmp_path / "docs.parquet")
-    assert as_counted(asked, tmp_path) == changed(asked, {"corpus.documents": 568})
-    assert as_counted(smoke_params, tmp_path) == smoke_params
+    asked = changed(smoke_params, {"corpus.documents": 20_000, "corpus.subset": "500", "machine.device": "cpu"})
+    whole, here = changed(asked, {"corpus.subset": ""}), this_machine("cpu")
+    assert expected_seconds(asked, 5, tmp_path) == estimate_seconds(asked, 5, here)
+    (tmp_path / "smoke").mkdir()
+    pd.DataFrame({"part": ["seen"] * 568 + ["new"] * 4}).to_parquet(tmp_path / "smoke/docs.parquet")
+    found = changed(asked, {"corpus.documents": 568})
+    assert expected_seconds(asked, 5, tmp_path) == estimate_seconds(found, 5, here) < estimate_seconds(asked, 5, here)
+    assert expected_seconds(whole, 5, tmp_path) == estimate_seconds(whole, 5, here)
 
 
 def test_start_over_removes_runs_only(tmp_path):

@@ -1,6 +1,5 @@
 """What a run needs: the memory formula against what torch's allocator recorded, the time formula, the plan as text."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -9,13 +8,13 @@ from conftest import ROOT
 from tiny_models import pretrained
 from transformers import AutoConfig
 
-from zmem_lib.chapters import CHAPTERS
+from zmem_lib.chapters import CHAPTERS, finish_step, start_step
 from zmem_lib.memory.shape import model_shape
 from zmem_lib.meter import about
 from zmem_lib.params import changed, described, flat, read_params
 from zmem_lib.run import main
 from zmem_lib.runs import needs
-from zmem_lib.runs.duration import L4, PADDING, Machine, earlier_seconds, estimate_seconds, measure_flops_per_second
+from zmem_lib.runs.duration import L4, PADDING, Machine, estimate_seconds, expected_seconds, this_machine
 from zmem_lib.runs.measure import measure
 from zmem_lib.runs.plan import L4_BYTES, api_requests, model_lines, plan_lines, summary_lines
 
@@ -91,7 +90,7 @@ def test_planned_memory_is_what_the_allocator_recorded(small, precision, checkpo
     size = needs.number_bytes(params, on_gpu=False)
     for chapter, cost in measure(params).items():
         planned = sum(needs.memory(params, chapter, size).values())
-        assert planned == pytest.approx(cost.peak_bytes, rel=0.15), chapter
+        assert planned == pytest.approx(cost.peak_memory_bytes, rel=0.15), chapter
 
 
 def test_planned_memory_of_a_model_made_from_scratch(smoke_params):
@@ -99,7 +98,7 @@ def test_planned_memory_of_a_model_made_from_scratch(smoke_params):
     params = changed(smoke_params, plain)
     for chapter, cost in measure(params).items():
         planned = sum(needs.memory(params, chapter, 4).values())
-        assert planned == pytest.approx(cost.peak_bytes, rel=0.35), chapter
+        assert planned == pytest.approx(cost.peak_memory_bytes, rel=0.35), chapter
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with 24 GB")
@@ -108,8 +107,8 @@ def test_planned_memory_on_a_gpu(name):
     params = read_params(PARAMS / f"{name}.yaml")
     for chapter, cost in measure(params).items():
         planned = sum(needs.memory(params, chapter, needs.number_bytes(params)).values())
-        assert planned == pytest.approx(cost.peak_bytes, rel=0.2), chapter
-        assert max(planned, cost.peak_bytes) <= 22 * needs.GIB
+        assert planned == pytest.approx(cost.peak_memory_bytes, rel=0.2), chapter
+        assert max(planned, cost.peak_memory_bytes) <= 22 * needs.GIB
 
 
 @pytest.mark.parametrize("path", PRETRAINED, ids=stem)
@@ -184,15 +183,16 @@ def test_estimates_grow_with_the_work(smoke_params):
     assert estimate_seconds(longer, 3, Machine(1.0e10)) > 100 * estimate_seconds(smoke_params, 3, Machine(1.0e12))
     larger = changed(smoke_params, {"corpus.documents": 10_000})
     assert estimate_seconds(larger, 5, Machine(1.0e10)) > estimate_seconds(smoke_params, 5, Machine(1.0e10))
-    assert measure_flops_per_second(size=256, repeats=2) > 1.0e7
+    assert this_machine("cpu").flops_per_second > 1.0e7
 
 
 def test_an_earlier_run_is_believed_before_the_formula(smoke_params, tmp_path):
-    for name, text in {"other": json.dumps({"params": flat(smoke_params), "seconds": 12.5}), "broken": "{}"}.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "manifest_03.json").write_text(text)
-    assert earlier_seconds(tmp_path, changed(smoke_params, {"run": "new"}), 3) == 12.5
-    assert earlier_seconds(tmp_path, changed(smoke_params, {"seed": 9}), 3) is None
+    manifest = finish_step(start_step(3, changed(smoke_params, {"run": "other"}), tmp_path), [], [], least_seconds=12.5)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/manifest_03.json").write_text("{}")
+    assert expected_seconds(changed(smoke_params, {"run": "new"}), 3, tmp_path) == manifest["seconds"] == 12.5
+    unlike = changed(smoke_params, {"seed": 9, "machine.device": "cpu"})
+    assert expected_seconds(unlike, 3, tmp_path) == estimate_seconds(unlike, 3, this_machine("cpu"))
 
 
 def test_durations_are_said_as_one_says_them():

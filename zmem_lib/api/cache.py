@@ -46,19 +46,16 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
                 cache.execute(table)
             yield cache
     except sqlite3.Error as error:
-        raise BadInput(explained(error, path)) from error
-
-
-def explained(error: sqlite3.Error, path: Path) -> str:
-    """One sentence for what sqlite says of the file."""
-    said = str(error)
-    if "full" in said:
-        return f"{NO_SPACE[0].lower()} while writing {path}: free some and give the same command again to resume"
-    if "locked" in said:
-        return f"{path} is held by another process: wait for its end and give the same command again"
-    if isinstance(error, sqlite3.OperationalError) and "no column" not in said and "no such" not in said:
-        return f"{path} cannot be used ({said}): put that right, or give another folder (--runs DIR)"
-    return f"{path} is damaged ({said}): remove it (its answers will be asked and paid for again)"
+        said = str(error)
+        sentence = f"{path} is damaged ({said}): remove it (its answers will be asked and paid for again)"
+        if "full" in said:
+            no_space = f"{NO_SPACE[0].lower()} while writing {path}"
+            sentence = f"{no_space}: free some and give the same command again to resume"
+        elif "locked" in said:
+            sentence = f"{path} is held by another process: wait for its end and give the same command again"
+        elif isinstance(error, sqlite3.OperationalError) and "no column" not in said and "no such" not in said:
+            sentence = f"{path} cannot be used ({said}): put that right, or give another folder (--runs DIR)"
+        raise BadInput(sentence) from error
 
 
 def kept_reply(cache: sqlite3.Connection, key: str) -> Reply | None:
@@ -75,10 +72,10 @@ def kept_reply(cache: sqlite3.Connection, key: str) -> Reply | None:
 
 def keep_reply(cache: sqlite3.Connection, key: str, reply: Mapping, *, run: str, money: float) -> Reply | None:
     """Keep a reply and what it cost; returns what is kept, another process's reply where that came first."""
-    text = json.dumps(dict(reply), ensure_ascii=False)
+    answer = (key, json.dumps(dict(reply), ensure_ascii=False), run, money, time.time())
     with cache:
+        cache.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", answer)
         pay(cache, run, money)
-        cache.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", (key, text, run, money, time.time()))
     return kept_reply(cache, key)
 
 
@@ -94,9 +91,10 @@ def keep_refusal(cache: sqlite3.Connection, key: str, said: str) -> None:
 
 
 def pay(cache: sqlite3.Connection, run: str, money: float) -> None:
-    """Note a payment, also for a try without a reply; in a transaction of the caller's (`with cache`)."""
-    if money:
-        cache.execute("INSERT INTO spent VALUES (?, ?, ?)", (run, money, time.time()))
+    """Note a payment, also for a try without a reply; ends the transaction that is under way."""
+    with cache:
+        if money:
+            cache.execute("INSERT INTO spent VALUES (?, ?, ?)", (run, money, time.time()))
 
 
 def spent(cache: sqlite3.Connection, run: str) -> float:

@@ -1,10 +1,9 @@
 """Questions to a model at an address, as reader or as judge: any server that speaks OpenAI's protocol will do.
 
-Takes an Address and chat messages; returns replies in order, with tokens as the server counts them, and dollars. What
-was answered once is read from the cache (cache.py), the rest is asked (request.py), many questions at once: one by one
-until a first answer shows that key, model and form are right, then as many as the address allows. A thread makes one
-try and hands its outcome to the main thread, which alone decides, waits and stores: whatever stops it, no answer that
-has come is lost. `machine.api_budget` is kept by asking nothing that could, at worst, exceed it.
+What was answered once is read from the cache (cache.py), the rest is asked (request.py), many questions at once: one by
+one until a first answer shows that key, model and form are right, then as many as the address allows. A thread makes
+one try and hands its outcome to the main thread, which alone decides, waits and stores: whatever stops it, no answer
+that has come is lost. `machine.api_budget` is kept by asking nothing that could, at worst, exceed it.
 """
 
 import hashlib
@@ -21,7 +20,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from zmem_lib.api.cache import Reply, is_refused, keep_refusal, keep_reply, kept_reply, opened, pay, spent
-from zmem_lib.api.request import Address, Form, Messages, Outcome, conversation, merged, tried
+from zmem_lib.api.request import Address, Form, Messages, Outcome, conversation, tried
 from zmem_lib.files import BadInput
 from zmem_lib.meter import progress
 from zmem_lib.params import Params
@@ -58,7 +57,7 @@ class Question:
     ready: float = 0.0  # by time.monotonic()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Line:
     """What asking works with; all from `waiting` on changes while it goes on."""
 
@@ -68,7 +67,7 @@ class Line:
     max_tokens: int
     may_fail: bool
     waiting: list[Question]
-    forms: list[Form] = field(default_factory=lambda: [Form()])  # the last one is in use
+    form: Form = field(default_factory=Form)
     under_way: dict[Future[Outcome], Question] = field(default_factory=dict)
     replies: dict[str, Reply | None] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)  # of questions that the server will never answer
@@ -111,19 +110,15 @@ def ask_all(
     """
     keys = [key_of(address, messages, max_tokens) for messages in prompts]
     with opened(address.cache) as cache:
-        replies: dict[str, Reply | None] = {}
-        missing: dict[str, Question] = {}
-        for key, messages in zip(keys, prompts, strict=True):
-            if key in replies or key in missing:
-                continue
-            reply = kept_reply(cache, key)
-            if reply or (may_fail and is_refused(cache, key)):
-                replies[key] = reply
-            else:
-                missing[key] = Question(key, messages, worst_case(address, messages, max_tokens))
+        replies = {key: kept_reply(cache, key) for key in dict.fromkeys(keys)}
+        missing = [
+            Question(key, messages, worst_case(address, messages, max_tokens))
+            for key, messages in dict(zip(keys, prompts, strict=True)).items()
+            if not replies[key] and not (may_fail and is_refused(cache, key))
+        ]
         if missing:
             with conversation(address, PATIENCE.timeout, PATIENCE.connect) as client:
-                replies |= _ask_waiting(Line(address, cache, client, max_tokens, may_fail, list(missing.values())))
+                replies |= _ask_waiting(Line(address, cache, client, max_tokens, may_fail, missing))
     return [replies[key] for key in keys]
 
 
@@ -180,7 +175,7 @@ def _send(line: Line) -> str:
             return f"the next question might exceed {limit}: {hint}"
         question, future = waiting.pop(place), Future()
         line.under_way[future] = question
-        threading.Thread(target=_try, args=(line, question, line.forms[-1], future), daemon=True).start()
+        threading.Thread(target=_try, args=(line, question, line.form, future), daemon=True).start()
     return ""
 
 
@@ -207,17 +202,25 @@ def _take(line: Line) -> str:
 
 
 def _settle(line: Line, question: Question, outcome: Outcome) -> str:
-    """Store a reply, put the question back, or give it up; returns why to stop, or nothing."""
+    """Store a reply, let the question wait for its next try, or give it up; returns why to stop, or nothing."""
     if outcome.kind == "reply":
         return _store(line, question, outcome)
     if outcome.lost:
-        _lose(line, question)
+        pay(line.cache, line.address.run, question.worst)
     if outcome.kind == "form":
-        line.forms.append(merged(line.forms[-1], outcome.form))
+        line.form = replace(line.form, **outcome.form)
         line.waiting.insert(0, question)
         return ""
     if outcome.kind == "again" and question.tries + 1 < PATIENCE.tries:
-        return _put_back(line, question, outcome)
+        asked, now = outcome.wait, time.monotonic()
+        if asked is not None and asked > PATIENCE.longest_asked:
+            return f"{outcome.said} (it asks to wait {asked:.0f} s)"
+        backoff = min(PATIENCE.longest_wait, PATIENCE.first_wait * 2**question.tries) * random.uniform(0.5, 1.5)
+        if asked is not None:  # then all wait
+            line.waiting[:] = [replace(one, ready=max(one.ready, now + asked)) for one in line.waiting]
+        ready = now + (backoff if asked is None else asked + backoff / 10)
+        line.waiting.insert(0, replace(question, tries=question.tries + 1, ready=ready))
+        return ""
     kind = outcome.at_last if outcome.kind == "again" else outcome.kind
     if kind == "server" or not line.may_fail:
         return outcome.said
@@ -239,25 +242,6 @@ def _store(line: Line, question: Question, outcome: Outcome) -> str:
     return ""
 
 
-def _lose(line: Line, question: Question) -> None:
-    """Note what a try without a reply may have cost."""
-    with line.cache:
-        pay(line.cache, line.address.run, question.worst)
-
-
-def _put_back(line: Line, question: Question, outcome: Outcome) -> str:
-    """Let a question wait for its next try; where the server says how long, all wait."""
-    asked, now = outcome.wait, time.monotonic()
-    if asked is not None and asked > PATIENCE.longest_asked:
-        return f"{outcome.said} (it asks to wait {asked:.0f} s)"
-    backoff = min(PATIENCE.longest_wait, PATIENCE.first_wait * 2**question.tries) * random.uniform(0.5, 1.5)
-    if asked is not None:
-        line.waiting[:] = [replace(one, ready=max(one.ready, now + asked)) for one in line.waiting]
-    ready = now + (backoff if asked is None else asked + backoff / 10)
-    line.waiting.insert(0, replace(question, tries=question.tries + 1, ready=ready))
-    return ""
-
-
 def _drain(line: Line, seconds: float) -> None:
     """Wait for what is under way, which is paid for, and store what comes."""
     with suppress(TimeoutError):
@@ -266,5 +250,5 @@ def _drain(line: Line, seconds: float) -> None:
             if outcome and outcome.kind == "reply" and question.key not in line.replies:
                 _store(line, question, outcome)
             elif outcome and outcome.lost:
-                _lose(line, question)
+                pay(line.cache, line.address.run, question.worst)
             del line.under_way[future]

@@ -1,8 +1,7 @@
 """One question to a model at an address, by OpenAI's client: a try ends in a reply, or in why there is none.
 
-Takes an Address and chat messages, returns an Outcome; nothing that a server does raises. The key is ZMEM_API_KEY of
-the environment and no other: it goes to the address alone, in one header, follows no redirect, and is cut out of
-whatever the server says.
+Nothing that a server does raises. The key is ZMEM_API_KEY of the environment and no other: it goes to the address
+alone, in one header, follows no redirect, and is cut out of whatever the server says.
 """
 
 import json
@@ -10,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -69,7 +68,7 @@ class Outcome:
     at_last: str = "server"
     wait: float | None = None  # seconds that the server asks for
     lost: bool = False  # whether it may have been paid for without a reply
-    form: Form = Form()  # to ask with instead
+    form: Mapping[str, Any] = field(default_factory=dict)  # what to change of the form
 
 
 @contextmanager
@@ -99,15 +98,10 @@ def secret_key() -> str:
     return key
 
 
-def hidden(text: str) -> str:
-    """A text without the key."""
-    key = secret_key()
-    return text.replace(key, "[key]") if len(key) >= LEAST_SECRET else text
-
-
 def clean(text: str) -> str:
     """A text without the key and without halves of surrogate pairs, which no table can hold."""
-    return hidden(text.encode("utf-8", "replace").decode())
+    key, text = secret_key(), text.encode("utf-8", "replace").decode()
+    return text.replace(key, "[key]") if len(key) >= LEAST_SECRET else text
 
 
 def tried(client: Any, address: Address, messages: Messages, *, form: Form, max_tokens: int) -> Outcome:
@@ -147,9 +141,8 @@ def read_body(body: str, address: Address) -> Outcome:
             "finish": clean(str(choice.get("finish_reason"))),
         }
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        said = f"what the server at {address.url} sends is no chat completion in JSON ({shown(body)})"
-        said += ": correct answer.api_url"
-        return Outcome("again", said, at_last="question", lost=True)
+        sends = f"no chat completion in JSON ({shown(body)}): correct answer.api_url"
+        return Outcome("again", f"what the server at {address.url} sends is {sends}", at_last="question", lost=True)
     return Outcome("reply", reply=reply)
 
 
@@ -178,20 +171,12 @@ def refused(status: int, body: str, headers: Mapping[str, str], *, address: Addr
     return Outcome(kind, f"{where} refuses a question ({status}: {shown(said)}): correct what it names")
 
 
-def merged(first: Form, second: Form) -> Form:
-    """The form without anything that either lacks."""
-    limit = first.limit if first.limit != Form.limit else second.limit
-    return Form(limit, first.temperature and second.temperature)
-
-
-def other_form(said: str, form: Form) -> Form | None:
-    """The form to ask with after a refusal that names a parameter, or None."""
+def other_form(said: str, form: Form) -> dict[str, Any]:
+    """What to change of the form after a refusal that names a parameter; empty for any other refusal."""
     said = said.lower()
     if REFUSES.search(said) and "max_tokens" in said and form.limit == "max_tokens":
-        return replace(form, limit="max_completion_tokens")
-    if REFUSES.search(said) and "temperature" in said and form.temperature:
-        return replace(form, temperature=False)
-    return None
+        return {"limit": "max_completion_tokens"}
+    return {"temperature": False} if REFUSES.search(said) and "temperature" in said and form.temperature else {}
 
 
 def told_by(body: str) -> str:
@@ -206,7 +191,7 @@ def told_by(body: str) -> str:
 
 def shown(text: str) -> str:
     """What a server says, on one line, cut where it is long, without the key."""
-    line = " ".join(re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", " ", hidden(text)).split())
+    line = " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", clean(text)).split())
     return repr(line if len(line) <= SHOWN_CHARACTERS else f"{line[: SHOWN_CHARACTERS - 2]} …")
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from zmem_lib.chapters import CHAPTERS, chapters_of, code, is_whole
+from zmem_lib.chapters import CHAPTERS, chapter_made_by, chapters_of, is_whole
 from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.files import NEW, OLD, BadInput, hash_path, must_exist, new_folder, read_json, write_json
 from zmem_lib.params import Params, completed, flat, params_hash, read_params, without_places
@@ -104,7 +104,9 @@ def manifest_of(folder: Path, params: Params) -> dict[str, Any]:
 
 def is_of_present_code(manifest: Mapping[str, Any], params: Params) -> bool:
     """Whether the code of now made what is kept of a run, the chapter apart that only reports."""
-    now = {f"{number:02d}": _digest(code(number)) for number in chapters_of(params) if number in NEEDED}
+    now = {
+        f"{number:02d}": _digest(chapter_made_by(number)["code"]) for number in chapters_of(params) if number in NEEDED
+    }
     return manifest["code"].items() >= now.items()
 
 

@@ -27,17 +27,14 @@ KEPT, OTHER_CODE, OTHER_PARAMS = "kept", "of other code", "of other parameters"
 
 @dataclass(frozen=True)
 class Study:
-    """An ablation that was asked for: parameters of its file, names of rows, seeds, and where runs and results lie.
-
-    With `again`, what an earlier run left of a row that is not kept is removed first.
-    """
+    """An ablation that was asked for: parameters of its file, names of rows, seeds, and where runs and results lie."""
 
     params: Params
     rows: tuple[str, ...]
     seeds: tuple[int, ...]
     runs: Path
     results: Path
-    again: bool = False
+    again: bool = False  # remove first what an earlier run left of a row that is not kept
 
 
 @dataclass(frozen=True)
@@ -52,8 +49,7 @@ class Job:
 def ablate(study: Study, *, execute: Callable[..., Path] = run_chapters, say: Say = say_now) -> None:
     """Execute chapters 01 to 06 of every row and seed that is not kept yet, and keep what they found.
 
-    `execute` is called like `pipeline.run_chapters`. A row that is off in the file is skipped, which is said; all
-    parameters are checked before the first run.
+    A row that is off in the file is skipped, which is said; all parameters are checked before the first run.
     """
     refuse_memoryless(study.params, "an ablation")
     for name in off_rows(study):

@@ -1,8 +1,8 @@
 """The runs of a batch on a Ray cluster, or on a Ray that is started here for as long as they take.
 
-Every run is a task that calls the command line in a process of its own, so that a crash, or a run that takes all
-memory, ends that run alone; what it says stands in runs/NAME/sweep.log. A cluster is that of RAY_ADDRESS: its machines
-need this project, the runs folder and the parameter files under the same paths, as on a shared disk.
+Every run is a task that calls the command line in a process of its own, so that a crash ends that run alone; what it
+says stands in runs/NAME/sweep.log. The machines of a cluster (RAY_ADDRESS) need this project, the runs folder and the
+parameter files under the same paths, as on a shared disk.
 """
 
 import logging
@@ -11,14 +11,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from zmem_lib.files import BadInput
 from zmem_lib.runs.pipeline import say_now
-from zmem_lib.runs.sweep import Batch, Job, is_whole
+from zmem_lib.runs.sweep import Job, is_whole
 
 LOG = "sweep.log"
 RUN_CORES = 2  # of a run, where the cluster has them
@@ -28,14 +28,13 @@ RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no call home
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns of what a later version will do
 }
-OF_A_DEATH = "died without a word, most often for want of memory"
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
-def sweep_on_ray(batch: Batch) -> dict[str, str]:
+def sweep_on_ray(jobs: Sequence[Job], runs: Path, notebooks: Path) -> dict[str, str]:
     """Execute the runs as Ray tasks, a GPU each where there are any; return why those that failed did, by name."""
-    todo = [job for job in batch.jobs if not is_whole(job.params, batch.runs)]
-    for job in batch.jobs:
+    todo = [job for job in jobs if not is_whole(job.params, runs)]
+    for job in jobs:
         if job not in todo:
             say_now(f"{job.params.run}: finished before, skipped")
     if not todo:
@@ -44,7 +43,7 @@ def sweep_on_ray(batch: Batch) -> dict[str, str]:
         share = share_of(ray.cluster_resources())
         say_now(f"ray: {len(todo)} runs, each with {share['num_cpus']} cores and {share['num_gpus']} GPUs")
         task = ray.remote(**share, max_retries=0)(execute_run)
-        pending = {task.remote(job, batch.runs, batch.notebooks, Path.cwd()): job for job in todo}
+        pending = {task.remote(job, runs, notebooks, Path.cwd()): job for job in todo}
         try:
             return collected(ray, pending)
         except (KeyboardInterrupt, SystemExit):
@@ -120,7 +119,7 @@ def execute_run(job: Job, runs: Path, notebooks: Path, cwd: Path) -> tuple[int, 
 def last_sentence(log: Path, code: int) -> str:
     """What a run said last, without `zmem: ` in front; of one that was killed, that it was."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    last = lines[-1].removeprefix("zmem: ") if lines and code > 0 else OF_A_DEATH
+    last = lines[-1].removeprefix("zmem: ") if lines and code > 0 else "died without a word, most often for want of memory"
     return f"{last} (all it said stands in {log})" if code else ""
 
 

@@ -3,19 +3,18 @@
 A model of P weights costs about 2 P operations per token forwards and 6 P forwards and backwards (Kaplan et al. 2020,
 arXiv 2001.08361, section 2.1); with frozen weights the backward pass costs half, 4 P in all, and checkpointing one
 forward pass more. On a GPU each pass also reads all weights once (4-bit ones are written out and read again) and starts
-every layer's kernels, which is most of the time of writing token by token. What is left is counted in seconds. An
-earlier run of the same chapter with the same parameters is believed before the formula.
+every layer's kernels, which is most of the time of writing token by token. What is left is counted in seconds.
 """
 
-import json
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from timeit import repeat
 from typing import Any
 
+from zmem_lib.chapters import read_manifest
 from zmem_lib.memory.shape import model_shape
 from zmem_lib.params import Params, changed, completed, flat
 from zmem_lib.runs.needs import NF4_BYTES
@@ -31,6 +30,7 @@ EFFICIENCY = 0.35  # share of a plain matrix product's speed that a small transf
 STEPWISE = 0.1  # the same while it writes token by token
 KERNEL_S, REPORT_S = 8.0, 5.0  # starting a kernel and importing; chapter 07
 LONGEST = 2.0  # a batch writes until its longest text ends: so many times the mean
+MATRIX = 1024  # rows of the square matrices that are multiplied to measure a processor
 
 
 @dataclass(frozen=True)
@@ -49,63 +49,34 @@ L4 = Machine(0.5 * 121e12, 1000.0, 0.8 * 300e9, 1.5e-3)
 
 @cache
 def this_machine(device: str) -> Machine:
-    """What the chapters will run on: this processor, measured, or a GPU, taken for an L4.
-
-    A GPU is not measured here, because that would keep some of its memory from the chapters.
-    """
+    """What the chapters will run on: this processor, in the faster of float32 and bfloat16, or a GPU, taken for an L4."""
     import torch
 
-    return L4 if device != "cpu" and torch.cuda.is_available() else Machine(measure_flops_per_second())
-
-
-def measure_flops_per_second(size: int = 1024, repeats: int = 6) -> float:
-    """Floating point operations a second in a product of two square matrices, in the faster of float32 and bfloat16."""
-    import torch
-
-    best = float("inf")
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.rand(2, size, size).to(dtype)  # (size, size) each
-        for _ in range(repeats):
-            began = time.perf_counter()
-            _ = a @ b
-            best = min(best, time.perf_counter() - began)
-    return 2 * size**3 / best
+    if device != "cpu" and torch.cuda.is_available():
+        return L4  # measuring it here would keep some of its memory from the chapters
+    matrix = torch.rand(MATRIX, MATRIX)
+    seconds = [min(repeat(lambda a=a: a @ a, number=1, repeat=6)) for a in (matrix, matrix.bfloat16())]
+    return Machine(2 * MATRIX**3 / min(seconds))
 
 
 def expected_seconds(params: Params, chapter: int, runs: Path) -> float:
-    """Seconds of a chapter here: what it took in an earlier run of these parameters, else by the formula."""
-    earlier = earlier_seconds(runs, params, chapter)
-    if earlier is not None:
-        return earlier
-    return estimate_seconds(as_counted(params, runs / params.run), chapter, this_machine(params.machine.device))
-
-
-def earlier_seconds(runs: Path, params: Params, chapter: int) -> float | None:
-    """Seconds that this chapter took in an earlier run of the same parameters, whatever its name, or None."""
+    """Seconds of a chapter here: what it took in a run of these parameters, whatever its name, else by the formula."""
     wanted = _nameless(flat(params))
     for path in sorted(runs.glob(f"*/manifest_{chapter:02d}.json")):
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            if _nameless(completed(manifest["params"])) == wanted:
-                return float(manifest["seconds"])
-        except (ValueError, KeyError, TypeError, AttributeError):  # a manifest of another version says nothing here
-            continue
-    return None
+        manifest = read_manifest(path.parent, chapter)
+        if manifest and _nameless(completed(manifest["params"])) == wanted:
+            return manifest["seconds"]
+    docs = runs / params.run / "docs.parquet"
+    if params.corpus.subset and docs.is_file():  # it may have fewer documents than were asked for
+        import pandas as pd
+
+        seen = int((pd.read_parquet(docs, columns=["part"])["part"] == "seen").sum())
+        params = changed(params, {"corpus.documents": max(seen, 1)})
+    return estimate_seconds(params, chapter, this_machine(params.machine.device))
 
 
 def _nameless(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if not key.startswith(("run", "machine.api"))}
-
-
-def as_counted(params: Params, folder: Path) -> Params:
-    """The parameters with as many documents as chapter 01 found, where a named subset has fewer than were asked for."""
-    path = folder / "docs.parquet"
-    if not params.corpus.subset or not path.is_file():
-        return params
-    import pandas as pd
-
-    seen = int((pd.read_parquet(path, columns=["part"])["part"] == "seen").sum())
-    return changed(params, {"corpus.documents": max(seen, 1)})
 
 
 def estimate_seconds(params: Params, chapter: int, machine: Machine) -> float:
@@ -116,33 +87,27 @@ def estimate_seconds(params: Params, chapter: int, machine: Machine) -> float:
     return KERNEL_S + (work[chapter](params, machine) if chapter in work else REPORT_S)
 
 
-def weights(params: Params) -> float:
-    """Weights of the language model that a token passes through: layers and output head."""
+def model_seconds(params: Params, machine: Machine, *, operations: float, passes: float) -> float:
+    """Seconds of the language model: operations with each weight, and passes, which read weights and start layers."""
     shape = model_shape(params)
-    return float(shape.linear + shape.vocabulary * shape.hidden)
-
-
-def pass_seconds(params: Params, machine: Machine) -> float:
-    """Seconds of one pass of any batch beside its arithmetic: reading the weights and starting the layers."""
-    shape = model_shape(params)
+    weights = float(shape.linear + shape.vocabulary * shape.hidden)  # that a token passes through
     moved = NF4_BYTES + 4 if params.lm.quantisation == "nf4" else 4 if params.learns_whole else 2  # bytes of a weight
-    return moved * weights(params) / machine.bytes_per_second + shape.layers * machine.layer_seconds
+    one_pass = moved * weights / machine.bytes_per_second + shape.layers * machine.layer_seconds
+    return operations * weights / machine.flops_per_second + passes * one_pass
 
 
 def forward_seconds(
     params: Params, machine: Machine, *, read: float = 0, written: float = 0, passes: float = 0
 ) -> float:
     """Without a gradient: tokens read side by side, tokens written one by one, and the passes of their batches."""
-    operations = 2 * weights(params) * (read / EFFICIENCY + written / STEPWISE)
-    return operations / machine.flops_per_second + passes * pass_seconds(params, machine)
+    return model_seconds(params, machine, operations=2 * (read / EFFICIENCY + written / STEPWISE), passes=passes)
 
 
 def descent_seconds(params: Params, machine: Machine, *, tokens: float, batches: float, learning: bool) -> float:
     """Forwards and backwards: of all tokens the arithmetic, of all batches the passes; `learning`: the whole model."""
     again = params.machine.activation_checkpointing
     per_weight = (6 if learning and params.learns_whole else 4) + 2 * again
-    arithmetic = per_weight * weights(params) * tokens / (EFFICIENCY * machine.flops_per_second)
-    return arithmetic + (2 + again) * batches * pass_seconds(params, machine)
+    return model_seconds(params, machine, operations=per_weight * tokens / EFFICIENCY, passes=(2 + again) * batches)
 
 
 def training_tokens(params: Params) -> float:
@@ -195,30 +160,21 @@ def _ask(params: Params, machine: Machine, *, documents: int, each: int) -> floa
     return forward_seconds(params, machine, read=read, written=written, passes=batches * LONGEST * QUESTION_TOKENS)
 
 
-def _evidence_steps(params: Params) -> float:
-    return min(LONGEST * EVIDENCE_TOKENS, params.memory.evidence_tokens)
-
-
 def _answer(params: Params, machine: Machine) -> float:
-    if not params.has_lm:
-        return _retrieve(params, machine)
     memory, answer, documents, questions = params.memory, params.answer, _documents(params), questions_answered(params)
+    if not params.has_lm:  # encoding, tuning and ranking
+        questions = answer.questions or documents
+        encoded = documents * (1 + (answer.dense_steps > 0)) + questions + TUNING * answer.dense_steps
+        return encoded / machine.encoded_per_second + RETRIEVERS * MATCHING_S * questions * documents
     read = questions * documents * (memory.z_tokens + QUESTION_TOKENS)
     written = GENERATING_SYSTEMS * answer.top_k * min(EVIDENCE_TOKENS, memory.evidence_tokens)
     written += READING_SYSTEMS * (answer.answer_tokens + 0.3 * BLOCK_TEXT_TOKENS)
-    steps = GENERATING_SYSTEMS * answer.top_k * _evidence_steps(params) + READING_SYSTEMS * answer.answer_tokens
+    longest = min(LONGEST * EVIDENCE_TOKENS, memory.evidence_tokens)
+    steps = GENERATING_SYSTEMS * answer.top_k * longest + READING_SYSTEMS * answer.answer_tokens
     passes = questions * math.ceil(documents / params.machine.scan_batch)
     passes += math.ceil(questions / params.machine.answer_batch) * steps
     answering = forward_seconds(params, machine, read=read, written=questions * written, passes=passes)
     return answering + (documents + questions) / machine.encoded_per_second + _read_more(params, machine)
-
-
-def _retrieve(params: Params, machine: Machine) -> float:
-    """Encoding, tuning and ranking, where there is no language model."""
-    documents, steps = _documents(params), params.answer.dense_steps
-    questions = params.answer.questions or documents
-    encoded = documents * (1 + (steps > 0)) + questions + TUNING * steps
-    return encoded / machine.encoded_per_second + RETRIEVERS * MATCHING_S * questions * documents
 
 
 def _read_more(params: Params, machine: Machine) -> float:
@@ -238,6 +194,7 @@ def _evaluate(params: Params, machine: Machine) -> float:
         return RETRIEVERS * SCORING_S * (params.answer.questions or params.corpus.documents)
     asked = SNAPSHOTS * 6 * params.corpus.new_documents
     written = asked * (EVIDENCE_TOKENS + params.memory.document_tokens)
-    passes = math.ceil(asked / params.machine.answer_batch) * _evidence_steps(params)
+    longest = min(LONGEST * EVIDENCE_TOKENS, params.memory.evidence_tokens)
+    passes = math.ceil(asked / params.machine.answer_batch) * longest
     counting = 1.0e-2 * params.evaluate.bootstrap_samples + SCORING_S * questions_answered(params)
     return forward_seconds(params, machine, written=written, passes=passes) + counting

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from unittest.mock import patch
 
 from zmem_lib.meter import PROGRESS_ENV
 
@@ -16,10 +17,7 @@ MOST_THREADS = 16
 
 @contextmanager
 def kernel_environment() -> Iterator[None]:
-    """What kernels inherit while this lasts: no other environment, nothing of the user's, bars here or none.
-
-    What a command imports of the library outside a kernel, it imports in here as well.
-    """
+    """What kernels, and commands, inherit while this lasts: no other environment, nothing of the user's, bars or none."""
     for logger, level in SILENT.items():  # what papermill logs comes as an exception too
         logging.getLogger(logger).setLevel(level)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -38,14 +36,8 @@ def kernel_environment() -> Iterator[None]:
             "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "10000"),  # on shared cores, do not spin for long
             PROGRESS_ENV: os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else "",
         }
-        before = {key: os.environ[key] for key in wanted if key in os.environ}
-        os.environ.update(wanted)
-        try:
+        with patch.dict(os.environ, wanted):
             yield
-        finally:
-            for key in wanted:
-                del os.environ[key]
-            os.environ.update(before)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """One chapter executed: a notebook template goes to a kernel by papermill, and comes back as the run's copy.
 
-Takes a chapter's number, the run's parameters and folders. A copy gets its name only when its chapter went through; a
-failed one is kept as NN_name.failed.ipynb.
+A copy gets its name only when its chapter went through; a failed one is kept as NN_name.failed.ipynb.
 """
 
 import ast
@@ -21,7 +20,6 @@ PAPERMILL = {
     "progress_bar": False,
     "shutdown_kernel": "immediate",  # a kernel that is asked to end while it computes prints a traceback
 }
-ENCRYPTION = {"KernelManager": {"transport_encryption": "auto"}}  # without, the kernel prints a warning
 
 
 def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path) -> None:
@@ -33,14 +31,15 @@ def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path) -> 
     name, folder = CHAPTERS[number], runs / params.run
     values = {"run": params.run, "runs": "..", "params_file": "params.yaml"}  # seen from the copy
     template = read_template(notebooks / f"{name}.ipynb", set(values))
-    template.cells = cells_of(template.cells, has_lm=params.has_lm)
+    if not params.has_lm:
+        template.cells = [cell for cell in template.cells if NEEDS_LM not in cell.metadata.get("tags", [])]
     if number == FINDINGS:
         translate(template, params.report.language)
     under_way, failed, copy = (folder / f"{stem}.ipynb" for stem in (f".{name}", f"{name}.failed", name))
     copy.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)
     try:
-        config = Config(ENCRYPTION)
+        config = Config({"KernelManager": {"transport_encryption": "auto"}})  # without, the kernel prints a warning
         papermill.execute_notebook(template, str(under_way), values, cwd=str(folder), config=config, **PAPERMILL)
         tidy_copy(under_way)
         under_way.replace(copy)
@@ -67,11 +66,8 @@ def run_chapter(number: int, params: Params, runs: Path, *, notebooks: Path) -> 
 def explained(error: Any, name: str, failed: Path) -> Exception:
     """The exception to raise for a failed cell: BadInput where the chapter raised it, else ChapterFailed."""
     message = " ".join(error.evalue.split())
-    place = f"(chapter {name}, cell [{error.exec_count}])"
-    if error.ename == BadInput.__name__:
-        return BadInput(f"{message} {place}")
-    if sentence := disk_refusal(message, failed.parent):
-        return BadInput(f"{sentence} {place}")
+    if sentence := message if error.ename == BadInput.__name__ else disk_refusal(message, failed.parent):
+        return BadInput(f"{sentence} (chapter {name}, cell [{error.exec_count}])")
     return ChapterFailed(
         f"chapter {name} failed in cell [{error.exec_count}]: {error.ename}: {message} "
         f"(the whole traceback stands in {failed})"
@@ -101,11 +97,6 @@ def translate(notebook: nbformat.NotebookNode, language: str) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = words.get(f"cell.{cell.get('id')}", cell.source)
-
-
-def cells_of(cells: list[nbformat.NotebookNode], *, has_lm: bool) -> list[nbformat.NotebookNode]:
-    """The cells of a template that a run executes and shows: without a language model, not those tagged NEEDS_LM."""
-    return [cell for cell in cells if has_lm or NEEDS_LM not in cell.metadata.get("tags", [])]
 
 
 def tidy_copy(path: Path) -> None:

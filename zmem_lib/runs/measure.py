@@ -1,8 +1,7 @@
 """Planned against measured: the memory that training and writing really take, with random weights of the real shape.
 
-Takes parameters; nothing is downloaded. The model is written to a temporary folder and loaded as any other, then trains
-and writes on rows of random tokens, all as long as they may be. On a GPU the measure is what torch allocated at most;
-on a CPU the same, from the record of torch's allocator.
+Nothing is downloaded: the model is written to a temporary folder and loaded as any other, then trains and writes on
+rows of random tokens, all as long as they may be. Measured is what torch's allocator held at most.
 """
 
 import gc
@@ -11,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +27,11 @@ from zmem_lib.memory.shape import model_config, model_shape
 from zmem_lib.memory.table import ZTable, make_ztable
 from zmem_lib.memory.train import make_training, train_step
 from zmem_lib.memory.write import Writing, numbers_of, write_batch
+from zmem_lib.meter import Cost
 from zmem_lib.params import Params, changed
 from zmem_lib.runs.needs import GIB, Pass, memory, number_bytes, passes
 
 STEPS = 2  # the second has all moments
-
-
-@dataclass
-class Measured:
-    """Filled when the counted block ends: bytes at the peak, what lay there before included, and seconds of a step."""
-
-    peak_bytes: float = 0.0
-    seconds: float = 0.0
 
 
 def measure_lines(params: Params) -> list[str]:
@@ -53,8 +44,8 @@ def measure_lines(params: Params) -> list[str]:
     for chapter, cost in measure(params).items():
         planned = sum(memory(params, chapter, size).values())
         lines.append(
-            f"  chapter {chapter:02d}: planned {planned / GIB:.2f} GiB, measured {cost.peak_bytes / GIB:.2f} GiB "
-            f"(planned / measured {planned / cost.peak_bytes:.2f}), {cost.seconds:.1f} s a step"
+            f"  chapter {chapter:02d}: planned {planned / GIB:.2f} GiB, measured {cost.peak_memory_bytes / GIB:.2f} GiB "
+            f"(planned / measured {planned / cost.peak_memory_bytes:.2f}), {cost.seconds:.1f} s a step"
         )
     return [*lines, "  without the CUDA context and the allocator's slack; the figures of chapter 05 are planned only"]
 
@@ -65,8 +56,8 @@ def shortened(params: Params) -> Params:
     return changed(params, {"train.steps": STEPS, "write.steps": 1, **{f"train.{name}": 0.0 for name in off}})
 
 
-def measure(params: Params) -> dict[int, Measured]:
-    """Train STEPS steps and write one batch at full length: what chapters 3 and 4 took."""
+def measure(params: Params) -> dict[int, Cost]:
+    """Train STEPS steps and write one batch at full length: peak memory and seconds a step of chapters 3 and 4."""
     params = shortened(params)
     device = pick_device(params.machine.device)
     shape = (params.corpus.documents, params.memory.z_tokens, params.memory.z_width or model_shape(params).hidden)
@@ -84,7 +75,7 @@ def measure(params: Params) -> dict[int, Measured]:
     with counted(device, params.write.steps + 1) as writing:
         write_batch(memory_lm, documents, z, Writing(**numbers_of(params)))
     for cost in (training, writing):
-        cost.peak_bytes -= others
+        cost.peak_memory_bytes -= others
     return {3: training, 4: writing}
 
 
@@ -147,16 +138,16 @@ def random_rows(one: Pass, params: Params, *, terms: tuple[str, ...]) -> list[Ro
 
 
 @contextmanager
-def counted(device: torch.device, steps: int) -> Iterator[Measured]:
+def counted(device: torch.device, steps: int) -> Iterator[Cost]:
     """Count the bytes that torch holds at most during a block of so many steps, those that it held before included."""
-    cost = Measured()
+    cost = Cost()
     gc.collect()
     began = time.perf_counter()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         yield cost
         torch.cuda.synchronize(device)
-        cost.peak_bytes = torch.cuda.max_memory_allocated(device)
+        cost.peak_memory_bytes = torch.cuda.max_memory_allocated(device)
     else:
         before = held_bytes(device)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as record:
@@ -164,7 +155,7 @@ def counted(device: torch.device, steps: int) -> Iterator[Measured]:
         results: Any = record.profiler
         events = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
         changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
-        cost.peak_bytes = before + max(np.cumsum(changes), default=0)
+        cost.peak_memory_bytes = before + int(max(np.cumsum(changes), default=0))
     cost.seconds = (time.perf_counter() - began) / steps
 
 

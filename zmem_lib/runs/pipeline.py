@@ -1,7 +1,6 @@
 """The chapters of one run, in order; resumes where an earlier run stopped.
 
-Takes parameters, a runs folder and a folder of notebook templates; leaves executed copies and what the chapters write
-in runs/NAME/, with the parameters, every value resolved, in params.yaml.
+Leaves executed copies and what the chapters write in runs/NAME/, and the parameters, resolved, in params.yaml.
 """
 
 import os
@@ -30,18 +29,12 @@ OTHER_NAME = "give this one another name (--set run=NAME) or throw that one away
 
 
 def run_chapters(
-    params: Params,
-    runs: Path,
-    *,
-    first: int | None = None,
-    last: int = 7,
-    notebooks: Path = NOTEBOOKS,
-    say: Say = say_now,
+    params: Params, runs: Path, *, first: int = 0, last: int = 7, notebooks: Path = NOTEBOOKS, say: Say = say_now
 ) -> Path:
-    """Execute the chapters up to `last`, return the run's folder.
+    """Execute the chapters up to `last` that are not finished, return the run's folder.
 
-    With `first` None, finished chapters are skipped; else those from `first` on are executed again, and those before it
-    stay as they are, be it of other code, as long as they are whole.
+    With `first`, those from it on are executed again, and those before it stay as they are, be it of other code, as
+    long as they are whole.
     """
     folder = runs / params.run
     write_params(params, folder)
@@ -52,11 +45,11 @@ def run_chapters(
         for number, name in chapters_of(params).items():
             if number > last:
                 break
-            if (first is None or number < first) and is_done(folder, number, params):
+            if (not first or number < first) and is_done(folder, number, params):
                 say(f"{name}: finished before, skipped")
                 continue
             reason = changes(folder, number, params)
-            if first is not None and number < first:
+            if number < first:
                 if not (has_copy(folder, number) and is_whole(folder, number, params)):
                     raise BadInput(f"chapter {name} of {folder} is not finished: run without --from")
                 say(f"{name}: left as it is{reason and f', though {reason}'}")

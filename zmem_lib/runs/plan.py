@@ -26,14 +26,9 @@ LABEL, COLUMN = 30, 12
 
 def plan_lines(params: Params, price: float = PRICE) -> list[str]:
     """The whole plan, line by line; `price` in dollars an hour."""
-    if params.has_lm:
-        parts = [model_lines(params), memory_lines(params), disk_lines(params), time_lines(params, price)]
-    else:
-        documents = params.corpus.documents + params.corpus.new_documents
-        corpus = f"corpus {params.corpus.name}, {documents:,} documents"
-        head = f"{params.run}: lm.name none, the retrieval opponents alone; {corpus}"
-        parts = [[head], disk_lines(params), time_lines(params, price)]
-    return [line for part in [*parts, *address_parts(params)] for line in ["", *part]][1:]
+    parts = [model_lines(params), *([memory_lines(params)] if params.has_lm else []), disk_lines(params)]
+    parts += [time_lines(params, price), *address_parts(params)]
+    return [line for part in parts for line in ["", *part]][1:]
 
 
 def summary_lines(runs: Iterable[Params], price: float = PRICE) -> list[str]:
@@ -53,7 +48,11 @@ def summary_lines(runs: Iterable[Params], price: float = PRICE) -> list[str]:
 
 def model_lines(params: Params) -> list[str]:
     """Model, its shape, and the documents."""
-    shape, corpus, memory = model_shape(params), params.corpus, params.memory
+    corpus, memory = params.corpus, params.memory
+    if not params.has_lm:
+        documents = f"corpus {corpus.name}, {corpus.documents + corpus.new_documents:,} documents"
+        return [f"{params.run}: lm.name none, the retrieval opponents alone; {documents}"]
+    shape = model_shape(params)
     learns = needs.learned_weights(params) if params.train.lm else 0
     keys = f", with a key of {memory.key_width}" if memory.key_width else ""
     return [
@@ -106,13 +105,19 @@ def time_lines(params: Params, price: float) -> list[str]:
 
 def address_parts(params: Params) -> list[list[str]]:
     """Of reader and judge at an address: requests, their tokens and dollars; the same question twice is asked once."""
-    answer, evaluate, budget, parts = params.answer, params.evaluate, params.machine.api_budget, []
+    answer, evaluate, budget, asked, parts = params.answer, params.evaluate, params.machine.api_budget, [], []
     if answer.reader == "api":
         prices = (answer.api_input_price, answer.api_output_price)
-        parts.append(_address_lines(f"Reader {answer.api_model}", api_requests(params), prices))
+        asked.append((f"Reader {answer.api_model}", api_requests(params), *prices))
     if evaluate.judge == "api":
         prices = (evaluate.judge_input_price, evaluate.judge_output_price)
-        parts.append(_address_lines(f"Judge {evaluate.judge_model}", judge_requests(params), prices))
+        asked.append((f"Judge {evaluate.judge_model}", judge_requests(params), *prices))
+    for who, (requests, read, written), input_price, output_price in asked:
+        cost = (read * input_price + written * output_price) / 1e6
+        counts = {"requests, at most about": requests, "input tokens": read, "output tokens": written}
+        lines = _block(f"{who}, planned", {name: f"{count:,}" for name, count in counts.items()})
+        prices = f"${input_price:g} and ${output_price:g} for a million"
+        parts.append([*lines, f"  planned cost: ${cost:.2f}, at {prices}"])
     limit = f"the run stops before ${budget:.2f}" if budget else "no limit (machine.api_budget)"
     return [*parts, [f"Spending at addresses: {limit}"]] if parts else []
 
@@ -139,15 +144,6 @@ def judge_requests(params: Params) -> tuple[int, int, int]:
     requests = judged * (JUDGING + JUDGING_PIECE * params.answer.top_k)
     read = judged * (JUDGING_TOKENS + JUDGING_PIECE_TOKENS * params.answer.top_k + EVIDENCE_READ * evidence)
     return requests, read, requests * VERDICT_TOKENS
-
-
-def _address_lines(who: str, planned: tuple[int, int, int], prices: tuple[float, float]) -> list[str]:
-    """`planned` are requests, input and output tokens; prices in dollars for a million tokens, of input and output."""
-    requests, read, written = planned
-    cost = (read * prices[0] + written * prices[1]) / 1e6
-    counts = {"requests, at most about": requests, "input tokens": read, "output tokens": written}
-    lines = _block(f"{who}, planned", {name: f"{count:,}" for name, count in counts.items()})
-    return [*lines, f"  planned cost: ${cost:.2f}, at ${prices[0]:g} and ${prices[1]:g} for a million"]
 
 
 def _block(title: str, cells: Mapping[str, str]) -> list[str]:

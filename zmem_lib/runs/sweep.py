@@ -1,8 +1,7 @@
 """A batch of runs: every parameter file with every combination of a grid's values, each a run of its own.
 
-Takes parameter files, a grid (`corpus.documents=500,2000`) and overrides; leaves runs/NAME/ of every run, where NAME is
-the file's `run` with the grid's values behind it. All parameters are checked before the first run; what is finished is
-skipped, what was stopped goes on, and a run that fails does not keep the others from theirs.
+A run is named after its file's `run` with the grid's values behind it. All parameters are checked before the first
+run; what is finished is skipped, what was stopped goes on, and a run that fails does not keep the others from theirs.
 """
 
 import re
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from zmem_lib.chapters import NOTEBOOKS, chapters_of
+from zmem_lib.chapters import chapters_of
 from zmem_lib.files import BadInput, ChapterFailed, held
 from zmem_lib.meter import about
 from zmem_lib.params import Params, read_params
@@ -20,7 +19,6 @@ from zmem_lib.runs.environment import unwound_by_signals
 from zmem_lib.runs.pipeline import Say, is_done, run_chapters, say_now
 
 NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
-AGAIN = "the same command skips what is done and goes on with the others"
 
 
 @dataclass(frozen=True)
@@ -30,15 +28,6 @@ class Job:
     file: Path
     overrides: tuple[str, ...]
     params: Params
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The runs that were asked for, and where they and their notebooks lie."""
-
-    jobs: tuple[Job, ...]
-    runs: Path
-    notebooks: Path = NOTEBOOKS
 
 
 def read_grid(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -87,41 +76,33 @@ def is_whole(params: Params, runs: Path) -> bool:
     return all(is_done(runs / params.run, number, params) for number in chapters_of(params))
 
 
-def list_lines(batch: Batch) -> list[str]:
+def list_lines(jobs: Sequence[Job], runs: Path) -> list[str]:
     """Every run, how long what is left of it will about take on this machine, and their sum."""
-    lines, sum_seconds = [], 0.0
-    width = max(len(job.params.run) for job in batch.jobs)
-    for params in (job.params for job in batch.jobs):
+    lines, sum_seconds, width = [], 0.0, max(len(job.params.run) for job in jobs)
+    for params in (job.params for job in jobs):
         numbers = chapters_of(params)
-        left = [number for number in numbers if not is_done(batch.runs / params.run, number, params)]
-        seconds = sum(expected_seconds(params, number, batch.runs) for number in left)
-        sum_seconds += seconds
+        left = [number for number in numbers if not is_done(runs / params.run, number, params)]
+        sum_seconds += (seconds := sum(expected_seconds(params, number, runs) for number in left))
         begun = f", {len(numbers) - len(left)} of its chapters are done" if 0 < len(left) < len(numbers) else ""
         lines.append(f"{params.run:{width}}  {f'{about(seconds)}{begun}' if left else 'finished'}")
     return [*lines, f"{'in all, one after the other':{width}}  {about(sum_seconds) if sum_seconds else 'finished'}"]
 
 
-def sweep_here(batch: Batch, *, execute: Callable[..., Path] = run_chapters, say: Say = say_now) -> dict[str, str]:
+def sweep_here(
+    jobs: Sequence[Job], runs: Path, notebooks: Path, *, execute: Callable = run_chapters, say: Say = say_now
+) -> dict[str, str]:
     """Execute the runs one after the other; return why those that failed did, by name."""
     failures: dict[str, str] = {}
-    for place, job in enumerate(batch.jobs, 1):
-        name = job.params.run
-        if is_whole(job.params, batch.runs):
-            say(f"{name} ({place} of {len(batch.jobs)}): finished before, skipped")
+    for place, job in enumerate(jobs, 1):
+        name, head = job.params.run, f"{job.params.run} ({place} of {len(jobs)})"
+        if is_whole(job.params, runs):
+            say(f"{head}: finished before, skipped")
             continue
-        values = " ".join(job.overrides[:-1]) or "its own values"
-        say(f"{name} ({place} of {len(batch.jobs)}): {job.file} with {values}")
+        say(f"{head}: {job.file} with {' '.join(job.overrides[:-1]) or 'its own values'}")
         try:
-            with unwound_by_signals(), held(batch.runs / name):  # inside: a kernel's death by Ctrl-C is no failure
-                execute(job.params, batch.runs, notebooks=batch.notebooks, say=say)
+            with unwound_by_signals(), held(runs / name):  # inside: a kernel's death by Ctrl-C is no failure
+                execute(job.params, runs, notebooks=notebooks, say=say)
         except (BadInput, ChapterFailed, OSError, RuntimeError) as error:  # said here and at the end
             failures[name] = " ".join(str(error).split())
             say(f"{name}: failed: {failures[name]}")
     return failures
-
-
-def refuse_failures(failures: Mapping[str, str], batch: Batch) -> None:
-    """Raise ChapterFailed with the names and reasons of runs that failed, where any did."""
-    if failures:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-        raise ChapterFailed(f"{len(failures)} of {len(batch.jobs)} runs failed ({AGAIN}): {reasons}")
