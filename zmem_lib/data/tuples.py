@@ -47,8 +47,9 @@ def parts_of(questions: pd.DataFrame) -> pd.Series:
 
 def find_evidence(question: dict, text: str, answer_start: int, window: int) -> tuple[str, int]:
     """Evidence for the question in this text, and its offset there (-1 if it is not of the text); "" if none."""
-    if question["evidence"]:
-        return own_evidence(question["evidence"], text)
+    if evidence := question["evidence"]:  # whole, else those of its lines that the text has
+        lines = [evidence] if evidence in text else [line for line in evidence.split("\n") if line and line in text]
+        return (" ".join(lines), text.find(lines[0])) if lines else (evidence, -1)
     if answer_start >= 0:
         span = (answer_start, answer_start + len(question["answers"][0]))
     else:
@@ -57,12 +58,6 @@ def find_evidence(question: dict, text: str, answer_start: int, window: int) -> 
         return "", -1
     start, end = sentence_window(text, *span, window)
     return text[start:end], start
-
-
-def own_evidence(evidence: str, text: str) -> tuple[str, int]:
-    """The data set's evidence and its offset: whole, else those of its lines that the text has; -1 if it has none."""
-    lines = [evidence] if evidence in text else [line for line in evidence.split("\n") if line and line in text]
-    return (" ".join(lines), text.find(lines[0])) if lines else (evidence, -1)
 
 
 def find_answer(text: str, answers: list[str]) -> tuple[int, int] | None:

@@ -133,16 +133,10 @@ def by_ragchecker(
 
 def by_ragbench(items: pd.DataFrame, judge: Judge) -> Values:
     """RAGBench's four, from the sentences that the judge names; NaN where it failed."""
-    prompts, reads, sentences = [], [], []
-    for question, texts, said in zip(items["question"], items["chunks"], items["answer"], strict=True):
-        context, answer = keyed(texts, "."), keyed([said], "r")
-        allowed = {"relevant": set(context), "used": set(context), "supported": set(answer)}
-        prompts.append(ask.sentences_that_matter(question, context, answer))
-        reads.append(partial(ask.keys_of, allowed=allowed))
-        sentences.append((context, answer))
-    replies = ask.ask_json(judge, prompts, reads)
-    failed: dict[str, float] = dict.fromkeys(TRACE, np.nan)
-    return [failed if named is None else trace(*both, **named) for both, named in zip(sentences, replies, strict=True)]
+    rows = zip(items["question"], items["chunks"], items["answer"], strict=True)
+    asked = [(question, keyed(texts, "."), keyed([answer], "r")) for question, texts, answer in rows]
+    replies = zip(asked, ask.ask_keys(judge, asked), strict=True)
+    return [trace(*both, **keys) if keys else dict.fromkeys(TRACE, np.nan) for (_, *both), keys in replies]
 
 
 def verdicts(items: pd.DataFrame, values: Mapping[str, Values]) -> pd.DataFrame:
@@ -159,8 +153,6 @@ def bill(judge: Judge) -> dict[str, object]:
     return {
         **{name: judge.tally[name] for name in ("asked", "unanswered", "unreadable")},
         "conversations": len(judge.replies),
-        "input_tokens": sum(reply.input_tokens for reply in replies),
-        "output_tokens": sum(reply.output_tokens for reply in replies),
-        "money": sum(reply.money for reply in replies),
+        **{name: sum(getattr(reply, name) for reply in replies) for name in ("input_tokens", "output_tokens", "money")},
         "reply_tokens": ask.REPLY_TOKENS,
     }
