@@ -2,16 +2,17 @@
 
 Takes document ids and their unit vectors (N,E), returns a tree. The ids are DSI's "semantically structured
 identifiers" (2202.06991, section 3.2): k-means over the vectors, again within every cluster that is too large, and a
-number within each last cluster, the leaf; here one bound, `branching`, holds for clusters and leaves. New documents
-get ids without a change to any old one, which is what incremental indexing asks for (DSI++, 2212.09744): a new one
-walks down to the nearest centroid and takes the leaf's next number. A full leaf opens one child more, with clusters of
-its own, the first documents that come there as their centroids. No id is the beginning of another one, so that an id is
-whole as soon as the trie says so, without an end code.
+number within each last cluster, the leaf; here one bound, `branching`, holds for both. A new document changes no old id
+(DSI++, 2212.09744): it walks down to the nearest centroid and takes the leaf's next number. A full leaf opens one child
+more, with clusters of its own, the first documents that come there as their centroids. No id begins another one, so an
+id is whole as soon as it is a document's, without an end code.
 """
 
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -37,23 +38,19 @@ class IdTree:
         """The length of the longest id."""
         return max(map(len, self.ids.values()), default=0)
 
+    @cached_property
+    def children(self) -> dict[Id, list[int]]:
+        """What can follow every beginning of an id, in ascending order."""
+        children: dict[Id, set[int]] = defaultdict(set)
+        for path in self.ids.values():
+            for level, code in enumerate(path):
+                children[path[:level]].add(code)
+        return {prefix: sorted(codes) for prefix, codes in children.items()}
 
-@dataclass(frozen=True)
-class Trie:
-    """What can follow every beginning of an id, codes in ascending order, and the documents at the ends."""
-
-    children: dict[Id, list[int]]
-    documents: dict[Id, str]
-
-
-def make_trie(tree: IdTree) -> Trie:
-    """The trie of the ids of all documents that are there."""
-    children: dict[Id, set[int]] = {}
-    for path in tree.ids.values():
-        for level, code in enumerate(path):
-            children.setdefault(path[:level], set()).add(code)
-    ordered = {prefix: sorted(codes) for prefix, codes in children.items()}
-    return Trie(ordered, {path: doc_id for doc_id, path in tree.ids.items()})
+    @cached_property
+    def documents(self) -> dict[Id, str]:
+        """The document of every id."""
+        return {path: doc_id for doc_id, path in self.ids.items()}
 
 
 def build_tree(doc_ids: Sequence[str], vectors: np.ndarray, *, branching: int, seed: int) -> IdTree:
@@ -135,11 +132,10 @@ def delete_documents(tree: IdTree, doc_ids: Iterable[str]) -> IdTree:
 
 def save_tree(tree: IdTree, folder: Path) -> None:
     """Write `tree.json` and `centroids.safetensors` to a folder of their own; an id is written as 3.0.12."""
+    placed, centroids = ({_text(path): value for path, value in some.items()} for some in (tree.placed, tree.centroids))
     ids = {doc_id: _text(path) for doc_id, path in tree.ids.items()}
-    placed = {_text(prefix): number for prefix, number in tree.placed.items()}
     with new_folder(folder) as new:
         write_json({"branching": tree.branching, "ids": ids, "placed": placed}, new / "tree.json")
-        centroids = {_text(prefix): rows for prefix, rows in tree.centroids.items()}
         save_file(centroids, str(new / "centroids.safetensors"))
 
 

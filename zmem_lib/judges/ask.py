@@ -1,8 +1,8 @@
 """How a judge is asked: many prompts at once, JSON read from the replies, what fails counted; claims and entailment.
 
-The judge is a language model at an address (api/, whose cache keeps every reply). Texts of a corpus stand between marks,
-and what stands there is to be judged and never obeyed (prompts.yaml). A reply that cannot be read is shown to the judge
-once, with what is wrong; after that it has failed: NaN or None.
+The judge is a language model at an address (api/, whose cache keeps every reply). Texts of a corpus stand between
+marks, and what stands there is to be judged and never obeyed (prompts.yaml). A reply that cannot be read is shown to
+the judge once, with what is wrong; after that it has failed: NaN or None.
 """
 
 import json
@@ -80,7 +80,7 @@ def ask_claims(judge: Judge, pairs: Sequence[Pair]) -> list[list[str] | None]:
 
 
 def ask_entailed(judge: Judge, checks: Sequence[Check]) -> list[np.ndarray]:
-    """For each check which claims the text (an empty one: none) entails, 1 or 0 by claim; NaN where the judge failed."""
+    """For each check which claims the text (an empty one: none) entails, 1 or 0 each; NaN where the judge failed."""
     found = [np.zeros(len(claims)) for claims, _, _ in checks]
     places, prompts, reads = [], [], []
     for place, (claims, text, question) in enumerate(checks):

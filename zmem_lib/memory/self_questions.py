@@ -1,11 +1,10 @@
 """Questions that the language model asks itself about every document, to be trained on beside those that were given.
 
-Takes documents, returns training tuples, and how many questions were lost on the way, and why. The text twin, which has
-learned p(question, evidence | text), draws questions about each sentence in turn, as doc2query does from a text
-(1904.08375), and confirms those that lead back: a question must be likelier behind its own sentence than behind any
-other of the document, a round trip as in Promptagator (2209.11755). A model with a chat template reads the text, is
-asked for questions, and then for the sentence that answers each, word for word. A question that is nearly a held-out
-one never trains. Such a tuple has no answer, only its evidence once more: the reader's lessons leave it out.
+The text twin, which has learned p(question, evidence | text), draws questions about each sentence in turn, as doc2query
+does from a text (1904.08375), and confirms those that are likelier behind their own sentence than behind any other of
+the document, a round trip as in Promptagator (2209.11755). A model with a chat template reads the text, is asked for
+questions, and then for the sentence that answers each, word for word. A question that is nearly a held-out one never
+trains. Such a tuple has no answer, only its evidence once more: the reader's lessons leave it out.
 """
 
 import re
@@ -50,8 +49,8 @@ def own_questions(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training tuples of at most n questions per document of docs, and their counts.
 
-    `questions` are all those of the run: the ones that are not of split train must not come back, nor may a document's
-    training questions. The counts have the columns what and n; what was asked is the sum of FATES.
+    `questions` are all those of the run: the held-out ones must not come back, nor may a document's training questions.
+    The counts have the columns what and n; what was asked is the sum of FATES.
     """
     if not n:
         return pd.DataFrame(columns=list(TABLES["tuples"])), pd.DataFrame({"what": ["asked"], "n": [0]})
@@ -225,7 +224,8 @@ def confirmed_quotes(memory_lm: MemoryLM, docs: pd.DataFrame, asked: Asked, para
 def chat_questions(memory_lm: MemoryLM, docs: pd.DataFrame, n: int, params: Settings) -> Asked:
     """At most n questions that a chat model makes up for each document; their evidence is not known yet."""
     written = chat(memory_lm, docs, [(i, ASK.format(n=n), "") for i in range(len(docs))], n * QUESTION_TOKENS, params)
-    return [(i, question, "") for i, lines in enumerate(written) for question in listed_questions(lines)[:n]]
+    matches = [list(filter(None, map(LINE.fullmatch, lines.splitlines()))) for lines in written]  # lines of questions
+    return [(i, match[1], "") for i, some in enumerate(matches) for match in some[:n]]
 
 
 def chat_quotes(memory_lm: MemoryLM, docs: pd.DataFrame, asked: Asked, params: Settings) -> list[str]:
@@ -245,8 +245,3 @@ def chat(
     with memory_lm.lm.disable_adapter() if memory_lm.adapted else nullcontext():
         ids = generate_all(memory_lm, None, turns, max_tokens=max_tokens, batch=params.machine.answer_batch)
     return [prompts.decode(written) for written in ids]
-
-
-def listed_questions(lines: str) -> list[str]:
-    """The lines that are questions, without the numbers or bullets before them."""
-    return [match[1] for line in lines.splitlines() if (match := LINE.fullmatch(line))]
