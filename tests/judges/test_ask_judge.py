@@ -11,7 +11,6 @@ from zmem_lib.api import client
 from zmem_lib.api.client import Reply
 from zmem_lib.judges.ask import (
     Judge,
-    as_messages,
     ask_claims,
     ask_entailed,
     ask_json,
@@ -39,7 +38,7 @@ def number(text):
 
 def test_json_is_found_in_what_is_said_around_it():
     judge, heard = judge_of(lambda prompt: f'Sure:\n```json\n{{"n": {prompt}}}\n``` as asked')
-    assert ask_json(judge, [as_messages(text) for text in "123"], [number] * 3) == [1, 2, 3]
+    assert ask_json(judge, list("123"), [number] * 3) == [1, 2, 3]
     assert len(heard) == 3 and judge.tally == {"asked": 3, "unanswered": 0, "unreadable": 0}
 
 
@@ -53,7 +52,7 @@ def test_a_fault_is_shown_once_and_then_it_has_failed():
         return number(text)
 
     judge, heard = judge_of(answer)
-    prompts = [as_messages(text) for text in ("good", "bad", "dumb", "silent")]
+    prompts = ["good", "bad", "dumb", "silent"]
     assert ask_json(judge, prompts, [read] * 4) == [1, None, None, None]
     assert judge.tally == {"asked": 4, "unanswered": 1, "unreadable": 2}
     again = [messages for messages in heard if len(messages) == 4]
@@ -63,7 +62,7 @@ def test_a_fault_is_shown_once_and_then_it_has_failed():
 
 def test_a_corrected_reply_counts_and_the_same_prompt_is_asked_once():
     judge, heard = judge_of(lambda prompt: '{"n": 7}' if "could not be used" in prompt else "hm")
-    prompts = [as_messages("same")] * 3
+    prompts = ["same"] * 3
     assert ask_json(judge, prompts, [number] * 3) == [7, 7, 7] == ask_json(judge, prompts, [number] * 3)
     assert len(heard) == 2 and judge.tally["unreadable"] == 0
 
@@ -126,7 +125,7 @@ def test_over_a_server_failures_are_counted_and_a_second_run_asks_nothing(tmp_pa
 
     prices = {"evaluate.judge_input_price": 1.0, "evaluate.judge_output_price": 1.0}
     params = changed(read_params("params/tiny.yaml"), prices | {"evaluate.judge_model": "m"})
-    prompts = [as_messages(text) for text in ("good", "garbage", "500", "good too")]
+    prompts = ["good", "garbage", "500", "good too"]
     with serving(answer) as fake:
         found = []
         for _ in range(2):

@@ -96,10 +96,10 @@ def second_params(params: Params) -> Params | None:
         return None
     path = Path(params.corpus.new_path).expanduser()
     in_folder = any((path / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
-    own = params.corpus.name not in ("synthetic", "folder") and not in_folder
-    name, subset = (params.corpus.name, params.corpus.subset) if own else ("folder", "")  # whose subsets are others
-    first = {"corpus.name": name, "corpus.subset": subset, "corpus.path": params.corpus.new_path}
-    return changed(params, first | {"corpus.new_path": "", "corpus.absent_questions": 0})
+    values = {"corpus.path": params.corpus.new_path, "corpus.new_path": "", "corpus.absent_questions": 0}
+    if in_folder or params.corpus.name not in DATA_SETS:
+        values |= {"corpus.name": "folder", "corpus.subset": ""}
+    return changed(params, values)
 
 
 def choose(corpus: Corpus, params: Params, second: Corpus | None = None) -> Corpus:

@@ -1,7 +1,6 @@
 """Published data sets: where their files lie, and how their rows become documents and questions.
 
-Takes a DataSet, of which the modules of the data sets hold one each or two, and the run's parameters. The files are a
-local copy (`corpus.path`), or those of the hub at `corpus.revision`.
+The files of a DataSet are a local copy (`corpus.path`), or those of the hub at `corpus.revision`.
 """
 
 import re
@@ -107,11 +106,8 @@ def _names(root: Path) -> dict[Path, str]:
         return {root: root.name.lower()}
     if not root.is_dir():
         raise BadInput(f"corpus.path {root} does not exist (seen from {Path.cwd()}): correct corpus.path")
-    kept = {}
-    for path in sorted(root.rglob("*")):
-        name = path.relative_to(root).as_posix()
-        if path.name.endswith(SUFFIXES) and path.name not in NO_ROWS and path.is_file() and "/." not in f"/{name}":
-            kept[path] = name.lower()
-    if not kept:
+    names = {path: path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.name not in NO_ROWS}
+    names = {path: name.lower() for path, name in names.items() if name.endswith(SUFFIXES) and "/." not in f"/{name}"}
+    if not (kept := {path: name for path, name in names.items() if path.is_file()}):
         raise BadInput(f"{root} holds no {', '.join(SUFFIXES)} file: give the folder of the data set's files")
     return kept

@@ -72,8 +72,8 @@ def read(found: Files, dropped: dict[str, int]) -> Tables:
 def _rows(found: Files, name: str, model: type[Row]) -> Iterator[Row]:
     paths = [path for path in found.paths if path.name.startswith(f"{name}.")]
     if not paths:
-        wanted = "corpus.path must be the folder with dataset.json and doc_pool.json"
-        raise BadInput(f"{found.paths[0].parent} holds no {name}.json: {wanted}")
+        there = f"{found.paths[0].parent} holds no {name}.json"
+        raise BadInput(f"{there}: corpus.path must be the folder with dataset.json and doc_pool.json")
     return chain.from_iterable(rows_as(model, path) for path in paths)
 
 

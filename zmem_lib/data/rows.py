@@ -46,9 +46,8 @@ class Corpus:
 
 def tables(docs: Iterable[dict], questions: Iterable[dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Documents and questions as data frames that have their columns even where there is no row."""
-    docs = list(docs)
-    columns = [*DOC_COLUMNS, *(["group"] if docs and "group" in docs[0] else [])]
-    return pd.DataFrame(docs, columns=columns), pd.DataFrame(list(questions), columns=list(TABLES["questions"]))
+    docs = pd.DataFrame(docs) if (docs := list(docs)) else pd.DataFrame(columns=DOC_COLUMNS)
+    return docs, pd.DataFrame(list(questions), columns=list(TABLES["questions"]))
 
 
 def question_row(question_id: str, question: str, answers: list[str], gold_doc_ids: list[str], **more: object) -> dict:

@@ -1,8 +1,7 @@
 """The embedded default corpus: short biographies of people who do not exist, and questions about them.
 
-One document per person: seven sentences in random order, one per attribute, each in one of three phrasings. First
-and last names are drawn from pools of about twice the square root of the number of people, so that a full name is
-unique while each of its halves is shared by several people.
+One document per person: seven sentences in random order, one per attribute, each in one of three phrasings. A full name
+is unique, while each of its halves is shared by several people.
 
 Questions about a seen document isolate one generalisation each:
 - train: four of the seven attributes, each in all five training phrasings;

@@ -1,9 +1,8 @@
 """Tuples (document, question, evidence): what joint training learns from, one per question and gold document.
 
-Takes the documents and questions of a run, returns schema.TABLES["tuples"]. Evidence is the data set's own where it has
-one (of several lines, those that stand in the document); else the sentences around the answer: at answer_start in the
-first gold document, elsewhere where an answer first occurs (as whole words, else as part of one; case ignored). A pair
-whose document holds no answer has no evidence to learn from and makes no tuple; its question stays in the evaluation.
+Evidence is the data set's own where it has one (of several lines, those that stand in the document); else the sentences
+around the answer: at answer_start in the first gold document, elsewhere where an answer first occurs. A pair whose
+document holds no answer makes no tuple; its question stays in the evaluation.
 """
 
 import re
@@ -62,7 +61,7 @@ def find_evidence(question: dict, text: str, answer_start: int, window: int) -> 
 
 def find_answer(text: str, answers: list[str]) -> tuple[int, int] | None:
     """Offsets of the first answer that occurs in the text, at its first place; None if no answer does."""
-    for form in (r"(?<!\w){}(?!\w)", "{}"):
+    for form in (r"(?<!\w){}(?!\w)", "{}"):  # as whole words, else as part of one
         for answer in answers:
             if match := re.search(form.format(re.escape(answer.strip())), text, re.IGNORECASE):
                 return match.span()

@@ -1,14 +1,11 @@
 """Method 2: choose a document by generating its id, code by code, from the question.
 
-Takes a tree of ids (tree.py) and pairs (question, document), returns a ranking with log p(id | question). Learning
--log p(id | question) is DSI's retrieval task (2202.06991, section 3); questions that the model asks itself, beside the
-training questions, stand for the documents' text as in DSI-QG (2206.10128): which pairs there are is the caller's.
+Learning -log p(id | question) is DSI's retrieval task (2202.06991, section 3); questions that the model asks itself,
+beside the training questions, stand for the documents' text as in DSI-QG (2206.10128).
 
-p(code | question, codes before) is a softmax over what the trie allows there, so no id is likelier than its beginning.
+p(code | question, codes before) is a softmax over what the tree allows there, so no id is likelier than its beginning.
 The search therefore keeps every beginning that it leaves aside, and goes on, with a beam twice as wide each time,
 until none of them is as likely as the documents found: then these are for certain the best of all.
-
-A run keeps tree, codes and adapter in `ids/`; new documents get ids below that tree, in `ids_new/`.
 """
 
 from collections.abc import Generator, Sequence
@@ -34,7 +31,7 @@ from zmem_lib.memory.shape import Settings
 from zmem_lib.memory.train import CLIP, cosine
 from zmem_lib.meter import memory_explained, progress
 
-SEEN, NEW = "ids", "ids_new"
+SEEN, NEW = "ids", "ids_new"  # folders of a run: tree, codes and adapter; the tree with new documents
 HEAD_LR = 5e-3  # of rows that start from nothing; the adapter learns at the model's own rate
 LOG_EVERY = 0.02  # of the steps
 QUESTIONS, ROWS = 8, 512  # questions that are searched at once; beginnings of ids that pass through the model at once

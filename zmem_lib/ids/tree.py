@@ -77,9 +77,8 @@ def split(vectors: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, list[n
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than clusters
-        kmeans = KMeans(most, n_init=1, random_state=seed)  # pyright: ignore[reportArgumentType]
+    kmeans = KMeans(most, n_init=1, random_state=seed)  # pyright: ignore[reportArgumentType]
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # too few different vectors
         labels = kmeans.fit_predict(vectors)  # (N,)
     groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     if len(groups) == 1:  # equal vectors, which nothing can tell apart: as many to each
@@ -102,24 +101,20 @@ def _place(tree: IdTree, vector: np.ndarray) -> Id:
     while True:
         before = tree.placed.get(prefix, 0)
         tree.placed[prefix] = before + 1
-        if prefix in tree.centroids:
-            prefix = (*prefix, _nearest(tree, prefix, vector))
-        elif before < tree.branching:
-            return (*prefix, before)
-        else:
+        if prefix not in tree.centroids:
+            if before < tree.branching:
+                return (*prefix, before)
             prefix = (*prefix, tree.branching)
             tree.centroids.setdefault(prefix, vector[None][:0])  # (0,E)
-
-
-def _nearest(tree: IdTree, prefix: Id, vector: np.ndarray) -> int:
-    """The child nearest to a vector (E,), of equally near ones the emptiest; what a full leaf opened first fills up."""
-    centroids = tree.centroids[prefix]  # (C,E)
-    if prefix[-1:] == (tree.branching,) and len(centroids) < tree.branching:
-        tree.centroids[prefix] = np.concatenate([centroids, vector[None]])  # (C+1,E)
-        return len(centroids)
-    distances = np.square(centroids - vector).sum(1).round(DECIMALS)  # (C,)
-    below = [tree.placed.get((*prefix, code), 0) for code in range(len(centroids))]
-    return int(np.lexsort((below, distances))[0])
+            continue
+        centroids = tree.centroids[prefix]  # (C,E)
+        if prefix[-1:] == (tree.branching,) and len(centroids) < tree.branching:  # what a full leaf opened fills up
+            tree.centroids[prefix] = np.concatenate([centroids, vector[None]])  # (C+1,E)
+            prefix = (*prefix, len(centroids))
+        else:  # the nearest child, of equally near ones the emptiest
+            distances = np.square(centroids - vector).sum(1).round(DECIMALS)  # (C,)
+            below = [tree.placed.get((*prefix, code), 0) for code in range(len(centroids))]
+            prefix = (*prefix, int(np.lexsort((below, distances))[0]))
 
 
 def delete_documents(tree: IdTree, doc_ids: Iterable[str]) -> IdTree:

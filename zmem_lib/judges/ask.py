@@ -37,11 +37,6 @@ class Judge:
     tally: Counter = field(default_factory=Counter)  # asked, unanswered, unreadable
 
 
-def as_messages(prompt: str) -> Messages:
-    """A prompt as chat messages."""
-    return [{"role": "system", "content": PROMPTS["system"]}, {"role": "user", "content": prompt}]
-
-
 def inside(text: str) -> str:
     """The text without the marks that would end it."""
     return text.replace("<<<", "< < <").replace(">>>", "> > >")
@@ -52,16 +47,18 @@ def judge_at_address(params: Params, folder: Path) -> Judge:
     return Judge(partial(ask_all, judge_address(params, folder), max_tokens=REPLY_TOKENS, may_fail=True))
 
 
-def ask_json(judge: Judge, prompts: Sequence[Messages], reads: Sequence[Callable[[str], Any]]) -> list[Any]:
+def ask_json(judge: Judge, prompts: Sequence[str], reads: Sequence[Callable[[str], Any]]) -> list[Any]:
     """What `reads` make of the JSON object in each reply (ValueError: of the wrong form); None where it failed."""
-    replies = _replies(judge, prompts)
+    system = {"role": "system", "content": PROMPTS["system"]}
+    asked = [[system, {"role": "user", "content": prompt}] for prompt in prompts]
+    replies = _replies(judge, asked)
     results: list[Any] = [None] * len(prompts)
     faulty: dict[int, Messages] = {}
     for place, reply in enumerate(replies):
         results[place], fault = _read(reply, reads[place])
         if reply and fault:
             said, wrong = {"role": "assistant", "content": reply.text}, PROMPTS["again"].format(fault=fault)
-            faulty[place] = [*prompts[place], said, {"role": "user", "content": wrong}]
+            faulty[place] = [*asked[place], said, {"role": "user", "content": wrong}]
     for place, reply in zip(faulty, _replies(judge, list(faulty.values())), strict=True):
         results[place], _ = _read(reply, reads[place])
     unanswered = sum(reply is None for reply in replies)
@@ -74,7 +71,7 @@ def ask_claims(judge: Judge, pairs: Sequence[Pair]) -> list[list[str] | None]:
     """The claims of each answer; none, unasked, of an empty one; None where the judge failed."""
     texts = [{"question": inside(question), "answer": inside(answer)} for question, answer in pairs if answer.strip()]
     read = partial(lists_of, claims=("sentences", lambda claim: isinstance(claim, str) and claim.strip()))
-    asked = ask_json(judge, [as_messages(PROMPTS["claims"].format(**some)) for some in texts], [read] * len(texts))
+    asked = ask_json(judge, [PROMPTS["claims"].format(**some) for some in texts], [read] * len(texts))
     asked = iter([lists and lists["claims"] for lists in asked])
     return [next(asked) if answer.strip() else [] for _, answer in pairs]
 
@@ -87,7 +84,7 @@ def ask_entailed(judge: Judge, checks: Sequence[Check]) -> list[np.ndarray]:
         if len(claims) and text.strip():
             what = PROMPTS["entailed: an answer" if question else "entailed: a chunk"].format(question=inside(question))
             listed = "\n".join(f"{i}. <<<{inside(claim)}>>>" for i, claim in enumerate(claims, 1))
-            prompts.append(as_messages(PROMPTS["entailed"].format(what=what, text=inside(text), claims=listed)))
+            prompts.append(PROMPTS["entailed"].format(what=what, text=inside(text), claims=listed))
             numbers = range(1, len(claims) + 1)
             fits = (f"numbers from 1 to {len(claims)}", lambda one, some=numbers: type(one) is int and one in some)
             reads.append(partial(lists_of, entailed=fits))
@@ -102,8 +99,7 @@ def ask_keys(judge: Judge, asked: Sequence[tuple[str, Sentences, Sentences]]) ->
     prompts, reads = [], []
     for question, *both in asked:
         parts = ["\n".join(f"[{key}] <<<{inside(text)}>>>" for key, text in part.items()) for part in both]
-        texts = {"question": inside(question), "context": parts[0], "answer": parts[1]}
-        prompts.append(as_messages(PROMPTS["sentences"].format(**texts)))
+        prompts.append(PROMPTS["sentences"].format(question=inside(question), context=parts[0], answer=parts[1]))
         kind = "keys that stand there"
         of_context, of_answer = ((kind, lambda key, part=part: isinstance(key, str) and key in part) for part in both)
         reads.append(partial(lists_of, relevant=of_context, used=of_context, supported=of_answer))

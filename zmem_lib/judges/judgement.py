@@ -103,11 +103,7 @@ def chunks(evidence: str, titles: set[str]) -> list[str]:
 def by_ragas(items: pd.DataFrame, judge: Judge, params: Params) -> Values:
     """ragas' judged measures, with the run's own sentence encoder."""
     encoder = load_encoder(params.answer.dense_model, str(pick_device(params.machine.device)))
-
-    def ask_judge(prompts: list[str], reads: list[Callable[[str], object]]) -> list[object]:
-        return ask.ask_json(judge, [ask.as_messages(prompt) for prompt in prompts], reads)
-
-    return judged_by_ragas(items, ask_judge, partial(encoder.encode, show_progress_bar=False))
+    return judged_by_ragas(items, partial(ask.ask_json, judge), partial(encoder.encode, show_progress_bar=False))
 
 
 def by_ragchecker(
