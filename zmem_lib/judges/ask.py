@@ -23,7 +23,6 @@ REPLY_TOKENS = 1024
 PROMPTS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("prompts.yaml").read_text(encoding="utf-8"))
 
 Messages = list[dict[str, str]]
-Pair = tuple[str, str]  # a question and an answer to it
 Check = tuple[Sequence[str], str, str]  # claims, a text that may entail them, the question where it answers one
 Sentences = Mapping[str, str]  # by key
 
@@ -67,8 +66,8 @@ def ask_json(judge: Judge, prompts: Sequence[str], reads: Sequence[Callable[[str
     return results
 
 
-def ask_claims(judge: Judge, pairs: Sequence[Pair]) -> list[list[str] | None]:
-    """The claims of each answer; none, unasked, of an empty one; None where the judge failed."""
+def ask_claims(judge: Judge, pairs: Sequence[tuple[str, str]]) -> list[list[str] | None]:
+    """The claims of each answer to its question; none, unasked, of an empty one; None where the judge failed."""
     texts = [{"question": inside(question), "answer": inside(answer)} for question, answer in pairs if answer.strip()]
     read = partial(lists_of, claims=("sentences", lambda claim: isinstance(claim, str) and claim.strip()))
     asked = ask_json(judge, [PROMPTS["claims"].format(**some) for some in texts], [read] * len(texts))

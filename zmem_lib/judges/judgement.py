@@ -67,8 +67,12 @@ def judge_answers(
         "checker_": by_ragchecker(items, partial(ask.ask_claims, judge), partial(ask.ask_entailed, judge)),
         "ragbench_": by_ragbench(items, judge),
     }
-    prompts = {"prompts": ask.PROMPTS | ragas_prompts(), "ragas": version("ragas")}
-    return verdicts(items, values), about | {"url": params.answer.api_url} | bill(judge) | prompts
+    replies = [reply for reply in judge.replies.values() if reply is not None]
+    about |= {"url": params.answer.api_url, "conversations": len(judge.replies), "reply_tokens": ask.REPLY_TOKENS}
+    about |= {name: judge.tally[name] for name in ("asked", "unanswered", "unreadable")}
+    cost = ("input_tokens", "output_tokens", "money")
+    about |= {name: sum(getattr(reply, name) for reply in replies) for name in cost}
+    return verdicts(items, values), about | {"prompts": ask.PROMPTS | ragas_prompts(), "ragas": version("ragas")}
 
 
 def judged_items(
@@ -141,14 +145,3 @@ def verdicts(items: pd.DataFrame, values: Mapping[str, Values]) -> pd.DataFrame:
     wide = wide.set_index(pd.MultiIndex.from_frame(items[["question_id", "system", "part", "kind"]]))
     long = wide.reset_index().melt(["question_id", "system", "part", "kind"], var_name="metric")
     return check(kinds_as_parts(long), "verdicts")
-
-
-def bill(judge: Judge) -> dict[str, object]:
-    """What was asked, what failed and what it cost, every conversation once."""
-    replies = [reply for reply in judge.replies.values() if reply is not None]
-    return {
-        **{name: judge.tally[name] for name in ("asked", "unanswered", "unreadable")},
-        "conversations": len(judge.replies),
-        **{name: sum(getattr(reply, name) for reply in replies) for name in ("input_tokens", "output_tokens", "money")},
-        "reply_tokens": ask.REPLY_TOKENS,
-    }

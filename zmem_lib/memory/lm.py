@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -314,10 +315,5 @@ def generate_all(
         with memory_lm.arithmetic():
             new = memory_lm.lm.generate(inputs_embeds=embedded, attention_mask=mask, max_new_tokens=max_tokens)
         for i, ids in zip(chosen, new.tolist(), strict=True):  # new: (B,<=max_tokens)
-            output[i] = trim(ids, memory_lm.ends)
+            output[i] = list(takewhile(lambda token: token not in memory_lm.ends, ids))
     return output
-
-
-def trim(ids: list[int], ends: Sequence[int]) -> list[int]:
-    """The ids before the first that ends a text."""
-    return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids))]

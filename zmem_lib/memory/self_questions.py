@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 from functools import cache, partial
-from itertools import count
+from itertools import count, takewhile
 from math import ceil
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import torch
 from zmem_lib import text as plain_text
 from zmem_lib.cache import Cache, remembered
 from zmem_lib.memory.choose import question_log_p
-from zmem_lib.memory.lm import MemoryLM, generate_all, left_padded, trim
+from zmem_lib.memory.lm import MemoryLM, generate_all, left_padded
 from zmem_lib.memory.prompts import MARKERS
 from zmem_lib.memory.shape import Settings
 from zmem_lib.meter import progress
@@ -195,7 +195,8 @@ def sample(memory_lm: MemoryLM, rows: Sequence[list[int]]) -> list[str]:
     limits = {"max_new_tokens": QUESTION_TOKENS, "eos_token_id": ends}
     with memory_lm.arithmetic():
         new = memory_lm.lm.generate(inputs_embeds=embedded, attention_mask=mask, **limits, **drawing).tolist()
-    written = [tokenizer.decode(trim(ids, ends), skip_special_tokens=True) for ids in new]
+    begun = [list(takewhile(lambda token: token not in ends, ids)) for ids in new]
+    written = [tokenizer.decode(ids, skip_special_tokens=True) for ids in begun]
     return [first_question(text, ended=bool(set(ids) & set(ends))) for text, ids in zip(written, new, strict=True)]
 
 

@@ -69,9 +69,9 @@ def model_config(params: Settings) -> Any:
     if lm.name == "scratch":
         return scratch_config(lm)
     folder = Path(lm.name).expanduser()
-    place, revision = (str(folder), None) if folder.is_dir() else (lm.name, lm.revision or None)
+    options = {"revision": lm.revision or None, "local_files_only": True, "trust_remote_code": False}
     try:
-        return AutoConfig.from_pretrained(place, revision=revision, local_files_only=True, trust_remote_code=False)
+        return AutoConfig.from_pretrained(str(folder), **options)
     except (OSError, ValueError, KeyError) as error:
         if not folder.is_dir() and lm.name in published():
             values = dict(published()[lm.name]["config"])
