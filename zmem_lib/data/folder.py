@@ -146,8 +146,7 @@ def read_subset(path: Path, name: str) -> tuple[str, set[str]]:
         names = rows.shown(list(subsets)) if isinstance(subsets, dict) else "no names"
         raise BadInput(f"corpus.subset is {name!r}, but {path} has {names}: give one of these")
     subset = rows.parsed(Subset, subsets[name], f"{path}, subset {name!r}")
-    if subset.titles:
-        return "title", set(subset.titles)
-    if subset.doc_ids:
-        return "doc_id", set(subset.doc_ids)
+    for column, values in (("title", subset.titles), ("doc_id", subset.doc_ids)):
+        if values:
+            return column, set(values)
     raise BadInput(f"{path}, subset {name!r}: must be an object with a list of titles or of doc_ids: add one")

@@ -49,10 +49,8 @@ def find_evidence(question: dict, text: str, answer_start: int, window: int) -> 
     if evidence := question["evidence"]:  # whole, else those of its lines that the text has
         lines = [evidence] if evidence in text else [line for line in evidence.split("\n") if line and line in text]
         return (" ".join(lines), text.find(lines[0])) if lines else (evidence, -1)
-    if answer_start >= 0:
-        span = (answer_start, answer_start + len(question["answers"][0]))
-    else:
-        span = find_answer(text, question["answers"])
+    answers = question["answers"]
+    span = find_answer(text, answers) if answer_start < 0 else (answer_start, answer_start + len(answers[0]))
     if span is None:
         return "", -1
     start, end = sentence_window(text, *span, window)
