@@ -46,8 +46,9 @@ class Corpus:
 
 def tables(docs: Iterable[dict], questions: Iterable[dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Documents and questions as data frames that have their columns even where there is no row."""
-    docs = pd.DataFrame(docs) if (docs := list(docs)) else pd.DataFrame(columns=DOC_COLUMNS)
-    return docs, pd.DataFrame(list(questions), columns=list(TABLES["questions"]))
+    docs = list(docs)
+    table = pd.DataFrame(docs, columns=None if docs else DOC_COLUMNS)
+    return table, pd.DataFrame(list(questions), columns=list(TABLES["questions"]))
 
 
 def question_row(question_id: str, question: str, answers: list[str], gold_doc_ids: list[str], **more: object) -> dict:

@@ -127,8 +127,9 @@ def delete_documents(tree: IdTree, doc_ids: Iterable[str]) -> IdTree:
 
 def save_tree(tree: IdTree, folder: Path) -> None:
     """Write `tree.json` and `centroids.safetensors` to a folder of their own; an id is written as 3.0.12."""
-    placed, centroids = ({_text(path): value for path, value in some.items()} for some in (tree.placed, tree.centroids))
     ids = {doc_id: _text(path) for doc_id, path in tree.ids.items()}
+    placed = {_text(prefix): number for prefix, number in tree.placed.items()}
+    centroids = {_text(prefix): rows for prefix, rows in tree.centroids.items()}
     with new_folder(folder) as new:
         write_json({"branching": tree.branching, "ids": ids, "placed": placed}, new / "tree.json")
         save_file(centroids, str(new / "centroids.safetensors"))
