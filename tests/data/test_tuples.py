@@ -6,7 +6,7 @@ from conftest import CORPORA
 from folders import load
 
 from zmem_lib.data.synthetic import generate
-from zmem_lib.data.tuples import count_pairs, find_answer, make_tuples, own_evidence
+from zmem_lib.data.tuples import count_pairs, find_answer, find_evidence, make_tuples
 
 TEXT = "Ten men came. In 2010 he saw 10 men. He left. The 10 stayed."
 DOCS = pd.DataFrame(
@@ -56,7 +56,8 @@ def test_of_evidence_with_several_lines_a_document_gets_its_own():
     rows = tuples_of(several)
     assert list(rows["evidence"])[:2] == ["He left. Ten men came.", "Or not."]
     assert list(rows["evidence_start"]) == [TEXT.index("He left."), DOCS["text"][1].index("Or not."), -1]
-    assert own_evidence("Two\nlines", "x Two\nlines y") == ("Two\nlines", 2)
+    whole = question(evidence="Two\nlines")
+    assert find_evidence(whole, "x Two\nlines y", -1, 0) == ("Two\nlines", 2)
 
 
 def test_every_gold_document_makes_a_tuple_if_it_holds_an_answer():

@@ -10,7 +10,7 @@ from tiny_models import sentence, small_lm, small_params
 
 from zmem_lib.ids.head import id_adapter, load_id_head, make_id_head, save_id_head
 from zmem_lib.ids.search import best_ids, id_nll, search_ids, train_ids
-from zmem_lib.ids.tree import IdTree, add_documents, build_tree, delete_documents, make_trie
+from zmem_lib.ids.tree import IdTree, add_documents, build_tree, delete_documents
 from zmem_lib.memory.lm import with_adapter
 from zmem_lib.params import changed
 
@@ -72,9 +72,9 @@ def state(memory_lm):
 
 def brute_force(memory_lm, head, tree, question):
     """-log p and document of every id, best first, each by a plain forward pass of its own."""
-    prompt, trie = memory_lm.prompts.find(question), make_trie(tree)
+    prompt = memory_lm.prompts.find(question)
     with torch.no_grad(), id_adapter(memory_lm, head, learns=False):
-        costs = [id_nll(memory_lm, head, trie, [(prompt, path)]).item() for path in tree.ids.values()]
+        costs = [id_nll(memory_lm, head, tree, [(prompt, path)]).item() for path in tree.ids.values()]
     return sorted(zip(costs, tree.ids, strict=True))
 
 
@@ -128,10 +128,10 @@ def test_an_lm_with_an_adapter_still_learns_its_own_after_ids(tree):
 
 def test_only_adapter_and_head_learn(tree):
     memory_lm = make_lm(adapter=True)
-    head, trie = random_head(memory_lm, tree), make_trie(tree)
+    head = random_head(memory_lm, tree)
     rows = [(memory_lm.prompts.find(QUESTIONS[0]), tree.ids["d0"])]
     with id_adapter(memory_lm, head, learns=True) as weights:
-        id_nll(memory_lm, head, trie, rows).sum().backward()
+        id_nll(memory_lm, head, tree, rows).sum().backward()
         given = {name for name, weight in memory_lm.lm.named_parameters() if weight.grad is not None}
         assert len(given) == len(weights) and all(".ids." in name for name in given)
     assert head.codes.grad.abs().sum() > 0 and head.output.grad.abs().sum() > 0
@@ -183,13 +183,13 @@ def test_probabilities_of_all_ids_sum_to_one(tree):
 
 
 def test_batched_nll_equals_one_by_one(tree):
-    memory_lm, trie = make_lm(adapter=False), make_trie(tree)
+    memory_lm = make_lm(adapter=False)
     head = random_head(memory_lm, tree)
     rows = [(memory_lm.prompts.find(question), tree.ids[f"d{7 * i}"]) for i, question in enumerate(QUESTIONS)]
     assert len({len(path) for _, path in rows}) > 1
     with torch.no_grad(), id_adapter(memory_lm, head, learns=False):
-        together = id_nll(memory_lm, head, trie, rows)
-        alone = torch.cat([id_nll(memory_lm, head, trie, [row]) for row in rows])
+        together = id_nll(memory_lm, head, tree, rows)
+        alone = torch.cat([id_nll(memory_lm, head, tree, [row]) for row in rows])
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
 
 
@@ -238,7 +238,7 @@ def run_by_hand(log_p, **limits):
         for path in ((*prefix, code) for prefix, row in log_p.items() for code in range(len(row)))
         if path not in log_p
     }
-    running = best_ids(make_trie(IdTree(9, documents, {}, {})), **limits)
+    running = best_ids(IdTree(9, documents, {}, {}), **limits)
     followed, rows = [], None
     while True:
         try:

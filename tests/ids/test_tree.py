@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zmem_lib.files import BadInput
-from zmem_lib.ids.tree import add_documents, build_tree, delete_documents, load_tree, make_trie, save_tree, split
+from zmem_lib.ids.tree import add_documents, build_tree, delete_documents, load_tree, save_tree, split
 
 BRANCHING = 4
 
@@ -39,7 +39,7 @@ def test_ids_are_unique_and_none_begins_another(n):
     check_ids(tree)
     assert list(tree.ids) == names(n)
     assert (tree.depth == 1) == (n <= BRANCHING)
-    assert all(len(codes) <= BRANCHING for codes in make_trie(tree).children.values())
+    assert all(len(codes) <= BRANCHING for codes in tree.children.values())
     assert all(len(rows) <= BRANCHING for rows in tree.centroids.values())
 
 
@@ -107,7 +107,7 @@ def test_deleting_touches_nothing_else_and_gives_no_id_again():
     tree = tree_of(50)
     less = delete_documents(tree, ["d7", "d8"])
     assert less.ids == {doc_id: path for doc_id, path in tree.ids.items() if doc_id not in ("d7", "d8")}
-    assert tree.ids["d7"] not in make_trie(less).documents
+    assert tree.ids["d7"] not in less.documents
     again = add_documents(less, ["d7"], random_units(50)[7:8])
     assert again.ids["d7"] not in tree.ids.values()
     check_ids(again)
@@ -119,22 +119,21 @@ def test_a_deleted_cluster_cannot_be_entered():
     tree = tree_of(50)
     first = tree.ids["d0"][0]
     less = delete_documents(tree, [doc_id for doc_id, path in tree.ids.items() if path[0] == first])
-    trie = make_trie(less)
-    assert first in make_trie(tree).children[()] and first not in trie.children[()]
-    assert all((*prefix, code) in trie.documents or (*prefix, code) in trie.children
-               for prefix, codes in trie.children.items() for code in codes)  # fmt: skip
+    assert first in tree.children[()] and first not in less.children[()]
+    assert all((*prefix, code) in less.documents or (*prefix, code) in less.children
+               for prefix, codes in less.children.items() for code in codes)  # fmt: skip
 
 
-def test_the_trie_leads_to_every_document_and_to_nothing_else():
+def test_the_tree_leads_to_every_document_and_to_nothing_else():
     tree = tree_of(60)
-    trie, reached, waiting = make_trie(tree), {}, [()]
+    reached, waiting = {}, [()]
     while waiting:
         prefix = waiting.pop()
-        if prefix in trie.documents:
-            reached[trie.documents[prefix]] = prefix
+        if prefix in tree.documents:
+            reached[tree.documents[prefix]] = prefix
         else:
-            assert trie.children[prefix] == sorted(trie.children[prefix])
-            waiting += [(*prefix, code) for code in trie.children[prefix]]
+            assert tree.children[prefix] == sorted(tree.children[prefix])
+            waiting += [(*prefix, code) for code in tree.children[prefix]]
     assert reached == tree.ids
 
 

@@ -15,12 +15,12 @@ from zmem_lib.memory.lm import make_memory_lm, token_nll
 from zmem_lib.memory.self_questions import (
     ASK,
     QUOTE,
+    chat_questions,
     confirmed_quotes,
     drawn_questions,
     find_evidence,
     first_question,
     kept_questions,
-    listed_questions,
     near_any,
     own_questions,
     sample,
@@ -267,8 +267,9 @@ Q4: 3. of May, is it?
 That is all."""
 
 
-def test_listed_questions_lose_their_numbers():
-    assert listed_questions(CHATTED) == [
+def test_listed_questions_lose_their_numbers(memory_lm, monkeypatch):
+    monkeypatch.setattr(self_questions, "chat", lambda *_: [CHATTED])
+    assert [question for _, question, _ in chat_questions(memory_lm, DOCS[:1], 9, PARAMS)] == [
         "Where was Ada born?", "What does she do ?", "Who is Ada?", "Was it 1.5 km?", "3. of May, is it?",
         "1.5 km is how far?",
     ]  # fmt: skip

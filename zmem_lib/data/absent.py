@@ -14,7 +14,7 @@ import pandas as pd
 from zmem_lib.data.corpus import whole_corpus
 from zmem_lib.data.folder import Unanswerable, own_rows
 from zmem_lib.data.rows import folded, hash_of
-from zmem_lib.data.synthetic import ATTRIBUTES, FIRST_ENDS, FIRST_STEMS, LAST_ENDS, LAST_STEMS
+from zmem_lib.data.synthetic import ATTRIBUTES, FIRST_NAMES, LAST_NAMES
 from zmem_lib.params import Params
 from zmem_lib.tables import check, no_rows
 
@@ -52,10 +52,8 @@ def absent_questions(params: Params, docs: pd.DataFrame, questions: pd.DataFrame
 
 def nobody(docs: pd.DataFrame, params: Params) -> Found:
     """One question in a training phrasing about each of some people whose first and last names belong to others."""
-    pools = (FIRST_STEMS, FIRST_ENDS), (LAST_STEMS, LAST_ENDS)
-    known = [{stem + end for stem in stems for end in ends} for stems, ends in pools]
-    halves = [tuple(title.split(" ")) for title in docs["title"]]
-    names = {name for name in halves if len(name) == 2 and name[0] in known[0] and name[1] in known[1]}
+    halves = [tuple(title.split(" ")) for title in docs["title"]]  # of a second corpus they may be anything
+    names = {name for name in halves if len(name) == 2 and name[0] in FIRST_NAMES and name[1] in LAST_NAMES}
     first, last = (sorted({name[place] for name in names}) for place in (0, 1))
     free = [(one, other) for one in first for other in last if (one, other) not in names]
     rng = Random(f"absent {params.seed}")

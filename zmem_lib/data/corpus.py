@@ -1,11 +1,11 @@
 """The corpora that there are, their licences, and what of one a run uses.
 
 Takes the run's parameters; returns a Corpus with the documents that the seed chooses (seen, and new ones that are held
-out, of the same corpus or of a second one), the questions about them, and the part and split that each belongs to. The
-corpus synthetic makes exactly the documents that are wanted and knows their parts and splits.
+out, of the same corpus or of a second one) and the questions about them, with their parts and splits.
 """
 
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 
@@ -60,8 +60,11 @@ def whole_corpus(params: Params) -> Corpus:
     if data_set:
         found, dropped = find_files(data_set, params), dict.fromkeys(data_set.reasons, 0)
         corpus = Corpus(*data_set.read(found, dropped), source=found.source, dropped=dropped)
+    elif params.corpus.name == "folder":
+        corpus = folder.load(params)
     else:
-        corpus = folder.load(params) if params.corpus.name == "folder" else synthetic.load(params)
+        made = synthetic.generate(params.corpus.documents, params.corpus.new_documents, seed=params.seed)
+        corpus = Corpus(*made, source=f"made here from the seed {params.seed}", dropped={})
     return replace(corpus, licence=licence_of(params))
 
 
@@ -93,10 +96,10 @@ def second_params(params: Params) -> Params | None:
         return None
     path = Path(params.corpus.new_path).expanduser()
     in_folder = any((path / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
-    own = params.corpus.name not in ("synthetic", "folder") and not in_folder
-    name, subset = (params.corpus.name, params.corpus.subset) if own else ("folder", "")  # whose subsets are others
-    first = {"corpus.name": name, "corpus.subset": subset, "corpus.path": params.corpus.new_path}
-    return changed(params, first | {"corpus.new_path": "", "corpus.absent_questions": 0})
+    values = {"corpus.path": params.corpus.new_path, "corpus.new_path": "", "corpus.absent_questions": 0}
+    if in_folder or params.corpus.name not in DATA_SETS:
+        values |= {"corpus.name": "folder", "corpus.subset": ""}
+    return changed(params, values)
 
 
 def choose(corpus: Corpus, params: Params, second: Corpus | None = None) -> Corpus:
@@ -176,11 +179,8 @@ def _shuffled(docs: pd.DataFrame, seed: int) -> list[list[str]]:
 
 def _first(groups: list[list[str]], wanted: int, name: str) -> list[str]:
     """The documents of the first groups that fit whole: no later group fills up, so that more keep the fewer."""
-    chosen: list[str] = []
-    for group in groups:
-        if len(chosen) + len(group) > wanted:
-            break
-        chosen += group
+    ends = accumulate(map(len, groups))
+    chosen = [doc_id for group, end in zip(groups, ends, strict=True) if end <= wanted for doc_id in group]
     if wanted and not chosen:
         largest = max(map(len, groups))
         raise BadInput(f"{name} is {wanted}, but documents are chosen in groups of up to {largest}: raise it")

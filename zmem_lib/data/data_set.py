@@ -1,11 +1,10 @@
 """Published data sets: where their files lie, and how their rows become documents and questions.
 
-Takes a DataSet, of which the modules of the data sets hold one each or two, and the run's parameters. The files are a
-local copy (`corpus.path`), or those of the hub at `corpus.revision`.
+The files of a DataSet are a local copy (`corpus.path`), or those of the hub at `corpus.revision`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,10 +88,16 @@ def find_files(data_set: DataSet, params: Params) -> Files:
     names = _names(root)
     if not data_set.parts:
         return Files(tuple(names), source, {})
-    paths = _of_subsets(names, data_set.repos)
-    if not paths[subset]:
+    paths = {}  # of each subset, which stands as a word in a file's name or its folder's
+    for one in data_set.repos:
+        word = "[-_]?".join(map(re.escape, one.lower().split("-")))
+        paths[one] = [path for path in names if re.search(f"(?<![a-z]){word}(?![a-z])", names[path])]
+    found = paths[subset] if any(paths.values()) else list(names)
+    if not found:
         raise BadInput(f"{root} holds no file of the subset {subset}: correct corpus.path or corpus.subset")
-    return Files(paths[subset], f"{source}, subset {subset}", _splits(names))
+    words = {path: [word for word in re.findall("[a-z]+", name) if word in SPLIT_NAMES] for path, name in names.items()}
+    splits = {path: SPLIT_NAMES[some[-1]] for path, some in words.items() if some}
+    return Files(tuple(found), f"{source}, subset {subset}", splits if "train" in splits.values() else {})
 
 
 def _names(root: Path) -> dict[Path, str]:
@@ -101,30 +106,8 @@ def _names(root: Path) -> dict[Path, str]:
         return {root: root.name.lower()}
     if not root.is_dir():
         raise BadInput(f"corpus.path {root} does not exist (seen from {Path.cwd()}): correct corpus.path")
-    kept = {}
-    for path in sorted(root.rglob("*")):
-        name = path.relative_to(root).as_posix()
-        if path.name.endswith(SUFFIXES) and path.name not in NO_ROWS and path.is_file() and "/." not in f"/{name}":
-            kept[path] = name.lower()
-    if not kept:
+    names = {path: path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.name not in NO_ROWS}
+    names = {path: name.lower() for path, name in names.items() if name.endswith(SUFFIXES) and "/." not in f"/{name}"}
+    if not (kept := {path: name for path, name in names.items() if path.is_file()}):
         raise BadInput(f"{root} holds no {', '.join(SUFFIXES)} file: give the folder of the data set's files")
     return kept
-
-
-def _of_subsets(names: Mapping[Path, str], subsets: Iterable[str]) -> dict[str, tuple[Path, ...]]:
-    """The files of each subset, which stands as a word in their name or their folder's; all where none is named."""
-    found = {}
-    for subset in subsets:
-        words = "[-_]?".join(map(re.escape, subset.lower().split("-")))
-        found[subset] = tuple(path for path in names if re.search(f"(?<![a-z]){words}(?![a-z])", names[path]))
-    return found if any(found.values()) else dict.fromkeys(subsets, tuple(names))
-
-
-def _splits(names: Mapping[Path, str]) -> dict[Path, str]:
-    """The split that each file's name tells; none at all where no file holds training rows."""
-    told = {
-        path: [SPLIT_NAMES[word] for word in re.findall("[a-z]+", name) if word in SPLIT_NAMES]
-        for path, name in names.items()
-    }
-    splits = {path: found[-1] for path, found in told.items() if found}
-    return splits if "train" in splits.values() else {}

@@ -13,7 +13,7 @@ that no document answers may lie in `unanswerable*.jsonl` (absent.py).
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 from pydantic import BaseModel, StrictInt
@@ -64,15 +64,13 @@ def files(params: Params) -> tuple[Path, Path]:
         raise BadInput(f"corpus.path {folder} is not a folder (seen from {Path.cwd()}): correct corpus.path")
     if params.corpus.subset:
         read_subset(folder / SUBSETS, params.corpus.subset)  # to refuse it before anything is read
-    return find_file(folder, "corpus.jsonl"), find_file(folder, "questions.jsonl")
-
-
-def find_file(folder: Path, name: str) -> Path:
-    """The file of that name in the folder, or its .gz; raises BadInput if there is neither."""
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    raise BadInput(f"{folder} has neither {name} nor {name}.gz: corpus.path must be the folder that holds them")
+    paths = []
+    for name in ("corpus.jsonl", "questions.jsonl"):
+        there = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+        if not there:
+            raise BadInput(f"{folder} has neither {name} nor {name}.gz: corpus.path must be the folder that holds them")
+        paths.append(there[0])
+    return paths[0], paths[1]
 
 
 def load(params: Params) -> rows.Corpus:
@@ -101,7 +99,22 @@ def read_docs(path: Path) -> pd.DataFrame:
 
 def read_questions(path: Path, texts: dict[str, str]) -> pd.DataFrame:
     """All questions with the columns of the schema; the answer that answer_start points at is put first."""
-    questions = [_question(row, texts, where) for where, row in own_rows(Question, "question_id", path)]
+    questions = []
+    for where, row in own_rows(Question, "question_id", path):
+        gold, name = row.gold_doc_ids or [row.doc_id or ""], "gold_doc_ids" if row.gold_doc_ids else "doc_id"
+        if not gold[0]:
+            raise BadInput(f"{where}: field 'doc_id' is missing: add it, or gold_doc_ids")
+        if unknown := [doc_id for doc_id in gold if doc_id not in texts]:
+            raise BadInput(f"{where}: field {name!r} names {unknown[0]!r}, which no document has: add it or correct it")
+        start, text = row.answer_start, texts[gold[0]]
+        answers = sorted(row.answers, key=lambda answer: not rows.stands_at(answer, start, text))
+        if start is not None and not rows.stands_at(answers[0], start, text):
+            wrong = f"no answer stands at answer_start {start} of its document"
+            raise BadInput(f"{where}: {wrong}: correct it or write null")
+        more = {"answer_start": -1 if start is None else start, "evidence": row.evidence or ""}
+        more |= {"split": row.split} if row.split else {}
+        gold = list(dict.fromkeys(gold))
+        questions.append(rows.question_row(row.question_id, row.question, answers, gold, **more))
     if not questions:
         raise BadInput(f"{path} holds no question: write one JSON object with question_id, question, answers a line")
     return pd.DataFrame(questions)
@@ -121,22 +134,6 @@ def own_rows(model: type[rows.Row], key: str, *paths: Path) -> Iterator[tuple[st
             yield where, row
 
 
-def _question(row: Question, texts: dict[str, str], where: str) -> dict[str, Any]:
-    """A question's row of the table, from its row of the file."""
-    gold, name = row.gold_doc_ids or [row.doc_id or ""], "gold_doc_ids" if row.gold_doc_ids else "doc_id"
-    if not gold[0]:
-        raise BadInput(f"{where}: field 'doc_id' is missing: add it, or gold_doc_ids")
-    if unknown := [doc_id for doc_id in gold if doc_id not in texts]:
-        raise BadInput(f"{where}: field {name!r} names {unknown[0]!r}, which no document has: add it or correct it")
-    start, text = row.answer_start, texts[gold[0]]
-    answers = sorted(row.answers, key=lambda answer: not rows.stands_at(answer, start, text))
-    if start is not None and not rows.stands_at(answers[0], start, text):
-        raise BadInput(f"{where}: no answer stands at answer_start {start} of its document: correct it or write null")
-    more = {"answer_start": -1 if start is None else start, "evidence": row.evidence or ""}
-    more |= {"split": row.split} if row.split else {}
-    return rows.question_row(row.question_id, row.question, answers, list(dict.fromkeys(gold)), **more)
-
-
 def read_subset(path: Path, name: str) -> tuple[str, set[str]]:
     """The column by which a subset chooses documents (title or doc_id), and its values there; raises BadInput."""
     try:
@@ -149,8 +146,7 @@ def read_subset(path: Path, name: str) -> tuple[str, set[str]]:
         names = rows.shown(list(subsets)) if isinstance(subsets, dict) else "no names"
         raise BadInput(f"corpus.subset is {name!r}, but {path} has {names}: give one of these")
     subset = rows.parsed(Subset, subsets[name], f"{path}, subset {name!r}")
-    if subset.titles:
-        return "title", set(subset.titles)
-    if subset.doc_ids:
-        return "doc_id", set(subset.doc_ids)
+    for column, values in (("title", subset.titles), ("doc_id", subset.doc_ids)):
+        if values:
+            return column, set(values)
     raise BadInput(f"{path}, subset {name!r}: must be an object with a list of titles or of doc_ids: add one")

@@ -37,7 +37,16 @@ class Chunk(BaseModel):  # of doc_pool.json
 
 def read(found: Files, dropped: dict[str, int]) -> Tables:
     """The chunk pool and its questions."""
-    asked = _asked(found, dropped)
+    asked: dict[str, Question] = {}
+    wordings: set[str] = set()
+    for row in _rows(found, "dataset", Question):
+        if not (row.query and row.answer):
+            dropped[EMPTY] += 1
+        elif row.query_id in asked or folded(row.query) in wordings:
+            dropped[REPEATED] += 1
+        else:
+            asked[row.query_id] = row
+            wordings.add(folded(row.query))
     chunks: dict[str, list[dict]] = {question_id: [] for question_id in asked}
     supporting: dict[str, list[str]] = {question_id: [] for question_id in asked}
     for row in _rows(found, "doc_pool", Chunk):
@@ -60,26 +69,11 @@ def read(found: Files, dropped: dict[str, int]) -> Tables:
     return tables(chain(*chunks.values()), questions)
 
 
-def _asked(found: Files, dropped: dict[str, int]) -> dict[str, Question]:
-    """The questions by id, each asked once."""
-    asked: dict[str, Question] = {}
-    wordings: set[str] = set()
-    for row in _rows(found, "dataset", Question):
-        if not (row.query and row.answer):
-            dropped[EMPTY] += 1
-        elif row.query_id in asked or folded(row.query) in wordings:
-            dropped[REPEATED] += 1
-        else:
-            asked[row.query_id] = row
-            wordings.add(folded(row.query))
-    return asked
-
-
 def _rows(found: Files, name: str, model: type[Row]) -> Iterator[Row]:
     paths = [path for path in found.paths if path.name.startswith(f"{name}.")]
     if not paths:
-        wanted = "corpus.path must be the folder with dataset.json and doc_pool.json"
-        raise BadInput(f"{found.paths[0].parent} holds no {name}.json: {wanted}")
+        there = f"{found.paths[0].parent} holds no {name}.json"
+        raise BadInput(f"{there}: corpus.path must be the folder with dataset.json and doc_pool.json")
     return chain.from_iterable(rows_as(model, path) for path in paths)
 
 

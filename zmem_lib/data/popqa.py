@@ -61,16 +61,13 @@ def _add(row: Asked, docs: ById, questions: ById) -> str | None:
         return EMPTY
     if row.id in questions:
         return REPEATED
-    gold = next((doc["doc_id"] for doc in passages if _holds(doc["text"], row.answers)), None)
-    if gold is None:
-        return NO_GOLD
-    questions[row.id] = question_row(row.id, row.question, row.answers, [gold])
-    return None
-
-
-def _holds(text: str, answers: list[str]) -> bool:
-    words = f" {normalise(text)} "
-    return any(answer and f" {answer} " in words for answer in map(normalise, answers))
+    answers = [f" {answer} " for answer in map(normalise, row.answers) if answer]
+    for doc in passages:
+        words = f" {normalise(doc['text'])} "
+        if any(answer in words for answer in answers):
+            questions[row.id] = question_row(row.id, row.question, row.answers, [doc["doc_id"]])
+            return None
+    return NO_GOLD
 
 
 POPQA = DataSet(

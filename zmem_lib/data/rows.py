@@ -9,12 +9,12 @@ import gzip
 import hashlib
 import io
 import json
-import reprlib
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from reprlib import repr as shown  # short, on one line, however deep a value is nested
 from typing import Annotated, Any, TypeVar
 
 import pandas as pd
@@ -47,8 +47,8 @@ class Corpus:
 def tables(docs: Iterable[dict], questions: Iterable[dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Documents and questions as data frames that have their columns even where there is no row."""
     docs = list(docs)
-    columns = [*DOC_COLUMNS, *(["group"] if docs and "group" in docs[0] else [])]
-    return pd.DataFrame(docs, columns=columns), pd.DataFrame(list(questions), columns=list(TABLES["questions"]))
+    table = pd.DataFrame(docs, columns=None if docs else DOC_COLUMNS)
+    return table, pd.DataFrame(list(questions), columns=list(TABLES["questions"]))
 
 
 def question_row(question_id: str, question: str, answers: list[str], gold_doc_ids: list[str], **more: object) -> dict:
@@ -87,23 +87,17 @@ def _printable(text: str) -> str:
     return text
 
 
-def _filled(text: str) -> str:
-    if not text.strip():
-        raise ValueError(f"must be text that is not empty, not {shown(text)}")
-    return text
-
-
 Text = Annotated[str, BeforeValidator(_written), AfterValidator(_printable)]
 Stripped = Annotated[Text, AfterValidator(str.strip)]
 Texts = Annotated[list[Text], BeforeValidator(lambda value: [] if value is None else value)]
 Distinct = Annotated[Texts, AfterValidator(lambda texts: list(dict.fromkeys(filter(None, map(str.strip, texts)))))]
 Own = Annotated[str, AfterValidator(_printable)]  # in a user's file a number is no text
-Filled = Annotated[Own, AfterValidator(_filled)]
+Filled = Annotated[Own, Field(pattern=r"\S")]
 AllFilled = Annotated[list[Filled], Field(min_length=1)]
 FORMS = {  # that a value must have, by what pydantic misses
     "string_type": "text", "int_type": "a whole number", "list_type": "a list", "tuple_type": "a list",
     "too_short": "a list of one or more", "too_long": "a shorter list", "missing": "a longer list",
-    "model_type": "an object with named fields",
+    "model_type": "an object with named fields", "string_pattern_mismatch": "text that is not empty",
 }  # fmt: skip
 
 Row = TypeVar("Row", bound=BaseModel)  # of a file; fields that the model does not name are ignored
@@ -115,41 +109,30 @@ def rows_as(model: type[Row], path: Path) -> Iterator[Row]:
 
 
 def parsed(model: type[Row], record: Any, where: str) -> Row:
-    """The record as its model; raises BadInput with the first thing that is wrong, as in field 'answers.1.text'."""
+    """The record as its model; raises BadInput with the first thing that is wrong, as in field 'answers.1.text'.
+
+    Items of a list of objects are counted from 1.
+    """
     try:
         return model.model_validate(record)
     except ValidationError as error:
-        raise BadInput(f"{where}: {_sentence(error.errors(include_url=False)[0])}") from error
-
-
-def _sentence(error: Any) -> str:
-    """What pydantic found wrong, and in which field; items of a list of objects are counted from 1."""
-    steps, kind = list(error["loc"]), error["type"]
-    is_missing = kind == "missing" and isinstance(steps[-1], str)
-    while steps and isinstance(steps[-1], int):  # of a list of texts
-        steps.pop()
-    path = ".".join(str(step + 1) if isinstance(step, int) else step for step in steps)
-    field = f"field {path!r} " if path else ""
-    if is_missing:
-        return f"{field}is missing: add it"
-    if kind == "value_error":
-        return f"{field}{error['ctx']['error']}"
-    form = error["ctx"]["expected"] if kind == "literal_error" else FORMS.get(kind, "of another kind")
-    return f"{field}must be {form}, not {shown(error['input'])}"
-
-
-def shown(value: Any) -> str:
-    """A value for a message: short, on one line, however deep it is nested."""
-    return reprlib.repr(value)
+        first: Any = error.errors(include_url=False)[0]
+        steps, kind = list(first["loc"]), first["type"]
+        is_missing = kind == "missing" and isinstance(steps[-1], str)
+        while steps and isinstance(steps[-1], int):  # of a list of texts
+            steps.pop()
+        path = ".".join(str(step + 1) if isinstance(step, int) else step for step in steps)
+        form = first["ctx"]["expected"] if kind == "literal_error" else FORMS.get(kind, "of another kind")
+        wrong = f"must be {form}, not {shown(first['input'])}"
+        wrong = "is missing: add it" if is_missing else first["ctx"]["error"] if kind == "value_error" else wrong
+        raise BadInput(f"{where}: {f'field {path!r} ' if path else ''}{wrong}") from error
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Place ("file, line 3") and record of every row; raises BadInput where the file is not what its suffix says."""
-    readers = {".jsonl": _json_lines, ".parquet": _parquet, ".csv": _csv}
-    read = readers.get(Path(path.name.removesuffix(".gz")).suffix, _json)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            for place, record in read(path, stream):
+            for place, record in _records(path, stream):
                 if not isinstance(record, dict):
                     raise BadInput(f"{path}, {place}: must be a JSON object with named fields, not {shown(record)}")
                 yield f"{path}, {place}", record
@@ -161,35 +144,32 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise BadInput(f"{path} cannot be read ({error.strerror or error}): correct that there") from error
 
 
-def _json_lines(path: Path, stream: io.BufferedIOBase) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(iter(partial(stream.readline, LINE_BYTES + 1), b""), 1):
-        where = f"{path}, line {number}"
-        if len(line) > LINE_BYTES:
-            raise BadInput(f"{where}: longer than {LINE_BYTES // 2**20} MiB: write one JSON object a line")
-        if text := _decoded(line, where).strip():
-            yield f"line {number}", _from_json(text, where, "write one JSON object a line")
+def _records(path: Path, stream: io.BufferedIOBase) -> Iterator[tuple[str, Any]]:
+    """Place in the file, and value, of every row, as the suffix says how to read it."""
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix == ".jsonl":
+        for number, line in enumerate(iter(partial(stream.readline, LINE_BYTES + 1), b""), 1):
+            where = f"{path}, line {number}"
+            if len(line) > LINE_BYTES:
+                raise BadInput(f"{where}: longer than {LINE_BYTES // 2**20} MiB: write one JSON object a line")
+            if text := _decoded(line, where).strip():
+                yield f"line {number}", _from_json(text, where, "write one JSON object a line")
+    elif suffix == ".csv":
+        reader = csv.DictReader(io.StringIO(_decoded(stream.read(), str(path)), newline=""), strict=True)
+        yield from ((f"line {reader.line_num}", record) for record in reader)
+    elif suffix == ".parquet":
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetFile
 
-
-def _json(path: Path, stream: io.BufferedIOBase) -> Iterator[tuple[str, Any]]:
-    value = _from_json(_decoded(stream.read(), str(path)), str(path), "download it again")
-    yield from ((f"row {i}", record) for i, record in enumerate(value if isinstance(value, list) else [value], 1))
-
-
-def _csv(path: Path, stream: io.BufferedIOBase) -> Iterator[tuple[str, Any]]:
-    reader = csv.DictReader(io.StringIO(_decoded(stream.read(), str(path)), newline=""), strict=True)
-    yield from ((f"line {reader.line_num}", record) for record in reader)
-
-
-def _parquet(path: Path, stream: io.BufferedIOBase) -> Iterator[tuple[str, Any]]:
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        records = (record for batch in ParquetFile(stream).iter_batches(1000) for record in batch.to_pylist())
-        yield from ((f"row {number}", record) for number, record in enumerate(records, 1))
-    except (pa.ArrowException, OSError) as error:
-        told = " ".join(str(error).split())
-        raise BadInput(f"{path}: not a whole Parquet file ({told}): download it again") from error
+        try:
+            records = (record for batch in ParquetFile(stream).iter_batches(1000) for record in batch.to_pylist())
+            yield from ((f"row {number}", record) for number, record in enumerate(records, 1))
+        except (pa.ArrowException, OSError) as error:
+            told = " ".join(str(error).split())
+            raise BadInput(f"{path}: not a whole Parquet file ({told}): download it again") from error
+    else:
+        value = _from_json(_decoded(stream.read(), str(path)), str(path), "download it again")
+        yield from ((f"row {i}", record) for i, record in enumerate(value if isinstance(value, list) else [value], 1))
 
 
 def _decoded(raw: bytes, where: str) -> str:

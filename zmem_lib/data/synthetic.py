@@ -1,8 +1,7 @@
 """The embedded default corpus: short biographies of people who do not exist, and questions about them.
 
-One document per person: seven sentences in random order, one per attribute, each in one of three phrasings. First
-and last names are drawn from pools of about twice the square root of the number of people, so that a full name is
-unique while each of its halves is shared by several people.
+One document per person: seven sentences in random order, one per attribute, each in one of three phrasings. A full name
+is unique, while each of its halves is shared by several people.
 
 Questions about a seen document isolate one generalisation each:
 - train: four of the seven attributes, each in all five training phrasings;
@@ -21,9 +20,7 @@ from random import Random
 import pandas as pd
 import yaml
 
-from zmem_lib.data.rows import Corpus
 from zmem_lib.files import BadInput
-from zmem_lib.params import Params
 
 N_ASKED = 4  # attributes of a seen document that training asks about
 HELD_OUT = ("test", "test", "dev")  # splits of the other questions about it, of each kind
@@ -33,19 +30,15 @@ Asked = tuple[str, str, str, str]  # split, kind, attribute and phrasing of a qu
 _WORDS = yaml.safe_load(Path(__file__).with_name("synthetic.yaml").read_text(encoding="utf-8"))
 Attribute = namedtuple("Attribute", "values sentences train dev test")  # the last three: questions, by split
 ATTRIBUTES = {name: Attribute(**about) for name, about in _WORDS["attributes"].items()}
-FIRST_STEMS, FIRST_ENDS, LAST_STEMS, LAST_ENDS = (parts.split() for parts in _WORDS["names"].values())
-
-
-def load(params: Params) -> Corpus:
-    """Biographies of `corpus.documents` seen and `corpus.new_documents` new people, and the questions about them."""
-    tables = generate(params.corpus.documents, params.corpus.new_documents, seed=params.seed)
-    return Corpus(*tables, source=f"made here from the seed {params.seed}", dropped={})
+_FIRST_STEMS, _FIRST_ENDS, _LAST_STEMS, _LAST_ENDS = (parts.split() for parts in _WORDS["names"].values())
+FIRST_NAMES = [stem + end for stem in _FIRST_STEMS for end in _FIRST_ENDS]
+LAST_NAMES = [stem + end for stem in _LAST_STEMS for end in _LAST_ENDS]
 
 
 def generate(n_documents: int, n_new_documents: int, *, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The same two tables for the same three numbers, on every machine; parts and splits included."""
+    """Biographies of seen and new people, parts included, and the questions about them; the same on every machine."""
     total = n_documents + n_new_documents
-    most = min(len(FIRST_STEMS) * len(FIRST_ENDS), len(LAST_STEMS) * len(LAST_ENDS)) ** 2 // 4
+    most = min(len(FIRST_NAMES), len(LAST_NAMES)) ** 2 // 4
     if not 2 <= total <= most:
         raise BadInput(f"corpus synthetic can make 2 to {most} documents, not {total}: change corpus.documents")
     rng = Random(seed)
@@ -56,7 +49,12 @@ def generate(n_documents: int, n_new_documents: int, *, seed: int) -> tuple[pd.D
         is_new, doc_id = number >= n_documents, f"person-{number + 1:04d}"
         text, facts = biography(name, rng)
         docs.append({"doc_id": doc_id, "title": name, "text": text, "part": "new" if is_new else "seen"})
-        asked = _asked_of_new("new-dev" if number in new_dev else "new-test", rng) if is_new else _asked_of_seen(rng)
+        if is_new:
+            split = "new-dev" if number in new_dev else "new-test"
+            attributes = rng.sample(list(ATTRIBUTES), N_NEW_QUESTIONS)
+            asked = [(split, "", attribute, rng.choice(ATTRIBUTES[attribute].train)) for attribute in attributes]
+        else:
+            asked = _asked_of_seen(rng)
         for place, (split, kind, attribute, phrasing) in enumerate(asked, 1):
             value, sentence, start = facts[attribute]
             question = {"question": phrasing.format(name=name), "split": split, "kind": kind}
@@ -68,8 +66,7 @@ def generate(n_documents: int, n_new_documents: int, *, seed: int) -> tuple[pd.D
 def person_names(total: int, rng: Random) -> list[str]:
     """Distinct full names, whose first and last names are each shared by several people."""
     size = math.ceil(2 * math.sqrt(total))
-    first = rng.sample([stem + end for stem in FIRST_STEMS for end in FIRST_ENDS], size)
-    last = rng.sample([stem + end for stem in LAST_STEMS for end in LAST_ENDS], size)
+    first, last = rng.sample(FIRST_NAMES, size), rng.sample(LAST_NAMES, size)
     return [f"{first[pair // size]} {last[pair % size]}" for pair in rng.sample(range(size * size), total)]
 
 
@@ -98,8 +95,3 @@ def _asked_of_seen(rng: Random) -> list[Asked]:
     for split, attribute in zip(HELD_OUT, unasked, strict=True):
         questions.append((split, "unasked", attribute, rng.choice(ATTRIBUTES[attribute].train)))
     return questions
-
-
-def _asked_of_new(split: str, rng: Random) -> list[Asked]:
-    attributes = rng.sample(list(ATTRIBUTES), N_NEW_QUESTIONS)
-    return [(split, "", attribute, rng.choice(ATTRIBUTES[attribute].train)) for attribute in attributes]

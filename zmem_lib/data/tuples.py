@@ -1,9 +1,8 @@
 """Tuples (document, question, evidence): what joint training learns from, one per question and gold document.
 
-Takes the documents and questions of a run, returns schema.TABLES["tuples"]. Evidence is the data set's own where it has
-one (of several lines, those that stand in the document); else the sentences around the answer: at answer_start in the
-first gold document, elsewhere where an answer first occurs (as whole words, else as part of one; case ignored). A pair
-whose document holds no answer has no evidence to learn from and makes no tuple; its question stays in the evaluation.
+Evidence is the data set's own where it has one (of several lines, those that stand in the document); else the sentences
+around the answer: at answer_start in the first gold document, elsewhere where an answer first occurs. A pair whose
+document holds no answer makes no tuple; its question stays in the evaluation.
 """
 
 import re
@@ -47,27 +46,20 @@ def parts_of(questions: pd.DataFrame) -> pd.Series:
 
 def find_evidence(question: dict, text: str, answer_start: int, window: int) -> tuple[str, int]:
     """Evidence for the question in this text, and its offset there (-1 if it is not of the text); "" if none."""
-    if question["evidence"]:
-        return own_evidence(question["evidence"], text)
-    if answer_start >= 0:
-        span = (answer_start, answer_start + len(question["answers"][0]))
-    else:
-        span = find_answer(text, question["answers"])
+    if evidence := question["evidence"]:  # whole, else those of its lines that the text has
+        lines = [evidence] if evidence in text else [line for line in evidence.split("\n") if line and line in text]
+        return (" ".join(lines), text.find(lines[0])) if lines else (evidence, -1)
+    answers = question["answers"]
+    span = find_answer(text, answers) if answer_start < 0 else (answer_start, answer_start + len(answers[0]))
     if span is None:
         return "", -1
     start, end = sentence_window(text, *span, window)
     return text[start:end], start
 
 
-def own_evidence(evidence: str, text: str) -> tuple[str, int]:
-    """The data set's evidence and its offset: whole, else those of its lines that the text has; -1 if it has none."""
-    lines = [evidence] if evidence in text else [line for line in evidence.split("\n") if line and line in text]
-    return (" ".join(lines), text.find(lines[0])) if lines else (evidence, -1)
-
-
 def find_answer(text: str, answers: list[str]) -> tuple[int, int] | None:
     """Offsets of the first answer that occurs in the text, at its first place; None if no answer does."""
-    for form in (r"(?<!\w){}(?!\w)", "{}"):
+    for form in (r"(?<!\w){}(?!\w)", "{}"):  # as whole words, else as part of one
         for answer in answers:
             if match := re.search(form.format(re.escape(answer.strip())), text, re.IGNORECASE):
                 return match.span()

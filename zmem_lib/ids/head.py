@@ -6,6 +6,7 @@ model itself learns for ids lies in a LoRA adapter (2106.09685) on top of all th
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from zmem_lib.files import new_folder, read_tensors, write_tensors
-from zmem_lib.ids.tree import Id, IdTree, Trie
-from zmem_lib.memory.lm import LORA, LORA_SCALE, MemoryLM, frozen, quiet_peft
+from zmem_lib.ids.tree import Id, IdTree
+from zmem_lib.memory.lm import LORA, LORA_SCALE, MemoryLM, frozen
 
 ADAPTER = "ids"
 RANK = 16  # of the adapter, where the model itself has none
@@ -38,11 +39,11 @@ class IdHead(nn.Module):
         """Embeddings (B,L,D) of the first L codes of ids, codes (B,L)."""
         return self.codes[self.level(range(codes.shape[1])), codes]
 
-    def log_p(self, states: Tensor, trie: Trie, prefixes: Sequence[Id]) -> Tensor:
-        """log p (M,C) of the code after each prefix, from the states (M,D) there; -inf for codes not in the trie."""
+    def log_p(self, states: Tensor, tree: IdTree, prefixes: Sequence[Id]) -> Tensor:
+        """log p (M,C) of the code after each prefix, from the states (M,D) there; -inf for codes not in the tree."""
         allowed = torch.zeros(len(prefixes), self.output.shape[1], dtype=torch.bool)  # (M,C)
         for row, prefix in zip(allowed, prefixes, strict=True):
-            row[trie.children[prefix]] = True
+            row[tree.children[prefix]] = True
         output = self.output[self.level([len(prefix) for prefix in prefixes])]  # (M,C,D)
         logits = torch.einsum("md,mcd->mc", states.float(), output)
         return logits.masked_fill(~allowed.to(logits.device), float("-inf")).log_softmax(1)
@@ -65,7 +66,7 @@ def id_adapter(memory_lm: MemoryLM, head: IdHead, *, learns: bool) -> Iterator[l
     lm, config = memory_lm.lm, LoraConfig(r=head.rank, lora_alpha=LORA_SCALE * head.rank, **LORA)
     own = lm.active_adapter if memory_lm.adapted else None
     with frozen(memory_lm):
-        with quiet_peft():
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft asks transformers by an old name
             if own:
                 lm.add_adapter(ADAPTER, config)
                 lm.base_model.set_adapter([own, ADAPTER])

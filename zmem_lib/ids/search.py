@@ -1,14 +1,11 @@
 """Method 2: choose a document by generating its id, code by code, from the question.
 
-Takes a tree of ids (tree.py) and pairs (question, document), returns a ranking with log p(id | question). Learning
--log p(id | question) is DSI's retrieval task (2202.06991, section 3); questions that the model asks itself, beside the
-training questions, stand for the documents' text as in DSI-QG (2206.10128): which pairs there are is the caller's.
+Learning -log p(id | question) is DSI's retrieval task (2202.06991, section 3); questions that the model asks itself,
+beside the training questions, stand for the documents' text as in DSI-QG (2206.10128).
 
-p(code | question, codes before) is a softmax over what the trie allows there, so no id is likelier than its beginning.
+p(code | question, codes before) is a softmax over what the tree allows there, so no id is likelier than its beginning.
 The search therefore keeps every beginning that it leaves aside, and goes on, with a beam twice as wide each time,
 until none of them is as likely as the documents found: then these are for certain the best of all.
-
-A run keeps tree, codes and adapter in `ids/`; new documents get ids below that tree, in `ids_new/`.
 """
 
 from collections.abc import Generator, Sequence
@@ -25,7 +22,7 @@ from transformers import DynamicCache
 
 from zmem_lib.files import must_exist
 from zmem_lib.ids.head import IdHead, id_adapter, load_id_head, make_id_head, save_id_head
-from zmem_lib.ids.tree import Id, IdTree, Trie, add_documents, build_tree, load_tree, make_trie, save_tree
+from zmem_lib.ids.tree import Id, IdTree, add_documents, build_tree, load_tree, save_tree
 from zmem_lib.memory.choose import Ranking
 from zmem_lib.memory.encoder import last_states, positions
 from zmem_lib.memory.lessons import batch_indices
@@ -34,7 +31,7 @@ from zmem_lib.memory.shape import Settings
 from zmem_lib.memory.train import CLIP, cosine
 from zmem_lib.meter import memory_explained, progress
 
-SEEN, NEW = "ids", "ids_new"
+SEEN, NEW = "ids", "ids_new"  # folders of a run: tree, codes and adapter; the tree with new documents
 HEAD_LR = 5e-3  # of rows that start from nothing; the adapter learns at the model's own rate
 LOG_EVERY = 0.02  # of the steps
 QUESTIONS, ROWS = 8, 512  # questions that are searched at once; beginnings of ids that pass through the model at once
@@ -78,7 +75,7 @@ def train_ids(
     memory_lm: MemoryLM, head: IdHead, *, tree: IdTree, pairs: Sequence[tuple[str, str]], params: Settings
 ) -> pd.DataFrame:
     """Teach head and adapter the ids of (question, document id) pairs in `train.id_steps` steps; log: step, nll."""
-    trie, log, steps, size = make_trie(tree), [], params.train.id_steps, params.train.batch_tuples
+    log, steps, size = [], params.train.id_steps, params.train.batch_tuples
     micro_batch = params.machine.micro_batch or size
     rows = [(memory_lm.prompts.find(question), tree.ids[doc_id]) for question, doc_id in pairs]
     torch.manual_seed(params.seed)
@@ -91,7 +88,7 @@ def train_ids(
         for step in progress(range(steps), "learning ids"):
             due, mean = [rows[i] for i in batch_indices(len(rows), size, step=step, seed=params.seed)], 0.0
             for begin in range(0, size, micro_batch):
-                nll = id_nll(memory_lm, head, trie, due[begin : begin + micro_batch]).sum() / size
+                nll = id_nll(memory_lm, head, tree, due[begin : begin + micro_batch]).sum() / size
                 scaler.scale(nll).backward()
                 mean += nll.item()
             scaler.unscale_(optimiser)
@@ -106,7 +103,7 @@ def train_ids(
     return pd.DataFrame(log, columns=["step", "nll"])
 
 
-def id_nll(memory_lm: MemoryLM, head: IdHead, trie: Trie, rows: Sequence[Lesson]) -> Tensor:
+def id_nll(memory_lm: MemoryLM, head: IdHead, tree: IdTree, rows: Sequence[Lesson]) -> Tensor:
     """-log p(id | question) of every row: (B,)."""
     embedded, mask = left_padded(memory_lm, None, [prompt for prompt, _ in rows])  # (B,P,D), (B,P)
     codes = head.embed(padded([path[:-1] for _, path in rows], memory_lm.device))  # (B,L-1,D)
@@ -115,7 +112,7 @@ def id_nll(memory_lm: MemoryLM, head: IdHead, trie: Trie, rows: Sequence[Lesson]
     states = last_states(memory_lm, both, mask)[:, embedded.shape[1] - 1 :]  # (B,L,D)
     places = [(row, level) for row, (_, path) in enumerate(rows) for level in range(len(path))]
     row, level = torch.tensor(places, device=memory_lm.device).T  # (M,) each
-    log_p = head.log_p(states[row, level], trie, [rows[i][1][:depth] for i, depth in places])  # (M,C)
+    log_p = head.log_p(states[row, level], tree, [rows[i][1][:depth] for i, depth in places])  # (M,C)
     code = torch.tensor([rows[i][1][depth] for i, depth in places], device=memory_lm.device)  # (M,)
     nll = -log_p.gather(1, code[:, None])[:, 0]  # (M,)
     return nll.new_zeros(len(rows)).index_add(0, row, nll)  # (B,)
@@ -131,18 +128,17 @@ def search_ids(
     memory_lm: MemoryLM, head: IdHead, *, tree: IdTree, questions: Sequence[str], **limits: int
 ) -> tuple[Ranking, list[bool]]:
     """Documents of the likeliest ids, with log p(id | question); whether they surely are the best. Limits: best_ids."""
-    trie, ended = make_trie(tree), []
-    prompts = [memory_lm.prompts.find(question) for question in questions]
+    ended, prompts = [], [memory_lm.prompts.find(question) for question in questions]
     with id_adapter(memory_lm, head, learns=False):
         for begin in progress(range(0, len(prompts), QUESTIONS), "generating ids"):
             some = prompts[begin : begin + QUESTIONS]
-            ended += search_batch(memory_lm, head, trie, some, [best_ids(trie, **limits) for _ in some])
-    ids = [[trie.documents[path] for _, path in found] for found, _ in ended]
+            ended += search_batch(memory_lm, head, tree, some, [best_ids(tree, **limits) for _ in some])
+    ids = [[tree.documents[path] for _, path in found] for found, _ in ended]
     return (ids, [[-cost for cost, _ in found] for found, _ in ended]), [certain for _, certain in ended]
 
 
 def search_batch(
-    memory_lm: MemoryLM, head: IdHead, trie: Trie, prompts: Sequence[list[int]], running: Sequence[OneSearch]
+    memory_lm: MemoryLM, head: IdHead, tree: IdTree, prompts: Sequence[list[int]], running: Sequence[OneSearch]
 ) -> list[tuple[Found, bool]]:
     """What the search of every question returns; in each round the model reads what all of them follow."""
     embedded, mask = left_padded(memory_lm, None, prompts)  # (Q,P,D), (Q,P)
@@ -163,19 +159,19 @@ def search_batch(
         places, rows = [(q, prefix) for q, prefixes in wanted.items() for prefix in prefixes], []
         for begin in range(0, len(places), ROWS):
             states = next_states(memory_lm, head, read, places[begin : begin + ROWS])  # (R,D)
-            rows += head.log_p(states, trie, [prefix for _, prefix in places[begin : begin + ROWS]]).tolist()
+            rows += head.log_p(states, tree, [prefix for _, prefix in places[begin : begin + ROWS]]).tolist()
         log_p = iter(rows)
         answers = {q: [next(log_p) for _ in prefixes] for q, prefixes in wanted.items()}
     return [ended[q] for q in range(len(running))]
 
 
-def best_ids(trie: Trie, *, depth: int, width: int = 20, most: int = 2000) -> OneSearch:
+def best_ids(tree: IdTree, *, depth: int, width: int = 20, most: int = 2000) -> OneSearch:
     """Search one question's `depth` best ids: yields beginnings, is sent log p (C,) of the codes after each of them.
 
     At first `width` beginnings are followed at once; after `most`, the search ends as soon as there are `depth` ids.
     Returns them, and whether no other id can be among them.
     """
-    left: Found = [(0.0, ())] if trie.children else []  # a heap of the beginnings that were not followed
+    left: Found = [(0.0, ())] if tree.children else []  # a heap of the beginnings that were not followed
     found, followed = [], 0
 
     def promising() -> bool:
@@ -188,9 +184,9 @@ def best_ids(trie: Trie, *, depth: int, width: int = 20, most: int = 2000) -> On
         followed += len(due)
         log_p = yield [prefix for _, prefix in due]
         for (cost, prefix), row in zip(due, log_p, strict=True):
-            for code in trie.children[prefix]:
+            for code in tree.children[prefix]:
                 path = (*prefix, code)
-                if path in trie.documents:
+                if path in tree.documents:
                     found.append((cost - row[code], path))
                 else:
                     heappush(left, (cost - row[code], path))

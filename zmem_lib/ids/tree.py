@@ -2,16 +2,17 @@
 
 Takes document ids and their unit vectors (N,E), returns a tree. The ids are DSI's "semantically structured
 identifiers" (2202.06991, section 3.2): k-means over the vectors, again within every cluster that is too large, and a
-number within each last cluster, the leaf; here one bound, `branching`, holds for clusters and leaves. New documents
-get ids without a change to any old one, which is what incremental indexing asks for (DSI++, 2212.09744): a new one
-walks down to the nearest centroid and takes the leaf's next number. A full leaf opens one child more, with clusters of
-its own, the first documents that come there as their centroids. No id is the beginning of another one, so that an id is
-whole as soon as the trie says so, without an end code.
+number within each last cluster, the leaf; here one bound, `branching`, holds for both. A new document changes no old id
+(DSI++, 2212.09744): it walks down to the nearest centroid and takes the leaf's next number. A full leaf opens one child
+more, with clusters of its own, the first documents that come there as their centroids. No id begins another one, so an
+id is whole as soon as it is a document's, without an end code.
 """
 
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -37,23 +38,19 @@ class IdTree:
         """The length of the longest id."""
         return max(map(len, self.ids.values()), default=0)
 
+    @cached_property
+    def children(self) -> dict[Id, list[int]]:
+        """What can follow every beginning of an id, in ascending order."""
+        children: dict[Id, set[int]] = defaultdict(set)
+        for path in self.ids.values():
+            for level, code in enumerate(path):
+                children[path[:level]].add(code)
+        return {prefix: sorted(codes) for prefix, codes in children.items()}
 
-@dataclass(frozen=True)
-class Trie:
-    """What can follow every beginning of an id, codes in ascending order, and the documents at the ends."""
-
-    children: dict[Id, list[int]]
-    documents: dict[Id, str]
-
-
-def make_trie(tree: IdTree) -> Trie:
-    """The trie of the ids of all documents that are there."""
-    children: dict[Id, set[int]] = {}
-    for path in tree.ids.values():
-        for level, code in enumerate(path):
-            children.setdefault(path[:level], set()).add(code)
-    ordered = {prefix: sorted(codes) for prefix, codes in children.items()}
-    return Trie(ordered, {path: doc_id for doc_id, path in tree.ids.items()})
+    @cached_property
+    def documents(self) -> dict[Id, str]:
+        """The document of every id."""
+        return {path: doc_id for doc_id, path in self.ids.items()}
 
 
 def build_tree(doc_ids: Sequence[str], vectors: np.ndarray, *, branching: int, seed: int) -> IdTree:
@@ -80,9 +77,8 @@ def split(vectors: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, list[n
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than clusters
-        kmeans = KMeans(most, n_init=1, random_state=seed)  # pyright: ignore[reportArgumentType]
+    kmeans = KMeans(most, n_init=1, random_state=seed)  # pyright: ignore[reportArgumentType]
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # too few different vectors
         labels = kmeans.fit_predict(vectors)  # (N,)
     groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     if len(groups) == 1:  # equal vectors, which nothing can tell apart: as many to each
@@ -105,24 +101,20 @@ def _place(tree: IdTree, vector: np.ndarray) -> Id:
     while True:
         before = tree.placed.get(prefix, 0)
         tree.placed[prefix] = before + 1
-        if prefix in tree.centroids:
-            prefix = (*prefix, _nearest(tree, prefix, vector))
-        elif before < tree.branching:
-            return (*prefix, before)
-        else:
+        if prefix not in tree.centroids:
+            if before < tree.branching:
+                return (*prefix, before)
             prefix = (*prefix, tree.branching)
             tree.centroids.setdefault(prefix, vector[None][:0])  # (0,E)
-
-
-def _nearest(tree: IdTree, prefix: Id, vector: np.ndarray) -> int:
-    """The child nearest to a vector (E,), of equally near ones the emptiest; what a full leaf opened first fills up."""
-    centroids = tree.centroids[prefix]  # (C,E)
-    if prefix[-1:] == (tree.branching,) and len(centroids) < tree.branching:
-        tree.centroids[prefix] = np.concatenate([centroids, vector[None]])  # (C+1,E)
-        return len(centroids)
-    distances = np.square(centroids - vector).sum(1).round(DECIMALS)  # (C,)
-    below = [tree.placed.get((*prefix, code), 0) for code in range(len(centroids))]
-    return int(np.lexsort((below, distances))[0])
+            continue
+        centroids = tree.centroids[prefix]  # (C,E)
+        if prefix[-1:] == (tree.branching,) and len(centroids) < tree.branching:  # what a full leaf opened fills up
+            tree.centroids[prefix] = np.concatenate([centroids, vector[None]])  # (C+1,E)
+            prefix = (*prefix, len(centroids))
+        else:  # the nearest child, of equally near ones the emptiest
+            distances = np.square(centroids - vector).sum(1).round(DECIMALS)  # (C,)
+            below = [tree.placed.get((*prefix, code), 0) for code in range(len(centroids))]
+            prefix = (*prefix, int(np.lexsort((below, distances))[0]))
 
 
 def delete_documents(tree: IdTree, doc_ids: Iterable[str]) -> IdTree:
@@ -137,9 +129,9 @@ def save_tree(tree: IdTree, folder: Path) -> None:
     """Write `tree.json` and `centroids.safetensors` to a folder of their own; an id is written as 3.0.12."""
     ids = {doc_id: _text(path) for doc_id, path in tree.ids.items()}
     placed = {_text(prefix): number for prefix, number in tree.placed.items()}
+    centroids = {_text(prefix): rows for prefix, rows in tree.centroids.items()}
     with new_folder(folder) as new:
         write_json({"branching": tree.branching, "ids": ids, "placed": placed}, new / "tree.json")
-        centroids = {_text(prefix): rows for prefix, rows in tree.centroids.items()}
         save_file(centroids, str(new / "centroids.safetensors"))
 
 

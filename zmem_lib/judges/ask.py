@@ -1,9 +1,8 @@
 """How a judge is asked: many prompts at once, JSON read from the replies, what fails counted; claims and entailment.
 
-Takes texts; returns claims, entailment as numbers, and NaN or None where there was no verdict. The judge is a language
-model at an address (api/, whose cache keeps every reply, so that asking again costs nothing). Texts of a corpus stand
-between marks, and the judge is told that what stands there is to be judged and never obeyed. A reply that cannot be
-read is shown to it once, with what is wrong; after that it has failed. The prompts are prompts.yaml's.
+The judge is a language model at an address (api/, whose cache keeps every reply). Texts of a corpus stand between
+marks, and what stands there is to be judged and never obeyed (prompts.yaml). A reply that cannot be read is shown to
+the judge once, with what is wrong; after that it has failed: NaN or None.
 """
 
 import json
@@ -24,8 +23,8 @@ REPLY_TOKENS = 1024
 PROMPTS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("prompts.yaml").read_text(encoding="utf-8"))
 
 Messages = list[dict[str, str]]
-Pair = tuple[str, str]  # a question and an answer to it
 Check = tuple[Sequence[str], str, str]  # claims, a text that may entail them, the question where it answers one
+Sentences = Mapping[str, str]  # by key
 
 
 @dataclass(frozen=True)
@@ -37,30 +36,7 @@ class Judge:
     tally: Counter = field(default_factory=Counter)  # asked, unanswered, unreadable
 
 
-def as_messages(prompt: str) -> Messages:
-    """A prompt as chat messages."""
-    return [{"role": "system", "content": PROMPTS["system"]}, {"role": "user", "content": prompt}]
-
-
-def claims_of(question: str, answer: str) -> Messages:
-    """Ask for the claims of an answer."""
-    return as_messages(PROMPTS["claims"].format(question=_inside(question), answer=_inside(answer)))
-
-
-def entailed_by(claims: Sequence[str], text: str, *, question: str = "") -> Messages:
-    """Ask which claims a text entails: a passage, or, with `question`, an answer to that."""
-    what = PROMPTS["entailed: an answer" if question else "entailed: a chunk"].format(question=_inside(question))
-    listed = "\n".join(f"{i}. <<<{_inside(claim)}>>>" for i, claim in enumerate(claims, 1))
-    return as_messages(PROMPTS["entailed"].format(what=what, text=_inside(text), claims=listed))
-
-
-def sentences_that_matter(question: str, context: Mapping[str, str], answer: Mapping[str, str]) -> Messages:
-    """Ask which sentences, by key, are relevant, used and supported."""
-    listed = ["\n".join(f"[{key}] <<<{_inside(text)}>>>" for key, text in part.items()) for part in (context, answer)]
-    return as_messages(PROMPTS["sentences"].format(question=_inside(question), context=listed[0], answer=listed[1]))
-
-
-def _inside(text: str) -> str:
+def inside(text: str) -> str:
     """The text without the marks that would end it."""
     return text.replace("<<<", "< < <").replace(">>>", "> > >")
 
@@ -70,16 +46,18 @@ def judge_at_address(params: Params, folder: Path) -> Judge:
     return Judge(partial(ask_all, judge_address(params, folder), max_tokens=REPLY_TOKENS, may_fail=True))
 
 
-def ask_json(judge: Judge, prompts: Sequence[Messages], reads: Sequence[Callable[[str], Any]]) -> list[Any]:
+def ask_json(judge: Judge, prompts: Sequence[str], reads: Sequence[Callable[[str], Any]]) -> list[Any]:
     """What `reads` make of the JSON object in each reply (ValueError: of the wrong form); None where it failed."""
-    replies = _replies(judge, prompts)
+    system = {"role": "system", "content": PROMPTS["system"]}
+    asked = [[system, {"role": "user", "content": prompt}] for prompt in prompts]
+    replies = _replies(judge, asked)
     results: list[Any] = [None] * len(prompts)
     faulty: dict[int, Messages] = {}
     for place, reply in enumerate(replies):
         results[place], fault = _read(reply, reads[place])
         if reply and fault:
             said, wrong = {"role": "assistant", "content": reply.text}, PROMPTS["again"].format(fault=fault)
-            faulty[place] = [*prompts[place], said, {"role": "user", "content": wrong}]
+            faulty[place] = [*asked[place], said, {"role": "user", "content": wrong}]
     for place, reply in zip(faulty, _replies(judge, list(faulty.values())), strict=True):
         results[place], _ = _read(reply, reads[place])
     unanswered = sum(reply is None for reply in replies)
@@ -88,36 +66,54 @@ def ask_json(judge: Judge, prompts: Sequence[Messages], reads: Sequence[Callable
     return results
 
 
-def ask_claims(judge: Judge, pairs: Sequence[Pair]) -> list[list[str] | None]:
-    """The claims of each answer; none, unasked, of an empty one; None where the judge failed."""
-    prompts = [claims_of(question, answer) for question, answer in pairs if answer.strip()]
-    asked = iter(ask_json(judge, prompts, [_claims] * len(prompts)))
+def ask_claims(judge: Judge, pairs: Sequence[tuple[str, str]]) -> list[list[str] | None]:
+    """The claims of each answer to its question; none, unasked, of an empty one; None where the judge failed."""
+    texts = [{"question": inside(question), "answer": inside(answer)} for question, answer in pairs if answer.strip()]
+    read = partial(lists_of, claims=("sentences", lambda claim: isinstance(claim, str) and claim.strip()))
+    asked = ask_json(judge, [PROMPTS["claims"].format(**some) for some in texts], [read] * len(texts))
+    asked = iter([lists and lists["claims"] for lists in asked])
     return [next(asked) if answer.strip() else [] for _, answer in pairs]
 
 
 def ask_entailed(judge: Judge, checks: Sequence[Check]) -> list[np.ndarray]:
-    """For each check which claims the text entails, 1 or 0 by claim, NaN where the judge failed.
-
-    An empty text entails none.
-    """
+    """For each check which claims the text (an empty one: none) entails, 1 or 0 each; NaN where the judge failed."""
     found = [np.zeros(len(claims)) for claims, _, _ in checks]
-    asked = {place: one for place, one in enumerate(checks) if len(one[0]) and one[1].strip()}
-    prompts = [entailed_by(claims, text, question=question) for claims, text, question in asked.values()]
-    reads = [partial(_entailed, count=len(claims)) for claims, _, _ in asked.values()]
-    for place, entailed in zip(asked, ask_json(judge, prompts, reads), strict=True):
-        found[place] = np.full(len(found[place]), np.nan) if entailed is None else entailed
+    places, prompts, reads = [], [], []
+    for place, (claims, text, question) in enumerate(checks):
+        if len(claims) and text.strip():
+            what = PROMPTS["entailed: an answer" if question else "entailed: a chunk"].format(question=inside(question))
+            listed = "\n".join(f"{i}. <<<{inside(claim)}>>>" for i, claim in enumerate(claims, 1))
+            prompts.append(PROMPTS["entailed"].format(what=what, text=inside(text), claims=listed))
+            numbers = range(1, len(claims) + 1)
+            fits = (f"numbers from 1 to {len(claims)}", lambda one, some=numbers: type(one) is int and one in some)
+            reads.append(partial(lists_of, entailed=fits))
+            places.append((place, numbers))
+    for (place, numbers), lists in zip(places, ask_json(judge, prompts, reads), strict=True):
+        found[place] = np.full(len(numbers), np.nan) if lists is None else np.isin(numbers, lists["entailed"]) * 1.0
     return found
 
 
-def keys_of(text: str, *, allowed: dict[str, set[str]]) -> dict[str, list[str]]:
-    """Lists of keys by name from a JSON text; ValueError where one is missing or has a key that is not allowed."""
-    reply = _object(text)
-    for name, keys in allowed.items():
+def ask_keys(judge: Judge, asked: Sequence[tuple[str, Sentences, Sentences]]) -> list[dict[str, list[str]] | None]:
+    """The keys of sentences that are relevant, used and supported, for each question, context and answer, or None."""
+    prompts, reads = [], []
+    for question, *both in asked:
+        parts = ["\n".join(f"[{key}] <<<{inside(text)}>>>" for key, text in part.items()) for part in both]
+        prompts.append(PROMPTS["sentences"].format(question=inside(question), context=parts[0], answer=parts[1]))
+        kind = "keys that stand there"
+        of_context, of_answer = ((kind, lambda key, part=part: isinstance(key, str) and key in part) for part in both)
+        reads.append(partial(lists_of, relevant=of_context, used=of_context, supported=of_answer))
+    return ask_json(judge, prompts, reads)
+
+
+def lists_of(text: str, **wanted: tuple[str, Callable[[Any], Any]]) -> dict[str, list]:
+    """Lists by name from a JSON object; ValueError where one is missing or holds what is not of the wanted kind."""
+    reply = json.loads(text)
+    for name, (kind, fits) in wanted.items():
         if not isinstance(reply.get(name), list):
-            raise ValueError(f"{name!r} must be a list of keys")
-        if unknown := [key for key in reply[name] if not isinstance(key, str) or key not in keys]:
-            raise ValueError(f"{name!r} holds {unknown[0]!r}, which is no key there")
-    return {name: reply[name] for name in allowed}
+            raise ValueError(f"{name!r} must be a list of {kind}")
+        if wrong := [item for item in reply[name] if not fits(item)]:
+            raise ValueError(f"{name!r} must be a list of {kind}, and {wrong[0]!r} is none of them")
+    return {name: reply[name] for name in wanted}
 
 
 def _replies(judge: Judge, prompts: Sequence[Messages]) -> list[Reply | None]:
@@ -137,24 +133,3 @@ def _read(reply: Reply | None, read: Callable[[str], Any]) -> tuple[Any, str]:
         return read(reply.text[max(reply.text.find("{"), 0) : reply.text.rfind("}") + 1]), ""
     except ValueError as error:  # json's and pydantic's are of this kind
         return None, " ".join(str(error).split())[:300] or "no JSON object"
-
-
-def _object(text: str) -> dict[str, Any]:
-    reply = json.loads(text)
-    if not isinstance(reply, dict):
-        raise ValueError("not a JSON object")
-    return reply
-
-
-def _claims(text: str) -> list[str]:
-    claims = _object(text).get("claims")
-    if not isinstance(claims, list) or not all(isinstance(claim, str) and claim.strip() for claim in claims):
-        raise ValueError("'claims' must be a list of sentences")
-    return claims
-
-
-def _entailed(text: str, *, count: int) -> np.ndarray:
-    numbers = _object(text).get("entailed")
-    if not isinstance(numbers, list) or any(type(number) is not int or not 1 <= number <= count for number in numbers):
-        raise ValueError(f"'entailed' must be a list of numbers from 1 to {count}")
-    return np.isin(np.arange(1, count + 1), numbers).astype(float)  # (count,)

@@ -14,7 +14,13 @@ import pandas as pd
 
 from zmem_lib.evaluation.metrics import ragas_module
 
-JUDGED = ("faithfulness", "answer_relevancy", "context_precision", "context_recall")
+MEASURES = {  # by ragas' name: its class, and what that takes of a row
+    "faithfulness": ("Faithfulness", ("user_input", "response", "retrieved_contexts")),
+    "answer_relevancy": ("AnswerRelevancy", ("user_input", "response")),
+    "context_precision": ("ContextPrecision", ("user_input", "reference", "retrieved_contexts")),
+    "context_recall": ("ContextRecall", ("user_input", "retrieved_contexts", "reference")),
+}
+JUDGED = tuple(MEASURES)
 QUESTIONS_BACK = 1  # of answer relevancy: at temperature 0 ragas' three would be the same one
 FLAGS = ("verdict", "attributed", "noncommittal")  # fields of a reply: ragas counts with whatever number stands there
 
@@ -31,10 +37,13 @@ def judged_by_ragas(items: pd.DataFrame, ask: Ask, encode: Encode) -> list[dict[
     measures = _measures(encode)
     places, waiting = [], []
     for place, row in enumerate(items.itertuples()):
-        for measure, needs in zip(measures, _needs(row), strict=True):
-            if all(len(value) for value in needs.values()):
-                places.append((place, measure.name))
-                waiting.append(measure.ascore(**needs))
+        row: Any = row
+        texts = {"user_input": row.question, "response": row.answer, "retrieved_contexts": list(row.chunks)}
+        texts["reference"] = row.answers[0] if len(row.answers) else ""
+        for name, (_, needs) in MEASURES.items():
+            if all(len(texts[need]) for need in needs):
+                places.append((place, name))
+                waiting.append(measures[name].ascore(**{need: texts[need] for need in needs}))
     values: list[dict[str, float]] = [dict.fromkeys(JUDGED, np.nan) for _ in range(len(items))]
     for (place, name), result in zip(places, in_waves(waiting, ask), strict=True):
         values[place][name] = np.nan if result is None else float(result.value)
@@ -65,9 +74,9 @@ def in_waves(coroutines: Sequence[Coroutine], ask: Ask) -> list[Any]:
 def ragas_prompts() -> dict[str, str]:
     """What ragas tells the judge, without its examples, by measure and step."""
     return {
-        f"ragas: {measure.name}: {name}": prompt.instruction
-        for measure in _measures(lambda texts: np.zeros((len(texts), 1)))
-        for name, prompt in vars(measure).items()
+        f"ragas: {name}: {step}": prompt.instruction
+        for name, measure in _measures(lambda texts: np.zeros((len(texts), 1))).items()
+        for step, prompt in vars(measure).items()
         if hasattr(prompt, "instruction")
     }
 
@@ -77,26 +86,29 @@ def _reply_to(prompt: str, read: Callable[[str], Any]) -> Generator[tuple[str, C
     return (yield prompt, read)
 
 
-def _measures(encode: Encode) -> tuple[Any, ...]:
-    """JUDGED, as ragas makes them."""
-    ragas, judge = ragas_module("metrics.collections"), _judge()
-    return (
-        ragas.Faithfulness(llm=judge),
-        ragas.AnswerRelevancy(llm=judge, embeddings=_vectors(encode), strictness=QUESTIONS_BACK),
-        ragas.ContextPrecision(llm=judge),
-        ragas.ContextRecall(llm=judge),
-    )
+def _measures(encode: Encode) -> dict[str, Any]:
+    """MEASURES, as ragas makes them of a judge that leaves each prompt to whoever moves the coroutine forward."""
 
+    class Judge(ragas_module("llms.base").InstructorBaseRagasLLM):
+        async def agenerate(self, prompt: str, response_model: Any) -> Any:
+            return await _reply_to(prompt, lambda text: checked(response_model.model_validate_json(text)))
 
-def _needs(row: Any) -> tuple[dict[str, Any], ...]:
-    """What each of JUDGED takes."""
-    chunks, gold = list(row.chunks), row.answers[0] if len(row.answers) else ""
-    return (
-        {"user_input": row.question, "response": row.answer, "retrieved_contexts": chunks},
-        {"user_input": row.question, "response": row.answer},
-        {"user_input": row.question, "reference": gold, "retrieved_contexts": chunks},
-        {"user_input": row.question, "retrieved_contexts": chunks, "reference": gold},
-    )
+        def generate(self, prompt: str, response_model: Any) -> Any:
+            raise NotImplementedError("ragas asks by agenerate")
+
+    class Vectors(ragas_module("embeddings.base").BaseRagasEmbedding):
+        def embed_text(self, text: str) -> list[float]:
+            return encode([text])[0].tolist()
+
+        async def aembed_text(self, text: str) -> list[float]:
+            return self.embed_text(text)
+
+        async def aembed_texts(self, texts: list[str]) -> list[list[float]]:
+            return encode(texts).tolist()
+
+    ragas, judge = ragas_module("metrics.collections"), Judge()
+    more = {"answer_relevancy": {"embeddings": Vectors(), "strictness": QUESTIONS_BACK}}
+    return {name: getattr(ragas, kind)(llm=judge, **more.get(name, {})) for name, (kind, _) in MEASURES.items()}
 
 
 def checked(reply: Any) -> Any:
@@ -111,32 +123,3 @@ def checked(reply: Any) -> Any:
         if not fields.get("question", "?").strip():
             raise ValueError("the question is empty")
     return reply
-
-
-def _judge() -> Any:
-    """A judge as ragas takes one: it leaves each prompt to whoever moves the coroutine forward."""
-
-    class Judge(ragas_module("llms.base").InstructorBaseRagasLLM):
-        async def agenerate(self, prompt: str, response_model: Any) -> Any:
-            return await _reply_to(prompt, lambda text: checked(response_model.model_validate_json(text)))
-
-        def generate(self, prompt: str, response_model: Any) -> Any:
-            raise NotImplementedError("ragas asks by agenerate")
-
-    return Judge()
-
-
-def _vectors(encode: Encode) -> Any:
-    """A sentence encoder as ragas takes one."""
-
-    class Vectors(ragas_module("embeddings.base").BaseRagasEmbedding):
-        def embed_text(self, text: str) -> list[float]:
-            return encode([text])[0].tolist()
-
-        async def aembed_text(self, text: str) -> list[float]:
-            return self.embed_text(text)
-
-        async def aembed_texts(self, texts: list[str]) -> list[list[float]]:
-            return encode(texts).tolist()
-
-    return Vectors()

@@ -67,8 +67,12 @@ def judge_answers(
         "checker_": by_ragchecker(items, partial(ask.ask_claims, judge), partial(ask.ask_entailed, judge)),
         "ragbench_": by_ragbench(items, judge),
     }
-    prompts = {"prompts": ask.PROMPTS | ragas_prompts(), "ragas": version("ragas")}
-    return verdicts(items, values), about | {"url": params.answer.api_url} | bill(judge) | prompts
+    replies = [reply for reply in judge.replies.values() if reply is not None]
+    about |= {"url": params.answer.api_url, "conversations": len(judge.replies), "reply_tokens": ask.REPLY_TOKENS}
+    about |= {name: judge.tally[name] for name in ("asked", "unanswered", "unreadable")}
+    cost = ("input_tokens", "output_tokens", "money")
+    about |= {name: sum(getattr(reply, name) for reply in replies) for name in cost}
+    return verdicts(items, values), about | {"prompts": ask.PROMPTS | ragas_prompts(), "ragas": version("ragas")}
 
 
 def judged_items(
@@ -103,11 +107,7 @@ def chunks(evidence: str, titles: set[str]) -> list[str]:
 def by_ragas(items: pd.DataFrame, judge: Judge, params: Params) -> Values:
     """ragas' judged measures, with the run's own sentence encoder."""
     encoder = load_encoder(params.answer.dense_model, str(pick_device(params.machine.device)))
-
-    def ask_judge(prompts: list[str], reads: list[Callable[[str], object]]) -> list[object]:
-        return ask.ask_json(judge, [ask.as_messages(prompt) for prompt in prompts], reads)
-
-    return judged_by_ragas(items, ask_judge, partial(encoder.encode, show_progress_bar=False))
+    return judged_by_ragas(items, partial(ask.ask_json, judge), partial(encoder.encode, show_progress_bar=False))
 
 
 def by_ragchecker(
@@ -133,16 +133,10 @@ def by_ragchecker(
 
 def by_ragbench(items: pd.DataFrame, judge: Judge) -> Values:
     """RAGBench's four, from the sentences that the judge names; NaN where it failed."""
-    prompts, reads, sentences = [], [], []
-    for question, texts, said in zip(items["question"], items["chunks"], items["answer"], strict=True):
-        context, answer = keyed(texts, "."), keyed([said], "r")
-        allowed = {"relevant": set(context), "used": set(context), "supported": set(answer)}
-        prompts.append(ask.sentences_that_matter(question, context, answer))
-        reads.append(partial(ask.keys_of, allowed=allowed))
-        sentences.append((context, answer))
-    replies = ask.ask_json(judge, prompts, reads)
-    failed: dict[str, float] = dict.fromkeys(TRACE, np.nan)
-    return [failed if named is None else trace(*both, **named) for both, named in zip(sentences, replies, strict=True)]
+    rows = zip(items["question"], items["chunks"], items["answer"], strict=True)
+    asked = [(question, keyed(texts, "."), keyed([answer], "r")) for question, texts, answer in rows]
+    replies = zip(asked, ask.ask_keys(judge, asked), strict=True)
+    return [trace(*both, **keys) if keys else dict.fromkeys(TRACE, np.nan) for (_, *both), keys in replies]
 
 
 def verdicts(items: pd.DataFrame, values: Mapping[str, Values]) -> pd.DataFrame:
@@ -151,16 +145,3 @@ def verdicts(items: pd.DataFrame, values: Mapping[str, Values]) -> pd.DataFrame:
     wide = wide.set_index(pd.MultiIndex.from_frame(items[["question_id", "system", "part", "kind"]]))
     long = wide.reset_index().melt(["question_id", "system", "part", "kind"], var_name="metric")
     return check(kinds_as_parts(long), "verdicts")
-
-
-def bill(judge: Judge) -> dict[str, object]:
-    """What was asked, what failed and what it cost, every conversation once."""
-    replies = [reply for reply in judge.replies.values() if reply is not None]
-    return {
-        **{name: judge.tally[name] for name in ("asked", "unanswered", "unreadable")},
-        "conversations": len(judge.replies),
-        "input_tokens": sum(reply.input_tokens for reply in replies),
-        "output_tokens": sum(reply.output_tokens for reply in replies),
-        "money": sum(reply.money for reply in replies),
-        "reply_tokens": ask.REPLY_TOKENS,
-    }

@@ -1,11 +1,10 @@
 """A causal language model behind soft prompts: how it is made or loaded, its likelihoods, and what it generates.
 
-Takes blocks z (B,K,W) and token ids, returns negative log-likelihoods per token or generated ids. What stands before
-the tokens is the family's beginning-of-sequence token, where it has one, and then z, brought to the model's width by
-the heads. `scratch` is a small Llama with random weights and a tokenizer trained on the corpus; any other model is
-loaded from safetensors, code of its own is never run. With a `lm.lora_rank` its weights are frozen, in the arithmetic's
-dtype or in 4 bit (NF4, double-quantised: QLoRA, 2305.14314), and it learns through a LoRA adapter in float32 on all its
-linear layers (2106.09685); without, all its weights learn in float32.
+Takes blocks z (B,K,W) and token ids, returns negative log-likelihoods per token or generated ids. `scratch` is a small
+Llama with random weights and a tokenizer trained on the corpus; any other model is loaded from safetensors, code of its
+own is never run. With a `lm.lora_rank` its weights are frozen, in the arithmetic's dtype or in 4 bit (NF4,
+double-quantised: QLoRA, 2305.14314), and it learns through a LoRA adapter in float32 on all its linear layers
+(2106.09685); without, all its weights learn in float32.
 """
 
 import logging
@@ -13,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -84,19 +84,13 @@ def make_memory_lm(params: Settings, texts: Iterable[str]) -> MemoryLM:
         lm = LlamaForCausalLM(config).to(pick_device(params.machine.device))  # pyright: ignore[reportArgumentType]
         return wrap(lm, tokenizer, params)
     folder = find_lm(params.lm.name, params.lm.revision)
-    lm = load_lm(folder, params)
-    lm = lm if learns_whole(params.lm) else with_adapter(lm, params)
-    memory_lm = wrap(lm, _loaded(AutoTokenizer, folder), params)
-    load_heads(memory_lm.heads, folder)  # where the model has learned with such heads
-    return memory_lm
+    return wrap(load_lm(folder, params), _loaded(AutoTokenizer, folder), params, folder)
 
 
 def load_memory_lm(folder: Path, params: Settings) -> MemoryLM:
     """The model that `save_memory_lm` wrote to `folder`, frozen."""
-    whole = learns_whole(params.lm)
-    lm = load_lm(folder if whole else find_lm(params.lm.name, params.lm.revision), params)
-    memory_lm = wrap(lm if whole else with_adapter(lm, params, folder), _loaded(AutoTokenizer, folder), params)
-    load_heads(memory_lm.heads, folder)
+    below = folder if learns_whole(params.lm) else find_lm(params.lm.name, params.lm.revision)
+    memory_lm = wrap(load_lm(below, params, folder), _loaded(AutoTokenizer, folder), params, folder)
     memory_lm.lm.requires_grad_(False)
     memory_lm.heads.requires_grad_(False)
     return memory_lm
@@ -113,13 +107,16 @@ def save_memory_lm(memory_lm: MemoryLM, folder: Path, card: str) -> None:
         (new / "README.md").write_text(card, encoding="utf-8")
 
 
-def wrap(lm: Any, tokenizer: Any, params: Settings) -> MemoryLM:
-    """The model with its prompts and new heads; it generates greedily, and ends where its family ends a turn."""
+def wrap(lm: Any, tokenizer: Any, params: Settings, folder: Path | None = None) -> MemoryLM:
+    """The model with its prompts and new heads, or a folder's; greedy, it ends where its family ends a turn."""
     ends = lm.generation_config.eos_token_id
     ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     lm.generation_config = GenerationConfig(eos_token_id=sorted(ends), pad_token_id=pad, do_sample=False)
-    return ready(lm, make_prompts(tokenizer), params)
+    memory_lm = ready(lm, make_prompts(tokenizer), params)
+    if folder:
+        load_heads(memory_lm.heads, folder)
+    return memory_lm
 
 
 def ready(lm: Any, prompts: Prompts, params: Settings) -> MemoryLM:
@@ -155,8 +152,11 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float16 if on_gpu else torch.float32
 
 
-def load_lm(folder: Path, params: Settings) -> nn.Module:
-    """The causal language model in a folder, on the device: whole, in float32, or frozen, in the arithmetic's dtype."""
+def load_lm(folder: Path, params: Settings, adapter: Path | None = None) -> Any:
+    """The language model in a folder, on the device: whole, in float32, or frozen, in the arithmetic's dtype.
+
+    The frozen one has an adapter: a folder's, or a new one.
+    """
     section, device = params.lm, pick_device(params.machine.device)
     if learns_whole(section):
         attention = {"attn_implementation": SCRATCH_ATTENTION} if section.name == "scratch" else {}
@@ -176,7 +176,7 @@ def load_lm(folder: Path, params: Settings) -> nn.Module:
     for module in lm.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):  # a layout without gradients, taken up by inference on a CPU
             module.support_avx512bf16_for_cpu = False
-    return lm
+    return with_adapter(lm, params, adapter)
 
 
 def _loaded(kind: Any, folder: Path, **options: Any) -> Any:
@@ -195,7 +195,7 @@ def with_adapter(lm: nn.Module, params: Settings, folder: Path | None = None) ->
     """The frozen model with a LoRA adapter, float32, on every linear layer but the output head: new, or a folder's."""
     from peft import LoraConfig, PeftModel, get_peft_model  # imports bitsandbytes, which a model made here does without
 
-    with quiet_peft():
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft asks transformers by an old name
         if folder:
             return PeftModel.from_pretrained(lm, str(folder))
         torch.manual_seed(params.seed)
@@ -203,14 +203,6 @@ def with_adapter(lm: nn.Module, params: Settings, folder: Path | None = None) ->
         adapted = get_peft_model(lm, LoraConfig(r=rank, lora_alpha=LORA_SCALE * rank, **LORA))
     adapted.peft_config["default"].base_model_name_or_path = params.lm.name  # not the folder of this machine's cache
     return adapted
-
-
-@contextmanager
-def quiet_peft() -> Iterator[None]:
-    """Without peft's warning that it asks transformers by an old name."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-        yield
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> FastTokenizer:
@@ -323,10 +315,5 @@ def generate_all(
         with memory_lm.arithmetic():
             new = memory_lm.lm.generate(inputs_embeds=embedded, attention_mask=mask, max_new_tokens=max_tokens)
         for i, ids in zip(chosen, new.tolist(), strict=True):  # new: (B,<=max_tokens)
-            output[i] = trim(ids, memory_lm.ends)
+            output[i] = list(takewhile(lambda token: token not in memory_lm.ends, ids))
     return output
-
-
-def trim(ids: list[int], ends: Sequence[int]) -> list[int]:
-    """The ids before the first that ends a text."""
-    return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids))]

@@ -1,11 +1,10 @@
 """Questions that the language model asks itself about every document, to be trained on beside those that were given.
 
-Takes documents, returns training tuples, and how many questions were lost on the way, and why. The text twin, which has
-learned p(question, evidence | text), draws questions about each sentence in turn, as doc2query does from a text
-(1904.08375), and confirms those that lead back: a question must be likelier behind its own sentence than behind any
-other of the document, a round trip as in Promptagator (2209.11755). A model with a chat template reads the text, is
-asked for questions, and then for the sentence that answers each, word for word. A question that is nearly a held-out
-one never trains. Such a tuple has no answer, only its evidence once more: the reader's lessons leave it out.
+The text twin, which has learned p(question, evidence | text), draws questions about each sentence in turn, as doc2query
+does from a text (1904.08375), and confirms those that are likelier behind their own sentence than behind any other of
+the document, a round trip as in Promptagator (2209.11755). A model with a chat template reads the text, is asked for
+questions, and then for the sentence that answers each, word for word. A question that is nearly a held-out one never
+trains. Such a tuple has no answer, only its evidence once more: the reader's lessons leave it out.
 """
 
 import re
@@ -13,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 from functools import cache, partial
-from itertools import count
+from itertools import count, takewhile
 from math import ceil
 from pathlib import Path
 
@@ -23,7 +22,7 @@ import torch
 from zmem_lib import text as plain_text
 from zmem_lib.cache import Cache, remembered
 from zmem_lib.memory.choose import question_log_p
-from zmem_lib.memory.lm import MemoryLM, generate_all, left_padded, trim
+from zmem_lib.memory.lm import MemoryLM, generate_all, left_padded
 from zmem_lib.memory.prompts import MARKERS
 from zmem_lib.memory.shape import Settings
 from zmem_lib.meter import progress
@@ -50,8 +49,8 @@ def own_questions(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Training tuples of at most n questions per document of docs, and their counts.
 
-    `questions` are all those of the run: the ones that are not of split train must not come back, nor may a document's
-    training questions. The counts have the columns what and n; what was asked is the sum of FATES.
+    `questions` are all those of the run: the held-out ones must not come back, nor may a document's training questions.
+    The counts have the columns what and n; what was asked is the sum of FATES.
     """
     if not n:
         return pd.DataFrame(columns=list(TABLES["tuples"])), pd.DataFrame({"what": ["asked"], "n": [0]})
@@ -196,7 +195,8 @@ def sample(memory_lm: MemoryLM, rows: Sequence[list[int]]) -> list[str]:
     limits = {"max_new_tokens": QUESTION_TOKENS, "eos_token_id": ends}
     with memory_lm.arithmetic():
         new = memory_lm.lm.generate(inputs_embeds=embedded, attention_mask=mask, **limits, **drawing).tolist()
-    written = [tokenizer.decode(trim(ids, ends), skip_special_tokens=True) for ids in new]
+    begun = [list(takewhile(lambda token: token not in ends, ids)) for ids in new]
+    written = [tokenizer.decode(ids, skip_special_tokens=True) for ids in begun]
     return [first_question(text, ended=bool(set(ids) & set(ends))) for text, ids in zip(written, new, strict=True)]
 
 
@@ -225,7 +225,8 @@ def confirmed_quotes(memory_lm: MemoryLM, docs: pd.DataFrame, asked: Asked, para
 def chat_questions(memory_lm: MemoryLM, docs: pd.DataFrame, n: int, params: Settings) -> Asked:
     """At most n questions that a chat model makes up for each document; their evidence is not known yet."""
     written = chat(memory_lm, docs, [(i, ASK.format(n=n), "") for i in range(len(docs))], n * QUESTION_TOKENS, params)
-    return [(i, question, "") for i, lines in enumerate(written) for question in listed_questions(lines)[:n]]
+    matches = [list(filter(None, map(LINE.fullmatch, lines.splitlines()))) for lines in written]  # lines of questions
+    return [(i, match[1], "") for i, some in enumerate(matches) for match in some[:n]]
 
 
 def chat_quotes(memory_lm: MemoryLM, docs: pd.DataFrame, asked: Asked, params: Settings) -> list[str]:
@@ -245,8 +246,3 @@ def chat(
     with memory_lm.lm.disable_adapter() if memory_lm.adapted else nullcontext():
         ids = generate_all(memory_lm, None, turns, max_tokens=max_tokens, batch=params.machine.answer_batch)
     return [prompts.decode(written) for written in ids]
-
-
-def listed_questions(lines: str) -> list[str]:
-    """The lines that are questions, without the numbers or bullets before them."""
-    return [match[1] for line in lines.splitlines() if (match := LINE.fullmatch(line))]

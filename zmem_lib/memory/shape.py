@@ -8,14 +8,13 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Protocol
 
 from zmem_lib.files import BadInput
 
 
 class Settings(Protocol):
-    """Resolved parameters by section: `Params`, or, where there is no pydantic, what `settings` reads from their JSON.
+    """Resolved parameters by section: `Params`, or, where there is no pydantic, namespaces of the same names.
 
     Who needs whole sections takes them: a model, its lessons, its own questions. All else takes the numbers it needs.
     """
@@ -27,11 +26,6 @@ class Settings(Protocol):
     train: Any  # all
     write: Any  # steps, lr, stop, proximal
     machine: Any  # all but what concerns an address
-
-
-def settings(text: str) -> Settings:
-    """Resolved parameters from the JSON that `params.model_dump_json()` writes."""
-    return json.loads(text, object_hook=lambda section: SimpleNamespace(**section))
 
 
 @dataclass(frozen=True)
@@ -75,9 +69,9 @@ def model_config(params: Settings) -> Any:
     if lm.name == "scratch":
         return scratch_config(lm)
     folder = Path(lm.name).expanduser()
-    place, revision = (str(folder), None) if folder.is_dir() else (lm.name, lm.revision or None)
+    options = {"revision": lm.revision or None, "local_files_only": True, "trust_remote_code": False}
     try:
-        return AutoConfig.from_pretrained(place, revision=revision, local_files_only=True, trust_remote_code=False)
+        return AutoConfig.from_pretrained(str(folder), **options)
     except (OSError, ValueError, KeyError) as error:
         if not folder.is_dir() and lm.name in published():
             values = dict(published()[lm.name]["config"])

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.memory.lessons import Lessons
-from zmem_lib.memory.lm import SCRATCH_ATTENTION, MemoryLM, learning_weights, load_lm, pick_device, ready, with_adapter
+from zmem_lib.memory.lm import SCRATCH_ATTENTION, MemoryLM, learning_weights, load_lm, pick_device, ready
 from zmem_lib.memory.prompts import TERMS, Prompts, Row
 from zmem_lib.memory.shape import model_config, model_shape
 from zmem_lib.memory.table import ZTable, make_ztable
@@ -94,7 +94,7 @@ def random_memory_lm(params: Params, device: torch.device) -> MemoryLM:
             gc.collect()
             if device.type == "cuda":
                 torch.cuda.empty_cache()
-            lm = with_adapter(load_lm(Path(folder), params), params)
+            lm = load_lm(Path(folder), params)
     lm.generation_config = GenerationConfig(pad_token_id=0, eos_token_id=[0])
     prompts = Prompts(None, {}, [0], 0, re.compile(r"(?!)"))
     return ready(lm, prompts, params)
