@@ -1,8 +1,7 @@
 """The page "Runs compared": finished runs side by side, from the tables, manifests and parameters on disk.
 
-Takes a runs folder and names; leaves compared.md, of the template compared.md.j2, with its figures beside it. A run
-whose tables or parameters are of another version, or not there, is left out and the reason given. Nothing is executed.
-A run without a language model has no rows of z-memory, and its cells are empty.
+Leaves compared.md, of the template compared.md.j2, with its figures beside it. A run whose tables or parameters are of
+another version, or not there, is left out and the reason given. Nothing is executed.
 """
 
 from collections import Counter
@@ -21,7 +20,7 @@ from zmem_lib.files import BadInput, must_exist, read_json
 from zmem_lib.memory.shape import model_shape
 from zmem_lib.params import Params, flat, read_params, without_places
 from zmem_lib.report.canvas import save_figure
-from zmem_lib.report.figures import colour_of, legend_above, panel_grid
+from zmem_lib.report.figures import banded_lines, legend_above, panel_grid
 from zmem_lib.report.tables import estimate, grid, html_table
 from zmem_lib.report.wording import COMPARED, RIVALS, in_code, part_name, template
 from zmem_lib.tables import TEST_PARTS, in_order, read_table
@@ -122,14 +121,13 @@ def weights(params: Params) -> int | None:
 
 def measures(runs: Sequence[Run]) -> pd.DataFrame:
     """The MEASURES of every run and part of test questions that there are: system, value, its interval, n."""
+    places = pd.DataFrame.from_dict(MEASURES, orient="index", columns=["system", "metric"]).rename_axis("measure")
     frames = []
     for run in runs:
         asked = run.summary[run.summary["part"].isin(TEST_PARTS) & (run.summary["n"] > 0)]
         for _, rows in asked.groupby("part"):
-            best = best_retriever(rows)
-            for measure, (system, metric) in MEASURES.items():
-                places = (rows["system"] == (best if system == BEST else system)) & (rows["metric"] == metric)
-                frames.append(rows[places].assign(run=run.name, measure=measure))
+            named = places.replace({"system": {BEST: best_retriever(rows) or ""}}).reset_index()
+            frames.append(rows.merge(named).assign(run=run.name))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -194,15 +192,10 @@ def size_figure(curves: pd.DataFrame) -> Figure:
     panels = in_order(curves["what"], (*(f"recall@1, {part}" for part in TEST_PARTS), *COSTS))
     sizes, (figure, axes, _) = sorted(set(curves["documents"])), panel_grid(len(panels), most=2, height=2.4)
     for axis, what in zip(axes, panels, strict=False):
-        rows, is_cost = curves[curves["what"] == what].sort_values("documents"), what in COSTS
-        for system in in_order(rows["system"], COMPARED):
-            line, colour = rows[rows["system"] == system], colour_of(system)
-            axis.plot(line["documents"], line["value"], color=colour, marker="o", markersize=3, label=system)
-            if not is_cost:
-                axis.fill_between(line["documents"], line["ci_low"], line["ci_high"], color=colour, alpha=0.1, lw=0)
-        axis.set(xscale="log", xlabel="documents", ylabel=COSTS[what][0] if is_cost else what)
+        banded_lines(axis, curves[curves["what"] == what], "documents", by="system", label="{system}")
+        axis.set(xscale="log", xlabel="documents", ylabel=COSTS[what][0] if what in COSTS else what)
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        if is_cost:
+        if what in COSTS:
             axis.set_yscale("log")
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.yaxis.set_major_formatter("{x:g}")
