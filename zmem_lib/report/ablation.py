@@ -107,14 +107,13 @@ def compared(values: pd.DataFrame) -> pd.DataFrame:
 def is_clear(own: pd.DataFrame, full: pd.DataFrame, common: pd.DataFrame) -> bool:
     """Whether a row's seeds differ from those of `full` that it has in `common`; one alone, from all of them too."""
     if len(own) != 1:
-        return len(own) > 1 and _apart(own["value"], own["value"], common["value"], common["value"])
-    from_all = len(full) > 1 and _apart(own["value"], own["value"], full["value"], full["value"])
-    return from_all and _apart(own["ci_low"], own["ci_high"], common["ci_low"], common["ci_high"])
+        return len(own) > 1 and _apart(own, common)
+    return len(full) > 1 and _apart(own, full) and _apart(own, common, low="ci_low", high="ci_high")
 
 
-def _apart(low: pd.Series, high: pd.Series, other_low: pd.Series, other_high: pd.Series) -> bool:
+def _apart(own: pd.DataFrame, other: pd.DataFrame, *, low: str = "value", high: str = "value") -> bool:
     """Whether what lies from the smallest `low` to the largest `high` does not meet the same of the other."""
-    return bool(high.max() < other_low.min() or low.min() > other_high.max())
+    return bool(own[high].max() < other[low].min() or own[low].min() > other[high].max())
 
 
 def differing(manifest: Mapping[str, Any], full: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ from zmem_lib.params import Params, flat, read_params, without_places
 from zmem_lib.report.canvas import save_figure
 from zmem_lib.report.figures import banded_lines, legend_above, panel_grid
 from zmem_lib.report.tables import estimate, grid, html_table
-from zmem_lib.report.wording import COMPARED, RIVALS, in_code, part_name, template
+from zmem_lib.report.wording import COMPARED, RIVALS, part_name, template, told
 from zmem_lib.tables import TEST_PARTS, in_order, read_table
 
 PAGE = "compared"
@@ -37,10 +37,6 @@ MEASURES = {  # name in tables: system, metric
 SIZE = {"corpus.documents", "corpus.subset"}  # parameters that say how much of one corpus is taken
 ASIDE = ("run", "machine.")  # begin the names of parameters that change nothing of what a run finds
 SAME_CORPUS = ("corpus.name", "corpus.path", "corpus.revision", "corpus.new_path", "corpus.new_documents", "seed")
-OVERVIEW = (
-    "Seconds are those of chapters 03, 04 and 05, on the machine on which the run was made; megabytes are what a "
-    "system stores for the corpus, models apart."
-)
 COSTS = {  # column of costs: its axis, and the unit in which it is shown
     "bytes_stored": ("megabytes stored", 1e6), "seconds_per_question": ("seconds per question", 1.0),
 }  # fmt: skip
@@ -82,8 +78,8 @@ def read_runs(runs: Path, names: Iterable[str]) -> tuple[list[Run], dict[str, st
 def write_page(runs: Sequence[Run], left_out: Mapping[str, str], folder: Path) -> Path:
     """Write the page and its figures into a folder and return the page's path."""
     said = template(f"{PAGE}.md.j2").render(
-        left_out=[(name, in_code(reason)) for name, reason in left_out.items()],
-        overview=_table(overview(runs), OVERVIEW),
+        left_out=left_out,
+        overview=_table(overview(runs), told("overview")),
         measures=measure_tables(runs),
         sizes=[size_section(group, folder / f"{PAGE}-sizes-{i}") for i, group in enumerate(size_groups(runs), 1)],
         models=[model_table(group) for group in model_groups(runs)],
