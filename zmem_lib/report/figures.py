@@ -228,7 +228,7 @@ def noise_curves(noise: pd.DataFrame, metric: str, words: Words | None = None) -
 
 
 def risk_coverage_curves(confidence: pd.DataFrame) -> Figure:
-    """Risk by coverage, a panel per system, a line per score; in grey the best possible order and that of chance."""
+    """Share of wrong answers among the surest questions, a panel per system, a line per score; in grey the bounds."""
     rows = confidence[confidence["part"].isin([*TEST_PARTS, ABSENT])]
     systems = in_order(rows["system"], SYSTEMS)
     figure, axes, _ = panel_grid(len(systems), most=3, height=2.5, sharex=True, sharey=True)

@@ -43,7 +43,7 @@ def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, li
         "costs": [costing(tables["costs"])],
         "controls": [
             *(say(summary, tables["scores"], part, params) for part in TEST_PARTS for say in (placebo, bounds)),
-            damaged(tables["damage"]),
+            damaged(tables["damage"]) if len(tables["damage"]) else "",
         ],
     }
     return {name: list(filter(None, sentences)) for name, sentences in sections.items()}
@@ -187,8 +187,8 @@ def abstaining(abstention: pd.DataFrame) -> str:
 
 
 def damaged(damage: pd.DataFrame) -> str:
-    """Perplexity of plain text before and after training."""
-    return told("damaged", **{str(row.what): row for row in damage.itertuples()}) if len(damage) else ""
+    """Perplexity of plain text before and after training; of a model made from scratch, that there was none before."""
+    return told("damaged", **{str(row.what): row for row in damage.itertuples()})
 
 
 def _abstained(abstention: pd.DataFrame, system: str, metric: str, score: str = FIRST_SCORE) -> Estimate | None:
