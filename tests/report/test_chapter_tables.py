@@ -146,9 +146,7 @@ def test_summary_table_has_every_system_in_order_with_intervals(tables):
 
 
 def cost_html(tables, params):
-    curve = tables["write_curve"]
-    spent = page.costs_by_step(tables["costs"], tables["summary"], curve, train_seconds=9.0, start=params.write.start)
-    return page.costs_table(spent, curve, params).data
+    return page.costs_table(page.costs_by_step(tables, params, Path("nowhere")), params).data
 
 
 def answers_of(ids, text):

@@ -1,10 +1,10 @@
 """Page one on kept runs: its data frames, and tables and plots that say the same in either language."""
 
+import json
 import re
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -55,16 +55,21 @@ def test_the_headline_shows_values_intervals_marks_and_the_budget(kept, params):
     assert "nan" not in html.lower() and bool(HANGUL.search(html)) is (params.report.language == "ko")
 
 
-def test_the_cost_table_has_a_dash_where_nothing_was_measured(kept, params):
-    curve = kept["write_curve"]
-    spent = page.costs_by_step(kept["costs"], kept["summary"], curve, train_seconds=3203.9, start=params.write.start)
-    html = page.costs_table(spent, curve, params).data
+def trained(folder, seconds):
+    """The folder of a run whose chapter 03 took so long."""
+    (folder / "manifest_03.json").write_text(json.dumps({"seconds": seconds}))
+    return folder
+
+
+def test_the_cost_table_has_a_dash_where_nothing_was_measured(kept, params, tmp_path):
+    spent = page.costs_by_step(kept, params, trained(tmp_path, 3203.9))
+    html = page.costs_table(spent, params).data
     rows = dict(re.findall(r"<small>([^<]+)</small></th>(.*?)</tr>", html, re.DOTALL))
     cells = {name: re.findall(r">([^<]*)</td>", row) for name, row in rows.items()}
     assert cells["zmem"][:4] == ["3,204", "1.435", "–", "0.0428"]
     assert cells["bm25"][:3] == ["–", "–", "0.30"] and cells["closed-book"][2] == "–"
     assert all(row[-2:] == ["0", row[-1]] for row in cells.values())  # nothing was paid
-    paid = page.costs_table(spent.assign(money=0.00012), curve, params).data
+    paid = page.costs_table(spent.assign(money=0.00012), params).data
     assert "0.1200" in paid and "nan" not in html.lower()
 
 
@@ -135,12 +140,16 @@ def test_marks_are_of_the_other_system_and_by_holm_alone():
         "p_holm": 0.2,
     }
     pairs = pd.DataFrame([row | {"second": "bm25"}, row | {"second": "dense", "p_holm": 0.01}])
-    assert page.marks_of(pairs, "zmem") == {("seen", "em", "bm25"): "=", ("seen", "em", "dense"): "▼"}
-    assert page.marks_of(pairs, "dense") == {("seen", "em", "zmem"): "▲"}
+    value = {"part": "seen", "metric": "em", "value": 0.4, "ci_low": 0.3, "ci_high": 0.5, "n": 9}
+    summary = pd.DataFrame([value | {"system": system} for system in ("dense", "bm25", "zmem")])
+    assert dict(page.headline(summary, pairs)[["system", "mark"]].values) == {"zmem": "", "bm25": "=", "dense": "▼"}
+    turned = pairs.replace({"zmem": "dense", "dense": "bm25"}).iloc[1:]  # a run without a memory: against BM25
+    assert dict(page.headline(summary.iloc[:2], turned)[["system", "mark"]].values) == {"bm25": "", "dense": "▲"}
 
 
-def test_costs_say_what_was_measured_and_nothing_else(kept):
-    costs = page.costs_by_step(kept["costs"], kept["summary"], kept["write_curve"], train_seconds=100.0, start="mean")
+def test_costs_say_what_was_measured_and_nothing_else(kept, tmp_path):
+    params = read_params(ROOT / "params/sleepqa.yaml", ["write.start=mean"])
+    costs = page.costs_by_step(kept, params, trained(tmp_path, 100.0))
     at = costs.set_index("system")
     assert at.at["zmem", "train_seconds"] == 100 and pd.isna(at.at["zmem", "index_seconds"])
     curve = kept["write_curve"].query("start == 'mean'")
@@ -150,7 +159,7 @@ def test_costs_say_what_was_measured_and_nothing_else(kept):
     ordered = kept["costs"].assign(system=kept["costs"]["system"].replace("hybrid", "lm-rerank"))
     ordered.loc[ordered["system"] == "lm-rerank", "build_seconds"] = 107.0
     taught, untaught = (
-        page.costs_by_step(ordered, kept["summary"], kept["write_curve"], train_seconds=seconds, start="mean")
+        page.costs_by_step(kept | {"costs": ordered}, params, trained(tmp_path, seconds))
         .set_index("system")
         .loc["lm-rerank", ["train_seconds", "index_seconds"]]
         for seconds in (100.0, 200.0)
@@ -158,9 +167,7 @@ def test_costs_say_what_was_measured_and_nothing_else(kept):
     assert list(taught) == [100, 7] and untaught["index_seconds"] == 107 and pd.isna(untaught["train_seconds"])
     assert pd.isna(at.at["closed-book", "index_seconds"]) and at.at["closed-book", "bytes_stored"] == 0
     assert at["money"].eq(0).all() and at["input_tokens"].gt(0).all()
-    unwritten = page.costs_by_step(
-        kept["costs"], kept["summary"], kept["write_curve"].iloc[:0], train_seconds=np.nan, start="mean"
-    )
+    unwritten = page.costs_by_step(kept | {"write_curve": kept["write_curve"].iloc[:0]}, params, tmp_path / "none")
     assert unwritten["write_seconds"].isna().all() and unwritten["train_seconds"].isna().all()
 
 
@@ -170,13 +177,13 @@ def test_few_systems_are_drawn_and_the_best_of_the_others_are_among_them(kept):
     assert page.main_systems(kept["summary"], most=5) == ["zmem", "zmem-oracle", "bm25", "dense", "hybrid"]
 
 
-def test_every_compared_system_has_the_same_number_of_items():
-    items = page.evidence_items(read_params(ROOT / "params/tiny.yaml", ["answer.top_k=3", "memory.evidence_tokens=40"]))
-    assert {items[name] for name in COMPARED if name != "long-context"} == {3.0}
-    assert items["closed-book"] == 0 and items["gold-passage"] == 1 and np.isnan(items["long-context"])
-
-
-def test_seconds_of_training_come_from_its_manifest(tmp_path):
-    assert np.isnan(page.train_seconds(tmp_path))
-    (tmp_path / "manifest_03.json").write_text('{"seconds": 12.5}')
-    assert page.train_seconds(tmp_path) == 12.5
+def test_every_compared_system_has_the_same_number_of_items(kept):
+    params = read_params(ROOT / "params/tiny.yaml", ["answer.top_k=3", "memory.evidence_tokens=40"])
+    dense = kept["summary"][kept["summary"]["system"] == "dense"]
+    every = pd.concat([dense.assign(system=name) for name in (*COMPARED, *page.BESIDE)])
+    html = page.headline_table(kept | {"summary": every}, params).data
+    rows = dict(re.findall(r"<small>([^<]+)</small></th>(.*?)</tr>", html, re.DOTALL))
+    items = {name: re.findall(r">([^<]*)</td>", row)[-2] for name, row in rows.items()}
+    assert {items[name] for name in COMPARED if name != "long-context"} == {"3"}
+    assert items["closed-book"] == "0" and items["gold-passage"] == "1"
+    assert items["long-context"] == phrases("en")["head.as_fits"]

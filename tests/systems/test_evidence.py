@@ -98,9 +98,9 @@ def test_what_answers_cost_stands_in_answers_costs_and_tables(memory_lm, tmp_pat
     )
     costs = pd.DataFrame([row | {"build_seconds": 0.0}])
     curve = pd.DataFrame(columns=list(TABLES["write_curve"]))
-    spent = costs_by_step(costs, summary, curve, train_seconds=0.0, start="mean")
+    spent = costs_by_step({"costs": costs, "summary": summary, "write_curve": curve}, params, folder)
     assert list(spent["money"]) == [row["money_per_question"]]
-    shown = page.costs_table(spent, curve, params).data
+    shown = page.costs_table(spent, params).data
     assert f">{1000 * row['money_per_question']:.4f}<" in shown
     told = chapter_tables.answering_finding(60.0, questions, docs, params).data
     assert f"The reader of all was `fake` at `{fake.url}`" in told

@@ -1,10 +1,9 @@
 """What results/ holds, as tables, a figure and sentences: the ablation of a run, and the runs that were kept.
 
-Functions of a page take the name of a run or nothing, and the folder of results; where nothing is kept they return one
-sentence that says with which command it is made. A difference to the row `full` is taken seed by seed; it is called
-clear only where the values of the two rows, over their seeds, do not overlap. A row of one seed has no spread of its
-own: its value has to lie outside all those of `full`, and its interval over the questions outside that of `full` in
-that seed.
+Where nothing is kept, one sentence says with which command it is made. A difference to the row `full` is taken seed by
+seed; it is called clear only where the values of the two rows, over their seeds, do not overlap. A row of one seed has
+no spread of its own: its value has to lie outside all those of `full`, and its interval over the questions outside that
+of `full` in that seed.
 """
 
 from collections.abc import Mapping
@@ -73,14 +72,10 @@ def generated_ids(run: str, results: Path = RESULTS) -> list[Markdown | HTML]:
 
 def measured(parent: Path, kept: Manifests) -> pd.DataFrame:
     """The measures of the kept rows, those that there are: row, seed, measure, value, its interval, n (questions)."""
-    names = {place: name for name, place in MEASURES.items()}
-    frames = []
-    for folder, manifest in kept.items():
-        summary = read_kept(parent / folder, "summary")
-        places = zip(summary["system"], summary["part"], summary["metric"], strict=True)
-        frame = summary.assign(measure=pd.Series([names.get(place) for place in places], dtype=object))
-        frames.append(frame.dropna(subset=["measure", "value"]).assign(row=manifest["row"], seed=manifest["seed"]))
-    values = pd.concat(frames, ignore_index=True)
+    made = {folder: {"row": manifest["row"], "seed": manifest["seed"]} for folder, manifest in kept.items()}
+    rows = pd.concat([read_kept(parent / folder, "summary").assign(**by) for folder, by in made.items()])
+    places = pd.DataFrame.from_dict(MEASURES, orient="index", columns=["system", "part", "metric"])
+    values = rows.dropna(subset="value").merge(places.rename_axis("measure").reset_index())
     if (values["measure"] == "evidence, rephrased").any():
         values = values[values["measure"] != "evidence, seen"]
     return values[["row", "seed", "measure", "value", "ci_low", "ci_high", "n"]]
@@ -112,14 +107,13 @@ def compared(values: pd.DataFrame) -> pd.DataFrame:
 def is_clear(own: pd.DataFrame, full: pd.DataFrame, common: pd.DataFrame) -> bool:
     """Whether a row's seeds differ from those of `full` that it has in `common`; one alone, from all of them too."""
     if len(own) != 1:
-        return len(own) > 1 and _apart(own["value"], own["value"], common["value"], common["value"])
-    from_all = len(full) > 1 and _apart(own["value"], own["value"], full["value"], full["value"])
-    return from_all and _apart(own["ci_low"], own["ci_high"], common["ci_low"], common["ci_high"])
+        return len(own) > 1 and _apart(own, common)
+    return len(full) > 1 and _apart(own, full) and _apart(own, common, low="ci_low", high="ci_high")
 
 
-def _apart(low: pd.Series, high: pd.Series, other_low: pd.Series, other_high: pd.Series) -> bool:
+def _apart(own: pd.DataFrame, other: pd.DataFrame, *, low: str = "value", high: str = "value") -> bool:
     """Whether what lies from the smallest `low` to the largest `high` does not meet the same of the other."""
-    return bool(high.max() < other_low.min() or low.min() > other_high.max())
+    return bool(own[high].max() < other[low].min() or own[low].min() > other[high].max())
 
 
 def differing(manifest: Mapping[str, Any], full: Mapping[str, Any]) -> list[str]:
@@ -163,12 +157,7 @@ def ablation_table(rows: pd.DataFrame, kept: Manifests) -> HTML:
     table.columns = [f"{name.replace(', ', chr(10))}\nn = {n[name]}" for name in table.columns]
     table.insert(0, "seeds", rows.groupby("row")["seeds"].max())
     revisions = {revision[:8] for manifest in kept.values() for revision in manifest["git_revisions"] if revision}
-    caption = (
-        "Mean over the seeds, behind it the difference to full in points, below it the smallest and the largest of "
-        "several; n questions a seed. Evidence: the gold answer stands in what the right z writes. Same documents, "
-        f"steps and batches in every row. Revisions of the code: {', '.join(sorted(revisions)) or 'unknown'}."
-    )
-    return html_table(table, caption)
+    return html_table(table, told("ablation_table", revisions=sorted(revisions)))
 
 
 def ablation_bars(rows: pd.DataFrame, values: pd.DataFrame) -> Figure:
@@ -197,27 +186,19 @@ def kept_runs(results: Path = RESULTS) -> list[Markdown | HTML]:
     if not kept:
         made = "`zmem keep RUN` keeps a finished run's tables"
         return [Markdown(f"**Kept runs.** None is kept in `results/` yet: {made}.")]
-    names = {place: name for name, place in RUN_COLUMNS.items()}
-    rows = pd.concat([read_kept(results / "runs" / run, "summary").assign(run=run) for run in kept], ignore_index=True)
-    rows["column"] = [names.get(place) for place in zip(rows["system"], rows["metric"], strict=True)]
-    rows = rows[rows["part"].isin(TEST_PARTS)].dropna(subset=["column", "value"])
+    rows = pd.concat([read_kept(results / "runs" / run, "summary").assign(run=run) for run in kept])
+    places = pd.DataFrame.from_dict(RUN_COLUMNS, orient="index", columns=["system", "metric"]).rename_axis("column")
+    rows = rows[rows["part"].isin(TEST_PARTS)].dropna(subset="value").merge(places.reset_index())
     rows = rows.assign(name=rows["run"] + ", " + rows["part"])
     order = [f"{run}, {part}" for run in kept for part in TEST_PARTS]
     table = grid(rows, ["name"], ["column"], estimate, name=order, column=RUN_COLUMNS)
     table.insert(0, "n", rows.groupby("name")["n"].max())
-    caption = (
-        "Runs kept in results/: mean and 95 % interval over n questions. z: z-memory; evidence: the gold answer stands "
-        "in what the right z, or another document's, writes; passage: the reader gets the gold passage."
-    )
-    said = bullets([run_sentence(name, manifest) for name, manifest in kept.items()])
-    return [said, html_table(table, caption)]
-
-
-def run_sentence(name: str, manifest: Mapping[str, Any]) -> str:
-    """What a kept run was: corpus, documents, model, block, steps, time and processor."""
-    made_on, spent = manifest["machine"], about(sum(manifest["seconds"].values()))
-    where = made_on["gpu"] if manifest["peak_gpu_memory_bytes"] and made_on["gpu"] else made_on["processor"]
-    return told("run_sentence", name=name, params=manifest["params"], spent=spent, where=where)
+    used = ("params", "machine", "peak_gpu_memory_bytes")
+    said = [
+        told("run_sentence", name=name, spent=about(sum(one["seconds"].values())), **{key: one[key] for key in used})
+        for name, one in kept.items()
+    ]
+    return [bullets(said), html_table(table, told("kept_runs"))]
 
 
 def _cell(row: Any) -> str:

@@ -1,8 +1,7 @@
 """Builds the HTML book: hand-written pages and the executed notebooks of one run or several, by jupyter-book.
 
-The findings (chapter 07) of the first run are the front page, then come its chapters, then the other runs, and behind
-them, of several runs, a page that compares them.
-Nothing is executed and nothing is fetched: every asset lies in book/_assets.
+The findings (chapter 07) of the first run are the front page, then come its chapters, the other runs, and a page that
+compares them. Nothing is executed and nothing is fetched: every asset lies in book/_assets.
 """
 
 import base64

@@ -1,7 +1,6 @@
 """Tables of chapters 03 to 07 and the sentences with them: the model, training, writing, answers, evaluation, judges.
 
-Data frames in; HTML (tables.html_table), a data frame or Markdown out. What chapters 01 and 02 show is computed in
-their own cells.
+What chapters 01 and 02 show is computed in their own cells.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,17 +20,7 @@ from zmem_lib.judges.judgement import CHECKER_METRICS, RAGAS_METRICS, TRACE_METR
 from zmem_lib.params import Params, dumped
 from zmem_lib.report.figures import CONFIDENCE, FAILURES
 from zmem_lib.report.tables import cut, estimate, grid, html_table, text_table
-from zmem_lib.report.wording import (
-    COMPARED,
-    CONTROLS,
-    LABELS,
-    from_both_sides,
-    in_code,
-    part_name,
-    points,
-    template,
-    told,
-)
+from zmem_lib.report.wording import COMPARED, CONTROLS, LABELS, from_both_sides, part_name, points, template, told
 from zmem_lib.systems.systems import SYSTEMS
 from zmem_lib.tables import ABSENT, CHANCES, CONTEXTS, PARTS, TEST_PARTS, in_order, read_table
 
@@ -68,17 +57,10 @@ ON_AVERAGE = {  # column of answers: its head, its digits
 
 def model_card(params: Params) -> str:
     """README.md of a saved model: what it is, how it was made, how to load it; with the front matter of the hub."""
-    scratch, whole = params.lm.name == "scratch", params.learns_whole
-    front = {"library_name": "transformers" if whole else "peft", "tags": ["zmem", "soft-prompt"]}
-    front |= {} if scratch else {"base_model": params.lm.name}
-    return template("model_card.md.j2").render(
-        params=params,
-        front=yaml.safe_dump(front, sort_keys=False),
-        base="random weights (a small Llama)" if scratch else f"`{params.lm.name}` {params.lm.revision}".strip(),
-        saved=f"{'all weights' if whole else 'a LoRA adapter'}, what joins memory and model, the tokenizer",
-        without="a small model of one corpus" if scratch else "its base model, trained further",
-        parameters=dumped(params),
-    )
+    front = {"library_name": "transformers" if params.learns_whole else "peft", "tags": ["zmem", "soft-prompt"]}
+    front |= {} if params.lm.name == "scratch" else {"base_model": params.lm.name}
+    shown = {"front": yaml.safe_dump(front, sort_keys=False), "parameters": dumped(params)}
+    return template("model_card.md.j2").render(params=params, **shown)
 
 
 def lm_sizes(memory_lm: "MemoryLM", params: Params, *, n_documents: int) -> pd.DataFrame:
@@ -125,13 +107,7 @@ def asked_table(asked: pd.DataFrame, counts: pd.DataFrame, params: Params) -> HT
 
 def cut_sentence(lengths: pd.Series, limit: int, what: str) -> Markdown:
     """How many documents are longer than the token limit and are cut there."""
-    n_cut = int((lengths > limit).sum())
-    if n_cut == 0:
-        return Markdown(f"No {what} is longer than the limit of {limit} tokens.")
-    return Markdown(
-        f"**{n_cut} of {len(lengths)} {what}s are longer than {limit} tokens and are cut there**; the longest has "
-        f"{int(lengths.max())}. Raise `memory.document_tokens` (and `lm.window_tokens`) to keep them whole."
-    )
+    return Markdown(told("cut_sentence", lengths=lengths, n_cut=int((lengths > limit).sum()), limit=limit, what=what))
 
 
 def training_finding(train_log: pd.DataFrame, seconds: float) -> Markdown:
@@ -145,7 +121,7 @@ def training_finding(train_log: pd.DataFrame, seconds: float) -> Markdown:
 def writing_finding(write_log: pd.DataFrame) -> Markdown:
     """For each start: recite loss and share recited before and after writing, and milliseconds per document."""
     starts = write_log.sort_values("step", kind="stable").groupby("start", sort=False)
-    said = [told("writing_finding", start=start, first=log.iloc[0], last=log.iloc[-1]) for start, log in starts]
+    said = (told("writing_finding", start=start, first=log.iloc[0], last=log.iloc[-1]) for start, log in starts)
     return Markdown("\n".join(said))
 
 
@@ -203,10 +179,7 @@ def printed_summary(folder: Path) -> str:
 def summary_tables(
     summary: pd.DataFrame, metrics: Sequence[str] = MAIN_METRICS, *, systems: Sequence[str] = ALL
 ) -> HTML:
-    """Systems by metrics, a table for every part of test questions: mean and interval, bold the best of those compared.
-
-    Of what is counted, in tokens and the like, nothing is the best.
-    """
+    """Systems by metrics, a table for every part of test questions: mean and interval, bold the best score compared."""
     tables = []
     for part in (part for part in TEST_PARTS if (summary["part"] == part).any()):
         rows = summary[(summary["part"] == part) & summary["metric"].isin(metrics) & summary["system"].isin(systems)]
@@ -231,11 +204,8 @@ def pair_tables(pairs: pd.DataFrame) -> HTML:
         both = from_both_sides(rows)
         table = grid(both, ["first"], ["second"], lambda row: points(row.value), **orders).fillna("")
         bold = grid(both, ["first"], ["second"], lambda row: row.p_holm < 1 - LEVEL, **orders).eq(True)
-        caption = (
-            f"Part {part}, {LABELS[metric]}: row minus column in points (hundredths), n = {rows['n'].max()} questions. "
-            f"Bold: told apart by a paired permutation test, p < {1 - LEVEL:.2f} after Holm for all {len(rows)} pairs "
-            "of the table."
-        )
+        facts = {"label": LABELS[metric], "n": rows["n"].max(), "p": 1 - LEVEL, "pairs": len(rows)}
+        caption = told("pair_tables", part=part, **facts)
         tables += [html_table(table, caption, bold=bold).data] if len(rows) else []
     return HTML("\n".join(tables))
 
@@ -252,11 +222,7 @@ def retention_overview(retention: pd.DataFrame) -> HTML:
     rows = retention.set_index("part").loc[in_order(retention["part"], PARTS)]
     shares = rows.apply(estimate, axis="columns").where(rows["value"].notna(), "not defined")
     table = pd.DataFrame({"retention": shares, "gain of the text (F1)": rows["text_gain"], "n": rows["n"]})
-    caption = (
-        "Retention: (F1 with the right z − closed book) / (F1 with the gold passage − closed book), same questions and "
-        "reader; 95 % interval. Not defined where the text brings less than 0.1."
-    )
-    return html_table(table, caption)
+    return html_table(table, told("retention_overview"))
 
 
 def selector_overview(selectors: pd.DataFrame) -> HTML:
@@ -333,7 +299,7 @@ def judges_said(about: Mapping[str, Any], judged: pd.DataFrame, params: Params) 
     model, labels = str(about.get("model")), params.evaluate.human_labels
     model = Path(model).name if Path(model).is_dir() else model  # a page says nothing of this machine's folders
     used = judged[judged["part"].isin(TEST_PARTS) & (judged["by"] != JUDGE)]["labels"].sum()
-    facts = {"model": in_code(model), "labels": labels and in_code(Path(labels).name), "least": LEAST_LABELS}
+    facts = {"model": model, "labels": Path(labels).name, "least": LEAST_LABELS}
     return Markdown(told("judges_said", about=about, used=used, **facts))
 
 

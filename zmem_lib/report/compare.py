@@ -1,8 +1,7 @@
 """The page "Runs compared": finished runs side by side, from the tables, manifests and parameters on disk.
 
-Takes a runs folder and names; leaves compared.md, of the template compared.md.j2, with its figures beside it. A run
-whose tables or parameters are of another version, or not there, is left out and the reason given. Nothing is executed.
-A run without a language model has no rows of z-memory, and its cells are empty.
+Leaves compared.md, of the template compared.md.j2, with its figures beside it. A run whose tables or parameters are of
+another version, or not there, is left out and the reason given. Nothing is executed.
 """
 
 from collections import Counter
@@ -21,9 +20,9 @@ from zmem_lib.files import BadInput, must_exist, read_json
 from zmem_lib.memory.shape import model_shape
 from zmem_lib.params import Params, flat, read_params, without_places
 from zmem_lib.report.canvas import save_figure
-from zmem_lib.report.figures import colour_of, legend_above, panel_grid
+from zmem_lib.report.figures import banded_lines, legend_above, panel_grid
 from zmem_lib.report.tables import estimate, grid, html_table
-from zmem_lib.report.wording import COMPARED, RIVALS, in_code, part_name, template
+from zmem_lib.report.wording import COMPARED, RIVALS, part_name, template, told
 from zmem_lib.tables import TEST_PARTS, in_order, read_table
 
 PAGE = "compared"
@@ -38,10 +37,6 @@ MEASURES = {  # name in tables: system, metric
 SIZE = {"corpus.documents", "corpus.subset"}  # parameters that say how much of one corpus is taken
 ASIDE = ("run", "machine.")  # begin the names of parameters that change nothing of what a run finds
 SAME_CORPUS = ("corpus.name", "corpus.path", "corpus.revision", "corpus.new_path", "corpus.new_documents", "seed")
-OVERVIEW = (
-    "Seconds are those of chapters 03, 04 and 05, on the machine on which the run was made; megabytes are what a "
-    "system stores for the corpus, models apart."
-)
 COSTS = {  # column of costs: its axis, and the unit in which it is shown
     "bytes_stored": ("megabytes stored", 1e6), "seconds_per_question": ("seconds per question", 1.0),
 }  # fmt: skip
@@ -83,8 +78,8 @@ def read_runs(runs: Path, names: Iterable[str]) -> tuple[list[Run], dict[str, st
 def write_page(runs: Sequence[Run], left_out: Mapping[str, str], folder: Path) -> Path:
     """Write the page and its figures into a folder and return the page's path."""
     said = template(f"{PAGE}.md.j2").render(
-        left_out=[(name, in_code(reason)) for name, reason in left_out.items()],
-        overview=_table(overview(runs), OVERVIEW),
+        left_out=left_out,
+        overview=_table(overview(runs), told("overview")),
         measures=measure_tables(runs),
         sizes=[size_section(group, folder / f"{PAGE}-sizes-{i}") for i, group in enumerate(size_groups(runs), 1)],
         models=[model_table(group) for group in model_groups(runs)],
@@ -122,14 +117,13 @@ def weights(params: Params) -> int | None:
 
 def measures(runs: Sequence[Run]) -> pd.DataFrame:
     """The MEASURES of every run and part of test questions that there are: system, value, its interval, n."""
+    places = pd.DataFrame.from_dict(MEASURES, orient="index", columns=["system", "metric"]).rename_axis("measure")
     frames = []
     for run in runs:
         asked = run.summary[run.summary["part"].isin(TEST_PARTS) & (run.summary["n"] > 0)]
         for _, rows in asked.groupby("part"):
-            best = best_retriever(rows)
-            for measure, (system, metric) in MEASURES.items():
-                places = (rows["system"] == (best if system == BEST else system)) & (rows["metric"] == metric)
-                frames.append(rows[places].assign(run=run.name, measure=measure))
+            named = places.replace({"system": {BEST: best_retriever(rows) or ""}}).reset_index()
+            frames.append(rows.merge(named).assign(run=run.name))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -194,15 +188,10 @@ def size_figure(curves: pd.DataFrame) -> Figure:
     panels = in_order(curves["what"], (*(f"recall@1, {part}" for part in TEST_PARTS), *COSTS))
     sizes, (figure, axes, _) = sorted(set(curves["documents"])), panel_grid(len(panels), most=2, height=2.4)
     for axis, what in zip(axes, panels, strict=False):
-        rows, is_cost = curves[curves["what"] == what].sort_values("documents"), what in COSTS
-        for system in in_order(rows["system"], COMPARED):
-            line, colour = rows[rows["system"] == system], colour_of(system)
-            axis.plot(line["documents"], line["value"], color=colour, marker="o", markersize=3, label=system)
-            if not is_cost:
-                axis.fill_between(line["documents"], line["ci_low"], line["ci_high"], color=colour, alpha=0.1, lw=0)
-        axis.set(xscale="log", xlabel="documents", ylabel=COSTS[what][0] if is_cost else what)
+        banded_lines(axis, curves[curves["what"] == what], "documents", by="system", label="{system}")
+        axis.set(xscale="log", xlabel="documents", ylabel=COSTS[what][0] if what in COSTS else what)
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        if is_cost:
+        if what in COSTS:
             axis.set_yscale("log")
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.yaxis.set_major_formatter("{x:g}")

@@ -1,9 +1,8 @@
 """Every plot of the chapters and of page one: a data frame in, a matplotlib Figure out.
 
-All are 7 inches wide (readable at 700 pixels), in Okabe and Ito's colours, which colour-blind readers tell apart; a
-system has the same colour everywhere, and lines differ in marker too. Lines and bars carry the intervals of their
-table. Plots of page one take the phrases of its language (wording.phrases): with them systems go by their short names,
-and the figure carries its values in words; the chapters name systems as their tables do.
+Colours are Okabe and Ito's, which colour-blind readers tell apart; a system has the same everywhere. Lines differ in
+marker too. Plots of page one take the phrases of its language (wording.phrases): with them systems go by their short
+names, and the figure carries its values in words; the chapters name systems as their tables do.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,13 +23,13 @@ from zmem_lib.systems.systems import SYSTEMS
 from zmem_lib.tables import ABSENT, PARTS, TEST_PARTS, in_order
 
 Words = Mapping[str, str]
+STARTS = {"random": "#D55E00", "mean": "#E69F00", "vocab": "#CC79A7", "encode": "#0072B2"}  # of writing
 COLOURS = {name: system.colour for name, system in SYSTEMS.items()} | {
     "chance": "#C8C8C8", "chance-alike": "#DDDDDD", "query_likelihood": "#0072B2", "key": "#E69F00",
     "key_then_likelihood": "#009E73", "generated_id": "#D55E00",
-}  # fmt: skip
+} | STARTS  # fmt: skip
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-STARTS = {"random": "#D55E00", "mean": "#E69F00", "vocab": "#CC79A7", "encode": "#0072B2"}  # of writing
 FAILURES = {"right": "#009E73", "wrong z": "#D55E00", "wrong evidence": "#E69F00", "wrong reading": "#56B4E9"}
 WRITTEN = {  # of write_log
     "nll": "recite loss (nats per token)", "recited": "share of the text recited", "ms": "ms per document, so far",
@@ -94,7 +93,7 @@ def write_loss(write_log: pd.DataFrame) -> Figure:
     log = write_log.assign(ms=1000 * write_log["seconds_per_document"])
     figure, axes = new_figure(1, len(WRITTEN), height=2.7)
     for axis, (column, label) in zip(axes, WRITTEN.items(), strict=True):
-        start_lines(axis, log, "step", column)
+        banded_lines(axis, log, "step", column, by="start", label="start: {start}")
         axis.set(xlabel="writing step", ylabel=label)
         step_axis(axis, log["step"])
     axes[1].set_ylim(-0.02, 1.02)
@@ -111,7 +110,7 @@ def write_quality(write_curve: pd.DataFrame, labels: Mapping[str, str] = CURVES,
     figure, axes = new_figure(rows, 2, height=1.5 * rows + 1.3, sharey="row", sharex="col")
     for row, metric in enumerate(in_order(curve["metric"], labels)):
         for axis, column in zip(axes[2 * row : 2 * row + 2], ("step", "ms"), strict=True):
-            start_lines(axis, curve[curve["metric"] == metric], column, "value", label=named["plot.start"])
+            banded_lines(axis, curve[curve["metric"] == metric], column, by="start", label=named["plot.start"])
             axis.set_ylim(-0.02, 1.04)
         axes[2 * row].set_ylabel(labels[metric])
     axes[-2].set_xlabel(named["plot.write_step"])
@@ -168,16 +167,12 @@ def recall_curves(rows: pd.DataFrame, systems: Sequence[str] | None = None, word
     """Recall at 1, 5 and 20, a panel for each part; of all systems or ways of choosing, or of page one's `systems`."""
     depths, named = {f"recall@{k}": place for place, k in enumerate(RECALL_AT)}, words or phrases("en")
     rows = rows[rows["metric"].isin(depths) & rows["part"].isin(TEST_PARTS) & (rows["n"] > 0)]
-    rows = rows.assign(depth=rows["metric"].map(depths))
     systems = in_order(rows["system"], SYSTEMS) if systems is None else systems
+    rows = rows[rows["system"].isin(systems)].assign(depth=rows["metric"].map(depths))
+    names = {system: words[f"row.{system}"] if words else system for system in systems}
     figure, panels = part_panels(rows, named, height=3.0)
     for axis, part_rows in panels:
-        for place, (system, marker) in enumerate(zip(systems, cycle(MARKERS))):
-            values = part_rows[part_rows["system"] == system].sort_values("depth")
-            at = values["depth"] + 0.08 * (place - (len(systems) - 1) / 2)
-            look = {"color": colour_of(system), "marker": marker, "markersize": 5, "linewidth": 0.9}
-            axis.plot(at, values["value"], label=words[f"row.{system}"] if words else system, **look)
-            whiskers(axis, at, values, colour_of(system))
+        system_lines(axis, part_rows, "depth", names, apart=0.08)
         axis.set(xlabel=named["plot.recall_x"], ylim=(-0.02, 1.04))
         axis.set_xticks(range(len(RECALL_AT)), [str(k) for k in RECALL_AT])
     figure.axes[0].set_ylabel(named["plot.recall_y"])
@@ -207,18 +202,23 @@ def noise_curves(noise: pd.DataFrame, metric: str, words: Words | None = None) -
     named, names = words or phrases("en"), {system: system for system in NOISY}
     names = {system: words[f"row.{system}"] for system in NOISY_ON_PAGE_ONE} if words else names
     rows = noise[(noise["metric"] == metric) & noise["system"].isin(names)].sort_values("share", kind="stable")
+    rows = rows.assign(percent=100 * rows["share"])
     parts, kinds = in_order(rows["part"], TEST_PARTS), in_order(rows["kind"], ())
     figure, axes = new_figure(len(parts), len(kinds), height=1.9 * len(parts) + 0.8, sharex=True, sharey=True)
     falls = []
     for axis, (part, kind) in zip(axes, [(part, kind) for part in parts for kind in kinds], strict=True):
         panel = rows[(rows["part"] == part) & (rows["kind"] == kind)]
         place = {"part": named[f"part.{part}"], "kind": named[f"kind.{kind}"]}
-        noise_lines(axis, panel, names)
+        system_lines(axis, panel, "percent", names, apart=1.6)
+        axis.set_xticks(sorted(set(rows["percent"])))
         axis.set(title=named["plot.noise_panel"].format(**place, n=panel["n"].max()), ylim=(-0.02, 1.04))
         for system in in_order(panel["system"], names):
             line: list[Any] = list(panel[panel["system"] == system].itertuples())
-            ends = {"first": f"{line[0].value:.2f}", "last": f"{line[-1].value:.2f}"}
-            ends["share"] = f"{100 * line[-1].share:.0f}"
+            ends = {
+                "first": f"{line[0].value:.2f}",
+                "last": f"{line[-1].value:.2f}",
+                "share": f"{line[-1].percent:.0f}",
+            }
             falls.append(named["plot.noise_value"].format(**place, **ends, name=names[system]))
     figure.supxlabel(named["plot.noise_x"], fontsize=9.5)
     figure.supylabel(words["plot.noise_y"] if words else f"{LABELS[metric]} (mean, 0 to 1)", fontsize=9.5)
@@ -228,10 +228,7 @@ def noise_curves(noise: pd.DataFrame, metric: str, words: Words | None = None) -
 
 
 def risk_coverage_curves(confidence: pd.DataFrame) -> Figure:
-    """Share of wrong answers among the surest questions, by their share of all test questions: a panel per system.
-
-    A line per score of confidence; in grey the best possible order and that of chance.
-    """
+    """Share of wrong answers among the surest questions, a panel per system, a line per score; in grey the bounds."""
     rows = confidence[confidence["part"].isin([*TEST_PARTS, ABSENT])]
     systems = in_order(rows["system"], SYSTEMS)
     figure, axes, _ = panel_grid(len(systems), most=3, height=2.5, sharex=True, sharey=True)
@@ -275,29 +272,25 @@ def panel_grid(panels: int, *, most: int, height: float, **shared: bool) -> tupl
     return figure, axes[:panels], columns
 
 
-def start_lines(axis: Axes, curve: pd.DataFrame, x: str, y: str, *, label: str = "start: {start}") -> None:
-    """A line for every start of writing, with its interval where the table has one."""
-    for start, marker in zip(in_order(curve["start"], STARTS), cycle(MARKERS)):
-        line = curve[curve["start"] == start].sort_values("step", kind="stable")
-        look = {"color": STARTS.get(start, CYCLE[2]), "marker": marker, "markersize": 3.5}
-        axis.plot(line[x], line[y], label=label.format(start=start), **look)
+def banded_lines(axis: Axes, rows: pd.DataFrame, x: str, y: str = "value", *, by: str, label: str) -> None:
+    """A line for every start of writing or every system (`by`), in a band of its interval where the table has one."""
+    for name, marker in zip(in_order(rows[by], (*SYSTEMS, *STARTS)), cycle(MARKERS)):
+        line, colour = rows[rows[by] == name].sort_values(x, kind="stable"), colour_of(name)
+        axis.plot(line[x], line[y], color=colour, marker=marker, markersize=3.5, label=label.format(**{by: name}))
         if "ci_low" in line:
-            axis.fill_between(line[x], line["ci_low"], line["ci_high"], color=look["color"], alpha=0.13, linewidth=0)
+            axis.fill_between(line[x], line["ci_low"], line["ci_high"], color=colour, alpha=0.13, linewidth=0)
 
 
-def noise_lines(axis: Axes, rows: pd.DataFrame, names: Mapping[str, str]) -> None:
-    """A line with its interval for each system that has a name, over the share of items replaced (%).
-
-    Each is drawn a little beside the one before: equal values would else hide one another.
-    """
+def system_lines(axis: Axes, rows: pd.DataFrame, x: str, names: Mapping[str, str], *, apart: float) -> None:
+    """A line with its interval for each system that has a name, beside the one before: equal values would hide it."""
     systems = in_order(rows["system"], names)
     for place, system in enumerate(systems):
-        line = rows[rows["system"] == system].sort_values("share")
-        at = 100 * line["share"] + 1.6 * (place - (len(systems) - 1) / 2)
-        look = {"color": colour_of(system), "marker": MARKERS[NOISY.index(system)], "markersize": 4.5}
-        axis.plot(at, line["value"], label=names[system], linewidth=1.3, **look)
+        line = rows[rows["system"] == system].sort_values(x)
+        at = line[x] + apart * (place - (len(systems) - 1) / 2)
+        marker = MARKERS[list(names).index(system) % len(MARKERS)]
+        look = {"color": colour_of(system), "marker": marker, "markersize": 4.5, "linewidth": 1.1}
+        axis.plot(at, line["value"], label=names[system], **look)
         whiskers(axis, at, line, colour_of(system))
-    axis.set_xticks(sorted({100 * share for share in rows["share"]}))
 
 
 def step_axis(axis: Axes, steps: pd.Series) -> None:
@@ -351,9 +344,9 @@ def legend_above(figure: Figure, axes: Sequence[Axes], *, columns: int = 4) -> F
 
 def _values(summary: pd.DataFrame, metric: str, systems: Sequence[str], words: Words) -> str:
     """The values of one measure in words: what the picture says, for those who do not see it."""
-    said = []
-    for part in TEST_PARTS:
-        for system, one in values_of(summary, part, metric, systems).items():
-            place = {"name": words[f"row.{system}"], "part": words[f"part.{part}"], "value": f"{one.value:.2f}"}
-            said.append(words["plot.value"].format(**place))
-    return "; ".join(said)
+    means = {part: values_of(summary, part, metric, systems) for part in TEST_PARTS}
+    return "; ".join(
+        words["plot.value"].format(name=words[f"row.{system}"], part=words[f"part.{part}"], value=f"{one.value:.2f}")
+        for part, by_system in means.items()
+        for system, one in by_system.items()
+    )

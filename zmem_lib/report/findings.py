@@ -15,25 +15,11 @@ from zmem_lib.evaluation.risk import BOUNDS
 from zmem_lib.evaluation.stats import POWER, Estimate
 from zmem_lib.params import Params
 from zmem_lib.report.figures import FAILURES
-from zmem_lib.report.wording import (
-    COMPARED,
-    RIVALS,
-    difference,
-    gaps_of,
-    part_name,
-    phrases,
-    range_said,
-    side,
-    side_of,
-    spoken,
-    told,
-    values_of,
-)
+from zmem_lib.report.wording import COMPARED, RIVALS, difference, gaps_of, range_said, side_of, told, values_of
 from zmem_lib.systems.systems import which
 from zmem_lib.tables import ABSENT, CHANCES, PARTS, TEST_PARTS
 
 WRONG = which(lambda system: system.given == "wrong")  # a z, but not the document's
-EFFECT = {1: "control.works", 0: "control.unsure", -1: "control.fails"}  # phrases, by the side of right minus wrong
 FIRST_SCORE = "margin"  # the one score that every system has in its own units: no choice of a score on test questions
 
 
@@ -79,7 +65,7 @@ def compare(summary: pd.DataFrame, pairs: pd.DataFrame, part: str) -> str:
     tests = ((pairs["part"] == part) & (pairs["metric"] == "em")).sum()
     shown = range_said(pd.Series([gap.detectable for gap in gaps.values()]), join=" to ", over="more than 1")
     facts = {"own": values_of(summary, part, "em", ("zmem",))["zmem"], "power": round(100 * POWER), "tests": tests}
-    return told("compare", part=part, sides=sides, shown=shown, words=phrases("en"), **facts)
+    return told("compare", part=part, sides=sides, shown=shown, **facts)
 
 
 def evidence(summary: pd.DataFrame, part: str) -> str:
@@ -130,10 +116,7 @@ def costing(costs: pd.DataFrame) -> str:
 
 
 def right_and_wrong(summary: pd.DataFrame, part: str) -> tuple[dict[str, Estimate], str]:
-    """The answer in what is written from the right z and the wrong ones, and by chance; the best of the wrong ones.
-
-    That is empty where the right z, or all wrong ones, are not there.
-    """
+    """The answer in what the right z, the wrong ones and chance give; the best wrong one, "" where z is not there."""
     means = values_of(summary, part, "answer_in_evidence", ("zmem-oracle", *WRONG, *CHANCES))
     wrong = [name for name in WRONG if name in means and "zmem-oracle" in means]
     return means, max(wrong, key=lambda name: means[name].value, default="")
@@ -147,23 +130,17 @@ def placebo(summary: pd.DataFrame, scores: pd.DataFrame, part: str, params: Para
     gap = partial(difference, scores, part, "answer_in_evidence", params=params)
     levels = [name for name in CHANCES if name in means]
     wrong = {name: gap((name, levels[-1])) if levels else None for name in WRONG if name in means}
-    over = gap(("zmem-oracle", best))
-    facts = {"best": best, "over": over, "meaning": phrases("en")[EFFECT[side(over)]]}
+    facts = {"best": best, "over": gap(("zmem-oracle", best))}
     return told("placebo", part=part, means=means, levels=levels, wrong=wrong, **facts)
 
 
 def bounds(summary: pd.DataFrame, scores: pd.DataFrame, part: str, params: Params) -> str:
     """What the reader answers without evidence, with the gold passage, and with z and passage together."""
-    means, said = values_of(summary, part, "em", ("closed-book", "gold-passage", "zmem-text")), []
-    if "closed-book" in means:
-        said.append(f"without any evidence the reader answers {spoken(means['closed-book'])} exactly")
-    if "gold-passage" in means:
-        said.append(f"with the gold passage {spoken(means['gold-passage'])}, as perfect retrieval would")
-    if "zmem-text" in means and "gold-passage" in means:
-        gap = difference(scores, part, "em", ("zmem-text", "gold-passage"), params)
-        said.append(f"with the right z beside it {spoken(means['zmem-text'])} (difference {spoken(gap, sign=True)})")
-    text = "; ".join(said)
-    return f"**Bounds, {part_name(part)}.** {text[0].upper()}{text[1:]}." if text else ""
+    means = values_of(summary, part, "em", ("closed-book", "gold-passage", "zmem-text"))
+    if not {"closed-book", "gold-passage"} <= means.keys():
+        return ""
+    gap = difference(scores, part, "em", ("zmem-text", "gold-passage"), params) if "zmem-text" in means else None
+    return told("bounds", part=part, means=means, gap=gap)
 
 
 def retained(retention: pd.DataFrame) -> str:
@@ -210,9 +187,7 @@ def abstaining(abstention: pd.DataFrame) -> str:
 
 
 def damaged(damage: pd.DataFrame) -> str:
-    """Perplexity of plain text before and after training."""
-    if damage.empty:
-        return "The model was made from scratch: it knew nothing outside the corpus that could be lost."
+    """Perplexity of plain text before and after training; of a model made from scratch, that there was none before."""
     return told("damaged", **{str(row.what): row for row in damage.itertuples()})
 
 

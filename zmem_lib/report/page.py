@@ -1,8 +1,7 @@
 """Page one: the headline table, costs step by step, plots, and what changed since the last run of the same name.
 
 Takes a run's tables by name (summary, pairs, costs, write_curve, noise), or those that results/ keeps of one, and its
-parameters; returns data frames, and HTML, Markdown and figures in the run's report_language. The marks beside values
-are those of the tests of pairs.py. Every table scrolls within its own box, its first column in place.
+parameters; returns data frames, and HTML, Markdown and figures in the run's report.language.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +25,8 @@ from zmem_lib.report.wording import COMPARED, from_both_sides, in_code, phrases,
 from zmem_lib.systems.systems import SYSTEMS, which
 from zmem_lib.tables import MEASURES, TEST_PARTS, in_order
 
-BESIDE = ("zmem-oracle", "zmem-shuffled", "gold-passage", "closed-book")  # the main controls
+GIVEN = {"zmem-oracle": "1", "zmem-shuffled": "1", "gold-passage": "1", "closed-book": "0"}  # evidence items
+BESIDE = tuple(GIVEN)  # the main controls
 MAIN = ("zmem", "zmem-oracle", "bm25", "dense", "hybrid")  # of the plots
 MOST_DRAWN = 7  # systems
 MOST_MOVED = 12  # rows of the table of changes
@@ -43,23 +43,19 @@ COSTS = {  # columns of costs_by_step: the phrase of its head, how it is scaled,
 def headline(summary: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """Every compared system and the main controls, in long form: one row for each system, part and measure.
 
-    Columns: system, part, metric (MEASURES and evidence_tokens), value, ci_low, ci_high, n, mark (of MARKS, by the
-    test of its pair with `reference`, corrected after Holm; empty where none was made).
+    Columns: system, part, metric (MEASURES and TOKENS), value, ci_low, ci_high, n, mark (of MARKS, by the corrected
+    test of its pair with `reference`; empty where none was made).
     """
     rows = summary[summary["part"].isin(TEST_PARTS) & summary["metric"].isin((*MEASURES, TOKENS))]
     rows = rows[rows["system"].isin((*COMPARED, *BESIDE)) & (rows["n"] > 0)]
-    marks = marks_of(pairs, reference(summary))
-    places = zip(rows["part"], rows["metric"], rows["system"], strict=True)
-    rows = rows.assign(mark=pd.Series([marks.get(place, "") for place in places], index=rows.index, dtype=str))
+    both = from_both_sides(pairs).rename(columns={"first": "system"})
+    tested = both[both["second"] == reference(summary)]
+    tested = tested.assign(
+        mark=pd.Series([MARKS[side_of(row)] for row in tested.itertuples()], tested.index, dtype=str)
+    )
+    rows = rows.merge(tested[["system", "part", "metric", "mark"]], how="left").fillna({"mark": ""})
     order = {"system": list(SYSTEMS), "part": TEST_PARTS, "metric": (*MEASURES, TOKENS)}
     return rows.sort_values(list(order), key=lambda names: names.map(order[str(names.name)].index), ignore_index=True)
-
-
-def marks_of(pairs: pd.DataFrame, system: str) -> dict[tuple[str, str, str], str]:
-    """By part, measure and other system: whether the other is better than `system`, worse, or not told apart."""
-    both = from_both_sides(pairs)
-    rows: Any = both[both["second"] == system].itertuples()
-    return {(row.part, row.metric, row.first): MARKS[side_of(row)] for row in rows}
 
 
 def headline_table(tables: Mapping[str, pd.DataFrame], params: Params) -> HTML:
@@ -70,9 +66,9 @@ def headline_table(tables: Mapping[str, pd.DataFrame], params: Params) -> HTML:
     table = grid(rows, ["system"], ["part", "metric"], marked, metric=MEASURES)
     heads = [(words[f"part.{part}"], words[f"metric.{name}"]) for part, name in table.columns.tolist()]
     table.columns = pd.MultiIndex.from_tuples(heads)
-    items, tokens = evidence_items(params), mean_tokens(summary, TOKENS)
-    as_many = {system: words["head.as_fits"] if np.isnan(n) else numeral(n) for system, n in items.items()}
-    table["", words["head.items"]] = [as_many.get(system, MISSING) for system in table.index]
+    items = dict.fromkeys(COMPARED, f"{params.answer.top_k:,}") | GIVEN | {"long-context": words["head.as_fits"]}
+    tokens = mean_tokens(summary, TOKENS)
+    table["", words["head.items"]] = [items[system] for system in table.index]
     table["", words["head.tokens"]] = [numeral(tokens.get(system)) for system in table.index]
     sizes = []
     for part in in_order(rows["part"], TEST_PARTS):
@@ -84,21 +80,17 @@ def headline_table(tables: Mapping[str, pd.DataFrame], params: Params) -> HTML:
     return html_table(named(table, words), caption, wide=True)
 
 
-def evidence_items(params: Params) -> dict[str, float]:
-    """Evidence items that each system hands the reader for a question; NaN: as many as fit."""
-    given = {"zmem-oracle": 1.0, "zmem-shuffled": 1.0, "gold-passage": 1.0, "closed-book": 0.0, "long-context": np.nan}
-    return dict.fromkeys(COMPARED, float(params.answer.top_k)) | given
-
-
-def costs_by_step(
-    costs: pd.DataFrame, summary: pd.DataFrame, write_curve: pd.DataFrame, *, train_seconds: float, start: str
-) -> pd.DataFrame:
+def costs_by_step(tables: Mapping[str, pd.DataFrame], params: Params, folder: Path) -> pd.DataFrame:
     """What each compared system and main control costs: one row each, NaN where nothing was measured.
 
     Columns: system, train_seconds (chapter 03, of the model that reranks too where it learned there), write_seconds
-    (per new document, from the start `start`), index_seconds, answer_seconds (per question), bytes_stored,
+    (per new document, from the run's start), index_seconds, answer_seconds (per question), bytes_stored,
     peak_memory_bytes, input_tokens, output_tokens (per question), money (dollars per question), n (questions).
     """
+    costs, summary, curve = (tables[name] for name in ("costs", "summary", "write_curve"))
+    path = folder / "manifest_03.json"
+    train_seconds = float(read_json(path)["seconds"]) if path.is_file() else np.nan
+    write_seconds = curve.loc[curve["start"] == params.write.start, "seconds_per_document"].max()  # the whole of it
     rows = costs[costs["system"].isin((*COMPARED, *BESIDE))].set_index("system")
     rows = rows.loc[in_order(rows.index, SYSTEMS)]
     remembers = rows.index.isin(which(lambda system: "memory" in system.rests_on))
@@ -107,7 +99,7 @@ def costs_by_step(
     table = pd.DataFrame(
         {
             "train_seconds": np.where(remembers | learned, train_seconds, np.nan),
-            "write_seconds": np.where(remembers, write_seconds(write_curve, start), np.nan),
+            "write_seconds": np.where(remembers, write_seconds, np.nan),
             "index_seconds": built.where(built > 0),
             "answer_seconds": rows["seconds_per_question"],
             **{name: rows[name].astype(float) for name in ("bytes_stored", "peak_memory_bytes")},
@@ -119,12 +111,6 @@ def costs_by_step(
     return table.rename_axis("system").reset_index()
 
 
-def write_seconds(write_curve: pd.DataFrame, start: str) -> float:
-    """Seconds in which a new document was written, its start included; NaN where none was."""
-    rows = write_curve[write_curve["start"] == start].sort_values("step", ascending=False, kind="stable")
-    return float(rows["seconds_per_document"].iloc[0]) if len(rows) else np.nan
-
-
 def mean_tokens(summary: pd.DataFrame, metric: str) -> pd.Series:
     """The mean of a count of tokens over all test questions, by system."""
     rows = summary[(summary["metric"] == metric) & summary["part"].isin(TEST_PARTS) & (summary["n"] > 0)]
@@ -132,13 +118,7 @@ def mean_tokens(summary: pd.DataFrame, metric: str) -> pd.Series:
     return sums["total"] / sums["n"]
 
 
-def train_seconds(folder: Path) -> float:
-    """Seconds of chapter 03 of the run in a folder; NaN where it was not executed."""
-    path = folder / "manifest_03.json"
-    return float(read_json(path)["seconds"]) if path.is_file() else np.nan
-
-
-def costs_table(costs: pd.DataFrame, write_curve: pd.DataFrame, params: Params) -> HTML:
+def costs_table(costs: pd.DataFrame, params: Params) -> HTML:
     """What each system costs from training to an answer: seconds, bytes, tokens, money (of costs_by_step)."""
     words = phrases(params.report.language)
     columns = {
@@ -147,8 +127,8 @@ def costs_table(costs: pd.DataFrame, write_curve: pd.DataFrame, params: Params) 
     }
     table = pd.DataFrame(columns, index=pd.Index(costs["system"]))
     table[words["cost.money"]] = table[words["cost.money"]].mask((costs["money"] == 0).to_numpy(), "0")
-    written = not pd.isna(write_seconds(write_curve, params.write.start))
-    write = words["cost.write_start"].format(start=params.write.start) if written else words["cost.write_none"]
+    written = words["cost.write_start"].format(start=params.write.start)
+    write = written if costs["write_seconds"].notna().any() else words["cost.write_none"]
     return html_table(named(table, words), words["cost.caption"].format(write=write), wide=True)
 
 

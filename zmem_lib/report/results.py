@@ -1,11 +1,9 @@
 """What is kept of finished runs: results/ in the repository, and previous/ in the run's folder, of its last execution.
 
-Takes a run's folder, leaves results/ablations/RUN/ROW-SEED/ (one row of an ablation) or results/runs/NAME/ (a whole
-run): small CSV tables, and a manifest that says which parameters, code, packages and machine made them. Means and
-counts only: no text of a document or a question, no id, no path of a machine.
-
-Before chapter 06 is executed again, and before a run is started over, its summary and parameters are set aside.
-Chapter 07 holds the new summary against them, or, where there are none, against the run of that name in results/runs.
+results/ablations/RUN/ROW-SEED/ holds one row of an ablation, results/runs/NAME/ a whole run: small CSV tables, and a
+manifest that says what made them. Means and counts only: no text of a document or a question, no id, no path of a
+machine. A run's former summary and parameters are set aside when it is executed again; chapter 07 compares the new ones
+with them, or, where there are none, with the run of that name in results/runs.
 """
 
 import hashlib

@@ -1,8 +1,7 @@
 """A few test questions side by side: what each system found, wrote and answered, so that its failures can be seen.
 
-Takes the tables of chapters 01, 05 and 06, returns HTML for chapter 06. The questions are drawn with the run's seed, in
-turn from every part and every way in which z-memory and BM25 are right or wrong: so rare cases are seen too, and their
-share among the questions shown is not their share in the run, which stands in the table above them.
+The questions are drawn with the run's seed, in turn from every part and every way in which z-memory and BM25 are right
+or wrong: rare cases are seen too, and how many there are in the run stands in the table above them.
 """
 
 from collections.abc import Mapping
@@ -106,7 +105,9 @@ def _block(asked: Mapping, given: Mapping[str, pd.DataFrame], exact: Mapping, pl
         if place["id"] in table.index:
             one = table.loc[place["id"]]
             document = _document(list(one["ranked_doc_ids"]), set(asked["gold_doc_ids"]), place["titles"])
-            answer = f"{_folded(one['answer'])}<br>{_verdict(exact.get(system))}"
+            said = {True: "right", False: "wrong"}.get(exact.get(system))  # None where it is not scored
+            mark = f'<small class="{said}">{said}</small>' if said else ""
+            answer = f"{_folded(one['answer'])}<br>{mark}"
             rows.setdefault((document, _folded("\n".join(one["evidence"])), answer), []).append(system)
     kind = f"{place['part']}, {asked['kind']}" if asked["kind"] else place["part"]
     golds = escape(cut(" / ".join(dict.fromkeys(asked["answers"])), MOST))
@@ -137,10 +138,3 @@ def _folded(text: str) -> str:
     if len(text) <= AT_ONCE:
         return escape(text) or MISSING
     return f"<details><summary>{escape(text[:AT_ONCE])}…</summary>…{escape(cut(text[AT_ONCE:], MOST))}</details>"
-
-
-def _verdict(right: bool | None) -> str:
-    if right is None or pd.isna(right):
-        return ""
-    said = "right" if right else "wrong"
-    return f'<small class="{said}">{said}</small>'

@@ -1,7 +1,6 @@
 """The four slides of a run: problem, model, set-up, results with cost; their sentences are in the run's language.
 
-Takes the tables of page one by name (summary, pairs, costs, write_curve, docs, questions) and the run's folder with the
-plots of page one; pptx.py writes the slides into a file. Verdict, headline table and costs are those of page one.
+Takes the tables and plots of page one, whose verdict, headline table and costs they show; slides_pptx.py writes them.
 """
 
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 
 from zmem_lib.params import Params
 from zmem_lib.report.canvas import new_figure, save_figure
-from zmem_lib.report.page import costs_by_step, headline, main_systems, marked, numeral, train_seconds
+from zmem_lib.report.page import costs_by_step, headline, main_systems, marked, numeral
 from zmem_lib.report.tables import MISSING, grid
 from zmem_lib.report.verdict import reference, rule, setting, verdict
 from zmem_lib.report.wording import COMPARED, CONTROLS, phrases
@@ -108,8 +107,7 @@ def set_up(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[st
 
 def results(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str, str], *, folder: Path) -> Slide:
     """The verdict, the main systems' measures with intervals beside their costs, and two figures."""
-    spent = {"train_seconds": train_seconds(folder), "start": params.write.start}
-    costs = costs_by_step(tables["costs"], tables["summary"], tables["write_curve"], **spent).set_index("system")
+    costs = costs_by_step(tables, params, folder).set_index("system")
     bullets = verdict(tables, params)
     if {"zmem", "bm25"} <= set(costs.index):
         megabytes, minutes = costs["bytes_stored"] / 1e6, costs["train_seconds"] / 60

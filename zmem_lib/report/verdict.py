@@ -1,8 +1,7 @@
 """The sentences of page one, each computed from a run's tables, in the run's report_language.
 
-Takes the tables of a run by name (summary, pairs, scores, retention, docs, questions) and its parameters, returns
-Markdown. Whether one system is better than another says the corrected test of their pair alone; where no system, the
-gold passage included, answers more than a few questions exactly, the answers are said to decide nothing.
+Whether one system is better than another says the corrected test of their pair alone; where no system, the gold passage
+included, answers more than a few questions exactly, the answers are said to decide nothing.
 """
 
 from collections.abc import Mapping
@@ -13,19 +12,8 @@ import pandas as pd
 from zmem_lib.data.tuples import parts_of
 from zmem_lib.evaluation.stats import LEVEL, POWER
 from zmem_lib.params import Params
-from zmem_lib.report.findings import EFFECT, right_and_wrong
-from zmem_lib.report.wording import (
-    RIVALS,
-    SIDES,
-    difference,
-    gaps_of,
-    phrases,
-    range_said,
-    side,
-    side_of,
-    spoken,
-    values_of,
-)
+from zmem_lib.report.findings import right_and_wrong
+from zmem_lib.report.wording import RIVALS, SIDES, difference, gaps_of, phrases, range_said, side_of, spoken, values_of
 from zmem_lib.systems.systems import SYSTEMS
 from zmem_lib.tables import MEASURES, TEST_PARTS
 
@@ -137,7 +125,7 @@ def placebo(tables: Mapping[str, pd.DataFrame], part: str, params: Params) -> st
     gap = difference(tables["scores"], part, "answer_in_evidence", ("zmem-oracle", best), params)
     place = {"part": words[f"part.{part}"], "n": gap.n, "wrong_name": words[f"system.{best}"]}
     place |= {"right": spoken(means["zmem-oracle"]), "wrong": spoken(means[best]), "gap": spoken(gap, sign=True)}
-    return words["control.placebo"].format(**place, meaning=words[EFFECT[side(gap)]])
+    return words["control.placebo"].format(**place, meaning=words[f"control.{side_of(gap)}"])
 
 
 def bounds(summary: pd.DataFrame, part: str, words: Mapping[str, str]) -> str:

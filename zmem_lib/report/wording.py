@@ -35,7 +35,8 @@ def phrases(language: str) -> dict[str, str]:
 def template(name: str) -> Template:
     """A template of this folder, which can say values, sides and names; a value that is missing raises."""
     found = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
-    found.filters |= {"spoken": spoken, "side": side, "name": name_of, "part": part_name}
+    found.filters |= {"spoken": spoken, "side": side_of, "name": name_of, "part": part_name, "code": in_code}
+    found.globals["words"] = phrases("en")
     return found.get_template(name)
 
 
@@ -68,11 +69,6 @@ def difference(scores: pd.DataFrame, part: str, metric: str, pair: tuple[str, st
     return paired_difference(both[pair[0]], both[pair[1]], params.evaluate.bootstrap_samples, params.seed)
 
 
-def side(gap: Estimate) -> int:
-    """1 or -1 where the interval lies on one side of 0, else 0."""
-    return int(gap.ci_low > 0) - int(gap.ci_high < 0)
-
-
 def from_both_sides(pairs: pd.DataFrame) -> pd.DataFrame:
     """Every pair of systems twice, as first minus second and as second minus first."""
     turned = pairs.assign(first=pairs["second"], second=pairs["first"], value=-pairs["value"])
@@ -87,10 +83,9 @@ def gaps_of(pairs: pd.DataFrame, part: str, metric: str, system: str = "zmem") -
 
 
 def side_of(gap: Any) -> str:
-    """What the corrected test says of a row of pairs: better, worse or same (not told apart)."""
-    if gap.p_holm >= 1 - LEVEL:
-        return "same"
-    return "better" if gap.value > 0 else "worse"
+    """Better, worse or same (not told apart): by the corrected test of a row of pairs, by a control's interval."""
+    told_apart = gap.p_holm < 1 - LEVEL if hasattr(gap, "p_holm") else gap.ci_low > 0 or gap.ci_high < 0
+    return "same" if not told_apart else "better" if gap.value > 0 else "worse"
 
 
 def spoken(one: Any, sign: bool = False) -> str:
