@@ -3,6 +3,7 @@
 import nbformat
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT, zmem
 
 from zmem_lib.chapters import chapters_of, is_finished
@@ -17,7 +18,8 @@ from zmem_lib.runs.duration import estimate_seconds
 from zmem_lib.runs.kernel import NEEDS_LM
 from zmem_lib.runs.plan import plan_lines, summary_lines
 from zmem_lib.systems.collection import open_collection
-from zmem_lib.systems.evidence import pick_questions, unread
+from zmem_lib.systems.evidence import answer, pick_questions
+from zmem_lib.systems.holdings import Holdings
 from zmem_lib.systems.systems import possible_systems, which
 from zmem_lib.tables import OF_MEMORY, read_table
 
@@ -170,8 +172,11 @@ def test_chapters_systems_and_plan_follow_from_the_model(alone, smoke_params):
     assert "| alone | 0.0 |" in "\n".join(summary_lines([alone]))
 
 
-def test_evidence_is_cut_by_words_and_keeps_its_lines():
-    readings = unread([["Lund\nLund is  a city", "one"], []], 3)
+def test_evidence_is_cut_by_words_and_keeps_its_lines(alone, tmp_path):
+    docs, nothing = pd.DataFrame({"doc_id": [], "title": [], "text": []}), torch.empty(0)
+    held = Holdings(tmp_path, changed(alone, {"memory.evidence_tokens": 3}), docs, nothing, nothing)
+    asked = pd.DataFrame({"question_id": ["a", "b"]})
+    readings = answer(asked, held, [["Lund\nLund is  a city", "one"], []], began=0.0)
     assert list(readings.evidence) == [["Lund\nLund is", "one"], []] and list(readings.evidence_tokens) == [4, 0]
     assert list(readings.answer) == ["", ""] and list(readings.input_tokens) == [0, 0]
 

@@ -1,6 +1,7 @@
 """A small collection with a random model, a stand-in for the sentence encoder, and questions about its documents."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,9 @@ from zmem_lib.text import passages
 
 class WordEncoder:
     """Stands in for the sentence encoder: bags of hashed words. It notes what it was given."""
+
+    prompts: ClassVar = {"query": "", "document": ""}
+    similarity_fn_name = "cosine"
 
     def __init__(self):
         self.given: list[str] = []

@@ -74,7 +74,7 @@ def test_every_snapshot_has_every_measure(folder):
 def test_what_is_measured_is_the_gold_documents_block(folder, monkeypatch):
     written = []
 
-    def from_z(memory_lm, z, questions, *, evidence_tokens, batch):
+    def from_z(memory_lm, z, questions, params):
         written.append(z)
         return ["moss amber", "moss fern"]
 

@@ -84,6 +84,7 @@ def test_the_prefix_changes_a_real_encoder_s_vectors_and_is_saved_with_it(tmp_pa
     encoder.prompts = dict(E5)
     asked, passage = (dense.encode(encoder, ["harp"], role) for role in (QUERY, DOCUMENT))
     assert np.linalg.norm(asked - plain) > 0.05 and np.linalg.norm(asked - passage) > 0.05
+    encoder.prompts["none"] = ""
     assert dense.encode(encoder, ["query: harp"], "none")[0] == pytest.approx(asked[0], abs=1e-5)
     encoder.save(str(tmp_path / "mine"), create_model_card=False)
     assert load_encoder(str(tmp_path / "mine"), "cpu").prompts == E5
@@ -136,6 +137,8 @@ def test_encodings_are_apart_for_every_model_and_every_change_of_it(tmp_path: Pa
 
 class LetterEncoder:
     """Stands in for a sentence encoder: unit vectors of letter counts."""
+
+    prompts, similarity_fn_name = NONE, "cosine"
 
     def encode(self, texts, **_options):
         counts = np.array([[text.lower().count(chr(97 + i)) for i in range(26)] for text in texts], dtype=np.float32)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from copy import deepcopy
 from random import Random
 
 import pandas as pd
@@ -127,7 +128,9 @@ def test_the_dense_model_learns_from_questions_and_ends_at_its_best_checkpoint(s
 def test_a_checkpoint_that_is_worse_on_dev_is_not_kept(small_encoder, docs, questions, quick, monkeypatch):
     found = iter([0.5, 0.9, 0.2, 0.4])
     seen = []
-    monkeypatch.setattr(tuned, "dev_recall", lambda encoder, *_: seen.append(tuned._copy(encoder)) or next(found))
+    monkeypatch.setattr(
+        tuned, "dev_recall", lambda encoder, *_: seen.append(deepcopy(encoder.state_dict())) or next(found)
+    )
     encoder = load_encoder(small_encoder, "cpu")
     tuned.tune_encoder(encoder, questions, docs=docs, params=PARAMS)
     same = [all(torch.equal(now, then[name]) for name, now in encoder.state_dict().items()) for then in seen]
@@ -150,7 +153,7 @@ def test_tuning_follows_from_its_seed_and_from_no_held_out_question(small_encode
 
 def test_without_dev_questions_the_last_encoder_stays(small_encoder, docs, questions, quick):
     encoder = load_encoder(small_encoder, "cpu")
-    before = tuned._copy(encoder)
+    before = deepcopy(encoder.state_dict())
     log = tuned.tune_encoder(encoder, questions[questions.split != "dev"], docs=docs, params=PARAMS)
     assert log.dev_recall.isna().all()
     assert not all(torch.equal(before[name], now) for name, now in encoder.state_dict().items())

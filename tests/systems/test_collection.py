@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import zmem
-from tiny_collection import WordEncoder
+from tiny_collection import WordEncoder, small_questions
 from tiny_models import sentence, small_lm, small_params
 
 from zmem_lib.cache import Cache
@@ -30,7 +30,7 @@ from zmem_lib.runs.pipeline import write_params
 from zmem_lib.systems import holdings
 from zmem_lib.systems.ask import add_documents, answer_lines, delete_documents
 from zmem_lib.systems.choosing import SELECTORS, WEIGHT_FILE
-from zmem_lib.systems.collection import ADDED, Memory, as_table, open_collection
+from zmem_lib.systems.collection import ADDED, Memory, open_collection
 from zmem_lib.systems.evidence import answers_of
 from zmem_lib.systems.systems import compared
 from zmem_lib.tables import write_table
@@ -201,7 +201,10 @@ def test_every_system_sees_the_change(folder, late):
     add_documents(folder, late)
     delete_documents(folder, ["d0", "late2"])
     now, everything = open_collection(folder), set(memory_of(folder).docs.doc_id)
-    wide, asked = dataclasses.replace(now, params=changed(PARAMS, {"answer.shortlist": 50})), as_table("zebra1")
+    wide, asked = (
+        dataclasses.replace(now, params=changed(PARAMS, {"answer.shortlist": 50})),
+        small_questions(1).assign(question="zebra1"),
+    )
     for name in ("query_likelihood", "key", "key_then_likelihood"):
         ids, scores = SELECTORS[name].choose(asked, wide)
         assert set(ids[0]) == everything and len(ids[0]) == 8, name
@@ -292,7 +295,7 @@ def test_pieces_of_a_chapter_are_not_taken_for_another_question(folder, tmp_path
     kept, plain = (
         open_collection(folder, params=scan, cache=cache) for cache in (Cache(tmp_path / "under_way", "x"), None)
     )
-    answers_of("zmem", as_table("who?"), kept)
+    answers_of("zmem", small_questions(1), kept)
     assert list((tmp_path / "under_way").iterdir()), "the scan of the chapter's questions"
     assert kept.ask("zebra moss").ranked_scores[0] == plain.ask("zebra moss").ranked_scores[0]
 
@@ -323,7 +326,7 @@ def test_what_cannot_be_asked_is_one_sentence(folder):
     ]:
         with pytest.raises(BadInput, match=told):
             now.ask("who?", [system])
-    table = as_table("who?").assign(gold_doc_ids=[["d3"]])
+    table = small_questions(1).assign(gold_doc_ids=[["d3"]])
     assert now.ask(table, ["zmem-oracle", "closed-book"]).system.tolist() == ["zmem-oracle", "closed-book"]
     with pytest.raises(BadInput, match="has no document 'late9': did you mean 'd"):
         now.recite("late9")

@@ -20,7 +20,7 @@ from zmem_lib.params import changed
 from zmem_lib.systems import cost, evidence
 from zmem_lib.systems.choosing import by_key, by_text
 from zmem_lib.systems.evidence import answers_of, pick_questions
-from zmem_lib.systems.systems import SYSTEMS, Z, compared, controls, possible_systems
+from zmem_lib.systems.systems import SYSTEMS, Z, compared, possible_systems, which
 
 PARAMS = small_params(
     {
@@ -73,7 +73,9 @@ def test_every_system_keeps_the_questions_and_the_token_budget(name, answers, qu
 
 
 def test_the_records_say_what_a_run_has(collection):
-    assert set(possible_systems(collection.params)) == set(SYSTEMS) == {*compared(), *controls()}
+    assert (
+        set(possible_systems(collection.params)) == set(SYSTEMS) == {*compared(), *which(lambda system: system.given)}
+    )
     without = {"answer.dense_steps": 0, "train.text_weight": 0.0, "answer.rerank_model": "", "answer.rerank_depth": 0,
                "answer.long_context_tokens": 0, "memory.key_width": 0}  # fmt: skip
     left = {
@@ -99,10 +101,7 @@ def test_stored_evidence_is_what_the_reader_saw(answers, collection):
 
 def test_oracle_and_shuffled_write_from_the_right_and_from_a_wrong_block(answers, collection, questions):
     oracle, shuffled = (answers[name].evidence.map(list).tolist() for name in ("zmem-oracle", "zmem-shuffled"))
-    direct = evidence.generate_evidence(
-        collection.memory_lm, collection.z, list(questions.question),
-        evidence_tokens=PARAMS.memory.evidence_tokens, batch=4,
-    )  # fmt: skip
+    direct = evidence.generate_evidence(collection.memory_lm, collection.z, list(questions.question), PARAMS)
     assert oracle == [[text] for text in as_read(collection, direct)]
     moved = dataclasses.replace(collection, z=collection.z[shuffle_index(N, PARAMS.seed)])
     assert shuffled == answers_of("zmem-oracle", questions, moved).evidence.map(list).tolist() != oracle
@@ -171,7 +170,7 @@ def test_zmem_hands_the_reader_the_evidence_of_its_best_blocks(answers, collecti
     first = answers["zmem"].iloc[0]
     rows = [collection.row_of[doc_id] for doc_id in first.ranked_doc_ids[:2]]
     asked = [questions.question[0]] * 2
-    written = evidence.generate_evidence(collection.memory_lm, collection.z[rows], asked, evidence_tokens=6, batch=2)
+    written = evidence.generate_evidence(collection.memory_lm, collection.z[rows], asked, PARAMS)
     assert first.evidence == as_read(collection, written)
     assert list(first.ranked_scores) == sorted(first.ranked_scores, reverse=True) and len(first.ranked_doc_ids) == N
 

@@ -2,8 +2,8 @@
 
 Confidence, more is surer: `top` (score of the best document), `margin` (that minus the second one's) and, of z-memory
 alone, `likelihood` (mean log p of the question's tokens given the chosen z) and `entropy` (minus that of the first
-evidence token, in nats). What each is worth is counted by risk.py. Every answer to a question without a document is
-wrong; half of these questions serve to find a threshold, with as many dev questions, and the other half to test it.
+evidence token, in nats). Every answer to a question without a document is wrong; half of these questions serve to find
+a threshold, with as many dev questions, and the other half to test it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from zmem_lib.meter import memory_explained
 from zmem_lib.params import Params
 from zmem_lib.systems.collection import Collection
 from zmem_lib.systems.cost import answered
-from zmem_lib.tables import ABSENT, TABLES, TEST_PARTS, check, read_table
+from zmem_lib.tables import ABSENT, TABLES, TEST_PARTS, check, no_rows, read_table
 
 ASIDE = "-aside"  # of the answers to questions that no other table counts
 ABSENT_DEV, DEV = "absent-dev", "dev"  # parts of those questions that serve to find a threshold
@@ -51,11 +51,11 @@ def answer_aside(asked: pd.DataFrame, systems: Sequence[str], collection: Collec
 
 def with_aside(folder: Path, answers_by_system: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The answers of every system that ranks documents, those that a run's folder has of it aside included."""
-    found = {name: [answers] for name, answers in answers_by_system.items() if ranks(answers)}
-    for name, tables in found.items():
-        path = folder / f"answers_{name}{ASIDE}.parquet"
-        tables += [read_table(path, "answers")] if path.is_file() else []
-    return {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
+    found = {name: answers for name, answers in answers_by_system.items() if ranks(answers)}
+    for name, answers in found.items():
+        if (path := folder / f"answers_{name}{ASIDE}.parquet").is_file():
+            found[name] = pd.concat([answers, read_table(path, "answers")], ignore_index=True)
+    return found
 
 
 @torch.no_grad()
@@ -114,8 +114,7 @@ def confidence_table(
         if system == "zmem":
             rows = rows.merge(doubt.assign(entropy=-doubt["entropy"]), "left", "question_id", validate="one_to_one")
         tables.append(rows.melt(["question_id", "part", "system", "kind", "wrong"], var_name="score"))
-    empty = pd.DataFrame(columns=list(TABLES["confidence"]))
-    return check(pd.concat(tables) if tables else empty, "confidence")
+    return check(pd.concat(tables), "confidence") if tables else no_rows("confidence")
 
 
 def abstention_table(confidence: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:

@@ -3,9 +3,8 @@
 Exact match and F1 follow SQuAD v1.1 (Rajpurkar et al., 2016, section 6.1) or, where `rule` is korquad, the evaluation
 script of KorQuAD 1.0 (Lim et al., 2019), whose F1 counts characters instead of words. Beside them stand the measures of
 MIRAGE (Park et al., 2504.17137), as its code counts, the accuracy of Self-RAG and CRAG, and how much of a written
-evidence stands in its document, in words, as ROUGE counts overlap (Lin, 2004). The retrieval measures are computed by
-ir-measures (MacAvaney et al., 2022), and those of ragas that need no judge (Es et al., 2309.15217), which compare
-letters by edit distance, by ragas; no other module knows the two.
+evidence stands in its document, as ROUGE counts words (Lin, 2004). The retrieval measures are those of ir-measures
+(MacAvaney et al., 2022); those of ragas that need no judge (Es et al., 2309.15217) compare letters by edit distance.
 """
 
 import asyncio
@@ -145,17 +144,14 @@ METRICS: dict[str, Metric] = {
 }  # fmt: skip
 RETRIEVAL_METRICS = ("recall@1", "recall@5", "recall@20", "mrr@10", "ndcg@10")  # of one ranking
 GROUNDING_METRICS = ("evidence_overlap", "evidence_substring")
-RAGAS_CONTEXT_METRICS = ("ragas_context_recall", "ragas_context_precision")
-RAGAS_ANSWER_METRICS = ("ragas_string_similarity", "ragas_string_presence")
 FIELD = ("em_loose", "em_strict", "f1_all", "accuracy")  # as others count answers
 
 
 def retrieval_scores(gold: Lists, ranked: Lists) -> pd.DataFrame:
     """Retrieval measures by question: question_id, metric, value.
 
-    `gold` and `ranked` (mappings, or Series) hold document ids by question id, best first. recall@k is 1 if any gold
-    document is among the first k (ir-measures' Success@k), as one document is enough to answer; the order in `ranked`
-    alone decides.
+    `gold` and `ranked` hold document ids by question id, best first. recall@k is 1 if any gold document is among the
+    first k (ir-measures' Success@k), as one document is enough to answer.
     """
     import ir_measures
     from ir_measures import RR, Success, nDCG
@@ -199,7 +195,8 @@ def ragas_scores(items: pd.DataFrame) -> pd.DataFrame:
 
     with ThreadPoolExecutor(1) as thread:  # a notebook has an event loop already, this thread has none
         values = thread.submit(asyncio.run, score_all()).result()
-    wide = pd.DataFrame(values, columns=[*RAGAS_CONTEXT_METRICS, *RAGAS_ANSWER_METRICS], dtype=float)
+    names = [name for name in METRICS if name.startswith("ragas_")]  # in the same order
+    wide = pd.DataFrame(values, columns=names, dtype=float)
     return wide.assign(question_id=items["question_id"].to_numpy()).melt("question_id", var_name="metric")
 
 

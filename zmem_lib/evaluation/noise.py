@@ -1,13 +1,11 @@
 """How answers fall when a growing share of the evidence items is replaced: the tables noise_scores and noise.
 
-Takes the test questions, all questions of the run, what every system answered and a collection. The same questions'
-items are replaced for every system that must find its document, and for those that are given the right one. By two
-kinds. `hard negative`: the documents most like the gold one (cosine of the dense model) that are not gold for the
-question, those without a gold answer in them first, as DPR's negatives are chosen (2004.04906, section 3.2). `changed
+The same questions' items are replaced for every system that must find its document, and for those that are given the
+right one. By two kinds. `hard negative`: the documents most like the gold one (cosine of the dense model) that are not
+gold, those without a gold answer in them first, as DPR's negatives are chosen (2004.04906, section 3.2). `changed
 answer`: the gold document with its answer exchanged for that of another question, of the same kind (Longpre et al.,
 2109.05052, section 2). A system that reads passages gets these as text. One that writes from z gets what it writes from
-the similar document's own z, and from a block into which the changed document was written as chapter 04 writes. The
-reader reads again where an item has changed, and nowhere else.
+the similar document's own z, and from a block into which the changed document was written as chapter 04 writes.
 """
 
 import re
@@ -112,14 +110,13 @@ def system_scores(
 
 def own_items(name: str, answers: pd.DataFrame, noisy: pd.DataFrame, collection: Collection) -> list[list[str]]:
     """The evidence items of a system's answers, by question: as they were written, or the whole passages."""
-    system, top_k = SYSTEMS[name], collection.params.answer.top_k
+    system = SYSTEMS[name]
     if system.grounded:
         return list(map(list, answers["evidence"]))
-    if system.given:
-        return passages_of(noisy, collection, [ids[:1] for ids in noisy["gold_doc_ids"]])[0]
-    if system.hands != "packed":
-        return passages_of(noisy, collection, [ids[:top_k] for ids in answers["ranked_doc_ids"]])[0]
-    return [packed(collection, some) for some in passages_of(noisy, collection, list(answers["ranked_doc_ids"]))[0]]
+    most = 1 if system.given else None if system.hands == "packed" else collection.params.answer.top_k
+    chosen = noisy["gold_doc_ids"] if system.given else answers["ranked_doc_ids"]
+    items = passages_of(noisy, collection, [ids[:most] for ids in chosen])[0]
+    return [packed(collection, some) for some in items] if system.hands == "packed" else items
 
 
 def item_keys(noisy: pd.DataFrame, items: list[list[str]]) -> list[tuple[str, tuple[str, ...]]]:

@@ -46,10 +46,8 @@ def number_match_strict(answer: str, golds: Sequence[str]) -> float:
     Numbers with a percent sign or a word of scale count as they stand or multiplied out, as the gold answer does not
     say in which unit it is.
     """
-    return float(any(_close(a, b) for a, b in _pairs(answer, golds, scaled=True)))
-
-
-NUMBERS = {measure.__name__: measure for measure in (number_match, number_match_strict)}
+    pairs = _pairs(answer, golds, scaled=True)
+    return float(any(abs(a - b) <= TOLERANCE * abs(b) if b else abs(a) < TOLERANCE for a, b in pairs))
 
 
 def _pairs(answer: str, golds: Sequence[str], *, scaled: bool = False) -> list[tuple[float, float]]:
@@ -65,10 +63,6 @@ def _only(text: str, scaled: bool) -> set[float]:
         return set()
     ((value, factor),) = found
     return {value, value * factor} if scaled else {value}
-
-
-def _close(value: float, gold: float) -> bool:
-    return abs(value - gold) <= TOLERANCE * abs(gold) if gold else abs(value) < TOLERANCE
 
 
 def _alike(value: float, gold: float) -> bool:

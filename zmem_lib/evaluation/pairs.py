@@ -1,11 +1,10 @@
 """Systems over the same questions: every pair of those compared, what a context does to the reader, what z retains.
 
 Takes the table scores; returns the tables pairs, contexts and retention, and `experiment` any systems of it against a
-baseline. The pairs of one part and one measure are one
-family of tests. The four measures of contexts are MIRAGE's (Park et al., 2504.17137, section 3.3): every question falls
-into one, by whether its answer is right (`em_loose`) without any context (b: closed book), with the right context alone
-(o), and with the context that a system chose or wrote (m). With o the gold passage it is MIRAGE's own; with o the gold
-document's z it tells, for systems that write from z, what is lost in choosing from what is lost in encoding.
+baseline. The pairs of one part and one measure are one family of tests. The four measures of contexts are MIRAGE's
+(Park et al., 2504.17137, section 3.3), by whether an answer is right (`em_loose`) without any context (b: closed book),
+with the right context alone (o), and with that which a system chose or wrote (m). With o the gold passage it is
+MIRAGE's own; with o the gold document's z it tells what is lost in choosing from what is lost in encoding.
 """
 
 from collections.abc import Sequence
@@ -14,24 +13,17 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from zmem_lib.evaluation import stats
 from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.evaluation.scoring import kinds_as_parts
-from zmem_lib.evaluation.stats import (
-    SAMPLES,
-    Estimate,
-    bootstrap,
-    bootstrap_mean,
-    detectable,
-    grouped_means,
-    holm,
-    paired_p,
-)  # fmt: skip
 from zmem_lib.files import BadInput
 from zmem_lib.systems.systems import SYSTEMS, compared, which
 from zmem_lib.tables import CONTEXTS, TABLES, TEST_PARTS, check, in_order, no_rows
 
 LEAST_GAIN = 0.1  # in F1: of less, no share can be told
-CORRECTIONS = {"holm": holm, "bonferroni": lambda p_values: np.minimum(len(p_values) * p_values, 1.0), "none": np.array}
+CORRECTIONS = {
+    "holm": stats.holm, "bonferroni": lambda p_values: np.minimum(len(p_values) * p_values, 1.0), "none": np.array,
+}  # fmt: skip
 
 
 def pair_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
@@ -45,11 +37,11 @@ def pair_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
         if not pairs or wide.empty:
             continue
         gaps = np.stack([(wide[first] - wide[second]).to_numpy() for first, second in pairs], 1)  # (n,P)
-        p_values = paired_p(gaps, seed)  # (P,)
-        for (first, second), gap, p, corrected in zip(pairs, gaps.T, p_values, holm(p_values), strict=True):
+        p_values = stats.paired_p(gaps, seed)  # (P,)
+        for (first, second), gap, p, corrected in zip(pairs, gaps.T, p_values, stats.holm(p_values), strict=True):
             place = {"part": part, "metric": metric, "first": first, "second": second}
-            test = {"p": p, "p_holm": corrected, "detectable": detectable(gap, len(pairs))}
-            rows.append(place | vars(bootstrap_mean(gap, samples, seed)) | test)
+            test = {"p": p, "p_holm": corrected, "detectable": stats.detectable(gap, len(pairs))}
+            rows.append(place | vars(stats.bootstrap_mean(gap, samples, seed)) | test)
     return check(pd.DataFrame(rows, columns=list(TABLES["pairs"])), "pairs")
 
 
@@ -62,16 +54,13 @@ def context_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame
         for right, systems in held_against.items():
             for system in (name for name in systems if {name, right, "closed-book"} <= set(wide)):
                 b, o, m = (wide[name].to_numpy() > 0 for name in ("closed-book", right, system))  # (n,) each
-                four = pd.DataFrame(dict(zip(CONTEXTS, fourfold(b, o, m), strict=True))).melt(var_name="metric")
-                tables.append(four.assign(part=part, system=system, right=right))
+                four = o & ~m, o & m, ~o & ~b, ~o & b  # every question is of exactly one of CONTEXTS
+                long = pd.DataFrame(dict(zip(CONTEXTS, four, strict=True))).melt(var_name="metric")
+                tables.append(long.assign(part=part, system=system, right=right))
     if not tables:
         return no_rows("contexts")
-    return check(grouped_means(pd.concat(tables), ["part", "system", "right", "metric"], samples, seed), "contexts")
-
-
-def fourfold(b: np.ndarray, o: np.ndarray, m: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Which questions (n,) are of each of CONTEXTS: every one is of exactly one."""
-    return o & ~m, o & m, ~o & ~b, ~o & b
+    by = ["part", "system", "right", "metric"]
+    return check(stats.grouped_means(pd.concat(tables), by, samples, seed), "contexts")
 
 
 def retention_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
@@ -90,8 +79,8 @@ def retention_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFra
         wide = some.pivot(index="question_id", columns="system", values="value").reindex(columns=three).dropna()
         if len(wide):
             gain = wide["gold-passage"].mean() - wide["closed-book"].mean()
-            told = bootstrap(share, wide.to_numpy().T, samples=samples, seed=seed)
-            told = told if gain >= LEAST_GAIN else Estimate(np.nan, np.nan, np.nan, told.n)
+            told = stats.bootstrap(share, wide.to_numpy().T, samples=samples, seed=seed)
+            told = told if gain >= LEAST_GAIN else stats.Estimate(np.nan, np.nan, np.nan, told.n)
             rows.append({"part": part, **vars(told), "text_gain": gain})
     frame = pd.DataFrame(rows, columns=list(TABLES["retention"])).astype({"value": float})
     return check(frame, "retention")
@@ -118,9 +107,9 @@ def experiment(
             raise BadInput(f"the baseline {baseline!r} has no {metric} in these scores: choose from {there}")
         rivals = [name for name in in_order(some["system"], tuple(SYSTEMS)) if name != baseline]
         gaps = wide[rivals].sub(wide[baseline], axis="index").to_numpy()  # (n,S-1)
-        table = pd.DataFrame([vars(bootstrap_mean(gap, SAMPLES, seed)) for gap in gaps.T], index=rivals)
+        table = pd.DataFrame([vars(stats.bootstrap_mean(gap, stats.SAMPLES, seed)) for gap in gaps.T], index=rivals)
         table = table.reindex(columns=["value", "ci_low", "ci_high"]).set_axis(["difference", "low", "high"], axis=1)
-        table = table.assign(p=CORRECTIONS[correction](paired_p(gaps, seed))).reindex([baseline, *rivals])
+        table = table.assign(p=CORRECTIONS[correction](stats.paired_p(gaps, seed))).reindex([baseline, *rivals])
         table.insert(0, "mean", wide.mean())
         tables[metric] = table.assign(n=len(wide))
     return pd.concat(tables, axis="columns").rename_axis("system")

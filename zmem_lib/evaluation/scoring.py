@@ -1,14 +1,11 @@
 """From answers to scores, from scores to the summary, and the counts that explain them.
 
 Takes questions and answers by system; returns the tables scores, summary and failures, and of rankings selectors.
-Whether an answer is good is decided in metrics.py, how sure that is in stats.py. Beside what is counted of every answer
-stands whether a ranking's first document is a new one (new_first tells a system that favours the new from one that
-finds), and how much of a written evidence stands in its document; of evidence that is cut from a passage all would.
-
-What a wrong z writes is held against two levels of chance, which are in no system's hand: how often a gold answer
-stands in the gold evidence of questions about other documents, drawn at random (`chance`), or of those with the most
-words in common (`chance-alike`). These ask for the same kind of thing: a model that has learned how documents are
-written, and nothing of this one, can do as well.
+Beside what metrics.py counts stands whether a ranking's first document is a new one (new_first tells a system that
+favours the new from one that finds). What a wrong z writes is held against two levels of chance, which are in no
+system's hand: how often a gold answer stands in the gold evidence of questions about other documents, drawn at random
+(`chance`), or of those with the most words in common (`chance-alike`). These ask for the same kind of thing: a model
+that has learned how documents are written, and nothing of this one, can do as well.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,16 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zmem_lib.evaluation.metrics import (
-    METRICS,
-    NORMALISE,
-    answer_in_evidence,
-    em,
-    evidence_overlap,
-    evidence_substring,
-    ragas_scores,
-    retrieval_scores,
-)  # fmt: skip
+from zmem_lib.evaluation import metrics
+from zmem_lib.evaluation.metrics import METRICS, answer_in_evidence, retrieval_scores
 from zmem_lib.evaluation.stats import grouped_means
 from zmem_lib.files import BadInput
 from zmem_lib.meter import progress
@@ -73,7 +62,7 @@ def score_answers(
         if ranks(rows):
             by_id = rows.set_index("question_id")
             parts.append(retrieval_scores(by_id["gold_doc_ids"], by_id["ranked_doc_ids"]))
-        parts += [ragas_scores(rows)] if ragas else []
+        parts += [metrics.ragas_scores(rows)] if ragas else []
         place = rows[["question_id", "part", "kind"]].assign(system=system)
         tables.append(place.merge(pd.concat(parts), on="question_id", validate="one_to_many"))
     scores = pd.concat(tables)
@@ -114,7 +103,7 @@ def likeness(words: set[str], others: Sequence[set[str]]) -> np.ndarray:
 
 def words_of(question: str, rule: str) -> set[str]:
     """A question's words, normalised as answers are."""
-    return set(NORMALISE[rule](question).split())
+    return set(metrics.NORMALISE[rule](question).split())
 
 
 def failures(
@@ -219,13 +208,13 @@ def _of_documents(rows: pd.DataFrame, docs: pd.DataFrame, *, grounded: bool) -> 
         text_of = dict(zip(docs["doc_id"], passages(docs), strict=True))
         written = [items[0] if len(items) else "" for items in rows["evidence"]]
         source = [text_of[doc_id or gold[0]] for doc_id, gold in zip(first, rows["gold_doc_ids"], strict=True)]
-        for name, share in (("evidence_overlap", evidence_overlap), ("evidence_substring", evidence_substring)):
-            values[name] = [share(*pair) for pair in zip(written, source, strict=True)]
+        for share in (metrics.evidence_overlap, metrics.evidence_substring):
+            values[share.__name__] = [share(*pair) for pair in zip(written, source, strict=True)]
     return values
 
 
 def _failure(row: Any, system: System, *, top_k: int, rule: str) -> str:
-    if em(row.answer, row.answers, rule):
+    if metrics.em(row.answer, row.answers, rule):
         return "right"
     given = row.ranked_doc_ids if system.hands == "packed" else row.ranked_doc_ids[:top_k]
     if len(given) and not set(row.gold_doc_ids) & set(given):

@@ -1,8 +1,8 @@
-"""Bootstrap intervals of a mean, of the difference of two systems over the same questions, and of any statistic; tests.
+"""Bootstrap intervals of a mean and of any statistic, and tests of the differences of systems over the same questions.
 
-Percentile bootstrap (Efron and Tibshirani, 1993, chapter 13); that of two systems resamples questions, not answers
-(Koehn, 2004), so what makes a question hard for both does not widen the interval. Many differences at once are tested
-by permutation (Fisher, 1935; Smucker et al., CIKM 2007, for rankings) and corrected after Holm (1979).
+Percentile bootstrap (Efron and Tibshirani, 1993, chapter 13); of two systems the differences are resampled question by
+question (Koehn, 2004), so what makes a question hard for both does not widen the interval. Many differences at once are
+tested by permutation (Fisher, 1935; Smucker et al., CIKM 2007, for rankings) and corrected after Holm (1979).
 """
 
 from collections.abc import Callable, Sequence
@@ -48,13 +48,6 @@ def grouped_means(frame: pd.DataFrame, by: list[str], samples: int, seed: int) -
     groups = frame.groupby(by, sort=False)["value"]
     rows = [dict(zip(by, key, strict=True)) | vars(bootstrap_mean(values, samples, seed)) for key, values in groups]
     return pd.DataFrame(rows, columns=[*by, "value", "ci_low", "ci_high", "n"])
-
-
-def paired_difference(first: Values, second: Values, samples: int, seed: int) -> Estimate:
-    """Mean of first minus second, value by value for the same questions, and its bootstrap interval."""
-    one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    assert one.shape == other.shape, f"paired values must have one length, not {one.shape} and {other.shape}"
-    return bootstrap_mean(one - other, samples, seed)
 
 
 def bootstrap(

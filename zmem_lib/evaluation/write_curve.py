@@ -1,8 +1,7 @@
 """What the new documents' z can do at every snapshot of its writing, from every start: the table write_curve.
 
-Takes a run's collection with its snapshots, and new-dev questions, which no other chapter uses. Of each snapshot: what
-its z writes (the gold document's z given), what the reader makes of it, whether the document is found among all of the
-corpus, and how much of the text greedy decoding recites.
+Of each snapshot: what its z writes for new-dev questions, which no other chapter uses (the gold document's z given),
+what the reader makes of it, whether the document is found among all, and how much of it greedy decoding recites.
 """
 
 from collections.abc import Callable
@@ -91,25 +90,18 @@ def snapshot_scores(path: Path, questions: pd.DataFrame, collection: Collection,
     row_of = {doc_id: row for row, doc_id in enumerate(doc_ids)}
     golds, asked, answers = (list(questions[name]) for name in ("gold_doc_ids", "question", "answers"))
     index = [next(row_of[doc_id] for doc_id in gold if doc_id in row_of) for gold in golds]
-    limits = {"evidence_tokens": params.memory.evidence_tokens, "batch": params.machine.answer_batch}
-    written = generate_evidence(memory_lm, z[index], asked, **limits)  # from (Q,K,W)
+    written = generate_evidence(memory_lm, z[index], asked, params)  # from (Q,K,W)
     readings = read(memory_lm, asked, [[item] for item in written], params, folder=collection.folder)
     rule, shown = params.corpus.normalisation, [items[0] for items in readings["evidence"]]
+    text_of, batch, recited = collection.text_of, params.machine.write_batch, []
+    rows = [memory_lm.prompts.recite(text_of[doc_id], params.memory.document_tokens) for doc_id in doc_ids]
+    for begin in range(0, len(rows), batch):
+        some = slice(begin, begin + batch)
+        recited += greedy_scores(memory_lm, z[some], rows[some])[1].tolist()
     scores = {
         "answer_in_evidence": [answer_in_evidence(*pair, rule) for pair in zip(shown, answers, strict=True)],
         "em": [em(*pair, rule) for pair in zip(readings["answer"], answers, strict=True)],
         "recall@1": [float(doc_id in gold) for doc_id, gold in zip(find(z, keys), golds, strict=True)],
-        "recited": recited(collection, z, doc_ids),
+        "recited": recited,
     }
     return {name: torch.tensor(values).double() for name, values in scores.items()}
-
-
-def recited(collection: Collection, z: Tensor, doc_ids: list[str]) -> list[float]:
-    """The share of each document's text that greedy decoding writes from its z (M,K,W)."""
-    params, text_of, shares = collection.params, collection.text_of, []
-    limit, batch = params.memory.document_tokens, params.machine.write_batch
-    rows = [collection.memory_lm.prompts.recite(text_of[doc_id], limit) for doc_id in doc_ids]
-    for begin in range(0, len(rows), batch):
-        some = slice(begin, begin + batch)
-        shares += greedy_scores(collection.memory_lm, z[some], rows[some])[1].tolist()
-    return shares

@@ -1,8 +1,7 @@
 """BM25: Okapi's formula (Robertson and Zaragoza, 2009), as the package rank_bm25 has it, over passages cut into terms.
 
-Takes document ids with passages, and questions; returns, for every question, the ids of the best `depth` documents and
-their scores (higher is better), equal scores in the corpus's order. bm25s (Lù, 2407.03618) keeps every term's scores
-ready; its idf is exchanged for rank_bm25's.
+Returns, for every question, the ids of the best `depth` documents and their scores, equal scores in the corpus's order.
+bm25s (Lù, 2407.03618) keeps every term's scores ready; its idf is exchanged for rank_bm25's.
 """
 
 import re
@@ -74,22 +73,10 @@ def rank_bm25(index: BM25Index, questions: list[str], depth: int) -> Ranking:
 
 
 def best_rows(scores: np.ndarray, depth: int) -> np.ndarray:
-    """The rows of the `depth` highest of scores (N,), highest first, equal ones in row order; all if there are fewer.
-
-    Only what reaches the last place is sorted: of a large corpus, a small part.
-    """
+    """The rows of the `depth` highest of scores (N,), highest first, equal ones in row order; of fewer all."""
     last = np.partition(scores, -depth)[-depth] if depth < len(scores) else -np.inf
     reached = np.flatnonzero(scores >= last)
     return reached[np.argsort(-scores[reached], kind="stable")[:depth]]
-
-
-def okapi_idf(having: np.ndarray, documents: int) -> np.ndarray:
-    """The idf (V,) of terms that `having` (V,) of the documents have: Robertson's, and a floor for the common.
-
-    A term that more than half of them have would count against a document that has it; it gets a share of the mean.
-    """
-    idf = np.log(documents - having + 0.5) - np.log(having + 0.5)
-    return np.where(idf < 0, EPSILON * idf.mean(), idf)
 
 
 def _index(doc_ids: list[str], terms: list[list[str]], tokens: str) -> BM25Index:
@@ -101,5 +88,7 @@ def _index(doc_ids: list[str], terms: list[list[str]], tokens: str) -> BM25Index
     scorer.index((rows, row_of), create_empty_token=False, show_progress=False)
     having = np.diff(scorer.scores["indptr"])  # (V,) documents that have each term
     lucene = np.log(1 + (len(terms) - having + 0.5) / (having + 0.5))
-    scorer.scores["data"] *= np.repeat(okapi_idf(having, len(terms)) / lucene, having)
+    idf = np.log(len(terms) - having + 0.5) - np.log(having + 0.5)  # (V,): Robertson's
+    idf = np.where(idf < 0, EPSILON * idf.mean(), idf)  # a common term would count against a document that has it
+    scorer.scores["data"] *= np.repeat(idf / lucene, having)
     return BM25Index(doc_ids, terms, tokens, row_of, scorer)

@@ -1,9 +1,8 @@
 """Dense retrieval: sentence embeddings of passages and questions (Reimers and Gurevych, 1908.10084) in an index.
 
-Takes document ids with passages, and questions; returns, for every question, the ids of the best `depth` documents and
-their scores, equal scores in the corpus's order. Any model of sentence-transformers will do. It is used as it was
-trained: with the text that it expects in front of a question and of a passage, and compared by cosine, or by the inner
-product where its configuration says so. What was encoded is kept, piece by piece, and read the next time.
+Returns, for every question, the ids of the best `depth` documents and their scores, equal scores in the corpus's order.
+Any model of sentence-transformers will do. It is used as it was trained: with the text that it expects in front of a
+question and of a passage, and by cosine, or by the inner product where its configuration says so.
 """
 
 import hashlib
@@ -101,23 +100,23 @@ def encoder_folder(dense_model: str) -> Path:
     return path if path.is_dir() else fetch(dense_model, "", kind="model")
 
 
-def prompts_of(configured: Mapping[str, str | None], dense_model: str) -> dict[str, str | None]:
+def prompts_of(configured: Mapping[str, str | None], dense_model: str) -> dict[str, str]:
     """What stands in front of a question and a passage: as the model's configuration says, else by its name."""
     told = {role: next(filter(None, map(configured.get, names)), "") for role, names in CONFIGURED.items()}
     name = Path(dense_model).name.lower()
     known = next((texts for pattern, *texts in PREFIXES if re.fullmatch(pattern, name)), ["", ""])
-    return {**told} if any(told.values()) else dict(zip(CONFIGURED, known, strict=True))
+    return told if any(told.values()) else dict(zip(CONFIGURED, known, strict=True))
 
 
 def by_cosine(encoder: "SentenceTransformer") -> bool:
     """Whether the encoder's vectors are compared by cosine: then they are made of length 1."""
-    return getattr(encoder, "similarity_fn_name", "cosine") == "cosine"
+    return encoder.similarity_fn_name == "cosine"
 
 
 def encode(encoder: "SentenceTransformer", texts: list[str], role: str) -> np.ndarray:
     """Vectors (len(texts),E) of texts that are QUERY or DOCUMENT, each cut at the encoder's own window."""
     options = {"batch_size": ENCODE_BATCH, "show_progress_bar": False, "normalize_embeddings": by_cosine(encoder)}
-    return encoder.encode(list(texts), prompt=_prompt(encoder, role), **options)
+    return encoder.encode(list(texts), prompt=encoder.prompts[role], **options)
 
 
 def encodings_folder(runs: Path, dense_model: str) -> Path:
@@ -130,7 +129,7 @@ def encode_passages(
     encoder: "SentenceTransformer", passages: list[str], folder: Path | None
 ) -> tuple[np.ndarray, float]:
     """Vectors (N,E) of passages, and the seconds that were spared by what lies in `folder` (None: nothing is kept)."""
-    began, said = time.perf_counter(), json.dumps([_prompt(encoder, DOCUMENT), by_cosine(encoder), passages])
+    began, said = time.perf_counter(), json.dumps([encoder.prompts[DOCUMENT], by_cosine(encoder), passages])
     name = hashlib.sha256(said.encode()).hexdigest()[:16]
     whole = Cache(folder, name) if folder else None
     pieces = inside(whole, f"{name}.pieces")
@@ -180,10 +179,6 @@ def rank_dense(index: DenseIndex, encoder: "SentenceTransformer", questions: lis
     found = [[row for row in best if row >= 0] for best in rows.tolist()]
     ids = [[index.doc_ids[row] for row in best] for best in found]
     return ids, [line[: len(best)] for best, line in zip(found, scores.astype(float).tolist(), strict=True)]
-
-
-def _prompt(encoder: "SentenceTransformer", role: str) -> str:
-    return getattr(encoder, "prompts", {}).get(role) or ""
 
 
 def _encoded(encoder: "SentenceTransformer", passages: list[str], pieces: Cache | None) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ Cormack, Clarke and Büttcher's (SIGIR 2009); the sum is the convex combination 
 each question's scores stretched to lie between 0 and 1. A document that one of the two does not name has 0 from it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,33 +18,32 @@ FUSED = 100  # documents of each ranking that are fused
 CONSTANT = 60  # of reciprocal rank fusion; its authors'
 WEIGHTS = tuple(round(0.05 * i, 2) for i in range(21))  # of the second ranking
 CHOSEN_BY = "mrr@10"  # finer than recall@1, which few dev questions leave tied
-Rescore = Callable[[list[float]], list[float]]  # of one question's scores, best first
 
 
 def reciprocal_ranks(first: Ranking, second: Ranking, depth: int) -> Ranking:
     """The best `depth` documents by 1 / (CONSTANT + rank), summed over both rankings."""
-
-    def by_place(scores: list[float]) -> list[float]:
-        return [1 / (CONSTANT + place) for place in range(1, len(scores) + 1)]
-
-    return summed(first, second, by_place, by_place, depth)
+    first, second = (
+        (ids, [[1 / (CONSTANT + place) for place in range(1, len(some) + 1)] for some in ids])
+        for ids, _ in (first, second)
+    )
+    return summed(first, second, depth)
 
 
 def weighted_sum(first: Ranking, second: Ranking, weight: float, depth: int) -> Ranking:
     """The best `depth` documents by (1 - weight) * first + weight * second, scores stretched to 0 to 1."""
+    first, second = (
+        (ids, [[share * score for score in stretched(some)] for some in scores])
+        for (ids, scores), share in ((first, 1 - weight), (second, weight))
+    )
+    return summed(first, second, depth)
 
-    def times(share: float) -> Rescore:
-        return lambda scores: [share * score for score in stretched(scores)]
 
-    return summed(first, second, times(1 - weight), times(weight), depth)
-
-
-def summed(first: Ranking, second: Ranking, one: Rescore, other: Rescore, depth: int) -> Ranking:
-    """The best `depth` by the sum of what `one` and `other` make of scores, equal ones in the order of the first."""
+def summed(first: Ranking, second: Ranking, depth: int) -> Ranking:
+    """The best `depth` by the sum of their scores, equal ones in the order of the first."""
     ids, sums = [], []
     for names, scores, more_names, more_scores in zip(*first, *second, strict=True):  # of a question
-        total = dict(zip(names, one(scores), strict=True))
-        for doc_id, score in zip(more_names, other(more_scores), strict=True):
+        total = dict(zip(names, scores, strict=True))
+        for doc_id, score in zip(more_names, more_scores, strict=True):
             total[doc_id] = total.get(doc_id, 0.0) + score
         ids.append(sorted(total, key=lambda doc_id: -total[doc_id])[:depth])
         sums.append([total[doc_id] for doc_id in ids[-1]])
@@ -60,7 +59,7 @@ def stretched(scores: Sequence[float]) -> list[float]:
 def choose_weight(first: Ranking, second: Ranking, gold: Sequence[Sequence[str]], path: Path) -> pd.DataFrame:
     """Choose the weight of the second ranking on questions with these gold documents, write it, return what was tried.
 
-    Columns: weight, recall@1, mrr@10 (NaN without any question).
+    Columns: weight, recall@1, mrr@10 (NaN without any question), of which the latter decides.
     """
     rows = []
     for weight in WEIGHTS:
@@ -69,12 +68,8 @@ def choose_weight(first: Ranking, second: Ranking, gold: Sequence[Sequence[str]]
         shares = pd.Series([1 / (1 + hits.index(True)) if any(hits) else 0.0 for hits in found], dtype=float)
         rows.append({"weight": weight, "recall@1": shares.eq(1).mean(), CHOSEN_BY: shares.mean()})
     tried = pd.DataFrame(rows)
-    write_json({"weight": best_weight(tried), "n": len(gold), "tried": tried.to_dict("list")}, path)
-    return tried
-
-
-def best_weight(tried: pd.DataFrame) -> float:
-    """The weight that is best on dev questions; of equal ones the middle one, as their edges hang on few questions."""
     values = tried[CHOSEN_BY].fillna(0.0)
-    best = tried.loc[np.isclose(values, values.max()), "weight"]
-    return float(best.iloc[len(best) // 2])
+    best = tried.loc[np.isclose(values, values.max()), "weight"].tolist()
+    chosen = best[len(best) // 2]  # of equal ones the middle one, as their edges hang on few questions
+    write_json({"weight": chosen, "n": len(gold), "tried": tried.to_dict("list")}, path)
+    return tried

@@ -1,9 +1,9 @@
 """A ranking's first documents put in order anew, by what a model makes of question and passage together.
 
 Two scores of pairs (question, passage): a cross-encoder's (Nogueira and Cho, 1901.04085), and the log-likelihood of the
-question behind the passage under a language model (UPR: Sachan et al., 2204.07496, section 2). The text twin scores its
-shortlist with the latter too. A model that has learned questions behind texts (`train.text_weight`), or was made here,
-is asked as in that lesson; any other as UPR asks one that nobody tuned: its adapter off, with an instruction.
+question behind the passage under a language model (UPR: Sachan et al., 2204.07496, section 2). A model that has learned
+questions behind texts (`train.text_weight`), or was made here, is asked as in that lesson; any other as UPR asks one
+that nobody tuned: its adapter off, with an instruction.
 """
 
 from collections.abc import Callable, Sequence

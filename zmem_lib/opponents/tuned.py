@@ -2,14 +2,14 @@
 
 BM25 over every passage followed by the training questions about it: document expansion as in doc2query (1904.08375),
 with questions that were really asked. And the sentence encoder of the dense index, fine-tuned with in-batch negatives
-(Henderson et al., 1705.00652, section 4; MultipleNegativesRankingLoss of sentence-transformers). Both take the run's
-whole tables and look at training questions only, the encoder's choice of a checkpoint at dev questions too.
+(Henderson et al., 1705.00652, section 4); its checkpoint is chosen on dev questions.
 """
 
 import math
 import time
 from collections import deque
 from collections.abc import Iterator
+from copy import deepcopy
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -96,7 +96,7 @@ def tune_encoder(
     """
     train, dev = (taught_questions(docs, questions, split) for split in ("train", "dev"))
     sample, steps = dev_sample(dev, docs, params.seed), params.answer.dense_steps
-    best, weights = dev_recall(encoder, *sample), _copy(encoder)
+    best, weights = dev_recall(encoder, *sample), deepcopy(encoder.state_dict())
     log, text_of = [(0, math.nan, best)], dict(zip(docs["doc_id"], passages(docs), strict=True))
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)  # dropout
@@ -105,7 +105,7 @@ def tune_encoder(
             recall = math.nan
             if step * CHECKPOINTS // steps > (step - 1) * CHECKPOINTS // steps:  # the last step among them
                 recall = dev_recall(encoder, *sample)
-                best, weights = (best, weights) if recall < best else (recall, _copy(encoder))
+                best, weights = (best, weights) if recall < best else (recall, deepcopy(encoder.state_dict()))
             log.append((step, loss, recall))
     encoder.load_state_dict(weights)
     return pd.DataFrame(log, columns=["step", "loss", "dev_recall"])
@@ -116,8 +116,7 @@ def tune_steps(
 ) -> Iterator[float]:
     """Update the encoder `answer.dense_steps` times, and yield the loss of every batch.
 
-    A right passage is wrong for the batch's other questions. Not sentence-transformers' trainer: it knows no batches by
-    gold document, and it prints and draws bars.
+    Not sentence-transformers' trainer: it knows no batches by gold document, and it prints and draws bars.
     """
     rng, steps = Random(params.seed), params.answer.dense_steps
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=LR, weight_decay=0.0)
@@ -189,7 +188,3 @@ def dev_recall(encoder: "SentenceTransformer", dev: pd.DataFrame, candidates: pd
     index = build_dense(encoder, list(candidates["doc_id"]), passages(candidates))
     ranked, _ = rank_dense(index, encoder, list(dev["question"]), 1)
     return sum(best[0] in gold for best, gold in zip(ranked, dev["gold_doc_ids"], strict=True)) / len(dev)
-
-
-def _copy(encoder: "SentenceTransformer") -> dict[str, Tensor]:
-    return {name: weight.detach().clone() for name, weight in encoder.state_dict().items()}

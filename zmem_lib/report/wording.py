@@ -14,12 +14,12 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from zmem_lib.evaluation.metrics import METRICS
-from zmem_lib.evaluation.stats import LEVEL, Estimate, paired_difference
+from zmem_lib.evaluation.stats import LEVEL, Estimate, bootstrap_mean
 from zmem_lib.params import Params
-from zmem_lib.systems.systems import SYSTEMS, compared, controls
+from zmem_lib.systems.systems import SYSTEMS, compared, which
 from zmem_lib.tables import in_order
 
-COMPARED, CONTROLS = compared(), controls()
+COMPARED, CONTROLS = compared(), which(lambda system: bool(system.given))
 RIVALS = tuple(system for system in COMPARED if not system.startswith("zmem"))  # not z-memory, nor a variant of it
 SIDES = ("better", "worse", "same")
 LABELS = {name: metric.label for name, metric in METRICS.items()}  # in the chapters
@@ -66,7 +66,7 @@ def difference(scores: pd.DataFrame, part: str, metric: str, pair: tuple[str, st
     """The first system minus the second over the questions that both answered."""
     rows = scores[(scores["part"] == part) & (scores["metric"] == metric) & scores["system"].isin(pair)]
     both = rows.pivot(index="question_id", columns="system", values="value").dropna()
-    return paired_difference(both[pair[0]], both[pair[1]], params.evaluate.bootstrap_samples, params.seed)
+    return bootstrap_mean(both[pair[0]] - both[pair[1]], params.evaluate.bootstrap_samples, params.seed)
 
 
 def from_both_sides(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,4 @@
-"""What `zmem ask`, `add` and `delete` print: lines about a collection, one question or change after the other.
-
-What a system answers is not decided here (evidence.py), nor what is added and how (collection.py).
-"""
+"""What `zmem ask`, `add` and `delete` print: lines about a collection, one question or change after the other."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -26,9 +23,9 @@ def answer_lines(
         collection = replace(collection, params=changed(collection.params, {"answer.top_k": top_k}))
     yield f"question: {question}"
     yield f"documents: {len(collection.docs)}, of which the reader gets {collection.params.answer.top_k}"
-    title_of = dict(zip(collection.docs["doc_id"], collection.docs["title"], strict=True))
+    title_of = collection.docs.set_index("doc_id")["title"]
     for row in collection.ask(question, systems).to_dict("records"):
-        writes = SYSTEMS[row["system"]].hands == "z"
+        verb = "writes" if SYSTEMS[row["system"]].hands == "z" else "brings"
         score = SELECTORS[collection.params.answer.select].score if row["system"] == "zmem" else "score"
         yield ""
         yield f"{row['system']}: answer {row['answer']!r}"
@@ -37,7 +34,7 @@ def answer_lines(
             yield f"  {rank}. {doc_id}  {title_of[doc_id]}  ({score} {value:.2f})"
             line = " ".join(item.split())
             line = line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 2] + " …"
-            yield f"     {'writes' if writes else 'brings'}: {line}"
+            yield f"     {verb}: {line}"
 
 
 def add_documents(folder: Path, file: Path, *, replacing: bool = False) -> list[str]:

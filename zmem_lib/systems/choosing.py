@@ -1,8 +1,7 @@
 """The ways of choosing documents: each takes a table of questions and what a run holds, and returns their rankings.
 
-Most rank all documents, seen and new and added. The last ones are given the document: the right one of each question,
-or a wrong one, by which z-memory is told from a placebo. SELECTORS are z-memory's own, of which a run's parameter
-`answer.select` names one.
+Most rank all documents. The last ones are given the right one, or a wrong one, by which z-memory is told from a
+placebo. SELECTORS are z-memory's own, of which the parameter `answer.select` names one.
 """
 
 from collections.abc import Callable
@@ -24,7 +23,6 @@ from zmem_lib.opponents.index import build_flat, search, vectors_of
 from zmem_lib.opponents.rerank import Pairs, cross_scores, log_p_given_text, reordered
 from zmem_lib.params import Params
 from zmem_lib.systems.holdings import Holdings
-from zmem_lib.systems.systems import always
 
 Choose = Callable[[pd.DataFrame, Holdings], Ranking]
 Score = Callable[[list[tuple[int, str]]], list[float]]  # of pairs: number of the question, document id
@@ -40,7 +38,7 @@ class Selector:
 
     choose: Choose
     score: str
-    possible: Callable[[Params], bool] = always
+    possible: Callable[[Params], bool] = lambda _: True
 
 
 # --- z-memory ---------------------------------------------------------------------------------------------------------
@@ -186,29 +184,29 @@ def _of_texts(questions: pd.DataFrame, held: Holdings, score: TextScore) -> Scor
     return lambda pairs: score([(asked[q], text_of[doc_id]) for q, doc_id in pairs])
 
 
-# --- given ------------------------------------------------------------------------------------------------------------
+# --- given, without scores --------------------------------------------------------------------------------------------
 
 
 def right(questions: pd.DataFrame, _: Holdings) -> Ranking:
     """The first gold document of each question."""
-    return _given([[ids[0]] for ids in questions["gold_doc_ids"]])
+    return [[ids[0]] for ids in questions["gold_doc_ids"]], []
 
 
 def shuffled(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """Another document than the gold one, drawn at random."""
     doc_ids = list(held.docs["doc_id"])
     other = dict(zip(doc_ids, shuffle_index(len(doc_ids), held.params.seed).tolist(), strict=True))
-    return _given([[doc_ids[other[ids[0]]]] for ids in questions["gold_doc_ids"]])
+    return [[doc_ids[other[ids[0]]]] for ids in questions["gold_doc_ids"]], []
 
 
 def most_similar(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """The document whose passage resembles the gold one most."""
-    return _given(nearest(held, list(questions["gold_doc_ids"]), 1))
+    return nearest(held, list(questions["gold_doc_ids"]), 1), []
 
 
 def nothing(questions: pd.DataFrame, _: Holdings) -> Ranking:
     """No document."""
-    return _given([[] for _ in range(len(questions))])
+    return [[] for _ in range(len(questions))], []
 
 
 def nearest(held: Holdings, chosen: list[list[str]], depth: int) -> list[list[str]]:
@@ -219,7 +217,3 @@ def nearest(held: Holdings, chosen: list[list[str]], depth: int) -> list[list[st
     rows, _ = search(index.flat, own, depth + 1)  # (Q,depth+1): its own passage is one of them, as a rule
     others = [[index.doc_ids[row] for row in best] for best in rows.tolist()]
     return [[other for other in best if other != name][:depth] for best, name in zip(others, doc_ids, strict=True)]
-
-
-def _given(ids: list[list[str]]) -> Ranking:
-    return ids, [[] for _ in ids]

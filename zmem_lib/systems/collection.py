@@ -3,9 +3,9 @@
     collection = open_collection("runs/tiny")
     collection.ask("Where was Ada born?", ["zmem", "bm25"])
 
-What came after the chapters lies in `added/`: documents with block and key in one file, so that one rename brings text
-and memory together or not at all, the ids of the run's own documents that were deleted, and the tree of generated ids.
-What the chapters left is never touched, so they stay finished; an added document hides the run's own of the same id.
+What came after the chapters lies in `added/`: documents with block and key in one file, which one rename brings whole,
+the ids of the run's own documents that were deleted, and the tree of generated ids. What the chapters left is never
+touched, so they stay finished; an added document hides the run's own of the same id.
 """
 
 import difflib
@@ -62,25 +62,27 @@ class Collection(Holdings):
         `questions` are texts, or a table with question_id, question, gold_doc_ids and part; without gold documents only
         the systems that find theirs can be asked.
         """
-        asked = questions if isinstance(questions, pd.DataFrame) else as_table(questions)
+        if not isinstance(questions, pd.DataFrame):
+            texts = [questions] if isinstance(questions, str) else questions
+            rows = [(f"asked {number}", text, [], "seen") for number, text in enumerate(texts, 1)]
+            questions = pd.DataFrame(rows, columns=["question_id", "question", "gold_doc_ids", "part"])
         possible = possible_systems(self.params)
         for name in systems:
             if name not in SYSTEMS:
                 raise BadInput(f"there is no system {name!r}: choose from {', '.join(possible)}")
             if name not in possible:
                 raise BadInput(f"the parameters of {self.folder} leave {name} out: choose another system")
-            if SYSTEMS[name].given in ("right", "wrong") and not all(map(len, asked["gold_doc_ids"])):
+            if SYSTEMS[name].given in ("right", "wrong") and not all(map(len, questions["gold_doc_ids"])):
                 raise BadInput(f"{name} needs to know a question's gold document: give a table with gold_doc_ids")
         anew = replace(self, cache=None)  # pieces of a chapter's work are about the chapter's questions
-        tables = [answers_of(name, asked, anew) for name in systems]
+        tables = [answers_of(name, questions, anew) for name in systems]
         return pd.concat(tables, keys=systems, names=["system"]).reset_index(level=0).reset_index(drop=True)
 
     def evidence(self, question: str, doc_id: str | None = None, z: Tensor | None = None) -> str:
         """The evidence that the model writes for a question from z (K,W), or from a document's z, or from the best."""
         if z is None:
             z = self.z[self.row_of[self.known(doc_id or self.ask(question)["ranked_doc_ids"][0][0])]]  # (K,W)
-        limit = self.params.memory.evidence_tokens
-        return generate_evidence(self.memory_lm, z[None], [question], evidence_tokens=limit, batch=1)[0]  # of (1,K,W)
+        return generate_evidence(self.memory_lm, z[None], [question], self.params)[0]  # of (1,K,W)
 
     def recite(self, doc_id: str) -> str:
         """The text that greedy decoding writes from a document's z alone."""
@@ -196,35 +198,23 @@ def open_collection(
 ) -> Collection:  # fmt: skip
     """What the run in the folder `run`, or of the name `run` in `runs`, holds now; without `added`, after its chapters.
 
-    Raises BadInput if these are not finished, but where `params` are given.
+    Raises BadInput if chapters 01 to 05 are not finished, but where `params` are given.
     """
     folder = Path(runs) / run
-    params = params or finished_params(folder)
+    if params is None:
+        if not (folder / "params.yaml").is_file():
+            there = sorted(path.parent.name for path in folder.parent.glob("*/params.yaml"))
+            known = f"there are {', '.join(there)}" if there else "there is none yet"
+            raise BadInput(f"{folder} is not the folder of a run ({known}): execute it first (zmem run PARAMS.yaml)")
+        params = read_params(folder / "params.yaml")
+        refuse_memoryless(params, "asking, scoring and changing a memory")
+        for number in range(1, 6):
+            if not is_whole(folder, number, params):
+                raise BadInput(f"chapter {number:02d} of {folder} is not finished: resume the run first (zmem run)")
     collection = Collection(folder, params, *own_memory(folder, params), cache=cache)
     if added:
         collection.read_again()
     return collection
-
-
-def finished_params(folder: Path) -> Params:
-    """The parameters of a run whose chapters 01 to 05 are finished; raises BadInput that says what is missing."""
-    if not (folder / "params.yaml").is_file():
-        there = sorted(path.parent.name for path in folder.parent.glob("*/params.yaml"))
-        known = f"there are {', '.join(there)}" if there else "there is none yet"
-        raise BadInput(f"{folder} is not the folder of a run ({known}): execute it first (zmem run PARAMS.yaml)")
-    params = read_params(folder / "params.yaml")
-    refuse_memoryless(params, "asking, scoring and changing a memory")
-    for number in range(1, 6):
-        if not is_whole(folder, number, params):
-            raise BadInput(f"chapter {number:02d} of {folder} is not finished: resume the run first (zmem run)")
-    return params
-
-
-def as_table(questions: str | Sequence[str]) -> pd.DataFrame:
-    """Questions that stand in no corpus as a table."""
-    texts = [questions] if isinstance(questions, str) else list(questions)
-    ids = [f"asked {number}" for number in range(1, len(texts) + 1)]
-    return pd.DataFrame({"question_id": ids, "question": texts, "gold_doc_ids": [[] for _ in texts], "part": "seen"})
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -1,8 +1,7 @@
-"""What a system's answers cost: they are made, timed and kept here, one system after the other; and rankings.
+"""What a system's answers cost: they are made, timed and kept here, one system after the other.
 
-Seconds and memory are measured by meter.py the same way for every system; bytes are those of what a system stores. The
-ways of choosing are told apart by rankings of the same questions. The text twin's stands beside those of z-memory: the
-same language model and shortlist, text in the place of z.
+And the rankings of the same questions that tell the ways of choosing apart: z-memory's own, and the text twin's, with
+the same language model and shortlist, and text in the place of z.
 """
 
 import time
@@ -15,7 +14,6 @@ import pandas as pd
 
 from zmem_lib.cache import remembered
 from zmem_lib.files import read_json
-from zmem_lib.memory.choose import Ranking
 from zmem_lib.memory.table import load_z
 from zmem_lib.meter import memory_explained, metered
 from zmem_lib.params import Params
@@ -33,10 +31,7 @@ TIMED = 20  # questions that a ranking is timed on which an answer has already
 def answered(
     name: str, questions: pd.DataFrame, held: Holdings, *, suffix: str = ""
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """A system's answers, kept in the run's folder, and their row of the table costs but for what building took.
-
-    Those of a chapter that was killed stay.
-    """
+    """A system's answers, kept in the run's folder, and their row of the table costs but for what building took."""
     path = held.folder / f"answers_{name}{suffix}.parquet"
 
     def make() -> dict[str, float]:
@@ -100,18 +95,14 @@ def rank_all(questions: pd.DataFrame, held: Holdings, answers: Mapping[str, pd.D
     made, tables = {TWIN: TWIN} | ({"query_likelihood": "zmem"} if scanned else {}), []
     for name, choose in selectors_of(held.params).items():
         table = questions[["question_id", "part"]].reset_index(drop=True)
+        some, there = questions, held  # pieces of it that lie in the chapter's folder are used
         if (found := answers.get(made.get(name, ""))) is not None:
-            some = questions.iloc[:: -(-len(questions) // TIMED) or 1]
-            _, seconds = timed(choose, some, replace(held, cache=None))
+            some, there = questions.iloc[:: -(-len(questions) // TIMED) or 1], replace(held, cache=None)
             table = table.merge(found[["question_id", "ranked_doc_ids", "ranked_scores"]], on="question_id")
-        else:  # pieces of it that lie in the chapter's folder are used
-            (table["ranked_doc_ids"], table["ranked_scores"]), seconds = timed(choose, questions, held)
+        began = time.perf_counter()
+        ranking = choose(some, there)
+        seconds = (time.perf_counter() - began) / max(len(some), 1)
+        if found is None:
+            table["ranked_doc_ids"], table["ranked_scores"] = ranking
         tables.append(table.assign(selector=name, seconds=seconds))
     return check(pd.concat(tables), "rankings")
-
-
-def timed(choose: Choose, questions: pd.DataFrame, held: Holdings) -> tuple[Ranking, float]:
-    """A ranking and its seconds per question."""
-    began = time.perf_counter()
-    ranking = choose(questions, held)
-    return ranking, (time.perf_counter() - began) / max(len(questions), 1)

@@ -1,7 +1,6 @@
 """What every system is made of: documents chosen, evidence written from z or taken from passages, answers read from it.
 
-Takes questions and what a run holds; `answers_of` gives the table answers, the same way for all systems: the same
-reader, prompt and token budget.
+`answers_of` gives the table answers, for all systems with the same reader, prompt and token budget.
 """
 
 import time
@@ -30,8 +29,7 @@ from zmem_lib.text import first_words
 FIRST_TOKENS = 8  # of the first passage of a long context, at least, however small it is
 
 Items = list[list[str]]  # evidence items by question
-Spent = list[tuple[int, int]]  # (input, output) tokens by question
-Handed = tuple[Items, Spent]
+Handed = tuple[Items, list[tuple[int, int]]]  # items, and (input, output) tokens spent, by question
 Chosen = Sequence[Sequence[str]]  # document ids by question
 
 
@@ -81,9 +79,8 @@ def from_noise(questions: pd.DataFrame, held: Holdings, _: Chosen) -> Handed:
 
 def from_blocks(questions: pd.DataFrame, held: Holdings, numbers: Sequence[int], z: Tensor) -> Handed:
     """Evidence items generated from z (B,K,W), one for each of B numbers of questions, and the tokens spent."""
-    asked, params, prompts = list(questions["question"]), held.params, held.memory_lm.prompts
-    limits = {"evidence_tokens": params.memory.evidence_tokens, "batch": params.machine.answer_batch}
-    texts = generate_evidence(held.memory_lm, z, [asked[q] for q in numbers], **limits)
+    asked, prompts = list(questions["question"]), held.memory_lm.prompts
+    texts = generate_evidence(held.memory_lm, z, [asked[q] for q in numbers], held.params)
     items, spent = [[] for _ in asked], [(0, 0) for _ in asked]
     for q, text in zip(numbers, texts, strict=True):
         items[q].append(text)
@@ -92,12 +89,10 @@ def from_blocks(questions: pd.DataFrame, held: Holdings, numbers: Sequence[int],
     return items, spent
 
 
-def generate_evidence(
-    memory_lm: MemoryLM, z: Tensor, questions: list[str], *, evidence_tokens: int, batch: int
-) -> list[str]:
+def generate_evidence(memory_lm: MemoryLM, z: Tensor, questions: list[str], params: Params) -> list[str]:
     """The evidence that the model writes from z (B,K,W) for each question."""
-    prompts = [memory_lm.prompts.asked(question) for question in questions]
-    output = generate_all(memory_lm, z, prompts, max_tokens=evidence_tokens, batch=batch)
+    prompts, limit = [memory_lm.prompts.asked(question) for question in questions], params.memory.evidence_tokens
+    output = generate_all(memory_lm, z, prompts, max_tokens=limit, batch=params.machine.answer_batch)
     return [memory_lm.prompts.decode(ids) for ids in output]
 
 
@@ -114,8 +109,7 @@ def written_and_passages(questions: pd.DataFrame, held: Holdings, chosen: Chosen
 
 
 HANDED: dict[str, Callable[[pd.DataFrame, Holdings, Chosen], Handed]] = {
-    "z": written, "text": passages_of, "z and text": written_and_passages, "packed": passages_of,
-    "noise": from_noise,
+    "z": written, "text": passages_of, "z and text": written_and_passages, "packed": passages_of, "noise": from_noise,
 }  # fmt: skip
 
 
@@ -154,16 +148,17 @@ def wide(held: Holdings) -> Holdings:
 
 def answer(
     questions: pd.DataFrame, held: Holdings, items: Items, *, ranking: Ranking | None = None,
-    spent: Spent | None = None, began: float,
+    spent: Sequence[tuple[int, int]] = (), began: float,
 ) -> pd.DataFrame:  # fmt: skip
     """Read the items and return the answers table; `spent` are the tokens already read and written per question."""
     params, n = held.params, len(questions)
-    if held.memory_lm is None:
-        table = unread(items, params.memory.evidence_tokens)
+    if held.memory_lm is None:  # nobody reads: each item's first words, no answer, no token
+        shown = [[first_words(item, params.memory.evidence_tokens) for item in some] for some in items]
+        table = _table([Reply("", 0, 0, 0.0)] * n, shown, [len(" ".join(some).split()) for some in shown])
     else:
         table = read(held.memory_lm, list(questions["question"]), items, params, folder=held.folder)
     table["ranked_doc_ids"], table["ranked_scores"] = ranking or ([[]] * n, [[]] * n)
-    for name, tokens in zip(("input_tokens", "output_tokens"), zip(*spent or [], strict=True), strict=False):
+    for name, tokens in zip(("input_tokens", "output_tokens"), zip(*spent, strict=True), strict=False):
         table[name] += tokens
     for name in ("question_id", "part", "kind"):
         table[name] = list(questions[name]) if name in questions else ""
@@ -177,10 +172,9 @@ def read(
 
     A model all of whose weights learn has learned the reader's task beside its memory (train.py); any other reads with
     its adapter off and through its chat template. With `answer.reader` api a model at an address gets the same turn as
-    a chat message, with the evidence cut by the run's own tokenizer, so that every reader sees the same. The answer is
-    the first line of what is written. Columns of the table answers: answer, evidence as the reader saw it, its tokens,
-    and, as the model that reads counts them, input_tokens and output_tokens; money is dollars, where an answer was
-    bought.
+    a chat message, with the evidence cut by the run's own tokenizer, so that every reader sees the same. Columns of
+    the table answers: answer, the first line of what is written; evidence as the reader saw it, and its tokens;
+    input_tokens and output_tokens as the model that reads counts them; money in dollars, where an answer was bought.
     """
     prompts, limit, most = memory_lm.prompts, params.memory.evidence_tokens, params.answer.answer_tokens
     cut = [[prompts.encode(item, limit) for item in some] for some in items]
@@ -195,12 +189,6 @@ def read(
         told = zip(asked, written, strict=True)
         replies = [Reply(prompts.decode(ids), len(before), len(ids), 0.0) for before, ids in told]
     return _table(replies, shown, [sum(map(len, some)) for some in cut])
-
-
-def unread(items: Sequence[list[str]], words: int) -> pd.DataFrame:
-    """Evidence that nobody reads, where there is no language model: each item's first words; no answer, no token."""
-    shown = [[first_words(item, words) for item in some] for some in items]
-    return _table([Reply("", 0, 0, 0.0)] * len(shown), shown, [len(" ".join(some).split()) for some in shown])
 
 
 def _table(replies: Sequence[Reply], shown: Items, evidence_tokens: list[int]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ Rows stand in one order everywhere: seen, new, then added since. What is slow to
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,8 @@ class Holdings:
             index = load_dense(self.folder / f"{name}.faiss")
             if not self.altered:
                 return index
-            before = texts_by_id(read_table(self.folder / "docs.parquet", "docs"))
-            return updated_dense(index, self.encoder(name), before=before, now=self.text_of)
+            before = replace(self, docs=read_table(self.folder / "docs.parquet", "docs"))
+            return updated_dense(index, self.encoder(name), before=before.text_of, now=self.text_of)
 
         return self.once(name, load)
 
@@ -103,17 +103,12 @@ class Holdings:
     @property
     def text_of(self) -> dict[str, str]:
         """Title and text of each document."""
-        return texts_by_id(self.docs)
+        return dict(zip(self.docs["doc_id"], passages(self.docs), strict=True))
 
 
 def model_hash(folder: Path) -> str:
     """The hash of the model that the run's blocks belong to, as chapter 03 noted it."""
     return read_json(folder / "manifest_03.json")["outputs"]["lm"]
-
-
-def texts_by_id(docs: pd.DataFrame) -> dict[str, str]:
-    """Title and text of each document of a table."""
-    return dict(zip(docs["doc_id"], passages(docs), strict=True))
 
 
 def fitted(tree: id_trees.IdTree, docs: pd.DataFrame, keys: Tensor) -> id_trees.IdTree:

@@ -1,9 +1,8 @@
 """The systems that are compared, one record each: how it chooses documents and what of them it hands to the reader.
 
 The same reader answers for all of them (evidence.py), from at most `answer.top_k` items. A new system is a way of
-choosing (choosing.py), a record here, and its words in the page's phrases: every table, test, cost and plot follows
-from the record, in the order of SYSTEMS. Of z-memory's controls some are given the right document, some a wrong z: the
-placebo of document latents. CRAG (2401.15884) and Self-RAG (2310.11511) would be one way of choosing more each.
+choosing (choosing.py), a record here, and its words in the page's phrases; tables, tests, costs and plots follow from
+the record, in the order of SYSTEMS. CRAG (2401.15884) and Self-RAG (2310.11511) would be one way of choosing more each.
 """
 
 from collections.abc import Callable
@@ -18,11 +17,6 @@ HYBRID = ("bm25", "dense.faiss", TEXTS)
 HYBRID_BUILT = ("bm25", "dense", "hybrid weight")
 
 
-def always(_: Params) -> bool:
-    """Whatever the parameters."""
-    return True
-
-
 @dataclass(frozen=True)
 class System:
     """All that answers, tables, costs and plots need to know of a system."""
@@ -35,7 +29,7 @@ class System:
     rests_on: tuple[str, ...] = ()  # what had to be built before it answers: its seconds are the system's
     without_lm: bool = False  # stands without a language model: what it retrieves is evaluated, and nobody reads it
     asked_absent: bool = False  # asked the questions without a document, too
-    possible: Callable[[Params], bool] = always  # where the run has the language model that it needs
+    possible: Callable[[Params], bool] = lambda _: True  # where the run has the language model that it needs
 
     @property
     def compared(self) -> bool:
@@ -56,9 +50,7 @@ class System:
 SYSTEMS: dict[str, System] = {  # in the order of tables
     "zmem": System("by_select", "#0072B2", "z", stores=Z, rests_on=("memory",), asked_absent=True),
     "zmem+text": System("by_select_anew", "#3B9BD9", stores=(*Z, TEXTS), rests_on=("memory",)),
-    "zmem+bm25": System(
-        "by_z_and_bm25", "#004B75", "z", stores=(*Z, "bm25"), rests_on=("memory", "bm25", "z weight"),
-    ),
+    "zmem+bm25": System("by_z_and_bm25", "#004B75", "z", stores=(*Z, "bm25"), rests_on=("memory", "bm25", "z weight")),
     "zmem-oracle": System("right", "#56B4E9", "z", "right", stores=Z, rests_on=("memory",)),
     "zmem-shuffled": System("shuffled", "#666666", "z", "wrong", stores=Z, rests_on=("memory",)),
     "zmem-similar": System("most_similar", "#8A8A8A", "z", "wrong", stores=Z, rests_on=("memory",)),
@@ -109,11 +101,6 @@ def which(condition: Callable[[System], bool]) -> tuple[str, ...]:
 def compared() -> tuple[str, ...]:
     """Those that must find the document themselves."""
     return which(lambda system: system.compared)
-
-
-def controls() -> tuple[str, ...]:
-    """Those that are given the right document, a wrong one, or none."""
-    return which(lambda system: not system.compared)
 
 
 def possible_systems(params: Params) -> tuple[str, ...]:
