@@ -18,17 +18,14 @@ def guarded(name, globals=None, *more, **named):  # what transformers needs itse
     assert not within.startswith("zmem_lib") or root in {MAY} or root in sys.stdlib_module_names, (within, name)
     return plain(name, globals, *more, **named)
 builtins.__import__ = guarded
-import json
 from pathlib import Path
-from types import SimpleNamespace
 import pandas as pd
 import torch
 from zmem_lib.cache import Cache
 from zmem_lib.memory import choose, encoder, lessons, lm, self_questions, shape, table, train, write
 from zmem_lib.ids import search
 
-text = (Path(sys.argv[1]) / "params.json").read_text()
-params = json.loads(text, object_hook=lambda section: SimpleNamespace(**section))
+params = shape.settings((Path(sys.argv[1]) / "params.json").read_text())
 docs = pd.DataFrame([dict(doc_id=f"d{{i}}", title="", text=f"amber bird {{i}} fern. Moss is {{i}}.") for i in range(6)])
 tuples = docs.assign(
     question=[f"what is {{i}}" for i in range(6)], evidence=docs.text, answers=[["moss"]] * 6, split="train",

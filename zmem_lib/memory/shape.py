@@ -8,13 +8,14 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from zmem_lib.files import BadInput
 
 
 class Settings(Protocol):
-    """Resolved parameters by section: `Params`, or, where there is no pydantic, namespaces of the same names.
+    """Resolved parameters by section: `Params`, or, where there is no pydantic, what `settings` reads.
 
     Who needs whole sections takes them: a model, its lessons, its own questions. All else takes the numbers it needs.
     """
@@ -26,6 +27,11 @@ class Settings(Protocol):
     train: Any  # all
     write: Any  # steps, lr, stop, proximal
     machine: Any  # all but what concerns an address
+
+
+def settings(text: str) -> Settings:
+    """Resolved parameters from the JSON that `params.model_dump_json()` writes, on a bare machine."""
+    return json.loads(text, object_hook=lambda section: SimpleNamespace(**section))
 
 
 @dataclass(frozen=True)
