@@ -7,6 +7,7 @@ or wrong: rare cases are seen too, and how many there are in the run stands in t
 from collections.abc import Mapping
 from html import escape
 from itertools import zip_longest
+from typing import Any
 
 import pandas as pd
 from IPython.core.display import HTML
@@ -22,6 +23,7 @@ COUNT = 20  # of questions
 PAIR = ("zmem", "bm25")  # whose right and wrong answers the questions are drawn by
 SHOWN = (*COMPARED, *which(lambda system: system.reference))  # the latter tell a wrong document from a wrong reading
 AT_ONCE, MOST = 110, 1500  # characters of an evidence that are seen at once, and unfolded
+RIGHT: dict[Any, str] = {True: "right", False: "wrong"}  # an answer; where it is not scored, nothing
 LEFT = "text-align: left; vertical-align: top"
 HEADS = {"system": "18%", "first document": "24%", "evidence": "38%", "answer": "20%"}  # column: its width
 MEANT = {
@@ -89,7 +91,7 @@ def kinds(right: pd.DataFrame, picked: list[str]) -> pd.DataFrame:
     table = table.groupby(keys, sort=True, dropna=False)[["questions", "shown"]].sum().reset_index()
     table["part"] = pd.Categorical(table["part"], in_order(table["part"], TEST_PARTS))
     table = table.sort_values(keys, kind="stable")
-    return table.assign(**{name: table[name].map({True: "right", False: "wrong"}).fillna(MISSING) for name in keys[1:]})
+    return table.assign(**{name: table[name].map(RIGHT).fillna(MISSING) for name in keys[1:]})
 
 
 def _keys(right: pd.DataFrame) -> list[str]:
@@ -105,7 +107,7 @@ def _block(asked: Mapping, given: Mapping[str, pd.DataFrame], exact: Mapping, pl
         if place["id"] in table.index:
             one = table.loc[place["id"]]
             document = _document(list(one["ranked_doc_ids"]), set(asked["gold_doc_ids"]), place["titles"])
-            said = {True: "right", False: "wrong"}.get(exact.get(system))  # None where it is not scored
+            said = RIGHT.get(exact.get(system))
             mark = f'<small class="{said}">{said}</small>' if said else ""
             answer = f"{_folded(one['answer'])}<br>{mark}"
             rows.setdefault((document, _folded("\n".join(one["evidence"])), answer), []).append(system)
