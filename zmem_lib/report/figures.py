@@ -167,12 +167,12 @@ def recall_curves(rows: pd.DataFrame, systems: Sequence[str] | None = None, word
     """Recall at 1, 5 and 20, a panel for each part; of all systems or ways of choosing, or of page one's `systems`."""
     depths, named = {f"recall@{k}": place for place, k in enumerate(RECALL_AT)}, words or phrases("en")
     rows = rows[rows["metric"].isin(depths) & rows["part"].isin(TEST_PARTS) & (rows["n"] > 0)]
+    rows = rows.assign(depth=rows["metric"].map(depths))
     systems = in_order(rows["system"], SYSTEMS) if systems is None else systems
-    rows = rows[rows["system"].isin(systems)].assign(depth=rows["metric"].map(depths))
     names = {system: words[f"row.{system}"] if words else system for system in systems}
     figure, panels = part_panels(rows, named, height=3.0)
     for axis, part_rows in panels:
-        system_lines(axis, part_rows, "depth", names, apart=0.08)
+        system_lines(axis, part_rows[part_rows["system"].isin(systems)], "depth", names, apart=0.08)
         axis.set(xlabel=named["plot.recall_x"], ylim=(-0.02, 1.04))
         axis.set_xticks(range(len(RECALL_AT)), [str(k) for k in RECALL_AT])
     figure.axes[0].set_ylabel(named["plot.recall_y"])
