@@ -70,7 +70,8 @@ def load_encoder(dense_model: str, device: str) -> "SentenceTransformer":
             f"dense_model {dense_model} compares by {encoder.similarity_fn_name}: give one that compares by cosine or "
             "inner product"
         )
-    encoder.prompts = {**prompts_of(encoder.prompts, dense_model)}
+    prompts: dict[str, str | None] = {**prompts_of(encoder.prompts, dense_model)}
+    encoder.prompts = prompts
     return encoder
 
 
