@@ -48,9 +48,8 @@ def score_answers(
 ) -> pd.DataFrame:  # fmt: skip
     """Every metric of every answer: the table scores.
 
-    Questions from `with_references` are also held against ragas' context measures. The retrieval measures are left out
-    for a system that ranks nothing, those of ragas, which take most of the time, where `ragas` is false, and those of
-    what was read where nobody reads.
+    Questions from `with_references` are also held against ragas' context measures. A system that ranks nothing has no
+    retrieval measures, and a run where nobody reads none of reading; without `ragas` its measures, slow ones, are left.
     """
     counts = {name: one.count for name, one in METRICS.items() if one.count and one.corpus in ("", params.corpus.name)}
     rule, tables = params.corpus.normalisation, []
@@ -59,9 +58,7 @@ def score_answers(
         values = {name: [float(count(row, rule)) for row in rows.itertuples()] for name, count in counts.items()}
         values |= _of_documents(rows, docs, grounded=SYSTEMS[system].grounded)
         parts = [pd.DataFrame({"question_id": rows["question_id"], **values}).melt("question_id", var_name="metric")]
-        if ranks(rows):
-            by_id = rows.set_index("question_id")
-            parts.append(retrieval_scores(by_id["gold_doc_ids"], by_id["ranked_doc_ids"]))
+        parts += [retrieval_scores(rows)] if ranks(rows) else []
         parts += [metrics.ragas_scores(rows)] if ragas else []
         place = rows[["question_id", "part", "kind"]].assign(system=system)
         tables.append(place.merge(pd.concat(parts), on="question_id", validate="one_to_many"))
@@ -141,10 +138,8 @@ def selector_table(questions: pd.DataFrame, rankings: pd.DataFrame, samples: int
     tables = []
     for _, rows in joined(questions, rankings).groupby("selector", sort=False):
         place = rows[["question_id", "selector", "part", "kind"]]
-        by_id = rows.set_index("question_id")
-        scores = retrieval_scores(by_id["gold_doc_ids"], by_id["ranked_doc_ids"])
-        tables += [place.merge(scores, on="question_id")]
-        tables += [place.assign(metric="seconds", value=rows["seconds"])]
+        tables.append(place.merge(retrieval_scores(rows), on="question_id"))
+        tables.append(place.assign(metric="seconds", value=rows["seconds"]))
     values = kinds_as_parts(pd.concat(tables))
     return check(grouped_means(values, ["selector", "part", "metric"], samples, seed), "selectors")
 

@@ -62,10 +62,9 @@ def write_curve(collection: Collection) -> pd.DataFrame:
 
 
 def finder(collection: Collection, questions: pd.DataFrame) -> Find:
-    """How the questions' documents are found among all, the new ones with other z and keys: by key then likelihood.
+    """How documents are found among all, the new ones with other z and keys: by key then likelihood, or by that alone.
 
-    Without keys by likelihood. What does not change is made once for all snapshots: the questions' vectors, or the scan
-    of the seen documents.
+    What does not change is made once for all snapshots: the questions' vectors, or the scan of the seen documents.
     """
     asked, seen = list(questions["question"]), int((collection.docs["part"] == "seen").sum())
     scan = partial(score_questions, collection.memory_lm, questions=asked, batch=collection.params.machine.scan_batch)

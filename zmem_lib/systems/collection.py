@@ -187,8 +187,7 @@ class Collection(Holdings):
         """Keep the generated ids of just these documents, where the run has any; those of `anew` are given anew."""
         if (self.folder / NEW).is_dir():
             tree = id_trees.load_tree(self.kept_tree if self.kept_tree.is_dir() else self.folder / NEW)
-            stay = Memory(self.docs, self.z, self.keys).rows(~self.docs["doc_id"].isin(set(anew)))
-            tree = fitted(tree, stay.docs, stay.keys)
+            tree = id_trees.delete_documents(tree, set(tree.ids) & set(anew))
             id_trees.save_tree(fitted(tree, self.docs, self.keys), self.kept_tree)
 
 
