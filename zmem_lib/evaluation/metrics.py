@@ -155,8 +155,9 @@ def retrieval_scores(rows: pd.DataFrame) -> pd.DataFrame:
     from ir_measures import RR, Success, nDCG
 
     measures = [Success @ 1, Success @ 5, Success @ 20, RR @ 10, nDCG @ 10]
-    qrels = {row.question_id: dict.fromkeys(row.gold_doc_ids, 1) for row in rows.itertuples()}
-    run = {row.question_id: {doc: -float(i) for i, doc in enumerate(row.ranked_doc_ids)} for row in rows.itertuples()}
+    ids, gold, ranked = (rows[name].tolist() for name in ("question_id", "gold_doc_ids", "ranked_doc_ids"))
+    qrels = {question: dict.fromkeys(docs, 1) for question, docs in zip(ids, gold, strict=True)}
+    run = {question: {doc: -float(i) for i, doc in enumerate(docs)} for question, docs in zip(ids, ranked, strict=True)}
     found: dict[Any, float] = {}
     found |= {(hit.query_id, str(hit.measure)): hit.value for hit in ir_measures.iter_calc(measures, qrels, run)}
     names = dict(zip(map(str, measures), RETRIEVAL_METRICS, strict=True))

@@ -108,10 +108,8 @@ def failures(
 ) -> pd.DataFrame:
     """The kind of every answer, the table failures: the first of these that is true.
 
-    right: exact match, whatever the evidence says. wrong z: the system ranks, and no gold document is among its first
-    `answer.top_k`, or, where it packs as many as fit, in its whole ranking, which is what it was given. wrong evidence:
-    it was given evidence, and no gold answer stands there. wrong reading: all the rest, and every wrong answer of a
-    system that is given nothing, which has only the reader.
+    right: exact match, whatever the evidence says. wrong z: the system ranks, and no gold document is among those that
+    it hands over. wrong evidence: it was given evidence, and no gold answer stands there. wrong reading: all the rest.
     """
     tables = []
     for system, answers in answers_by_system.items():
@@ -147,8 +145,7 @@ def selector_table(questions: pd.DataFrame, rankings: pd.DataFrame, samples: int
 def score_lines(folder: Path, systems: Sequence[str], questions: int = 0) -> Iterator[str]:
     """All test questions of a finished run scored anew, where its chapters ask a sample; nothing is kept.
 
-    A line for every part, system and measure: mean, 95 % interval, n; `questions` of each part and kind, 0: all. A
-    share of 75 questions is known to some .05, of 800 to .015.
+    A line for every part, system and measure: mean, 95 % interval, n; `questions` of each part and kind, 0: all.
     """
     collection = open_collection(folder, added=False)
     params, table = collection.params, read_table(folder / "questions.parquet", "questions")
@@ -191,10 +188,7 @@ def ranks(answers: pd.DataFrame) -> bool:
 
 
 def _of_documents(rows: pd.DataFrame, docs: pd.DataFrame, *, grounded: bool) -> dict[str, list[float]]:
-    """Whether a ranking's first document is a new one; how much of its first evidence stands in that document.
-
-    Where the right document was given and nothing ranked, it is the gold one. Only of evidence that is `grounded`.
-    """
+    """Whether a ranking's first document is a new one; how much of `grounded` evidence stands in it, or the given."""
     values, first = {}, [ids[0] if len(ids) else "" for ids in rows["ranked_doc_ids"]]
     if ranks(rows):
         new = set(docs.loc[docs["part"] == "new", "doc_id"])
