@@ -65,10 +65,15 @@ def test_answer_in_evidence(evidence, golds, expected):
     assert answer_in_evidence(evidence, golds, "squad") == expected
 
 
+def rows_of(gold, ranked):
+    columns = {"question_id": list(gold), "gold_doc_ids": list(gold.values())}
+    return pd.DataFrame(columns | {"ranked_doc_ids": [ranked[question] for question in gold]})
+
+
 def test_retrieval_by_hand():
     gold = {"q1": ["d1"], "q2": ["d1", "d2"], "q3": ["d1"], "q4": ["d1"]}
     ranked = {"q1": ["d1", "d5"], "q2": ["d9", "d2", "d7", "d1"], "q3": [f"x{i}" for i in range(10)] + ["d1"], "q4": []}
-    wide = retrieval_scores(gold, ranked).pivot(index="question_id", columns="metric", values="value")
+    wide = retrieval_scores(rows_of(gold, ranked)).pivot(index="question_id", columns="metric", values="value")
     assert wide["recall@1"].tolist() == [1, 0, 0, 0]
     assert wide["recall@5"].tolist() == [1, 1, 0, 0]  # q2: any of its two gold documents
     assert wide["recall@20"].tolist() == [1, 1, 1, 0]
@@ -79,7 +84,7 @@ def test_retrieval_by_hand():
 
 def test_retrieval_takes_the_order_as_it_is():
     """Equal scores must not let document ids decide: the last id in the alphabet comes first here."""
-    scores = retrieval_scores({"q": ["z"]}, {"q": ["z", "y", "a"]})
+    scores = retrieval_scores(rows_of({"q": ["z"]}, {"q": ["z", "y", "a"]}))
     assert scores.loc[scores["metric"] == "recall@1", "value"].item() == 1
 
 
@@ -212,7 +217,7 @@ def test_korquad_rules_on_strange_texts(answer, golds, exact, overlap):
 def test_retrieval_with_several_gold_documents_ties_and_strange_ids():
     ranked = {"문1": ["b", "a", "가"], "q2": ["a"], "q3": ["a", "b"]}
     gold = {"문1": ["가", "a"], "q2": ["nowhere"], "q3": ["b", "a"]}
-    wide = retrieval_scores(gold, ranked).pivot(index="question_id", columns="metric", values="value")
+    wide = retrieval_scores(rows_of(gold, ranked)).pivot(index="question_id", columns="metric", values="value")
     assert wide["recall@1"].to_dict() == {"문1": 0, "q2": 0, "q3": 1}
     assert wide["mrr@10"].to_dict() == {"문1": 0.5, "q2": 0, "q3": 1}
     assert wide["ndcg@10"]["q3"] == 1, "both gold documents first, in whichever order"

@@ -1,5 +1,6 @@
 """Fusion of two rankings, by hand."""
 
+import pandas as pd
 import pytest
 
 from zmem_lib.evaluation.metrics import retrieval_scores
@@ -63,9 +64,7 @@ def test_weights_are_tried_by_the_measures_of_the_field(tmp_path):
     second = ([*SECOND[0], ["b", "c"]], [*SECOND[1], [2.0, 1.0]])
     tried = choose_weight(first, second, gold, tmp_path / "weight.json").set_index("weight")
     for weight in WEIGHTS:
-        ranked = dict(enumerate(weighted_sum(first, second, weight, 10)[0]))
-        means = retrieval_scores(
-            {str(q): ids for q, ids in enumerate(gold)}, {str(q): ids for q, ids in ranked.items()}
-        )
-        means = means.groupby("metric")["value"].mean()
+        ranked = weighted_sum(first, second, weight, 10)[0]
+        rows = pd.DataFrame({"question_id": ["0", "1", "2"], "gold_doc_ids": gold, "ranked_doc_ids": ranked})
+        means = retrieval_scores(rows).groupby("metric")["value"].mean()
         assert tried.loc[weight].to_dict() == pytest.approx({name: means[name] for name in ("recall@1", "mrr@10")})

@@ -201,10 +201,8 @@ def test_every_system_sees_the_change(folder, late):
     add_documents(folder, late)
     delete_documents(folder, ["d0", "late2"])
     now, everything = open_collection(folder), set(memory_of(folder).docs.doc_id)
-    wide, asked = (
-        dataclasses.replace(now, params=changed(PARAMS, {"answer.shortlist": 50})),
-        small_questions(1).assign(question="zebra1"),
-    )
+    wide = dataclasses.replace(now, params=changed(PARAMS, {"answer.shortlist": 50}))
+    asked = small_questions(1).assign(question="zebra1")
     for name in ("query_likelihood", "key", "key_then_likelihood"):
         ids, scores = SELECTORS[name].choose(asked, wide)
         assert set(ids[0]) == everything and len(ids[0]) == 8, name

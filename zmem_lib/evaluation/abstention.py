@@ -100,7 +100,7 @@ def confidence_table(
 ) -> pd.DataFrame:  # fmt: skip
     """How sure every system is of every answer, and whether it is wrong (no exact match): the table confidence.
 
-    Answers of `with_aside`; `doubt` adds its scores to `zmem`; `rule` is the parameter answer_normalisation.
+    Answers of `with_aside`; `doubt` adds its scores to `zmem`; `rule` is `corpus.normalisation`.
     """
     golds = dict(zip(questions["question_id"], questions["answers"], strict=True))
     kinds = dict(zip(absent["question_id"], absent["kind"], strict=True))

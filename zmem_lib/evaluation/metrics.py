@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -27,7 +27,6 @@ from zmem_lib.text import normalise, normalise_korquad, sentence_spans
 NORMALISE = {"squad": normalise, "korquad": normalise_korquad}  # by the parameter corpus.normalisation
 NUMBER_CORPUS = "t2ragbench"  # whose gold answers are numbers
 WORD = re.compile(r"\w+")
-Lists = Mapping[str, Sequence[str]] | pd.Series
 
 
 def em(answer: str, golds: Sequence[str], rule: str) -> float:
@@ -147,23 +146,23 @@ GROUNDING_METRICS = ("evidence_overlap", "evidence_substring")
 FIELD = ("em_loose", "em_strict", "f1_all", "accuracy")  # as others count answers
 
 
-def retrieval_scores(gold: Lists, ranked: Lists) -> pd.DataFrame:
-    """Retrieval measures by question: question_id, metric, value.
+def retrieval_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """Retrieval measures of question_id, gold_doc_ids and ranked_doc_ids, best first: question_id, metric, value.
 
-    `gold` and `ranked` hold document ids by question id, best first. recall@k is 1 if any gold document is among the
-    first k (ir-measures' Success@k), as one document is enough to answer.
+    recall@k is 1 if any gold document is among the first k (ir-measures' Success@k): one is enough to answer.
     """
     import ir_measures
     from ir_measures import RR, Success, nDCG
 
     measures = [Success @ 1, Success @ 5, Success @ 20, RR @ 10, nDCG @ 10]
-    qrels = {question: {str(doc): 1 for doc in docs} for question, docs in gold.items()}
-    run = {question: {str(doc): -float(place) for place, doc in enumerate(docs)} for question, docs in ranked.items()}
+    ids, gold, ranked = (rows[name].tolist() for name in ("question_id", "gold_doc_ids", "ranked_doc_ids"))
+    qrels = {question: dict.fromkeys(docs, 1) for question, docs in zip(ids, gold, strict=True)}
+    run = {question: {doc: -float(i) for i, doc in enumerate(docs)} for question, docs in zip(ids, ranked, strict=True)}
     found: dict[Any, float] = {}
     found |= {(hit.query_id, str(hit.measure)): hit.value for hit in ir_measures.iter_calc(measures, qrels, run)}
     names = dict(zip(map(str, measures), RETRIEVAL_METRICS, strict=True))
-    rows = [(question, name, found.get((question, one), 0.0)) for question in run for one, name in names.items()]
-    return pd.DataFrame(rows, columns=["question_id", "metric", "value"])
+    values = [(question, name, found.get((question, one), 0.0)) for question in run for one, name in names.items()]
+    return pd.DataFrame(values, columns=["question_id", "metric", "value"])
 
 
 def ragas_scores(items: pd.DataFrame) -> pd.DataFrame:

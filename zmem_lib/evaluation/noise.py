@@ -58,10 +58,7 @@ class Swaps:
 def noise_scores(
     test: pd.DataFrame, questions: pd.DataFrame, answers: Mapping[str, pd.DataFrame], collection: Collection
 ) -> pd.DataFrame:
-    """Exact match and F1 of every system's answers with each share of items replaced: the table noise_scores.
-
-    Empty where `answer.noise_questions` is 0. A chapter that was killed loses one system's readings at most.
-    """
+    """Exact match and F1 of every system's answers with each share of items replaced: the table noise_scores."""
     noisy = noisy_questions(test, questions, collection)
     names = [name for name in answers if SYSTEMS[name].compared or SYSTEMS[name].reference] if len(noisy) else []
     if not names:
@@ -127,8 +124,7 @@ def item_keys(noisy: pd.DataFrame, items: list[list[str]]) -> list[tuple[str, tu
 def noisy_questions(test: pd.DataFrame, questions: pd.DataFrame, collection: Collection) -> pd.DataFrame:
     """At most `answer.noise_questions` test questions of each part, drawn by the seed, with the changed document.
 
-    `title` and `text` are those of the gold document with a wrong answer in the place of the right one. A question
-    whose answer does not stand there word for word is passed over. `questions` are all of the run.
+    `title` and `text` have a wrong answer in the place of the right one, which must stand there word for word.
     """
     rule, rows = collection.params.corpus.normalisation, []
     docs = collection.docs.set_index("doc_id")[["title", "text"]].to_dict("index")

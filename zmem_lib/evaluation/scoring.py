@@ -48,9 +48,8 @@ def score_answers(
 ) -> pd.DataFrame:  # fmt: skip
     """Every metric of every answer: the table scores.
 
-    Questions from `with_references` are also held against ragas' context measures. The retrieval measures are left out
-    for a system that ranks nothing, those of ragas, which take most of the time, where `ragas` is false, and those of
-    what was read where nobody reads.
+    Questions from `with_references` are also held against ragas' context measures. A system that ranks nothing has no
+    retrieval measures, and a run where nobody reads none of reading; without `ragas` its measures, slow ones, are left.
     """
     counts = {name: one.count for name, one in METRICS.items() if one.count and one.corpus in ("", params.corpus.name)}
     rule, tables = params.corpus.normalisation, []
@@ -59,9 +58,7 @@ def score_answers(
         values = {name: [float(count(row, rule)) for row in rows.itertuples()] for name, count in counts.items()}
         values |= _of_documents(rows, docs, grounded=SYSTEMS[system].grounded)
         parts = [pd.DataFrame({"question_id": rows["question_id"], **values}).melt("question_id", var_name="metric")]
-        if ranks(rows):
-            by_id = rows.set_index("question_id")
-            parts.append(retrieval_scores(by_id["gold_doc_ids"], by_id["ranked_doc_ids"]))
+        parts += [retrieval_scores(rows)] if ranks(rows) else []
         parts += [metrics.ragas_scores(rows)] if ragas else []
         place = rows[["question_id", "part", "kind"]].assign(system=system)
         tables.append(place.merge(pd.concat(parts), on="question_id", validate="one_to_many"))
@@ -111,10 +108,8 @@ def failures(
 ) -> pd.DataFrame:
     """The kind of every answer, the table failures: the first of these that is true.
 
-    right: exact match, whatever the evidence says. wrong z: the system ranks, and no gold document is among its first
-    `answer.top_k`, or, where it packs as many as fit, in its whole ranking, which is what it was given. wrong evidence:
-    it was given evidence, and no gold answer stands there. wrong reading: all the rest, and every wrong answer of a
-    system that is given nothing, which has only the reader.
+    right: exact match, whatever the evidence says. wrong z: the system ranks, and no gold document is among those that
+    it hands over. wrong evidence: it was given evidence, and no gold answer stands there. wrong reading: all the rest.
     """
     tables = []
     for system, answers in answers_by_system.items():
@@ -141,10 +136,8 @@ def selector_table(questions: pd.DataFrame, rankings: pd.DataFrame, samples: int
     tables = []
     for _, rows in joined(questions, rankings).groupby("selector", sort=False):
         place = rows[["question_id", "selector", "part", "kind"]]
-        by_id = rows.set_index("question_id")
-        scores = retrieval_scores(by_id["gold_doc_ids"], by_id["ranked_doc_ids"])
-        tables += [place.merge(scores, on="question_id")]
-        tables += [place.assign(metric="seconds", value=rows["seconds"])]
+        tables.append(place.merge(retrieval_scores(rows), on="question_id"))
+        tables.append(place.assign(metric="seconds", value=rows["seconds"]))
     values = kinds_as_parts(pd.concat(tables))
     return check(grouped_means(values, ["selector", "part", "metric"], samples, seed), "selectors")
 
@@ -152,8 +145,7 @@ def selector_table(questions: pd.DataFrame, rankings: pd.DataFrame, samples: int
 def score_lines(folder: Path, systems: Sequence[str], questions: int = 0) -> Iterator[str]:
     """All test questions of a finished run scored anew, where its chapters ask a sample; nothing is kept.
 
-    A line for every part, system and measure: mean, 95 % interval, n; `questions` of each part and kind, 0: all. A
-    share of 75 questions is known to some .05, of 800 to .015.
+    A line for every part, system and measure: mean, 95 % interval, n; `questions` of each part and kind, 0: all.
     """
     collection = open_collection(folder, added=False)
     params, table = collection.params, read_table(folder / "questions.parquet", "questions")
@@ -196,10 +188,7 @@ def ranks(answers: pd.DataFrame) -> bool:
 
 
 def _of_documents(rows: pd.DataFrame, docs: pd.DataFrame, *, grounded: bool) -> dict[str, list[float]]:
-    """Whether a ranking's first document is a new one; how much of its first evidence stands in that document.
-
-    Where the right document was given and nothing ranked, it is the gold one. Only of evidence that is `grounded`.
-    """
+    """Whether a ranking's first document is a new one; how much of `grounded` evidence stands in it, or the given."""
     values, first = {}, [ids[0] if len(ids) else "" for ids in rows["ranked_doc_ids"]]
     if ranks(rows):
         new = set(docs.loc[docs["part"] == "new", "doc_id"])

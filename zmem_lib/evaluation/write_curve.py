@@ -34,8 +34,8 @@ Find = Callable[[Tensor, Tensor], list[str]]  # z and keys of the new documents 
 def write_curve(collection: Collection) -> pd.DataFrame:
     """The measures CURVE_METRICS of each snapshot with their intervals, the table write_curve.
 
-    Of the new-dev questions at most `answer.questions`, drawn by the run's seed, are asked; `recited` is of all new
-    documents. Beside them stand the recite loss and the seconds per document of write_log.
+    `recited` is of all new documents, the others of at most `answer.questions` new-dev questions. Beside them stand the
+    recite loss and the seconds per document of write_log.
     """
     folder, params = collection.folder, collection.params
     log = read_table(folder / "write_log.parquet", "write_log")
@@ -62,10 +62,9 @@ def write_curve(collection: Collection) -> pd.DataFrame:
 
 
 def finder(collection: Collection, questions: pd.DataFrame) -> Find:
-    """How the questions' documents are found among all, the new ones with other z and keys: by key then likelihood.
+    """How documents are found among all, the new ones with other z and keys: by key then likelihood, or by that alone.
 
-    Without keys by likelihood. What does not change is made once for all snapshots: the questions' vectors, or the scan
-    of the seen documents.
+    What does not change is made once for all snapshots: the questions' vectors, or the scan of the seen documents.
     """
     asked, seen = list(questions["question"]), int((collection.docs["part"] == "seen").sum())
     scan = partial(score_questions, collection.memory_lm, questions=asked, batch=collection.params.machine.scan_batch)

@@ -56,10 +56,7 @@ class DenseIndex:
 
 
 def load_encoder(dense_model: str, device: str) -> "SentenceTransformer":
-    """The sentence encoder: `packaged` (all-MiniLM-L6-v2 from its package), a local path, or a hub id.
-
-    Its `prompts` are set to what is put in front of a question (QUERY) and of a passage (DOCUMENT).
-    """
+    """The sentence encoder: `packaged` (all-MiniLM-L6-v2), a path, or a hub id; its `prompts` are set."""
     from sentence_transformers import SentenceTransformer
 
     path = encoder_folder(dense_model)
@@ -101,12 +98,12 @@ def encoder_folder(dense_model: str) -> Path:
     return path if path.is_dir() else fetch(dense_model, "", kind="model")
 
 
-def prompts_of(configured: Mapping[str, str | None], dense_model: str) -> dict[str, str]:
+def prompts_of(configured: Mapping[str, str | None], dense_model: str) -> dict[str, str | None]:
     """What stands in front of a question and a passage: as the model's configuration says, else by its name."""
     told = {role: next(filter(None, map(configured.get, names)), "") for role, names in CONFIGURED.items()}
     name = Path(dense_model).name.lower()
     known = next((texts for pattern, *texts in PREFIXES if re.fullmatch(pattern, name)), ["", ""])
-    return told if any(told.values()) else dict(zip(CONFIGURED, known, strict=True))
+    return {**told} if any(told.values()) else dict(zip(CONFIGURED, known, strict=True))
 
 
 def by_cosine(encoder: "SentenceTransformer") -> bool:

@@ -1,8 +1,7 @@
 """Two rankings made one: reciprocal rank fusion, and a weighted sum of scores whose weight is chosen on dev questions.
 
-Takes rankings of the same questions by two retrievers, FUSED documents deep; returns a ranking. Reciprocal ranks are
-Cormack, Clarke and Büttcher's (SIGIR 2009); the sum is the convex combination of Bruch, Gai and Ingber (2210.11934),
-each question's scores stretched to lie between 0 and 1. A document that one of the two does not name has 0 from it.
+Reciprocal ranks are Cormack, Clarke and Büttcher's (SIGIR 2009); the sum is the convex combination of Bruch, Gai and
+Ingber (2210.11934), each question's scores stretched to 0 to 1. A document that one does not name has 0 from it.
 """
 
 from collections.abc import Sequence

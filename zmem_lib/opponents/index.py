@@ -1,9 +1,8 @@
 """Nearest vectors by inner product: the one module that knows faiss (Johnson et al., 1702.08734).
 
-Takes vectors (N,E) float32, returns row numbers and scores; who the rows are is the caller's business. Up to FLAT_MOST
-rows every one is compared; up to HNSW_MOST a graph of neighbours is walked (Malkov and Yashunin, 1603.09320); beyond,
-vectors lie in cells and are shortened by product quantisation (Jégou et al., 2011). Scores are rounded, and equal
-scores come in row order, so that the same passages rank the same way on every machine.
+Takes vectors (N,E) float32, returns row numbers and scores. Up to FLAT_MOST rows every one is compared; up to HNSW_MOST
+a graph of neighbours is walked (Malkov and Yashunin, 1603.09320); beyond, vectors lie in cells and are shortened by
+product quantisation (Jégou et al., 2011). Scores are rounded, and equal ones come in row order, on every machine.
 """
 
 from pathlib import Path

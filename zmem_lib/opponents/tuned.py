@@ -64,10 +64,7 @@ def asked_passages(docs: pd.DataFrame, questions: pd.DataFrame) -> list[str]:
 def make_tuned(
     folder: Path, docs: pd.DataFrame, questions: pd.DataFrame, *, params: Params
 ) -> tuple[pd.DataFrame, float]:
-    """Tune the run's encoder, index all docs with it, write both to a run's folder; the log, and the seconds it took.
-
-    With `answer.dense_steps` 0 nothing is made. A chapter that was killed finds encoder, log and seconds there again.
-    """
+    """Tune the run's encoder, index all docs with it, keep both in a run's folder; the log, and the seconds."""
     if not params.answer.dense_steps:
         return pd.DataFrame(columns=["step", "loss", "dev_recall"]), 0.0
 

@@ -101,10 +101,7 @@ class Collection(Holdings):
     def write_documents(
         self, docs: pd.DataFrame, params: Params | None = None, cache: Cache | None = None
     ) -> tuple[Tensor, Tensor, pd.Series]:
-        """Blocks z (N,K,W) and keys (N,E) of new documents by the run's frozen model, and the last row of write_log.
-
-        To that row comes `seconds_to_begin`, per document: those before the first step.
-        """
+        """z (N,K,W) and keys (N,E) of new documents, and the last row of write_log, with `seconds_to_begin` each."""
         began, params, memory_lm, asked = time.perf_counter(), params or self.params, self.memory_lm, None
         texts, prompts, limits = passages(docs), memory_lm.prompts, params.memory
         if n := params.write.self_questions:
@@ -143,10 +140,9 @@ class Collection(Holdings):
             return log
 
     def delete(self, doc_ids: Sequence[str]) -> None:
-        """Take documents out of the memory, for good.
+        """Take documents out of the memory, for good; one of the run's own is only marked, its text and block stay.
 
-        Of an added document text, block and key are removed. One of the run's own is marked and no longer found: its
-        text and block stay in the files of the chapters. Raises BadInput, and nothing has changed, for an unknown id.
+        Raises BadInput, and nothing has changed, for an unknown id.
         """
         wanted = list(dict.fromkeys(doc_ids))
         with held(self.folder):
@@ -187,8 +183,7 @@ class Collection(Holdings):
         """Keep the generated ids of just these documents, where the run has any; those of `anew` are given anew."""
         if (self.folder / NEW).is_dir():
             tree = id_trees.load_tree(self.kept_tree if self.kept_tree.is_dir() else self.folder / NEW)
-            stay = Memory(self.docs, self.z, self.keys).rows(~self.docs["doc_id"].isin(set(anew)))
-            tree = fitted(tree, stay.docs, stay.keys)
+            tree = id_trees.delete_documents(tree, set(tree.ids) & set(anew))
             id_trees.save_tree(fitted(tree, self.docs, self.keys), self.kept_tree)
 
 

@@ -55,8 +55,7 @@ def answered(
 def build_seconds(name: str, built: Mapping[str, float], folder: Path, params: Params) -> float:
     """Seconds that it took to make what a system stores: `built` says them of everything that chapter 05 has made.
 
-    To it come those of the memory (chapters 03 and 04) and, where a model puts passages in order as it has learned to
-    (`train.text_weight`), of its training.
+    To it come those of the memory (chapters 03 and 04), or of a training that taught to order passages, alone.
     """
     made = dict(built)
     if params.has_lm:
@@ -88,8 +87,7 @@ def selectors_of(params: Params) -> dict[str, Choose]:
 def rank_all(questions: pd.DataFrame, held: Holdings, answers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Every selector's ranking of the questions, and its seconds per question: the table rankings.
 
-    The two slow rankings, the full scan and the text twin's, are taken from the answers where a system has made them;
-    then they are timed on TIMED of the questions.
+    The full scan and the text twin's ranking are taken from answers that have them, and timed on TIMED questions.
     """
     scanned = held.params.answer.select == "query_likelihood"
     made, tables = {TWIN: TWIN} | ({"query_likelihood": "zmem"} if scanned else {}), []

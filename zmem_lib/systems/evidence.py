@@ -36,8 +36,7 @@ Chosen = Sequence[Sequence[str]]  # document ids by question
 def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
     """The fixed sample that every system answers: at most `answer.questions` per part and kind, with their `part`.
 
-    Parts: seen and unasked-document (test), new (new-test), trained (as many training questions, to show the fit;
-    none where there is no model that was trained).
+    Part trained, training questions that show the fit, is left out where there is no model that was trained.
     """
     questions = questions.assign(part=parts_of(questions))
     questions = questions[(questions["part"] != "") & (params.has_lm | (questions["part"] != "trained"))]
@@ -172,9 +171,8 @@ def read(
 
     A model all of whose weights learn has learned the reader's task beside its memory (train.py); any other reads with
     its adapter off and through its chat template. With `answer.reader` api a model at an address gets the same turn as
-    a chat message, with the evidence cut by the run's own tokenizer, so that every reader sees the same. Columns of
-    the table answers: answer, the first line of what is written; evidence as the reader saw it, and its tokens;
-    input_tokens and output_tokens as the model that reads counts them; money in dollars, where an answer was bought.
+    a chat message, with the evidence cut by the run's own tokenizer. Columns: answer, the first line of what is
+    written; evidence as the reader saw it; its tokens, and those that the reader counts; money in dollars.
     """
     prompts, limit, most = memory_lm.prompts, params.memory.evidence_tokens, params.answer.answer_tokens
     cut = [[prompts.encode(item, limit) for item in some] for some in items]
