@@ -156,8 +156,9 @@ def ablation_table(rows: pd.DataFrame, kept: Manifests) -> HTML:
     n = rows.groupby("measure")["n"].max()
     table.columns = [f"{name.replace(', ', chr(10))}\nn = {n[name]}" for name in table.columns]
     table.insert(0, "seeds", rows.groupby("row")["seeds"].max())
-    revisions = {revision[:8] for manifest in kept.values() for revision in manifest["git_revisions"] if revision}
-    return html_table(table, told("ablation_table", revisions=sorted(revisions)))
+    revisions = {revision for manifest in kept.values() for revision in manifest["git_revisions"] if revision}
+    shown = sorted({revision[:8] + revision[40:] for revision in revisions})  # with what says that files differed
+    return html_table(table, told("ablation_table", revisions=shown))
 
 
 def ablation_bars(rows: pd.DataFrame, values: pd.DataFrame) -> Figure:
