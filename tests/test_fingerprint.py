@@ -123,11 +123,12 @@ def test_the_chapters_use_what_they_are_about():
 
 def test_sources_are_the_files_of_local_corpora(smoke_params, tmp_path):
     assert sources_of(smoke_params) == {} == sources_of(changed(smoke_params, {"corpus.path": str(tmp_path / "none")}))
-    for name in ("own/corpus.jsonl.gz", "own/questions.jsonl", "own/train.csv", "hub/data/a.parquet", "hub/README.md"):
+    own = {"own/corpus.jsonl.gz", "own/questions.jsonl", "own/unanswerable-2.jsonl"}
+    for name in (*own, "own/train.csv", "hub/data/a.parquet", "hub/README.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     both = changed(smoke_params, {"corpus.path": str(tmp_path / "own"), "corpus.new_path": str(tmp_path / "hub")})
-    assert set(sources_of(both)) == {"own/corpus.jsonl.gz", "own/questions.jsonl", "hub/data/a.parquet"}
+    assert set(sources_of(both)) == {*own, "hub/data/a.parquet"}
     alone = changed(smoke_params, {"corpus.path": str(tmp_path / "own/train.csv")})
     assert set(sources_of(alone)) == {"train.csv"}
 

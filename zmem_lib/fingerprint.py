@@ -29,7 +29,7 @@ PACKAGES = {  # by the name of import: those whose version may move a figure
     "bm25s": "bm25s", "rank_bm25": "rank-bm25", "sentence_transformers": "sentence-transformers", "faiss": "faiss-cpu",
     "sklearn": "scikit-learn", "ragas": "ragas", "ir_measures": "ir-measures",
 }  # fmt: skip
-CORPUS_FILES = [f"{name}{end}" for name in ("corpus.jsonl", "questions.jsonl") for end in ("", ".gz")]
+FOLDER = [f"{name}.jsonl{end}" for name in ("corpus", "questions", "unanswerable*") for end in ("", ".gz")]
 DATA = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz")  # of other corpora's files
 
 
@@ -56,8 +56,7 @@ def sources_of(params: Params) -> dict[str, str]:
     found = {}
     for place in filter(None, (params.corpus.path, params.corpus.new_path)):
         root = Path(place).expanduser()
-        own = [path for name in (*CORPUS_FILES, "subsets.json") if (path := root / name).is_file()]
-        own += sorted(root.glob("unanswerable*.jsonl*")) if own else []
+        own = [path for pattern in (*FOLDER, "subsets.json") for path in sorted(root.glob(pattern))]
         others = () if own else sorted(root.rglob("*"))
         files = [root] if root.is_file() else own or [path for path in others if path.name.endswith(DATA)]
         found |= {path.relative_to(root.parent).as_posix(): hash_path(path) for path in files}
