@@ -1,9 +1,8 @@
 """The ways of choosing: which there are, and that they rank the same questions."""
 
-import pandas as pd
 import pytest
-from tiny_collection import small_collection, small_docs
-from tiny_models import sentence, small_params
+from tiny_collection import small_collection, small_docs, small_questions
+from tiny_models import small_params
 
 from zmem_lib.systems import choosing, cost
 
@@ -18,8 +17,7 @@ def collection(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def asked():
-    names = [f"q{i}" for i in range(4)]
-    return pd.DataFrame({"question_id": names, "part": "seen", "question": [sentence(i, 4) for i in range(4)]})
+    return small_questions(4)
 
 
 def test_parameters_say_which_ways_there_are():
