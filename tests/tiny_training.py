@@ -4,7 +4,7 @@ import pandas as pd
 import torch
 from tiny_models import sentence, small_lm, small_params
 
-from zmem_lib.memory.encoder import start_memory
+from zmem_lib.memory.encoder import start_z
 from zmem_lib.memory.lessons import make_lessons
 from zmem_lib.memory.table import make_ztable
 
@@ -28,5 +28,5 @@ def setting(changes=None):
     """A small memory before its first step: model, table, lessons."""
     params = small_params(changes)
     memory_lm = small_lm(params)
-    z_table = make_ztable(*start_memory(params.memory.start, list(DOCS.text), memory_lm, limit=40, seed=params.seed))
+    z_table = make_ztable(start_z(params.memory.start, list(DOCS.text), memory_lm, limit=40, seed=params.seed))
     return memory_lm, z_table, make_lessons(memory_lm, DOCS, TUPLES, params)

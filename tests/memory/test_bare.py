@@ -32,15 +32,14 @@ tuples = docs.assign(
     question_id=docs.doc_id, tuple_id=docs.doc_id,
 )
 memory_lm = lm.make_memory_lm(params, list(docs.text))
-z, keys = encoder.start_memory("vocab", list(docs.text), memory_lm, limit=40, seed=params.seed)
-z_table = table.make_ztable(z, keys)
+z_table = table.make_ztable(encoder.start_z("vocab", list(docs.text), memory_lm, limit=40, seed=params.seed))
 due = lessons.make_lessons(memory_lm, docs, tuples, params)
 log = train.train(memory_lm, z_table, due, keep=Cache(Path(sys.argv[1]), ""))
 lm.save_memory_lm(memory_lm, Path(sys.argv[1]) / "lm", "card")
 memory_lm = lm.load_memory_lm(Path(sys.argv[1]) / "lm", params)
 snapshots, written = write.write(memory_lm, ["kelp is jade"], **write.numbers_of(params))
 vectors = encoder.question_vectors(memory_lm, ["what is 1"])
-ids, _ = choose.rank(vectors @ table.unit(z_table.keys).T, list(docs.doc_id), 3)
+ids, _ = choose.rank(vectors @ encoder.document_keys(memory_lm, list(docs.text), 40).T, list(docs.doc_id), 3)
 print(log.step.max(), len(snapshots), len(ids[0]), sorted(set(log.term)))
 """
 

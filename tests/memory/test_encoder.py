@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
-from zmem_lib.memory.encoder import encode, encode_rows, question_vectors, start_memory
+from zmem_lib.memory.encoder import document_keys, encode, encode_rows, question_vectors, start_z
 from zmem_lib.memory.lm import load_memory_lm, prefix, save_memory_lm
 from zmem_lib.memory.soft_prompt import load_heads
 
@@ -48,7 +48,7 @@ def test_gradients_reach_every_map_through_block_and_key(memory_lm):
 def test_starting_from_rows_of_the_vocabulary_stands_for_those_tokens(width):
     params = small_params({"memory.z_width": width})
     memory_lm = small_lm(params)
-    z, _ = start_memory("vocab", TEXTS, memory_lm, limit=40, seed=1)
+    z = start_z("vocab", TEXTS, memory_lm, limit=40, seed=1)
     soft = prefix(memory_lm, z).detach()  # (N,K,D)
     distance = torch.cdist(soft.flatten(0, 1), memory_lm.embeddings.detach(), compute_mode=EXACT).min(1).values
     if width in (0, params.lm.hidden_size):
@@ -61,17 +61,21 @@ def test_starting_from_rows_of_the_vocabulary_stands_for_those_tokens(width):
 
 def test_the_mean_start_is_that_of_the_seen_blocks_or_else_of_the_embeddings(memory_lm):
     z_seen = random_blocks(6, small_params({"lm.hidden_size": 8}))
-    z, keys = start_memory("mean", TEXTS, memory_lm, limit=40, seed=1, z_seen=z_seen)
+    z = start_z("mean", TEXTS, memory_lm, limit=40, seed=1, z_seen=z_seen)
     torch.testing.assert_close(z, z_seen.mean(0).expand(5, -1, -1))
-    torch.testing.assert_close(keys, encode(memory_lm, TEXTS, 40)[1])
-    first, _ = start_memory("mean", TEXTS, memory_lm, limit=40, seed=1)
+    first = start_z("mean", TEXTS, memory_lm, limit=40, seed=1)
     assert torch.equal(first[0], first[4]) and first.shape == z.shape
 
 
 def test_the_start_by_encoding_is_the_encoding(memory_lm):
-    z, keys = start_memory("encode", TEXTS, memory_lm, limit=40, seed=1)
     encoded = encode(memory_lm, TEXTS, 40)
-    assert torch.equal(z, encoded[0]) and torch.equal(keys, encoded[1])
+    assert torch.equal(start_z("encode", TEXTS, memory_lm, limit=40, seed=1), encoded[0])
+
+
+def test_keys_are_read_off_the_texts_and_a_model_without_keys_has_none(memory_lm):
+    assert torch.equal(document_keys(memory_lm, TEXTS, 40), encode(memory_lm, TEXTS, 40)[1])
+    assert document_keys(memory_lm, [], 40).shape == (0, 6)
+    assert document_keys(small_lm(), TEXTS, 40).shape == (5, 0)
 
 
 def test_heads_are_saved_with_their_model_and_fill_only_what_fits(memory_lm, tmp_path):
@@ -91,4 +95,4 @@ def test_random_blocks_have_the_embeddings_scale_and_follow_the_seed(memory_lm):
     z = heads.random_z(200, seed=1)
     assert z.shape == (200, PARAMS.memory.z_tokens, 8) and abs(z.std() / heads.scale - 1) < 0.05
     assert torch.equal(z, heads.random_z(200, seed=1)) and not torch.equal(z, heads.random_z(200, seed=2))
-    assert torch.equal(start_memory("random", TEXTS, memory_lm, limit=40, seed=1)[0], heads.random_z(5, seed=1))
+    assert torch.equal(start_z("random", TEXTS, memory_lm, limit=40, seed=1), heads.random_z(5, seed=1))

@@ -9,14 +9,23 @@ import torch
 from tiny_models import small_lm, small_params
 from tiny_training import DOCS, TUPLES, N, setting, tensors_of
 
-import zmem_lib.memory.train as training
+import zmem_lib.memory.train as train_module
 from zmem_lib.cache import Cache
-from zmem_lib.memory.lessons import batch_at, batch_indices, make_lessons, reading_rows, recitations_at, text_rows
-from zmem_lib.memory.lm import learning_weights, make_scaler, token_nll
+from zmem_lib.memory.encoder import KeyBank, encode
+from zmem_lib.memory.lessons import (
+    batch_at,
+    batch_indices,
+    make_lessons,
+    others,
+    reading_rows,
+    recitations_at,
+    text_rows,
+)
+from zmem_lib.memory.lm import learning_weights, token_nll
 from zmem_lib.memory.losses import all_losses, key_loss, make_work
 from zmem_lib.memory.prompts import TERMS, Prompts, Row
 from zmem_lib.memory.table import make_ztable
-from zmem_lib.memory.train import cosine, make_optimisers, make_training, train, train_step
+from zmem_lib.memory.train import cosine, make_optimisers, make_training, refresh_bank, train, train_step
 from zmem_lib.tables import PSEUDO
 
 
@@ -56,7 +65,7 @@ def test_a_killed_run_resumes_exactly(tmp_path, monkeypatch):
     straight_log = train(memory_lm, z_table, lessons)
     straight = [weight.clone() for weight in (*memory_lm.lm.parameters(), *tensors_of(z_table).values())]
 
-    real_step, killed_at = training.train_step, 7
+    real_step, killed_at = train_module.train_step, 7
 
     def dying_step(here, step):
         if step == killed_at:
@@ -64,11 +73,11 @@ def test_a_killed_run_resumes_exactly(tmp_path, monkeypatch):
         return real_step(here, step)
 
     memory_lm, z_table, lessons = setting()
-    monkeypatch.setattr(training, "train_step", dying_step)
+    monkeypatch.setattr(train_module, "train_step", dying_step)
     with pytest.raises(KeyboardInterrupt):
         train(memory_lm, z_table, lessons, keep=Cache(tmp_path, "these"))
     done = []
-    monkeypatch.setattr(training, "train_step", lambda here, step: done.append(step) or real_step(here, step))
+    monkeypatch.setattr(train_module, "train_step", lambda here, step: done.append(step) or real_step(here, step))
     memory_lm, z_table, lessons = setting()  # as a fresh process has it
     resumed_log = train(memory_lm, z_table, lessons, keep=Cache(tmp_path, "these"))
     assert done == list(range(killed_at, lessons.params.train.steps))
@@ -118,10 +127,12 @@ def gradients(step, changes):
     memory_lm, z_table, lessons = setting(changes)
     memory_lm.lm.train()
     batch = batch_at(lessons, step)
-    work = make_work(memory_lm, z_table, lessons, batch, make_scaler(memory_lm))
+    training = make_training(memory_lm, z_table, lessons)
+    if len(training.bank.keys):
+        refresh_bank(training, 0)
+    work = make_work(memory_lm, z_table, lessons, batch, bank=training.bank, scaler=training.scaler)
     losses = all_losses(work)
-    if work.encoded is not None:
-        work.encoded.backward(work.rows.grad)
+    work.encode_backward()
     learned = [weight.grad for weight in learning_weights(memory_lm) if weight.grad is not None]
     return batch, losses, [*learned, work.rows.grad]
 
@@ -192,12 +203,59 @@ def test_gold_documents_are_never_negatives():
     lessons = make_lessons(small_lm(params), DOCS, shared, params)
     both = [gold for gold, index in zip(lessons.gold, lessons.tuple_index, strict=True) if index in (0, 1)]
     assert both and all(gold == {0, 1} for gold in both)
-    memory_lm, z_table, _ = setting(ALL_TERMS)
+    training = make_training(*setting(ALL_TERMS)[:2], lessons)
+    refresh_bank(training, 0)
+    bank = KeyBank(training.bank.documents[:2], training.bank.keys[:2])  # of these two
     only = {"tuples": np.flatnonzero(np.isin(lessons.tuple_index, [0, 1])), "beside": np.empty((0, 0), int)}
-    only |= {"encoded": False, "recited": np.array([0]), "pool": np.array([0, 1])}
+    only |= {"encoded": False, "recited": np.array([0])}
     batch = dataclasses.replace(batch_at(lessons, 0), **only)
-    work = make_work(memory_lm, z_table, lessons, batch, make_scaler(memory_lm))
+    work = make_work(training.memory_lm, training.z_table, lessons, batch, bank=bank, scaler=training.scaler)
     assert key_loss(work) == 0.0, "with no document but the gold ones nothing is left to tell apart"
+
+
+def test_every_key_that_a_question_meets_is_the_encoders():
+    memory_lm, z_table, lessons = setting(ALL_TERMS)
+    training = make_training(memory_lm, z_table, lessons)
+    refresh_bank(training, 0)
+    _, keys = encode(memory_lm, list(DOCS.title + "\n" + DOCS.text), lessons.params.memory.document_tokens)
+    torch.testing.assert_close(training.bank.keys, keys, atol=1e-5, rtol=1e-4)
+    for step in STEPS:
+        batch = batch_at(lessons, step)
+        work = make_work(memory_lm, z_table, lessons, batch, bank=training.bank, scaler=training.scaler)
+        torch.testing.assert_close(work.keys.detach(), keys[work.documents], atol=1e-5, rtol=1e-4)
+        assert work.keys.requires_grad == batch.encoded
+
+
+def test_questions_of_documents_whose_key_is_not_at_hand_are_left_out():
+    memory_lm, z_table, lessons = setting(ALL_TERMS)
+    training = make_training(memory_lm, z_table, lessons)
+    refresh_bank(training, 0)
+    bank = KeyBank(training.bank.documents[::2].clone(), training.bank.keys[::2])
+    batch = dataclasses.replace(batch_at(lessons, 1), encoded=False, tuples=np.arange(2 * N), recited=np.array([], int))
+    work = make_work(memory_lm, z_table, lessons, batch, bank=bank, scaler=training.scaler)
+    half = dataclasses.replace(batch, tuples=np.flatnonzero(lessons.tuple_index % 2 == 0))
+    alone = make_work(memory_lm, z_table, lessons, half, bank=bank, scaler=training.scaler)
+    assert work.keyed.tolist() == [i % 2 == 0 for i in range(N)]
+    assert key_loss(work) == pytest.approx(key_loss(alone))
+
+
+def test_a_bank_that_cannot_hold_all_documents_draws_others_each_time(monkeypatch):
+    monkeypatch.setattr(train_module, "BANK", 4)
+    training = make_training(*setting(ALL_TERMS))
+    drawn = []
+    for step in (0, 100):
+        refresh_bank(training, step)
+        drawn.append(training.bank.documents.tolist())
+    assert all(some == sorted(set(some)) and len(some) == 4 for some in drawn)
+    assert drawn[0] != drawn[1]
+
+
+def test_distractors_are_all_different_and_never_the_right_document():
+    right, rng = np.array([0, 3, 9]), np.random.default_rng(1)
+    for _ in range(50):
+        beside = others(right, N, 3, rng)
+        assert all(len({*row, one}) == 4 for row, one in zip(beside.tolist(), right.tolist(), strict=True))
+    assert set(others(np.array([2]), 4, 3, rng).ravel().tolist()) == {0, 1, 3}
 
 
 def test_the_time_of_a_step_does_not_read_the_whole_table(tmp_path):

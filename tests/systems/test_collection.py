@@ -18,7 +18,7 @@ from zmem_lib.chapters import finish_step, is_finished, start_step
 from zmem_lib.data.folder import read_docs
 from zmem_lib.files import LOCK, BadInput, hash_path, held, write_json
 from zmem_lib.ids import search, tree
-from zmem_lib.memory.encoder import start_memory
+from zmem_lib.memory.encoder import encode
 from zmem_lib.memory.lm import generate_all, load_memory_lm, save_memory_lm
 from zmem_lib.memory.table import save_z
 from zmem_lib.memory.write import numbers_of, write
@@ -72,7 +72,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     )
     memory_lm = small_lm(PARAMS)
     save_memory_lm(memory_lm, folder / "lm", "")
-    z, keys = start_memory("encode", passages(docs), memory_lm, limit=40, seed=PARAMS.seed)
+    z, keys = encode(memory_lm, passages(docs), 40)
     for part, rows in (("seen", slice(0, N_SEEN)), ("new", slice(N_SEEN, None))):
         save_z(doc_ids[rows], z[rows].contiguous(), folder / f"z_{part}.safetensors", keys[rows].contiguous())
     save_bm25(build_bm25(doc_ids, texts, tokens="words"), folder / "bm25")
@@ -137,7 +137,7 @@ def test_an_added_document_is_written_as_chapter_04_would(folder, late):
     add_documents(folder, late)
     _, z, keys = memory_of(folder)
     memory_lm, texts = load_memory_lm(folder / "lm", PARAMS), passages(pd.DataFrame(LATE))
-    start, encoded = start_memory("encode", texts, memory_lm, limit=40, seed=PARAMS.seed)
+    start, encoded = encode(memory_lm, texts, 40)
     written = write(memory_lm, texts, start, **numbers_of(PARAMS))[0][PARAMS.write.steps]
     assert torch.equal(z[7:], written) and not torch.equal(z[7:], start)
     assert torch.equal(keys[7:], encoded)

@@ -1,10 +1,13 @@
 """The model reads: documents become blocks and keys, questions become vectors.
 
 A document followed by K + 1 memory tokens passes through the model once; its last states there become the block z and
-the key (ICAE, 2307.06945, with a key added). A question's vector is the last state behind `<question> q <find>`.
+the key (ICAE, 2307.06945, with a key added). A question's vector is the last state behind `<question> q <find>`. Every
+key, of a seen document as of a new one, comes from this reading: keys that were made in two ways would lie apart, and
+questions would find the one kind first.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,8 +20,24 @@ TEMPERATURE = 0.05  # of the softmax over cosines of a question's vector with ke
 BATCH = 64  # documents, or questions, that are read at once where nothing learns
 
 
+@dataclass(frozen=True)
+class KeyBank:
+    """Keys of documents as the encoder made them at some step: what questions are held against while training."""
+
+    documents: Tensor  # (M,) numbers, all different, in rising order
+    keys: Tensor  # (M,E) of unit length
+
+    def of(self, documents: Tensor) -> tuple[Tensor, Tensor]:
+        """The keys (U,E) of documents (U,), zeros where the bank has none, and whether it has one (U,)."""
+        if not len(self.documents):
+            return self.keys.new_zeros(len(documents), self.keys.shape[1]), torch.zeros(len(documents)).bool()
+        place = torch.searchsorted(self.documents, documents).clamp(max=len(self.documents) - 1)  # (U,)
+        there = self.documents[place] == documents  # (U,)
+        return self.keys[place] * there[:, None].to(self.keys), there  # (U,E), (U,)
+
+
 def encode_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
-    """Rows (B,K*W+E), as in the table, of documents given as token ids (prompts.text); gradients flow."""
+    """Block and unit key side by side (B,K*W+E) of documents given as token ids (prompts.text); gradients flow."""
     heads = memory_lm.heads
     embedded, mask = left_padded(memory_lm, None, texts)  # (B,T,D), (B,T)
     tokens = heads.memory_tokens.to(embedded.dtype).expand(len(texts), -1, -1)  # (B,K+1,D)
@@ -52,10 +71,26 @@ def positions(mask: Tensor) -> Tensor:
 @torch.no_grad()
 def encode(memory_lm: MemoryLM, texts: Sequence[str], limit: int) -> tuple[Tensor, Tensor]:
     """Blocks z (N,K,W) and unit keys (N,E) of documents, at most `limit` tokens of each; float32 on the CPU."""
-    rows, heads = [memory_lm.prompts.text(text, limit) for text in texts], memory_lm.heads
-    encoded = torch.cat([encode_rows(memory_lm, chunk) for chunk in _chunks(rows, "encoding")]).float().cpu()
-    z, keys = encoded.split([heads.z_tokens * heads.width, heads.key_width], 1)  # (N,K*W), (N,E)
+    heads, width = memory_lm.heads, memory_lm.heads.z_tokens * memory_lm.heads.width
+    rows = [memory_lm.prompts.text(text, limit) for text in texts]
+    encoded = [encode_rows(memory_lm, chunk).float().cpu() for chunk in _chunks(rows, "encoding")]
+    joined = torch.cat([torch.empty(0, width + heads.key_width), *encoded])  # (N,K*W+E)
+    z, keys = joined.split([width, heads.key_width], 1)  # (N,K*W), (N,E)
     return z.reshape(len(texts), heads.z_tokens, heads.width), keys.contiguous()  # (N,K,W), (N,E)
+
+
+def document_keys(memory_lm: MemoryLM, texts: Sequence[str], limit: int) -> Tensor:
+    """Unit keys (N,E) of documents, at most `limit` tokens of each; (N,0) of a model without keys."""
+    return encode(memory_lm, texts, limit)[1] if memory_lm.heads.to_key is not None else torch.zeros(len(texts), 0)
+
+
+@torch.no_grad()
+def refresh(bank: KeyBank, memory_lm: MemoryLM, rows: Sequence[list[int]]) -> None:
+    """Make the bank's keys anew from its documents as token ids (prompts.text)."""
+    width = memory_lm.heads.z_tokens * memory_lm.heads.width
+    for begin in range(0, len(rows), BATCH):
+        encoded = encode_rows(memory_lm, rows[begin : begin + BATCH])  # (B,K*W+E)
+        bank.keys[begin : begin + BATCH] = encoded[:, width:].float()  # (B,E)
 
 
 @torch.no_grad()
@@ -69,26 +104,24 @@ def _chunks(rows: list[list[int]], label: str) -> Iterator[list[list[int]]]:
     return (rows[begin : begin + BATCH] for begin in progress(range(0, len(rows), BATCH), label))
 
 
-def start_memory(
+def start_z(
     start: str, texts: Sequence[str], memory_lm: MemoryLM, *, limit: int, seed: int, z_seen: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Where the blocks (N,K,W) and keys (N,E) of documents begin.
+) -> Tensor:
+    """Where the blocks (N,K,W) of documents begin.
 
     random: normal, as large as the token embeddings. mean: the mean of z_seen (N,K,W), or, before there is any, of the
     embeddings. vocab: the embeddings of tokens drawn at random. encode: what the model makes of the document, of at
-    most `limit` tokens. The key is the encoder's for every start; without an encoder it is random.
+    most `limit` tokens.
     """
     n, heads = len(texts), memory_lm.heads
     generator = torch.Generator().manual_seed(seed)
-    encoded = encode(memory_lm, texts, limit) if heads.to_block is not None and n else None
-    keys = encoded[1] if encoded else unit(torch.randn(n, heads.key_width, generator=generator))
-    if start == "encode" and encoded:
-        return encoded
+    if start == "encode":
+        return encode(memory_lm, texts, limit)[0]
     if start == "mean" and z_seen is not None:
-        return z_seen.mean(0, keepdim=True).expand(n, -1, -1).clone(), keys
+        return z_seen.mean(0, keepdim=True).expand(n, -1, -1).clone()
     if start == "random" or n == 0:
-        return heads.random_z(n, seed), keys
+        return heads.random_z(n, seed)
     embeddings = memory_lm.embeddings.detach().float().cpu()  # (V,D)
     drawn = torch.randint(len(embeddings), (n, heads.z_tokens), generator=generator)
     rows = embeddings.mean(0).expand(*drawn.shape, -1) if start == "mean" else embeddings[drawn]  # (N,K,D)
-    return heads.nearest_z(rows), keys  # (N,K,W)
+    return heads.nearest_z(rows)  # (N,K,W)

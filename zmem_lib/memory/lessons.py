@@ -23,7 +23,6 @@ READ_NOTHING = 0.1  # of the steps: their reader's lessons have no evidence, the
 READ_SENTENCE = 0.25  # single sentences, as z-memory writes; those of the rest have whole passages, as the others bring
 TEXT_EVERY = 4  # so many steps to one whose text lessons have whole documents
 MOST_DISTRACTORS = 3
-HARD_POOL = 512  # documents, drawn anew at each step, among which hard negatives are looked for
 DEV_TUPLES = 96
 
 
@@ -60,7 +59,6 @@ class Batch:
     recite_rows: list[Row]
     read_rows: list[Row]
     text_rows: list[Row]
-    pool: np.ndarray  # (H,) documents among which hard negatives are looked for
 
 
 def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, params: Settings) -> Lessons:
@@ -118,7 +116,9 @@ def batch_at(lessons: Lessons, step: int) -> Batch:
     rng = np.random.default_rng((seed, step, 1))
     encoded = bool(rng.random() < train.encode_share)
     tuples = tuples_at(lessons, step)
-    m = int(rng.integers(1, MOST_DISTRACTORS + 1)) * bool(not encoded and rng.random() < train.distractor_share)
+    m = min(int(rng.integers(1, MOST_DISTRACTORS + 1)), n - 1) * bool(
+        not encoded and rng.random() < train.distractor_share
+    )
     recited = batch_indices(n, train.batch_recite, step=step, seed=seed + 1)
     if encoded:  # few documents with several questions each, and these recited too: encoding costs most
         recited = rng.permutation(np.unique(lessons.tuple_index[tuples]))[: train.batch_recite]
@@ -129,14 +129,19 @@ def batch_at(lessons: Lessons, step: int) -> Batch:
     return Batch(
         encoded=encoded,
         tuples=tuples,
-        beside=rng.integers(n, size=(len(tuples), m)),
+        beside=others(lessons.tuple_index[tuples], n, m, rng),
         place=int(rng.integers(m + 1)),
         recited=recited,
         recite_rows=recitations_at([lessons.recitations(i) for i in recited], train.recite_inside, rng),
         read_rows=reading_rows(lessons, step) if lessons.reads else [],
         text_rows=text_rows(lessons, tuples[: train.batch_text], step) if train.text_weight else [],
-        pool=rng.integers(n, size=HARD_POOL * bool(train.key_negatives)),
     )
+
+
+def others(right: np.ndarray, n: int, m: int, rng: np.random.Generator) -> np.ndarray:
+    """For each of the documents `right` (B,) m of the n - 1 others (B,M), all different."""
+    beside = np.array([rng.choice(n - 1, m, replace=False) for _ in right], dtype=int).reshape(len(right), m)  # (B,M)
+    return beside + (beside >= right[:, None])  # the numbers behind the right one's move up
 
 
 def tuples_at(lessons: Lessons, step: int) -> np.ndarray:

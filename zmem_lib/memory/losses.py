@@ -1,6 +1,8 @@
 """The loss terms of one training step: each adds its gradients, and returns its mean in nats.
 
-Takes the step's work: its batch, and the rows (block and key) of the documents that the batch names, which learn.
+Takes the step's work: its batch, and the blocks of the documents that the batch names, which learn. Keys come from the
+encoder: in a step in which it reads the documents they learn with it, in any other the question's vector alone does,
+against the keys of the bank (as with a memory bank: Wu et al., 1805.01978).
 Batches pass through the model `machine.micro_batch` rows at a time.
 """
 
@@ -16,16 +18,16 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.utils.checkpoint import checkpoint
 
-from zmem_lib.memory.encoder import TEMPERATURE, encode_rows, question_rows
+from zmem_lib.memory.encoder import TEMPERATURE, KeyBank, encode_rows, question_rows
 from zmem_lib.memory.lessons import Batch, Lessons
 from zmem_lib.memory.lm import MemoryLM, counted_logits, token_nll
 from zmem_lib.memory.prompts import TERMS, Row
-from zmem_lib.memory.table import ZTable, unit
+from zmem_lib.memory.table import ZTable
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a step has to do: the rows (U,K*W+E), which learn, belong to `documents` (U,), in rising order."""
+    """What a step has to do: the rows (U,K*W), which learn, belong to `documents` (U,), in rising order."""
 
     memory_lm: MemoryLM
     z_table: ZTable  # does not learn here
@@ -33,7 +35,10 @@ class Work:
     batch: Batch
     documents: np.ndarray
     rows: Tensor
-    encoded: Tensor | None  # what the encoder made, of which rows are a copy: it takes their gradient further back
+    keys: Tensor  # (U,E) of these documents: the encoder's, which learn, or the bank's
+    keyed: np.ndarray  # (U,) whether there is one
+    bank: KeyBank
+    encoded: Tensor | None  # what the encoder made (U,K*W+E), of which rows and keys are a copy
     scaler: GradScaler
 
     def blocks(self, documents: np.ndarray) -> Tensor:
@@ -46,18 +51,31 @@ class Work:
         size = self.lessons.params.machine.micro_batch or max(n, 1)
         return (slice(begin, begin + size) for begin in range(0, n, size))
 
+    def encode_backward(self) -> None:
+        """Take the gradients of rows and keys further back into the encoder, where it made them."""
+        if self.encoded is not None:
+            both = (tensor.grad if tensor.grad is not None else tensor.new_zeros(tensor.shape)
+                    for tensor in (self.rows, self.keys))  # fmt: skip
+            self.encoded.backward(torch.cat([*both], 1))  # (U,K*W+E)
 
-def make_work(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, batch: Batch, scaler: GradScaler) -> Work:
-    """The work of a batch, its rows taken from the table or made by the encoder."""
+
+def make_work(
+    memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, batch: Batch, *, bank: KeyBank, scaler: GradScaler
+) -> Work:
+    """The work of a batch, its rows taken from the table, its keys from the bank, or both made by the encoder."""
     documents = np.unique(np.concatenate([lessons.tuple_index[batch.tuples], batch.beside.ravel(), batch.recited]))
-    encoded, rows = None, z_table.rows[documents].to(memory_lm.device)  # (U,K*W+E)
+    encoded, rows = None, z_table.rows[documents].to(memory_lm.device)  # (U,K*W)
+    keys, there = bank.of(torch.as_tensor(documents, device=bank.keys.device))  # (U,E), (U,)
+    keyed = there.cpu().numpy()
     if batch.encoded:
         texts = [lessons.text(i) for i in documents]
         size = lessons.params.machine.micro_batch or len(texts)  # what is in pieces is encoded twice, and not kept
         encode = partial(checkpoint, encode_rows, use_reentrant=False) if size < len(texts) else encode_rows
         encoded = torch.cat([encode(memory_lm, texts[i : i + size]) for i in range(0, len(texts), size)])  # (U,K*W+E)
-        rows = encoded.detach()
-    return Work(memory_lm, z_table, lessons, batch, documents, rows.requires_grad_(True), encoded, scaler)
+        rows, keys = (part.detach().requires_grad_(True) for part in encoded.split([rows.shape[1], keys.shape[1]], 1))
+        keyed = np.ones(len(documents), dtype=bool)
+    rows.requires_grad_(True)
+    return Work(memory_lm, z_table, lessons, batch, documents, rows, keys, keyed, bank, encoded, scaler)
 
 
 def all_losses(work: Work) -> dict[str, float]:
@@ -103,22 +121,24 @@ def mean_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
 
 
 def key_loss(work: Work) -> float:
-    """InfoNCE (van den Oord et al., 1807.03748): the question's vector against the keys of the batch and of a pool.
+    """InfoNCE (van den Oord et al., 1807.03748): the question's vector against the keys of the batch and of the bank.
 
-    Of the pool only the `train.key_negatives` nearest to each question count. A gold document is never a negative.
+    Of the bank only the `train.key_negatives` nearest to each question count. A gold document is never a negative.
+    Tuples of documents whose key is not at hand are left out.
     """
-    lessons, tuples, total = work.lessons, work.batch.tuples, 0.0
+    lessons, total = work.lessons, 0.0
+    index = lessons.tuple_index[work.batch.tuples]
+    tuples = work.batch.tuples[work.keyed[np.searchsorted(work.documents, index)]]
     documents = np.unique(lessons.tuple_index[tuples])
-    at = torch.as_tensor(np.searchsorted(work.documents, documents), device=work.rows.device)
-    first = work.z_table.k * work.z_table.width  # of a row's numbers that belong to the key
+    at = torch.as_tensor(np.searchsorted(work.documents, documents), device=work.keys.device)
     right = np.searchsorted(documents, lessons.tuple_index[tuples])
     for chunk in work.chunks(len(tuples)):
         vectors = question_rows(work.memory_lm, [lessons.question(i) for i in tuples[chunk]])  # (B,E)
-        logits = vectors @ unit(work.rows[at, first:]).T / TEMPERATURE  # (B,U')
+        logits = vectors @ work.keys[at].T / TEMPERATURE  # (B,U')
         barred = np.array([[d in lessons.gold[i] for d in documents] for i in tuples[chunk]])  # (B,U')
         barred[np.arange(len(barred)), right[chunk]] = False
         logits = logits.masked_fill(torch.as_tensor(barred, device=logits.device), -torch.inf)
-        logits = torch.cat([logits, hard_logits(work, vectors, tuples[chunk])], 1)  # (B,U'+H')
+        logits = torch.cat([logits, hard_logits(work, vectors, tuples[chunk], documents)], 1)  # (B,U'+H)
         target = torch.as_tensor(right[chunk], device=logits.device)
         loss = nn.functional.cross_entropy(logits, target, reduction="sum") / len(tuples)
         work.scaler.scale(lessons.params.train.key_weight * loss).backward()
@@ -126,13 +146,13 @@ def key_loss(work: Work) -> float:
     return total
 
 
-def hard_logits(work: Work, vectors: Tensor, tuples: np.ndarray) -> Tensor:
-    """Logits (B,H') of the keys in the pool that are nearest to the vectors (B,E) and belong to no gold document."""
-    present, pool = set(work.documents.tolist()), work.batch.pool
-    barred = np.array([[d in work.lessons.gold[i] or d in present for d in pool.tolist()] for i in tuples], dtype=bool)
-    logits = vectors @ unit(work.z_table.keys[pool].to(vectors.device)).T / TEMPERATURE  # (B,H)
-    logits = logits.masked_fill(torch.as_tensor(barred, device=logits.device), -torch.inf)
-    return logits.topk(min(work.lessons.params.train.key_negatives, logits.shape[1])).values  # (B,H')
+def hard_logits(work: Work, vectors: Tensor, tuples: np.ndarray, present: np.ndarray) -> Tensor:
+    """Logits (B,H) of the bank's keys nearest to the vectors (B,E), of no gold document and none that is `present`."""
+    documents = work.bank.documents.cpu().numpy()  # (M,)
+    barred = [np.isin(documents, [*present, *work.lessons.gold[i]]) for i in tuples]  # (M,) each
+    logits = vectors @ work.bank.keys.T / TEMPERATURE  # (B,M)
+    logits = logits.masked_fill(torch.as_tensor(np.array(barred), device=logits.device), -torch.inf)
+    return logits.topk(min(work.lessons.params.train.key_negatives, len(documents))).values  # (B,H)
 
 
 def encode_loss(work: Work) -> float:

@@ -1,9 +1,10 @@
-"""The memory itself: a table with one block of K soft tokens, and one key, per document.
+"""The memory itself: a table with one block of K soft tokens per document.
 
 Takes document ids by row, returns blocks `z (B,K,W)` that stand in front of token embeddings once soft_prompt.py has
-brought them to the model's width, and keys (B,E) by which a document is found. The soft prompt follows Lester et al.
-(2104.08691); one block per document, trained with the language model, is this project's own. A step reads and moves
-only the rows of the documents in its batch, Adam's moments (1412.6980) included, so its time does not grow with N.
+brought them to the model's width. The soft prompt follows Lester et al. (2104.08691); one block per document, trained
+with the language model, is this project's own. A step reads and moves only the rows of the documents in its batch,
+Adam's moments (1412.6980) included, so its time does not grow with N. The keys (N,E) by which documents are found do
+not learn here: they are read off the texts (encoder.py) and kept beside the blocks.
 """
 
 import json
@@ -20,13 +21,13 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 @dataclass(frozen=True)
 class ZTable:
-    """N rows, block and key side by side, with Adam's moments and the number of times that each row has moved."""
+    """N blocks as rows, with Adam's moments and the number of times that each row has moved."""
 
     k: int
     width: int  # W of a soft token
-    rows: Tensor  # (N,K*W+E) float32
-    first: Tensor  # (N,K*W+E)
-    second: Tensor  # (N,K*W+E)
+    rows: Tensor  # (N,K*W) float32
+    first: Tensor  # (N,K*W)
+    second: Tensor  # (N,K*W)
     moves: Tensor  # (N,) int64
 
     @property
@@ -34,23 +35,16 @@ class ZTable:
         """The blocks (N,K,W), a view of the rows."""
         return self.blocks(self.rows)
 
-    @property
-    def keys(self) -> Tensor:
-        """The keys (N,E), a view of the rows."""
-        return self.rows[:, self.k * self.width :]
-
     def blocks(self, rows: Tensor) -> Tensor:
-        """The blocks (B,K,W) in rows (B,K*W+E)."""
-        return rows[:, : self.k * self.width].reshape(len(rows), self.k, self.width)  # (B,K,W)
+        """The blocks (B,K,W) in rows (B,K*W)."""
+        return rows.reshape(len(rows), self.k, self.width)  # (B,K,W)
 
 
-def make_ztable(z: Tensor, keys: Tensor | None = None, *, folder: Path | None = None) -> ZTable:
-    """A table that starts from blocks z (N,K,W) and keys (N,E), in memory or in memory-mapped files of a folder."""
+def make_ztable(z: Tensor, *, folder: Path | None = None) -> ZTable:
+    """A table that starts from blocks z (N,K,W), in memory or in memory-mapped files of a folder."""
     n, k, width = z.shape
-    keys = z.new_zeros(n, 0) if keys is None else keys
-    assert len(keys) == n, (z.shape, keys.shape)
-    rows, first, second = (_zeros(n, k * width + keys.shape[1], folder, at) for at in ("rows", "first", "second"))
-    rows[:, : k * width], rows[:, k * width :] = z.detach().reshape(n, k * width), keys.detach()  # (N,K*W), (N,E)
+    rows, first, second = (_zeros(n, k * width, folder, at) for at in ("rows", "first", "second"))
+    rows.copy_(z.detach().reshape(n, k * width))  # (N,K*W)
     return ZTable(k, width, rows, first, second, torch.zeros(n, dtype=torch.int64))
 
 
@@ -65,7 +59,7 @@ def _zeros(n: int, width: int, folder: Path | None, name: str) -> Tensor:
 
 @torch.no_grad()
 def move_rows(table: ZTable, index: Tensor, gradient: Tensor, lr: float) -> None:
-    """One step of Adam on the rows index (U,), all different, by their gradient (U,K*W+E); in place, no other row."""
+    """One step of Adam on the rows index (U,), all different, by their gradient (U,K*W); in place, no other row."""
     gradient = gradient.float().cpu()
     moves = table.moves[index] + 1
     first = table.first[index].lerp_(gradient, 1 - BETAS[0])

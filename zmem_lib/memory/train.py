@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from zmem_lib.cache import Cache
 from zmem_lib.files import new_folder, read_json, read_tensors, restore, write_json, write_tensors
+from zmem_lib.memory.encoder import KeyBank, refresh
 from zmem_lib.memory.lessons import Lessons, batch_at
 from zmem_lib.memory.lm import MemoryLM, learning_weights, make_scaler, token_nll
 from zmem_lib.memory.losses import all_losses, make_work, mean_by_term
@@ -30,6 +31,8 @@ CLIP = 1.0
 LOG_EVERY = 0.04  # of the steps
 WARM_UP = 0.05  # of the steps
 LAST = 0.05  # of the rate, where the cosine ends
+BANK = 4096  # documents, at most, whose keys questions are held against
+REFRESH = 100  # steps after which the encoder makes these keys anew
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,18 @@ class Training:
     memory_lm: MemoryLM
     z_table: ZTable
     lessons: Lessons
+    bank: KeyBank
     optimisers: list[torch.optim.Optimizer]  # of model and heads; z has its own (table.py)
     scaler: torch.amp.GradScaler
 
 
 def make_training(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons) -> Training:
     """A training before its first step."""
-    return Training(memory_lm, z_table, lessons, make_optimisers(memory_lm, lessons.params), make_scaler(memory_lm))
+    size = min(len(z_table.rows), BANK) * (lessons.params.train.key_weight > 0)
+    keys = torch.zeros(size, memory_lm.heads.key_width, device=memory_lm.device)  # (M,E)
+    bank = KeyBank(torch.arange(size, device=memory_lm.device), keys)
+    optimisers = make_optimisers(memory_lm, lessons.params)
+    return Training(memory_lm, z_table, lessons, bank, optimisers, make_scaler(memory_lm))
 
 
 def train(
@@ -82,17 +90,18 @@ def train(
 def train_step(training: Training, step: int) -> dict[str, float]:
     """One update of the model and of the rows of z in the batch; returns the mean nll per token of each term."""
     memory_lm, z_table, scaler = training.memory_lm, training.z_table, training.scaler
-    numbers = training.lessons.params.train
+    lessons, numbers = training.lessons, training.lessons.params.train
     memory_lm.lm.train()
     share = cosine(step, numbers.steps)
+    if step % REFRESH == 0 and len(training.bank.keys):
+        refresh_bank(training, step)
     for optimiser in training.optimisers:
         optimiser.zero_grad(set_to_none=True)
         for group in optimiser.param_groups:
             group["lr"] = numbers.lm_lr * share
-    work = make_work(memory_lm, z_table, training.lessons, batch_at(training.lessons, step), scaler)
+    work = make_work(memory_lm, z_table, lessons, batch_at(lessons, step), bank=training.bank, scaler=scaler)
     losses = all_losses(work)
-    if work.encoded is not None:
-        work.encoded.backward(work.rows.grad)
+    work.encode_backward()
     row_holder = torch.optim.SGD([work.rows], lr=0.0)  # to undo the loss scaling of z as of everything else
     for optimiser in (*training.optimisers, row_holder):
         scaler.unscale_(optimiser)
@@ -103,6 +112,15 @@ def train_step(training: Training, step: int) -> dict[str, float]:
         scaler.step(optimiser)
     scaler.update()
     return losses
+
+
+def refresh_bank(training: Training, step: int) -> None:
+    """Make the bank's keys anew, of other documents where there are more than it holds."""
+    bank, lessons = training.bank, training.lessons
+    rng = np.random.default_rng((lessons.params.seed, step, 2))
+    drawn = np.sort(rng.choice(len(training.z_table.rows), len(bank.documents), replace=False))  # (M,)
+    bank.documents.copy_(torch.from_numpy(drawn))
+    refresh(bank, training.memory_lm, [lessons.text(i) for i in drawn])
 
 
 def cosine(step: int, steps: int) -> float:
@@ -183,8 +201,12 @@ def load_checkpoint(training: Training, keep: Cache | None) -> dict[str, Any] | 
 
 
 def changing(training: Training) -> dict[str, Tensor]:
-    """By name, the weights that learn, and the table with its moments; a tied weight once."""
-    tensors = {f"table.{name}": part for name, part in vars(training.z_table).items() if isinstance(part, Tensor)}
+    """By name, the weights that learn, the table with its moments, and the bank; a tied weight once."""
+    held = {"table": training.z_table, "bank": training.bank}
+    tensors = {
+        f"{name}.{part}": tensor for name, one in held.items() for part, tensor in vars(one).items()
+        if isinstance(tensor, Tensor)
+    }  # fmt: skip
     for part in ("lm", "heads"):
         weights = getattr(training.memory_lm, part).named_parameters()
         tensors |= {f"{part}.{name}": weight.data for name, weight in weights if weight.requires_grad}

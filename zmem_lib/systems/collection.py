@@ -26,7 +26,7 @@ from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.files import BadInput, drop_temporaries, held, read_json, write_atomic, write_json
 from zmem_lib.ids import tree as id_trees
 from zmem_lib.ids.search import NEW
-from zmem_lib.memory.encoder import start_memory
+from zmem_lib.memory.encoder import document_keys, start_z
 from zmem_lib.memory.lessons import asked_rows
 from zmem_lib.memory.lm import generate_all
 from zmem_lib.memory.self_questions import given_questions, own_questions
@@ -108,7 +108,8 @@ class Collection(Holdings):
             own, _ = own_questions(memory_lm, docs, n, params=params, questions=given_questions(self.folder))
             asked = asked_rows(prompts, own, list(docs["doc_id"]), limits.evidence_tokens)
         start, (_, z_seen, _) = params.write.start, load_z(self.folder / "z_seen.safetensors")
-        z, keys = start_memory(start, texts, memory_lm, limit=limits.document_tokens, seed=params.seed, z_seen=z_seen)
+        z = start_z(start, texts, memory_lm, limit=limits.document_tokens, seed=params.seed, z_seen=z_seen)
+        keys = document_keys(memory_lm, texts, limits.document_tokens)
         to_begin = pd.Series({"seconds_to_begin": (time.perf_counter() - began) / len(docs)})
         snapshots, log = write(memory_lm, texts, z, start=start, asked=asked, keep=cache, **numbers_of(params))
         return snapshots[params.write.steps], keys, pd.concat([log.iloc[-1], to_begin])
