@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_training import tensors_of
 
-from zmem_lib.memory.table import load_z, make_ztable, move_rows, save_z, shuffle_index
+from zmem_lib.memory.table import BETAS, load_z, make_ztable, move_rows, save_z, shuffle_index
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
@@ -19,7 +19,7 @@ def test_blocks_are_those_given(on_disk, tmp_path):
 def test_moving_every_row_is_adam():
     z, gradients = torch.randn(3, 2, 2), torch.randn(4, 3, 4)
     table, weight = make_ztable(z), z.flatten(1).clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([weight], lr=0.1)
+    optimiser = torch.optim.Adam([weight], lr=0.1, betas=BETAS)
     for gradient in gradients:
         weight.grad = gradient.clone()
         optimiser.step()
@@ -36,6 +36,16 @@ def test_moving_some_rows_leaves_all_others_bit_identical():
     others = torch.ones(50, dtype=torch.bool).index_fill(0, index, False)
     for name, tensor in tensors_of(table).items():
         assert torch.equal(tensor[others], before[name][others]) and not torch.equal(tensor[index], before[name][index])
+
+
+def test_a_row_without_a_gradient_is_not_moved_by_what_it_learned_before():
+    table = make_ztable(torch.randn(3, 2, 2))
+    move_rows(table, torch.arange(3), torch.ones(3, 4), 0.1)
+    before = {name: tensor.clone() for name, tensor in tensors_of(table).items()}
+    move_rows(table, torch.arange(3), torch.tensor([[1.0] * 4, [0.0] * 4, [1.0] * 4]), 0.1)
+    for name, tensor in tensors_of(table).items():
+        assert torch.equal(tensor[1], before[name][1])
+        assert not torch.equal(tensor[0], before[name][0])
 
 
 def test_saved_and_loaded_blocks_are_bit_equal(tmp_path):
