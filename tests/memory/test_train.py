@@ -9,6 +9,7 @@ import torch
 from tiny_models import small_lm, small_params
 from tiny_training import DOCS, TUPLES, N, setting, tensors_of
 
+import zmem_lib.memory.lessons as lessons_module
 import zmem_lib.memory.train as train_module
 from zmem_lib.cache import Cache
 from zmem_lib.memory.encoder import KeyBank, encode
@@ -26,6 +27,7 @@ from zmem_lib.memory.losses import all_losses, key_loss, make_work
 from zmem_lib.memory.prompts import TERMS, Prompts, Row
 from zmem_lib.memory.table import make_ztable
 from zmem_lib.memory.train import cosine, make_optimisers, make_training, refresh_bank, train, train_step
+from zmem_lib.params import changed
 from zmem_lib.tables import PSEUDO
 
 
@@ -267,6 +269,16 @@ def test_the_time_of_a_step_does_not_read_the_whole_table(tmp_path):
     assert 0 < len(touched) < N and torch.equal(table.z[N:], z[N:]) and not torch.equal(table.z[touched], z[touched])
     again = torch.from_file(str(tmp_path / "rows/rows.bin"), size=table.rows.numel()).view(table.rows.shape)
     assert torch.equal(again, table.rows), "the table lies in the file"
+
+
+def test_dev_tuples_are_drawn_over_all_documents(monkeypatch):
+    monkeypatch.setattr(lessons_module, "DEV_TUPLES", 4)
+    params = small_params()
+    drawn = [
+        make_lessons(small_lm(), DOCS, TUPLES, changed(params, {"seed": seed})).dev_index.tolist() for seed in range(5)
+    ]
+    assert all(len(set(some)) == 4 for some in drawn)
+    assert len(set().union(*drawn)) > 4
 
 
 def test_a_third_of_the_tuples_are_the_models_own_once_it_has_asked():

@@ -68,7 +68,10 @@ def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, 
     train = tuples[tuples.split == "train"].reset_index(drop=True)
     if train.empty:
         raise BadInput("no training question has an answer that stands in its document: look at `answers` and `doc_id`")
-    dev = tuples[tuples.split == "dev"].head(DEV_TUPLES)
+    dev = tuples[tuples.split == "dev"]
+    dev = dev.sample(
+        min(len(dev), DEV_TUPLES), random_state=params.seed
+    )  # of all documents: the first are a few articles
     prompts, texts, limit = memory_lm.prompts, passages(docs), params.memory.document_tokens
     rows, dev_rows = (evidence_rows(prompts, some, params.memory.evidence_tokens) for some in (train, dev))
     index, own = train.doc_id.map(row_of), train.tuple_id.str.startswith(PSEUDO)
