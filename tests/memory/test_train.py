@@ -340,6 +340,15 @@ def test_muon_moves_the_matrices_of_the_layers_and_adamw_all_else(tmp_path):
     assert torch.equal(paused[1].z, z_table.z)
 
 
+def test_heads_and_model_learn_each_at_its_own_rate():
+    training = make_training(*setting(ALL_TERMS | {"train.lm_lr": 1e-5, "train.heads_lr": 1e-2, "train.steps": 20}))
+    heads = {id(weight) for weight in training.memory_lm.heads.parameters()}
+    train_step(training, 1)  # the warm-up's last
+    (adamw,) = training.optimisers
+    rates = {id(weight) in heads: group["lr"] for group in adamw.param_groups for weight in group["params"]}
+    assert rates == {True: pytest.approx(1e-2, rel=0.1), False: pytest.approx(1e-5, rel=0.1)}
+
+
 def test_training_stops_where_it_is_to_pause_and_goes_on_from_there(tmp_path):
     whole, paused, keep = setting({"train.steps": 6}), setting({"train.steps": 6}), Cache(tmp_path, "these")
     train(*whole)

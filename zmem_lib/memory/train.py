@@ -31,6 +31,7 @@ CLIP = 1.0
 LOG_EVERY = 0.04  # of the steps
 WARM_UP = 0.05  # of the steps
 LAST = 0.05  # of the rate, where the cosine ends
+DECAY = 0.01  # of the weights
 BANK = 4096  # documents, at most, whose keys questions are held against
 REFRESH = 100  # steps after which the encoder makes these keys anew
 
@@ -98,7 +99,7 @@ def train_step(training: Training, step: int) -> dict[str, float]:
     for optimiser in training.optimisers:
         optimiser.zero_grad(set_to_none=True)
         for group in optimiser.param_groups:
-            group["lr"] = numbers.lm_lr * share
+            group["lr"] = group["initial_lr"] * share
     work = make_work(memory_lm, z_table, lessons, batch_at(lessons, step), bank=training.bank, scaler=scaler)
     losses = all_losses(work)
     work.encode_backward()
@@ -148,23 +149,26 @@ def dev_nll(training: Training) -> dict[str, float]:
 
 
 def make_optimisers(memory_lm: MemoryLM, params: Settings) -> list[torch.optim.Optimizer]:
-    """AdamW for what learns of heads and model.
+    """AdamW for what learns of heads and model, each at a rate of its own: heads begin at random, the model may not.
 
     With `train.optimiser: muon`, the matrices in the model's layers learn by Muon (Jordan et al., 2024), its steps
     scaled to the size of AdamW's (2502.16982), so that both take one rate.
     """
-    lm, options = memory_lm.lm, {"lr": params.train.lm_lr, "weight_decay": 0.01}
-    if not params.train.lm:
+    lm, rates = memory_lm.lm, params.train
+    if not rates.lm:
         lm.requires_grad_(False)
-    learning, muon = learning_weights(memory_lm), params.train.optimiser == "muon"
+    learning = [weight for weight in lm.parameters() if weight.requires_grad]
     ends = {id(module.weight) for module in (lm.get_input_embeddings(), lm.get_output_embeddings())}
-    inside = {id(weight) for weight in lm.parameters() if muon and weight.ndim == 2} - ends
-    kinds = [[weight for weight in learning if (id(weight) in inside) == within] for within in (False, True)]
+    matrices = {id(weight) for weight in learning if weight.ndim == 2} - ends if rates.optimiser == "muon" else set()
+    rest = [weight for weight in learning if id(weight) not in matrices]
+    groups = [{"params": rest, "initial_lr": rates.lm_lr}]
+    groups.append({"params": [*memory_lm.heads.parameters()], "initial_lr": rates.heads_lr})
     optimisers: list[torch.optim.Optimizer] = []
-    if kinds[0]:
-        optimisers.append(torch.optim.AdamW(kinds[0], betas=(0.9, 0.98), **options))
-    if kinds[1]:
-        optimisers.append(torch.optim.Muon(kinds[1], adjust_lr_fn="match_rms_adamw", **options))
+    if groups := [group for group in groups if group["params"]]:
+        optimisers.append(torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=DECAY))
+    if matrices:
+        groups = [{"params": [w for w in learning if id(w) in matrices], "initial_lr": rates.lm_lr}]
+        optimisers.append(torch.optim.Muon(groups, adjust_lr_fn="match_rms_adamw", weight_decay=DECAY))
     return optimisers
 
 
