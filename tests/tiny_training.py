@@ -13,7 +13,7 @@ DOCS = pd.DataFrame([{"doc_id": f"d{i}", "title": f"t{i}", "text": sentence(i, 1
 TUPLES = pd.DataFrame(
     [
         {"tuple_id": f"{i}-{j}", "question_id": f"{i}-{j}", "doc_id": f"d{i}", "question": sentence(100 + i * 3 + j, 5),
-         "evidence": sentence(i, 5), "evidence_start": 0, "answers": [sentence(i, 1)], "split": split}
+         "evidence": sentence(i, 3 + (i + j) % 4), "evidence_start": 0, "answers": [sentence(i, 1)], "split": split}
         for i in range(N) for j, split in enumerate(("train", "train", "dev"))
     ]
 )  # fmt: skip

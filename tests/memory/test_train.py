@@ -22,7 +22,7 @@ from zmem_lib.memory.lessons import (
     recitations_at,
     text_rows,
 )
-from zmem_lib.memory.lm import learning_weights, token_nll
+from zmem_lib.memory.lm import counted_logits, learning_weights, token_nll
 from zmem_lib.memory.losses import all_losses, key_loss, make_work
 from zmem_lib.memory.prompts import TERMS, Prompts, Row
 from zmem_lib.memory.table import make_ztable
@@ -213,6 +213,22 @@ def test_gold_documents_are_never_negatives():
     batch = dataclasses.replace(batch_at(lessons, 0), **only)
     work = make_work(training.memory_lm, training.z_table, lessons, batch, bank=bank, scaler=training.scaler)
     assert key_loss(work) == 0.0, "with no document but the gold ones nothing is left to tell apart"
+
+
+def test_distillation_is_the_kl_per_evidence_token_from_the_model_that_has_the_text():
+    memory_lm, z_table, lessons = setting(ALL_TERMS | {"train.distractor_share": 0.0, "train.batch_text": 3})
+    training = make_training(memory_lm, z_table, lessons)
+    batch = dataclasses.replace(batch_at(lessons, 0), encoded=False)
+    work = make_work(memory_lm, z_table, lessons, batch, bank=training.bank, scaler=training.scaler)
+    total, n, rows = 0.0, 0, [lessons.tuple_row(i) for i in batch.tuples]
+    for i, row in zip(batch.tuples[:3], rows, strict=False):
+        document = int(lessons.tuple_index[i])
+        text = lessons.text(document)
+        behind = Row(text + row.ids, [0] * len(text) + row.terms)
+        p = counted_logits(memory_lm, None, [behind], "evidence")[0].softmax(-1)
+        q = counted_logits(memory_lm, z_table.z[[document]], [row], "evidence")[0].softmax(-1)
+        total, n = total + (p * (p / q).log()).sum().item(), n + len(p)
+    assert all_losses(work)["distill"] == pytest.approx(total / n, rel=1e-4)
 
 
 def test_every_key_that_a_question_meets_is_the_encoders():

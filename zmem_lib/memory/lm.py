@@ -262,8 +262,13 @@ def counted_logits(
 def token_nll(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
     """-log p of every token that counts, else 0, given z (B,K,W) and the tokens before it; and its term: both (B,T)."""
     logits, ids, terms, counted = counted_logits(memory_lm, z, rows)
+    return nll_of(logits, ids, counted), terms  # (B,T)
+
+
+def nll_of(logits: Tensor, ids: Tensor, counted: Tensor) -> Tensor:
+    """-log p (B,T) of the ids (B,T) that count under logits (counted,V); 0 where they do not."""
     losses = nn.functional.cross_entropy(logits, ids[counted], reduction="none")  # (counted,)
-    return losses.new_zeros(ids.shape).masked_scatter(counted, losses), terms  # (B,T)
+    return losses.new_zeros(ids.shape).masked_scatter(counted, losses)  # (B,T)
 
 
 @torch.no_grad()
@@ -273,8 +278,7 @@ def greedy_scores(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) ->
     The share (B,) ends at the first token that is not the likeliest: up to there decoding and row are the same.
     """
     logits, ids, _, counted = counted_logits(memory_lm, z, rows)
-    losses = nn.functional.cross_entropy(logits, ids[counted], reduction="none")  # (counted,)
-    nll = losses.new_zeros(ids.shape).masked_scatter(counted, losses).sum(1) / counted.sum(1)  # (B,)
+    nll = nll_of(logits, ids, counted).sum(1) / counted.sum(1)  # (B,)
     right = (~counted).masked_scatter(counted, logits.argmax(-1) == ids[counted])  # (B,T)
     before = (right.long().cumprod(1).bool() & counted).sum(1) / counted.sum(1)  # (B,)
     return nll.cpu(), before.float().cpu()

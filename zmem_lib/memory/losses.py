@@ -20,9 +20,11 @@ from torch.utils.checkpoint import checkpoint
 
 from zmem_lib.memory.encoder import TEMPERATURE, KeyBank, encode_rows, question_rows
 from zmem_lib.memory.lessons import Batch, Lessons
-from zmem_lib.memory.lm import MemoryLM, counted_logits, token_nll
+from zmem_lib.memory.lm import MemoryLM, counted_logits, nll_of
 from zmem_lib.memory.prompts import TERMS, Row
 from zmem_lib.memory.table import ZTable
+
+EVIDENCE = TERMS.index("evidence")
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,12 @@ def all_losses(work: Work) -> dict[str, float]:
     if batch.beside.shape[1]:  # among distractors the question does not count: it says nothing of its own z
         question = TERMS.index("question")
         rows = [Row(row.ids, [0 if term == question else term for term in row.terms]) for row in rows]
-    losses = row_losses(work, rows, np.insert(batch.beside, batch.place, right, axis=1))  # (B,1+M)
+    distilled = train.batch_text if train.distill_weight else 0
+    losses = row_losses(work, rows, np.insert(batch.beside, batch.place, right, axis=1), distilled=distilled)  # (B,1+M)
     if len(batch.recited):
         losses |= row_losses(work, batch.recite_rows, batch.recited[:, None])
     if batch.read_rows or batch.text_rows:
         losses |= row_losses(work, batch.read_rows + batch.text_rows)
-    if train.distill_weight:
-        losses["distill"] = distill_loss(work)
     if train.key_weight:
         losses["key"] = key_loss(work)
     if train.encode_weight and batch.encoded:
@@ -99,25 +100,48 @@ def all_losses(work: Work) -> dict[str, float]:
     return losses
 
 
-def row_losses(work: Work, rows: Sequence[Row], documents: np.ndarray | None = None) -> dict[str, float]:
-    """Add the gradients of rows, each behind the blocks of its documents (B,M); the mean nll per token of each term."""
+def row_losses(
+    work: Work, rows: Sequence[Row], documents: np.ndarray | None = None, *, distilled: int = 0
+) -> dict[str, float]:
+    """Add the gradients of rows, each behind the blocks of its documents (B,M); the mean nll per token of each term.
+
+    The first `distilled` of them, the batch's tuples, also learn from the model that has the text: the term `distill`.
+    """
     weights = vars(work.lessons.params.train) | {"evidence_weight": 1.0}
     count = Counter(TERMS[term] for row in rows for term in row.terms)
+    count["distill"] = sum(row.terms.count(EVIDENCE) for row in rows[:distilled])
     losses: dict[str, float] = {}
     for chunk in work.chunks(len(rows)):
         z = None if documents is None else work.blocks(documents[chunk])  # (B,M*K,W)
-        here = Counter(TERMS[term] for row in rows[chunk] for term in row.terms)
-        by_term = mean_by_term(*token_nll(work.memory_lm, z, rows[chunk]))
-        parts = {term: nll * (here[term] / count[term]) for term, nll in by_term.items()}
+        logits, ids, terms, counted = counted_logits(work.memory_lm, z, rows[chunk])
+        sums = sum_by_term(nll_of(logits, ids, counted), terms)
+        if taught := range(len(rows))[chunk][: max(distilled - chunk.start, 0)]:
+            learns = (terms == EVIDENCE) & (torch.arange(len(terms), device=terms.device) < len(taught))[:, None]
+            sums["distill"] = distillation(work, rows, taught, student=logits[learns[counted]])
+        parts = {term: total / count[term] for term, total in sums.items()}
         weighted = [weights[f"{term}_weight"] * nll for term, nll in parts.items()]
         work.scaler.scale(sum(weighted, torch.zeros(()))).backward()
         losses |= {term: losses.get(term, 0.0) + nll.item() for term, nll in parts.items()}
     return losses
 
 
-def mean_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
-    """Mean nll per token of each term that occurs, from nll and terms of one shape."""
-    return {TERMS[t]: nll[terms == t].mean() for t in terms.unique().tolist() if t}
+def sum_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
+    """The sum of the nll of each term that occurs, from nll and terms of one shape."""
+    return {TERMS[t]: nll[terms == t].sum() for t in terms.unique().tolist() if t}
+
+
+def distillation(work: Work, rows: Sequence[Row], taught: Sequence[int], *, student: Tensor) -> Tensor:
+    """KL from what the model says behind the documents' texts to the student's logits (counted,V), in nats, summed.
+
+    `taught` are numbers of the batch's tuples and of their rows; what counts are the evidence tokens of these.
+    """
+    lessons, memory_lm = work.lessons, work.memory_lm
+    texts = [lessons.text(i) for i in lessons.tuple_index[work.batch.tuples[list(taught)]]]
+    behind = [Row(text + rows[i].ids, [0] * len(text) + rows[i].terms) for text, i in zip(texts, taught, strict=True)]
+    bare = memory_lm.adapted and not lessons.params.train.text_weight  # without adapter where it learns no text
+    with torch.no_grad(), memory_lm.lm.disable_adapter() if bare else nullcontext():
+        teacher = counted_logits(memory_lm, None, behind, "evidence")[0].log_softmax(-1)  # (counted,V)
+    return nn.functional.kl_div(student.log_softmax(-1), teacher, log_target=True, reduction="sum")
 
 
 def key_loss(work: Work) -> float:
@@ -162,22 +186,3 @@ def encode_loss(work: Work) -> float:
     loss = nn.functional.mse_loss(made, there) / there.square().mean()
     work.scaler.scale(work.lessons.params.train.encode_weight * loss).backward()
     return loss.item()
-
-
-def distill_loss(work: Work) -> float:
-    """KL (nats per evidence token) from what the model says behind the document's text to what it says with z."""
-    lessons, train, memory_lm = work.lessons, work.lessons.params.train, work.memory_lm
-    tuples, total = work.batch.tuples[: train.batch_text], 0.0
-    bare = memory_lm.adapted and not train.text_weight  # the teacher: without adapter where text is not trained on
-    for chunk in work.chunks(len(tuples)):
-        documents, rows = lessons.tuple_index[tuples[chunk]], [lessons.tuple_row(i) for i in tuples[chunk]]
-        texts = [lessons.text(i) for i in documents]
-        behind = [Row(text + row.ids, [0] * len(text) + row.terms) for text, row in zip(texts, rows, strict=True)]
-        with torch.no_grad(), memory_lm.lm.disable_adapter() if bare else nullcontext():
-            teacher = counted_logits(memory_lm, None, behind, "evidence")[0].log_softmax(-1)  # (counted,V)
-        student = counted_logits(memory_lm, work.blocks(documents[:, None]), rows, "evidence")[0].log_softmax(-1)
-        kl = nn.functional.kl_div(student, teacher, log_target=True, reduction="batchmean")
-        loss = kl * (len(rows) / len(tuples))
-        work.scaler.scale(train.distill_weight * loss).backward()
-        total += loss.item()
-    return total

@@ -22,7 +22,8 @@ from zmem_lib.files import new_folder, read_json, read_tensors, restore, write_j
 from zmem_lib.memory.encoder import KeyBank, refresh
 from zmem_lib.memory.lessons import Lessons, batch_at
 from zmem_lib.memory.lm import MemoryLM, learning_weights, make_scaler, token_nll
-from zmem_lib.memory.losses import all_losses, make_work, mean_by_term
+from zmem_lib.memory.losses import all_losses, make_work, sum_by_term
+from zmem_lib.memory.prompts import TERMS
 from zmem_lib.memory.shape import Settings
 from zmem_lib.memory.table import ZTable, move_rows
 from zmem_lib.meter import memory_explained, progress
@@ -145,7 +146,9 @@ def dev_nll(training: Training) -> dict[str, float]:
     if not found:
         return {}
     nll, terms = (torch.cat([tensor.flatten() for tensor in kind]) for kind in zip(*found, strict=True))
-    return {term: mean.item() for term, mean in mean_by_term(nll, terms).items()}
+    return {
+        term: total.item() / int((terms == TERMS.index(term)).sum()) for term, total in sum_by_term(nll, terms).items()
+    }
 
 
 def make_optimisers(memory_lm: MemoryLM, params: Settings) -> list[torch.optim.Optimizer]:
