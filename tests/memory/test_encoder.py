@@ -95,4 +95,11 @@ def test_random_blocks_have_the_embeddings_scale_and_follow_the_seed(memory_lm):
     z = heads.random_z(200, seed=1)
     assert z.shape == (200, PARAMS.memory.z_tokens, 8) and abs(z.std() / heads.scale - 1) < 0.05
     assert torch.equal(z, heads.random_z(200, seed=1)) and not torch.equal(z, heads.random_z(200, seed=2))
-    assert torch.equal(start_z("random", TEXTS, memory_lm, limit=40, seed=1), heads.random_z(5, seed=1))
+
+
+@pytest.mark.parametrize("start", ["random", "vocab", "encode"])
+def test_a_documents_start_does_not_depend_on_those_beside_it(memory_lm, start):
+    together = start_z(start, TEXTS, memory_lm, limit=40, seed=1)
+    alone = start_z(start, TEXTS[3:4], memory_lm, limit=40, seed=1)
+    torch.testing.assert_close(together[3], alone[0], atol=1e-5, rtol=1e-4)
+    assert (together[3] - together[2]).abs().max() > 1e-3

@@ -206,11 +206,34 @@ def test_what_is_drawn_follows_the_text_and_the_marker_and_has_an_end(memory_lm,
     monkeypatch.setattr(self_questions, "TOP_P", 1e-9)  # the likeliest token alone
     greedy = generate(memory_lm, None, rows, QUESTION_TOKENS)
     ends = [prompts.tokenizer.convert_tokens_to_ids(token) for token in ("<question>", "<evidence>", "<end>", "<find>")]
-    for text, ids in zip(sample(memory_lm, rows), greedy, strict=True):
+    for text, ids in zip(sample(memory_lm, rows, range(4)), greedy, strict=True):
         cut = next((place for place, token in enumerate(ids) if token in ends), None)
         ended = cut is not None or len(ids) < QUESTION_TOKENS
         assert text == first_question(prompts.decode(ids[:cut]), ended=ended)
-    assert sample(memory_lm, rows) == sample(memory_lm, rows)
+
+
+def test_what_is_drawn_for_a_document_follows_its_seed_and_not_its_company(memory_lm):
+    prompts = memory_lm.prompts
+    rows = [prompts.text(sentence(i), 40) + prompts.marks["question"] for i in range(4)]
+    drawn = {tuple(sample(memory_lm, rows, [seed, 7, 8, 9])) for seed in range(3)}
+    assert len(drawn) > 1, "what is drawn differs by seed"
+    assert len({one[1:] for one in drawn}) == 1
+    assert sample(memory_lm, rows[2:3], [8]) == [next(iter(drawn))[2]]
+
+
+def test_drawing_takes_each_of_the_likeliest_tokens_as_often_as_it_is_likely(memory_lm, monkeypatch):
+    monkeypatch.setattr(self_questions, "QUESTION_TOKENS", 1)
+    prompts, n, first = memory_lm.prompts, 2000, []
+    real = memory_lm.lm.generate
+    monkeypatch.setattr(memory_lm.lm, "generate", lambda **asked: first.append(real(**asked)) or first[-1])
+    row = prompts.marks["question"]
+    sample(memory_lm, [row] * n, range(n))
+    with torch.no_grad():
+        p = memory_lm.lm(torch.tensor([row])).logits[0, -1].softmax(-1)
+    best = p.argmax()
+    kept = p.sort(descending=True).values
+    kept = kept[: int((kept.cumsum(0) < self_questions.TOP_P).sum()) + 1].sum()
+    assert (first[0][:, 0] == best).float().mean().item() == pytest.approx((p[best] / kept).item(), abs=0.05)
 
 
 def test_evidence_is_confirmed_if_no_other_sentence_makes_the_question_likelier(memory_lm):
@@ -230,10 +253,10 @@ def test_a_model_that_learned_one_question_asks_it_and_its_marker_ends_it(memory
     row = prompts.evidence("amber bird cloud", "fern.", 9)
     ids, begun = row.ids[len(prompts.marks["question"]) :], [prompts.marks["question"]]
     monkeypatch.setattr(memory_lm.lm, "generate", lambda **_: torch.tensor([ids]))
-    assert sample(memory_lm, begun) == ["amber bird cloud"]
+    assert sample(memory_lm, begun, [0]) == ["amber bird cloud"]
     unended = prompts.encode("amber bird cloud")
     monkeypatch.setattr(memory_lm.lm, "generate", lambda **_: torch.tensor([unended]))
-    assert sample(memory_lm, begun) == [""]
+    assert sample(memory_lm, begun, [0]) == [""]
 
 
 @pytest.mark.parametrize(

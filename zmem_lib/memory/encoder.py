@@ -8,6 +8,7 @@ questions would find the one kind first.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -114,14 +115,21 @@ def start_z(
     most `limit` tokens.
     """
     n, heads = len(texts), memory_lm.heads
-    generator = torch.Generator().manual_seed(seed)
     if start == "encode":
         return encode(memory_lm, texts, limit)[0]
     if start == "mean" and z_seen is not None:
         return z_seen.mean(0, keepdim=True).expand(n, -1, -1).clone()
+    seeds = [text_seed(seed, text) for text in texts]
     if start == "random" or n == 0:
-        return heads.random_z(n, seed)
+        return torch.cat([heads.random_z(0, seed), *(heads.random_z(1, one) for one in seeds)])  # (N,K,W)
     embeddings = memory_lm.embeddings.detach().float().cpu()  # (V,D)
-    drawn = torch.randint(len(embeddings), (n, heads.z_tokens), generator=generator)
-    rows = embeddings.mean(0).expand(*drawn.shape, -1) if start == "mean" else embeddings[drawn]  # (N,K,D)
-    return heads.nearest_z(rows)  # (N,K,W)
+    if start == "mean":
+        return heads.nearest_z(embeddings.mean(0).expand(n, heads.z_tokens, -1))  # (N,K,W)
+    generators = [torch.Generator().manual_seed(one) for one in seeds]
+    drawn = [torch.randint(len(embeddings), (heads.z_tokens,), generator=generator) for generator in generators]
+    return heads.nearest_z(embeddings[torch.stack(drawn)])  # (N,K,W) of (N,K,D)
+
+
+def text_seed(seed: int, text: str) -> int:
+    """A seed of what is drawn for one document: from its text, whatever stands beside it."""
+    return crc32(f"{seed} {text}".encode())

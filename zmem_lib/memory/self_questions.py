@@ -18,10 +18,13 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from torch import Tensor
+from transformers import TopPLogitsWarper
 
 from zmem_lib import text as plain_text
 from zmem_lib.cache import Cache, remembered
 from zmem_lib.memory.choose import question_log_p
+from zmem_lib.memory.encoder import text_seed
 from zmem_lib.memory.lm import MemoryLM, generate_all, left_padded
 from zmem_lib.memory.prompts import MARKERS
 from zmem_lib.memory.shape import Settings
@@ -33,7 +36,7 @@ NEAR = 0.8  # Jaccard similarity of their words from which two questions are nea
 QUOTED_WORDS = 3  # at least, of a quotation that is not a whole sentence
 FATES = ("empty", "duplicate", "near a held-out question", "unanswerable", "kept")
 TOP_P = 0.8
-BATCH = 64  # questions drawn at once; what is drawn depends on it, so it is no parameter of memory
+BATCH = 64  # questions drawn at once
 ASK = "Write {n} questions that the text answers, one per line. Name what each is about: it is read without the text."
 QUOTE = "Copy from the text, word for word, the sentence that answers the question. If none does, write: none."
 NUMBERED = r"(?:(?:(?:Q(?:uestion)?\s*)?\d*\s*[.:)]|[-*•])\s+)?"
@@ -176,25 +179,36 @@ def drawn_questions(memory_lm: MemoryLM, docs: pd.DataFrame, n: int, params: Set
         pieces = [piece for piece in pieces if (doc_id, piece) not in known] or pieces
         chosen += [(document, pieces[i % len(pieces)]) for i in range(n)]
     texts = [passage(docs.title.iloc[document], piece) for document, piece in chosen]
-    with torch.random.fork_rng([memory_lm.device] if memory_lm.device.type == "cuda" else []):
-        torch.manual_seed(params.seed)
-        for begin in progress(range(0, len(texts), BATCH), "asking"):
-            read = [prompts.text(text, params.memory.document_tokens) for text in texts[begin : begin + BATCH]]
-            questions += sample(memory_lm, [row + prompts.marks["question"] for row in read])
+    seeds = [text_seed(params.seed, f"{i % n} {text}") for i, text in enumerate(texts)]
+    for begin in progress(range(0, len(texts), BATCH), "asking"):
+        some = slice(begin, begin + BATCH)
+        read = [prompts.text(text, params.memory.document_tokens) for text in texts[some]]
+        questions += sample(memory_lm, [row + prompts.marks["question"] for row in read], seeds[some])
     return [(document, question, piece) for (document, piece), question in zip(chosen, questions, strict=True)]
 
 
 @torch.no_grad()
-def sample(memory_lm: MemoryLM, rows: Sequence[list[int]]) -> list[str]:
-    """One question behind each row of ids, drawn at temperature 1 from the likeliest TOP_P; empty if it has no end."""
+def sample(memory_lm: MemoryLM, rows: Sequence[list[int]], seeds: Sequence[int]) -> list[str]:
+    """One question behind each row of ids, drawn at temperature 1 from the likeliest TOP_P; empty if it has no end.
+
+    Each row is drawn by its own seed, whatever stands beside it: to the log-probabilities comes Gumbel noise, of which
+    the largest sum is a draw (Maddison et al., 1411.0030, section 2).
+    """
     tokenizer = memory_lm.prompts.tokenizer
     known = tokenizer.get_vocab()
     ends = sorted({*memory_lm.ends, *(known[special] for special, _ in MARKERS.values() if special in known)})
     embedded, mask = left_padded(memory_lm, None, rows)  # (B,T,D), (B,T)
-    drawing = {"do_sample": True, "temperature": 1.0, "top_p": TOP_P, "top_k": 0}
+    likeliest, generators = TopPLogitsWarper(TOP_P), [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def noisy(ids: Tensor, logits: Tensor) -> Tensor:
+        uniform = torch.stack([torch.rand(logits.shape[1], generator=one) for one in generators]).to(logits.device)
+        return likeliest(ids, logits.float()) - uniform.log().neg().log()  # (B,V)
+
     limits = {"max_new_tokens": QUESTION_TOKENS, "eos_token_id": ends}
     with memory_lm.arithmetic():
-        new = memory_lm.lm.generate(inputs_embeds=embedded, attention_mask=mask, **limits, **drawing).tolist()
+        new = memory_lm.lm.generate(
+            inputs_embeds=embedded, attention_mask=mask, logits_processor=[noisy], **limits
+        ).tolist()
     begun = [list(takewhile(lambda token: token not in ends, ids)) for ids in new]
     written = [tokenizer.decode(ids, skip_special_tokens=True) for ids in begun]
     return [first_question(text, ended=bool(set(ids) & set(ends))) for text, ids in zip(written, new, strict=True)]

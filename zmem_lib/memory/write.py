@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from zmem_lib.cache import Cache, remembered
+from zmem_lib.memory.encoder import start_z, text_seed
 from zmem_lib.memory.lessons import recitations, recitations_at
 from zmem_lib.memory.lm import MemoryLM, frozen, greedy_scores, make_scaler, token_nll
 from zmem_lib.memory.prompts import Row
@@ -27,7 +28,15 @@ from zmem_lib.meter import memory_explained, progress
 
 MEASURED = ("nll", "recited", "writing", "seconds_per_document")
 ASKED = 2  # of its own questions that a document learns at a step of writing
-Documents = list[tuple[list[Row], list[Row]]]  # of each its recitations, and the rows of the questions about it
+
+
+@dataclass(frozen=True)
+class Writable:
+    """What one document learns in being written."""
+
+    recitations: list[Row]
+    asked: list[Row]  # of the questions that were made up about it
+    seed: int  # of what is drawn for it: from its text, so that no document beside it changes its z
 
 
 @dataclass(frozen=True)
@@ -67,9 +76,10 @@ def write(
     `start` names z in the log. With `keep` a chapter that was killed goes on after the last batch that was written.
     """
     how = Writing(**numbers)
-    z = memory_lm.heads.random_z(len(texts), how.seed) if z is None else z
+    z = start_z("random", texts, memory_lm, limit=how.document_tokens, seed=how.seed) if z is None else z
     rows = [recitations(memory_lm.prompts, text, how.document_tokens) for text in texts]
-    documents, batches = list(zip(rows, asked or [[]] * len(rows), strict=True)), []
+    seeds, batches = [text_seed(how.seed, text) for text in texts], []
+    documents = list(map(Writable, rows, asked or [[]] * len(rows), seeds))
     for begin in progress(range(0, len(rows), how.batch), f"writing {start}"):
         chunk = slice(begin, begin + how.batch)
         make = partial(write_batch, memory_lm, documents[chunk], z[chunk], how)
@@ -82,29 +92,35 @@ def write(
     return snapshots, pd.DataFrame(log | {"n": len(rows)})
 
 
-def write_batch(memory_lm: MemoryLM, documents: Documents, z: Tensor, how: Writing) -> dict[str, Tensor]:
+def write_batch(memory_lm: MemoryLM, documents: Sequence[Writable], z: Tensor, how: Writing) -> dict[str, Tensor]:
     """Adam on z (B,K,W) alone: of every snapshot z_STEP (B,K,W), and the sums MEASURED over the documents (snapshots,).
 
     nll: per token of the whole text; recited: as greedy_scores; writing: documents that have not stopped.
     """
     table, active, seconds = make_ztable(z.cpu()), list(range(len(documents))), 0.0
-    scaler, rng, batch, log = make_scaler(memory_lm), np.random.default_rng((how.seed, 2)), {}, []
+    scaler, batch, log = make_scaler(memory_lm), {}, []
     with frozen(memory_lm), memory_explained("machine.write_batch"):
         for step in range(how.steps + 1):
             if step in snapshot_steps(how.steps):
-                nll, recited = greedy_scores(memory_lm, table.z, [rows[0] for rows, _ in documents])
+                nll, recited = greedy_scores(memory_lm, table.z, [one.recitations[0] for one in documents])
                 active = np.flatnonzero(recited.numpy() < how.stop).tolist() if how.stop else active
                 log.append((nll.sum().item(), recited.sum().item(), float(len(active)), seconds))
                 batch[f"z_{step}"] = table.z.clone()
             if not active or step == how.steps:
                 continue
             began = time.perf_counter()
-            recited_rows = recitations_at([documents[i][0] for i in active], how.recite_inside, rng)
-            due = list(zip(active, recited_rows, strict=True))
-            due += [(i, documents[i][1][j]) for i in active for j in rng.permutation(len(documents[i][1]))[:ASKED]]
+            due = [(i, row) for i in active for row in due_rows(documents[i], step, how.recite_inside)]
+            due.sort(key=lambda one: len(one[1].ids))  # rows of like length side by side
             write_step(memory_lm, table, due, start=z, how=how, scaler=scaler)
             seconds += time.perf_counter() - began
     return batch | {name: torch.tensor([line[i] for line in log]).double() for i, name in enumerate(MEASURED)}
+
+
+def due_rows(document: Writable, step: int, inside: float) -> list[Row]:
+    """What a document learns at a step: one recitation, and a few of its questions."""
+    rng = np.random.default_rng((document.seed, step))
+    chosen = rng.permutation(len(document.asked))[:ASKED]
+    return [*recitations_at([document.recitations], inside, rng), *(document.asked[i] for i in chosen)]
 
 
 def write_step(
@@ -116,7 +132,7 @@ def write_step(
     learning = table.rows[index].to(memory_lm.device).requires_grad_(True)  # (B,K*W)
     block = table.blocks(learning)  # (B,K,W)
     memory_lm.lm.train(memory_lm.causal.is_activation_checkpointing)  # checkpoints are made in training mode only
-    for begin in range(0, len(rows), how.batch):  # first the recitations, then the questions
+    for begin in range(0, len(rows), how.batch):
         chunk = slice(begin, begin + how.batch)
         nll, terms = token_nll(memory_lm, block[place[chunk]], rows[chunk])  # (R,T) each
         counted = terms > 0

@@ -26,7 +26,7 @@ from zmem_lib.memory.prompts import TERMS, Prompts, Row
 from zmem_lib.memory.shape import model_config, model_shape
 from zmem_lib.memory.table import ZTable, make_ztable
 from zmem_lib.memory.train import make_training, train_step
-from zmem_lib.memory.write import Writing, numbers_of, write_batch
+from zmem_lib.memory.write import Writable, Writing, numbers_of, write_batch
 from zmem_lib.meter import Cost
 from zmem_lib.params import Params, changed
 from zmem_lib.runs.needs import GIB, Pass, memory, number_bytes, passes
@@ -70,7 +70,7 @@ def measure(params: Params) -> dict[int, Cost]:
         weight.requires_grad_(False)
         weight.grad = None
     (one,) = passes(params, 4)
-    documents = [([row], []) for row in random_rows(one, params, terms=("recite",))]
+    documents = [Writable([row], [], 0) for row in random_rows(one, params, terms=("recite",))]
     z = torch.randn(len(documents), *shape[1:])  # (B,K,W)
     with counted(device, params.write.steps + 1) as writing:
         write_batch(memory_lm, documents, z, Writing(**numbers_of(params)))
