@@ -121,8 +121,8 @@ near_params = st.dictionaries(st.sampled_from([*SMOKE, *SECTIONS]) | any_text, v
 odd_yaml = st.sampled_from(
     [
         "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nseed: *c", "seed: &s [*s]", "seed: 2020-01-01", "seed: 1_000",
-        "seed: 0x_", "? [1, 2]\n: 3", "1: 2", "null: 1", "seed: .nan", "train: {z_lr: .inf}", "train.z_lr: -.inf",
-        "train.z_lr: 1.0e+999", f"seed: {'9' * 5000}", f"train.z_lr: {'9' * 400}", f"train: {{steps: {'9' * 30}}}",
+        "seed: 0x_", "? [1, 2]\n: 3", "1: 2", "null: 1", "seed: .nan", "train: {z_rate: .inf}", "train.z_rate: -.inf",
+        "train.z_rate: 1.0e+999", f"seed: {'9' * 5000}", f"train.z_rate: {'9' * 400}", f"train: {{steps: {'9' * 30}}}",
         "seed: 1\nseed: 2", "<<: {seed: 1}", "<<: 1", "[" * 3000, "a: " * 50, "!!python/object:os.system x",
         "seed: !!int x", "run: 2020-13-45 10:00:00", "run: 2020-13-45", "seed: !!float x", "\ufeffseed: 1",
         "seed: 1\n---\nseed: 2", "%YAML 9.9\n---\n", "\x00", "run: \x1b[2J", "run: !!binary x", "run: !!timestamp x",

@@ -58,15 +58,15 @@ def test_a_file_over_two_others_that_share_one(tmp_path):
         shared="seed: 3\ntrain: {steps: 5, lm_lr: 0.1}\n",
         left="extends: shared.yaml\ntrain: {steps: 6}\n",
         right="extends: shared.yaml\nwrite: {steps: 7}\n",
-        own="extends: [left.yaml, right.yaml]\nrun: a\nlm: {name: org/name}\ntrain: {z_lr: 0.2}\n",
+        own="extends: [left.yaml, right.yaml]\nrun: a\nlm: {name: org/name}\ntrain: {z_rate: 0.2}\n",
     )
     params = read_params(path, ["write.steps=8", "corpus.path=", "train.lm=false", "answer.bm25_tokens=bigrams"])
-    assert (params.seed, params.train.lm_lr, params.train.z_lr) == (3, 0.1, 0.2)
+    assert (params.seed, params.train.lm_lr, params.train.z_rate) == (3, 0.1, 0.2)
     assert params.train.steps == 5, "the last of several that it extends counts, with what that one extends"
     assert (params.write.steps, params.corpus.path, params.train.lm) == (8, "", False)
     _, origins = resolve(path, ["write.steps=8"])
     assert {name: Path(origin).stem for name, origin in origins.items()} == {
-        "run": "own", "lm.name": "own", "train.z_lr": "own", "seed": "shared", "train.steps": "shared",
+        "run": "own", "lm.name": "own", "train.z_rate": "own", "seed": "shared", "train.steps": "shared",
         "train.lm_lr": "shared", "write.steps": "the command line",
     }  # fmt: skip
     lines = param_lines(path, ["write.steps=8"])
@@ -150,10 +150,10 @@ def test_hash_and_what_counts_up_to_a_chapter():
         ({"corpus.documents": 2**31}, "'corpus.documents' must be less than or equal to 2147483647"),
         ({"seed": -1}, "'seed' must be greater than or equal to 0, not -1"),
         (
-            {"train.z_lr": "1e-2"},
-            "'train.z_lr' must be a valid number, not '1e-2' (YAML reads 1e-4 as text: write 1.0e-4)",
+            {"train.z_rate": "1e-2"},
+            "'train.z_rate' must be a valid number, not '1e-2' (YAML reads 1e-4 as text: write 1.0e-4)",
         ),
-        ({"train.z_lr": float("nan")}, "'train.z_lr' must be a finite number, not nan"),
+        ({"train.z_rate": float("nan")}, "'train.z_rate' must be a finite number, not nan"),
         ({"train.self_questions_after": 1.0}, "'train.self_questions_after' must be less than 1, not 1.0"),
         ({"train.lm": "yes"}, "'train.lm' must be a valid boolean, not 'yes'"),
         (

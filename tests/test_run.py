@@ -14,7 +14,7 @@ MISTAKES = [
     (["run", "params/none.yaml"], "params/none.yaml does not exist"),
     (["run", SMOKE, "--set", "n_documents=5"], "it is called 'corpus.documents' now"),
     (["run", SMOKE, "--set", "corpus.documents=many"], "must be a valid integer"),
-    (["run", SMOKE, "--set", "train.z_lr=1e-2"], "write 1.0e-4"),
+    (["run", SMOKE, "--set", "train.z_rate=1e-2"], "write 1.0e-4"),
     (["run", SMOKE, "--set", "seed"], "has no '='"),
     (["run", SMOKE, "--set", "seed=[1"], "not valid YAML"),
     (["run", SMOKE, "--from", "05", "--to", "03"], "--from 05 comes after --to 03"),

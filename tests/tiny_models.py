@@ -25,8 +25,8 @@ def small_params(changes: Mapping[str, object] | None = None) -> Params:
         "train.steps": 12, "train.batch_tuples": 4, "train.batch_recite": 2, "train.batch_read": 2,
         "train.key_negatives": 0, "train.self_questions": 0, "train.encode_share": 0.0, "train.text_weight": 0.0,
         "train.key_weight": 0.0, "train.question_weight": 0.5, "train.optimiser": "adamw", "train.lm_lr": 1e-3,
-        "train.z_lr": 1e-2,
-        "write.self_questions": 0, "write.lr": 1e-2, "answer.select": "query_likelihood",
+        "train.z_rate": 0.1,
+        "write.self_questions": 0, "write.rate": 0.1, "answer.select": "query_likelihood",
         "answer.long_context_tokens": 40,
         "machine.device": "cpu", "machine.precision": "float32", "machine.checkpoint_minutes": 0.0,
     }  # fmt: skip

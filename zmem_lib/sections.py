@@ -110,7 +110,7 @@ class Train(Section):
     optimiser: Literal["adamw", "muon"] = says("adamw", "muon: of the matrices of a model whose weights all learn")
     lm_lr: Weight = says(1e-4, "of model or adapter")
     heads_lr: Weight = says(1e-3, "of the maps between blocks, keys and model, which begin at random")
-    z_lr: Rate = says(1e-2, "of z and key")
+    z_rate: Rate = says(0.1, "of z, in standard deviations of the token embeddings, which differ by model")
     id_steps: CountOr0 = says(0, "training steps of generated ids; 0: none")
     id_branching: Count = says(16, "children of a node in the tree of ids")
 
@@ -120,7 +120,7 @@ class Write(Section):
 
     start: Start = says("mean", "as memory.start; mean: of the trained blocks")
     steps: Count = says(50, "updates of a block")
-    lr: Rate = says(1e-2, "of z")
+    rate: Rate = says(0.1, "of z, as train.z_rate; it falls by a cosine, as in training")
     stop: Share = says(0.0, "of its text that a document must recite for its writing to end; 0: all steps")
     proximal: Weight = says(0.0, "of the squared distance from the start")
     self_questions: CountOr0 = says(0, "per document, asked by the model from its text, learned beside the text")

@@ -25,8 +25,8 @@ from zmem_lib.memory.lessons import (
 from zmem_lib.memory.lm import counted_logits, learning_weights, token_nll
 from zmem_lib.memory.losses import all_losses, key_loss, make_work
 from zmem_lib.memory.prompts import TERMS, Prompts, Row
-from zmem_lib.memory.table import make_ztable
-from zmem_lib.memory.train import cosine, make_optimisers, make_training, refresh_bank, train, train_step
+from zmem_lib.memory.table import cosine, make_ztable
+from zmem_lib.memory.train import make_optimisers, make_training, refresh_bank, train, train_step
 from zmem_lib.params import changed
 from zmem_lib.tables import PSEUDO
 
@@ -363,6 +363,15 @@ def test_heads_and_model_learn_each_at_its_own_rate():
     (adamw,) = training.optimisers
     rates = {id(weight) in heads: group["lr"] for group in adamw.param_groups for weight in group["params"]}
     assert rates == {True: pytest.approx(1e-2, rel=0.1), False: pytest.approx(1e-5, rel=0.1)}
+
+
+def test_a_first_step_of_z_is_its_rate_in_standard_deviations_of_the_embeddings():
+    memory_lm, z_table, lessons = setting({"train.steps": 1, "train.z_rate": 0.3})
+    before = z_table.z.clone()
+    train_step(make_training(memory_lm, z_table, lessons), 0)
+    moved = (z_table.z - before).abs()
+    expected = 0.3 * memory_lm.heads.scale  # the first step of Adam has the size of its rate
+    assert moved[moved > 0].median().item() == pytest.approx(expected, rel=1e-2)
 
 
 def test_training_stops_where_it_is_to_pause_and_goes_on_from_there(tmp_path):

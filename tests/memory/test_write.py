@@ -11,7 +11,7 @@ from zmem_lib.memory.encoder import start_z
 from zmem_lib.memory.lm import greedy_scores, learning_weights
 from zmem_lib.memory.write import numbers_of, snapshot_steps, write
 
-PARAMS = small_params({"write.steps": 20, "machine.write_batch": 2, "write.lr": 0.05, "train.recite_inside": 0.5})
+PARAMS = small_params({"write.steps": 20, "machine.write_batch": 2, "write.rate": 0.3, "train.recite_inside": 0.5})
 NUMBERS = numbers_of(PARAMS)
 
 
@@ -71,6 +71,15 @@ def test_a_document_that_recites_well_enough_stops_and_the_others_go_on(monkeypa
     assert not torch.equal(snapshots[20][1], snapshots[10][1]) and (log.writing == 0.5).all()
 
 
+def test_the_rate_of_writing_is_in_units_of_the_embeddings_and_falls():
+    memory_lm, z = small_lm(PARAMS), random_blocks(2, PARAMS)
+    snapshots, _ = write(memory_lm, texts(8, 8), z, **NUMBERS | {"rate": 0.2})
+    first = (snapshots[1] - snapshots[0]).abs().median().item()
+    late = (snapshots[20] - snapshots[10]).abs().median().item() / 10
+    assert first == pytest.approx(0.2 * memory_lm.heads.scale, rel=1e-2)
+    assert late < 0.5 * first
+
+
 def test_without_a_stop_every_document_is_written_to_the_end():
     memory_lm, z = small_lm(PARAMS), random_blocks(2, PARAMS)
     snapshots, _ = write(memory_lm, texts(3, 9), z, **NUMBERS)
@@ -88,7 +97,7 @@ def test_the_proximal_term_keeps_z_near_its_start():
 
 def test_a_text_needs_no_more_than_a_model():
     memory_lm = small_lm(PARAMS)
-    snapshots, log = write(memory_lm, texts(6, 5), steps=5, lr=0.1)
+    snapshots, log = write(memory_lm, texts(6, 5), steps=5, rate=0.5)
     assert (
         torch.equal(snapshots[0], start_z("random", texts(6, 5), memory_lm, limit=40, seed=1))
         and log.nll.iloc[-1] < log.nll.iloc[0]

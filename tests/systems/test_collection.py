@@ -44,7 +44,7 @@ PARAMS = small_params(
         "train.encode_share": 0.5,
         "write.start": "encode",
         "write.steps": 2,
-        "write.lr": 0.05,
+        "write.rate": 0.3,
         "answer.select": "key_then_likelihood",
         "answer.shortlist": 5,
         "train.id_steps": 2,
@@ -309,7 +309,7 @@ def test_what_z_says_can_be_looked_at(folder):
     assert now.recite("d2") == prompts.decode(tokens[0]) != now.recite("d3")
     text = "zebra and moss."
     written, files = now.write(text), left_by_chapters(folder)
-    assert written.shape == now.z[0].shape and not torch.equal(written, now.write(text, steps=1, lr=0.5))
+    assert written.shape == now.z[0].shape and not torch.equal(written, now.write(text, steps=1, rate=5.0))
     assert left_by_chapters(folder) == files and not (folder / ADDED).exists()
     now.add(pd.DataFrame([{"doc_id": "mine", "title": "", "text": text}]))
     assert torch.equal(now.z[-1], written)

@@ -25,7 +25,7 @@ class Settings(Protocol):
     lm: Any  # all
     memory: Any  # all but start
     train: Any  # all
-    write: Any  # steps, lr, stop, proximal
+    write: Any  # steps, rate, stop, proximal
     machine: Any  # all but what concerns an address
 
 

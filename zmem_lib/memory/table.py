@@ -8,6 +8,7 @@ not learn here: they are read off the texts (encoder.py) and kept beside the blo
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from zmem_lib.files import read_tensors, write_tensors
 
+WARM_UP = 0.05  # of the steps
+LAST = 0.05  # of the rate, where the cosine ends
 BETAS, EPSILON = (0.9, 0.98), 1e-8  # the second forgets within the ten to hundred times that a row is due
 
 
@@ -72,6 +75,15 @@ def move_rows(table: ZTable, index: Tensor, gradient: Tensor, lr: float) -> None
     scale = (second / (1 - BETAS[1] ** moves).float()[:, None]).sqrt_().add_(EPSILON)
     table.moves[index], table.first[index], table.second[index] = moves, first, second
     table.rows[index] -= lr * corrected / scale
+
+
+def cosine(step: int, steps: int) -> float:
+    """The share of the rate at a step: linear warm-up, then a cosine down to LAST."""
+    warm_up = max(1, round(steps * WARM_UP))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    done = (step - warm_up) / max(1, steps - warm_up)
+    return LAST + (1 - LAST) * (1 + math.cos(math.pi * done)) / 2
 
 
 def shuffle_index(n: int, seed: int) -> Tensor:

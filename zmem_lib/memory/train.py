@@ -7,7 +7,6 @@ key; `distill` KL to what the model says with the text in context (2506.06266). 
 makes the blocks. A run that was killed goes on from its checkpoint as if it had not been.
 """
 
-import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -25,13 +24,11 @@ from zmem_lib.memory.lm import MemoryLM, learning_weights, make_scaler, token_nl
 from zmem_lib.memory.losses import all_losses, make_work, sum_by_term
 from zmem_lib.memory.prompts import TERMS
 from zmem_lib.memory.shape import Settings
-from zmem_lib.memory.table import ZTable, move_rows
+from zmem_lib.memory.table import ZTable, cosine, move_rows
 from zmem_lib.meter import memory_explained, progress
 
 CLIP = 1.0
 LOG_EVERY = 0.04  # of the steps
-WARM_UP = 0.05  # of the steps
-LAST = 0.05  # of the rate, where the cosine ends
 DECAY = 0.01  # of the weights
 BANK = 4096  # documents, at most, whose keys questions are held against
 REFRESH = 100  # steps after which the encoder makes these keys anew
@@ -109,7 +106,7 @@ def train_step(training: Training, step: int) -> dict[str, float]:
         scaler.unscale_(optimiser)
     nn.utils.clip_grad_norm_([weight for weight in learning_weights(memory_lm) if weight.grad is not None], CLIP)
     if work.encoded is None and (gradient := work.rows.grad) is not None and gradient.isfinite().all():
-        move_rows(z_table, torch.tensor(work.documents), gradient, numbers.z_lr * share)
+        move_rows(z_table, torch.tensor(work.documents), gradient, numbers.z_rate * memory_lm.heads.scale * share)
     for optimiser in training.optimisers:
         scaler.step(optimiser)
     scaler.update()
@@ -123,15 +120,6 @@ def refresh_bank(training: Training, step: int) -> None:
     drawn = np.sort(rng.choice(len(training.z_table.rows), len(bank.documents), replace=False))  # (M,)
     bank.documents.copy_(torch.from_numpy(drawn))
     refresh(bank, training.memory_lm, [lessons.text(i) for i in drawn])
-
-
-def cosine(step: int, steps: int) -> float:
-    """The share of the rate at a step: linear warm-up, then a cosine down to LAST."""
-    warm_up = max(1, round(steps * WARM_UP))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    done = (step - warm_up) / max(1, steps - warm_up)
-    return LAST + (1 - LAST) * (1 + math.cos(math.pi * done)) / 2
 
 
 @torch.no_grad()

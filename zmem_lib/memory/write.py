@@ -23,7 +23,7 @@ from zmem_lib.memory.lessons import recitations, recitations_at
 from zmem_lib.memory.lm import MemoryLM, frozen, greedy_scores, make_scaler, token_nll
 from zmem_lib.memory.prompts import Row
 from zmem_lib.memory.shape import Settings
-from zmem_lib.memory.table import ZTable, make_ztable, move_rows
+from zmem_lib.memory.table import ZTable, cosine, make_ztable, move_rows
 from zmem_lib.meter import memory_explained, progress
 
 MEASURED = ("nll", "recited", "writing", "seconds_per_document")
@@ -44,7 +44,7 @@ class Writing:
     """The numbers of writing: params.py says what they mean, under `write`, `train` and `memory`."""
 
     steps: int = 50
-    lr: float = 1e-2
+    rate: float = 0.1  # in standard deviations of the token embeddings, falling as in training
     stop: float = 0.0
     proximal: float = 0.0
     recite_inside: float = 0.0
@@ -55,7 +55,7 @@ class Writing:
 
 def numbers_of(params: Settings) -> dict[str, Any]:
     """The fields of Writing that a run has."""
-    own = {name: getattr(params.write, name) for name in ("steps", "lr", "stop", "proximal")}
+    own = {name: getattr(params.write, name) for name in ("steps", "rate", "stop", "proximal")}
     own |= {"recite_inside": params.train.recite_inside, "document_tokens": params.memory.document_tokens}
     return own | {"seed": params.seed, "batch": params.machine.write_batch}
 
@@ -111,7 +111,8 @@ def write_batch(memory_lm: MemoryLM, documents: Sequence[Writable], z: Tensor, h
             began = time.perf_counter()
             due = [(i, row) for i in active for row in due_rows(documents[i], step, how.recite_inside)]
             due.sort(key=lambda one: len(one[1].ids))  # rows of like length side by side
-            write_step(memory_lm, table, due, start=z, how=how, scaler=scaler)
+            lr = how.rate * memory_lm.heads.scale * cosine(step, how.steps)
+            write_step(memory_lm, table, due, start=z, how=how, lr=lr, scaler=scaler)
             seconds += time.perf_counter() - began
     return batch | {name: torch.tensor([line[i] for line in log]).double() for i, name in enumerate(MEASURED)}
 
@@ -124,7 +125,14 @@ def due_rows(document: Writable, step: int, inside: float) -> list[Row]:
 
 
 def write_step(
-    memory_lm: MemoryLM, table: ZTable, due: Sequence[tuple[int, Row]], *, start: Tensor, how: Writing, scaler: Any
+    memory_lm: MemoryLM,
+    table: ZTable,
+    due: Sequence[tuple[int, Row]],
+    *,
+    start: Tensor,
+    how: Writing,
+    lr: float,
+    scaler: Any,
 ) -> None:
     """One step of Adam on the blocks of the documents that the rows belong to, by their nll; no other block moves."""
     documents, place = np.unique([document for document, _ in due], return_inverse=True)  # (B,), (R,)
@@ -143,7 +151,7 @@ def write_step(
     holder = torch.optim.SGD([learning], lr=0.0)  # to undo the loss scaling
     scaler.unscale_(holder)
     if (gradient := learning.grad) is not None and gradient.isfinite().all():
-        move_rows(table, index, gradient, how.lr)
+        move_rows(table, index, gradient, lr)
     scaler.update()
     memory_lm.lm.eval()
 

@@ -91,9 +91,9 @@ class Collection(Holdings):
         (ids,) = generate_all(self.memory_lm, z, [prompts.marks["evidence"]], max_tokens=limit, batch=1)
         return prompts.decode(ids)
 
-    def write(self, text: str, *, steps: int | None = None, lr: float | None = None) -> Tensor:
+    def write(self, text: str, *, steps: int | None = None, rate: float | None = None) -> Tensor:
         """The z (K,W) of a text, written as chapter 04 writes; nothing is kept."""
-        given = {"write.steps": steps, "write.lr": lr}
+        given = {"write.steps": steps, "write.rate": rate}
         params = changed(self.params, {name: value for name, value in given.items() if value is not None})
         docs = pd.DataFrame([{"doc_id": "text", "title": "", "text": text, "part": "new"}])
         return self.write_documents(docs, params)[0][0]
