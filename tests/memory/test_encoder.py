@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
+from zmem_lib.files import BadInput
 from zmem_lib.memory.encoder import document_keys, encode, encode_rows, question_vectors, start_z
 from zmem_lib.memory.lm import load_memory_lm, prefix, save_memory_lm
 from zmem_lib.memory.soft_prompt import load_heads
@@ -57,6 +58,23 @@ def test_starting_from_rows_of_the_vocabulary_stands_for_those_tokens(width):
         wide = memory_lm.heads.connector.weight.detach()  # (D,W)
         again = soft @ torch.linalg.pinv(wide).T
         torch.testing.assert_close(again, z, atol=1e-3, rtol=1e-3)
+
+
+def test_a_narrow_connector_begins_from_the_directions_in_which_tokens_differ_most():
+    narrow = small_lm(small_params({"memory.z_width": 8}))
+    embeddings = narrow.embeddings.detach().float() / 6  # small_lm enlarges them afterwards
+    wide = narrow.heads.connector.weight.detach()  # (D,W)
+    kept = (embeddings @ torch.linalg.pinv(wide).T @ wide.T).square().sum() / embeddings.square().sum()
+    best = torch.linalg.svdvals(embeddings).square()
+    assert kept.item() == pytest.approx((best[:8].sum() / best.sum()).item(), rel=1e-4)
+    assert kept > 1.2 * 8 / 32, "random directions keep W/D"
+    soft = narrow.heads.random_z(200, seed=1) @ wide.T
+    assert soft.std().item() == pytest.approx(narrow.heads.scale, rel=0.1)
+
+
+def test_a_connector_wider_than_the_model_is_refused():
+    with pytest.raises(BadInput, match=r"memory\.z_width 33 is more than the model's own width 32"):
+        small_lm(small_params({"memory.z_width": 33}))
 
 
 def test_the_mean_start_is_that_of_the_seen_blocks_or_else_of_the_embeddings(memory_lm):

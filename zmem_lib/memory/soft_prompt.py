@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zmem_lib.files import read_tensors, write_tensors
+from zmem_lib.files import BadInput, read_tensors, write_tensors
 
 HEADS_FILE = "heads.safetensors"  # beside their model
 
@@ -25,13 +25,13 @@ class MemoryHeads(nn.Module):
         d, scale = embeddings.shape[1], embeddings.detach().float().std().item()
         self.z_tokens, self.key_width = z_tokens, key_width
         self.width, self.scale = z_width or d, scale  # W of a soft token; the standard deviation of the embeddings
+        if z_width > d:
+            raise BadInput(f"memory.z_width {z_width} is more than the model's own width {d}: lower it, or set it to 0")
         self.connector: Any = nn.Linear(self.width, d, bias=False) if z_width else nn.Identity()
         self.memory_tokens: Any = nn.Parameter(torch.randn(z_tokens + 1, d) * scale) if encoder else None
         self.to_block: Any = nn.Linear(d, self.width) if encoder else None
         self.to_key: Any = nn.Linear(d, key_width) if encoder and key_width else None
         self.to_query: Any = nn.Linear(d, key_width) if key_width else None
-        if z_width:
-            nn.init.normal_(self.connector.weight, std=self.width**-0.5)  # keeps the scale of what it is given
         if self.to_block is not None:
             nn.init.normal_(self.to_block.weight, std=scale * d**-0.5)  # from normed states to the embeddings' scale
 
@@ -39,6 +39,18 @@ class MemoryHeads(nn.Module):
         """Random blocks (n,K,W), normal, as large as the token embeddings."""
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(n, self.z_tokens, self.width, generator=generator) * self.scale
+
+    @torch.no_grad()
+    def align(self, embeddings: Tensor) -> None:
+        """Begin the connector from the first W principal directions of embeddings (V,D), which say most of a token.
+
+        Its columns are as long as keeps the scale: coordinates of z are as large as those of an embedding.
+        """
+        if isinstance(self.connector, nn.Linear):
+            rows = embeddings.float()
+            _, directions = torch.linalg.eigh(rows.T @ rows)  # (D,D), the largest last
+            d = rows.shape[1]
+            self.connector.weight.copy_(directions[:, -self.width :] * (d / self.width) ** 0.5)  # (D,W)
 
     def nearest_z(self, rows: Tensor) -> Tensor:
         """Blocks (N,K,W) whose soft tokens come nearest to rows (N,K,D), by least squares."""
@@ -54,9 +66,10 @@ def save_heads(heads: MemoryHeads, folder: Path) -> None:
         write_tensors(tensors, folder / HEADS_FILE)
 
 
-def load_heads(heads: MemoryHeads, folder: Path) -> None:
-    """Fill the heads with what a folder has of the same name and shape."""
-    if (folder / HEADS_FILE).is_file():
-        here, there = heads.state_dict(), read_tensors(folder / HEADS_FILE)[0]
-        fitting = {name: there[name] for name in here if name in there and there[name].shape == here[name].shape}
-        heads.load_state_dict(fitting, strict=False)
+def load_heads(heads: MemoryHeads, folder: Path) -> set[str]:
+    """Fill the heads with what a folder has of the same name and shape; returns these names."""
+    there = read_tensors(folder / HEADS_FILE)[0] if (folder / HEADS_FILE).is_file() else {}
+    here = heads.state_dict()
+    fitting = {name: there[name] for name in here if name in there and there[name].shape == here[name].shape}
+    heads.load_state_dict(fitting, strict=False)
+    return set(fitting)
