@@ -1,21 +1,32 @@
 """Every family of models: first token, end of turn, padding, chat template, 4 bit, saving and loading."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 import torch
 from conftest import ROOT
-from families import NAMED, save_family
+from families import NAMED, SMALL, save_family
 from tiny_models import generate, random_blocks, score_one_by_one, sentence, small_params
 from tiny_training import DOCS, TUPLES
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from zmem_lib.cache import Cache
 from zmem_lib.files import BadInput
 from zmem_lib.memory.choose import score_questions
 from zmem_lib.memory.lessons import make_lessons
-from zmem_lib.memory.lm import load_memory_lm, make_memory_lm, pick_dtype, save_memory_lm, token_nll
+from zmem_lib.memory.lm import (
+    counted_logits,
+    load_memory_lm,
+    make_memory_lm,
+    pick_dtype,
+    ready,
+    save_memory_lm,
+    token_nll,
+)
+from zmem_lib.memory.prompts import Prompts, Row
 from zmem_lib.memory.table import load_z, make_ztable, save_z
 from zmem_lib.memory.train import train
 from zmem_lib.memory.write import numbers_of, write
@@ -79,11 +90,11 @@ def test_weights_are_in_four_bit_and_only_the_adapter_learns(family):
     assert not hasattr(head, "lora_A") and type(head).__name__ == "Linear"
 
 
-def test_first_token_stands_before_z_where_the_family_has_one(family):
+def test_a_constant_first_token_stands_before_z(family):
     name, params, memory_lm = family
-    begin = NAMED[name].get("bos_token")
     tokenizer = memory_lm.prompts.tokenizer
-    assert memory_lm.prompts.begin == ([tokenizer.convert_tokens_to_ids(begin)] if begin else [])
+    begin = NAMED[name].get("bos_token", NAMED[name]["eos_token"])
+    assert memory_lm.prompts.begin == [tokenizer.convert_tokens_to_ids(begin)]
     z, ids = blocks(1, params), memory_lm.prompts.encode("amber bird cloud")
     logits = generate(memory_lm, z, [ids], 1)
     embed = memory_lm.lm.get_input_embeddings()
@@ -185,6 +196,60 @@ def test_the_saved_folder_follows_the_hubs_habits(family, tmp_path):
     adapter = json.loads((tmp_path / "adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == params.lm.name and adapter["r"] == params.lm.lora_rank
     assert not {path.suffix for path in tmp_path.iterdir()} & {".bin", ".pt", ".pkl"}
+
+
+SCALING = {  # families that scale embeddings or logits, or cap these, each in its own way
+    "gemma2": {"final_logit_softcapping": 2.0, "head_dim": 16},
+    "gemma3_text": {"head_dim": 16},
+    "granite": {"logits_scaling": 8.0, "embedding_multiplier": 12.0, "pad_token_id": 0},
+    "cohere": {"logit_scale": 0.25},
+    "llama": {},
+}
+
+
+@pytest.fixture(scope="module", params=list(SCALING))
+def scaling(request):
+    """A small model of such a family behind a memory that knows ids alone."""
+    torch.manual_seed(1)
+    ids = {"vocab_size": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    config = AutoConfig.for_model(request.param, **SMALL, num_key_value_heads=2, **(ids | SCALING[request.param]))
+    lm = AutoModelForCausalLM.from_config(config)
+    lm.generation_config = GenerationConfig(pad_token_id=0, eos_token_id=[2])
+    with torch.no_grad():
+        lm.get_output_embeddings().weight.mul_(20)  # so that caps and scales show
+    return ready(lm, Prompts(None, {}, [1], 2, re.compile("(?!)")), small_params())
+
+
+def test_likelihoods_are_those_of_the_models_own_head(scaling):
+    rows = [Row([1, 7, 8, 9, 10], [0, 0, 1, 2, 2]), Row([1, 11, 12], [0, 1, 1])]
+    logits, *_ = counted_logits(scaling, None, rows)
+    with torch.no_grad():
+        plain = [scaling.lm(torch.tensor([row.ids])).logits[0] for row in rows]
+    expected = torch.cat([plain[0][1:4], plain[1][0:2]])  # position t - 1 predicts token t
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_soft_prompts_that_are_embeddings_of_tokens_stand_for_these_tokens(scaling):
+    tokens, row = [20, 21, 22], Row([7, 8, 9], [0, 2, 2])
+    z = scaling.embeddings[tokens][None]  # (1,K,D)
+    nll, _ = token_nll(scaling, z, [row])
+    whole = Row([1, *tokens, *row.ids], [0] * 4 + row.terms)
+    expected, _ = token_nll(scaling, None, [whole])
+    torch.testing.assert_close(nll, expected[:, 4:], atol=1e-4, rtol=1e-4)
+
+
+def test_random_blocks_are_as_large_as_what_the_layers_get(scaling):
+    embedded = scaling.lm.get_input_embeddings()(torch.arange(64))
+    assert scaling.heads.random_z(300, seed=1).std().item() == pytest.approx(embedded.std().item(), rel=0.05)
+
+
+def test_a_window_that_the_model_cannot_read_is_refused(tmp_path):
+    folder = save_family(FAMILIES["llama"], tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["max_position_embeddings"] = 32
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput, match=r"lm\.window_tokens 128 is more than .* can read \(32\)"):
+        make_memory_lm(small_params({"lm.name": folder}), [])
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])

@@ -39,8 +39,9 @@ def test_soft_prompt_of_real_tokens_equals_those_tokens(memory_lm):
     row = rows_of(memory_lm, 6)[0]
     z = memory_lm.embeddings[tokens][None]  # (1,K,D)
     soft, _ = token_nll(memory_lm, z, [row])
-    plain, _ = token_nll(memory_lm, None, [Row(tokens + row.ids, [0] * len(tokens) + row.terms)])
-    torch.testing.assert_close(soft[0], plain[0, 3:], atol=1e-5, rtol=1e-5)
+    begun = memory_lm.prompts.begin + tokens
+    plain, _ = token_nll(memory_lm, None, [Row(begun + row.ids, [0] * len(begun) + row.terms)])
+    torch.testing.assert_close(soft[0], plain[0, len(begun) :], atol=1e-5, rtol=1e-5)
 
 
 def test_nll_is_cross_entropy_of_the_whole_sequence(memory_lm):
@@ -78,7 +79,7 @@ def test_left_padded_equals_unpadded(memory_lm):
     logits = memory_lm.lm(inputs_embeds=embedded, attention_mask=mask, position_ids=positions).logits[:, -1]
     for i, prompt in enumerate(prompts):
         alone, _ = left_padded(memory_lm, z[i : i + 1], [prompt])
-        assert alone.shape[1] == PARAMS.memory.z_tokens + len(prompt)
+        assert alone.shape[1] == 1 + PARAMS.memory.z_tokens + len(prompt)
         torch.testing.assert_close(logits[i], memory_lm.lm(inputs_embeds=alone).logits[0, -1], atol=1e-5, rtol=1e-5)
 
 

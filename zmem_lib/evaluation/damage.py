@@ -32,17 +32,13 @@ def plain_pieces(memory_lm: MemoryLM) -> list[list[int]]:
 
 @torch.no_grad()
 def plain_nll(memory_lm: MemoryLM, params: Params) -> list[float]:
-    """Mean nll per token, in nats, of each piece of plain text; nothing for a model made from scratch.
-
-    What a model begins texts with, else a piece's first token, is given: nothing stands before it.
-    """
+    """Mean nll per token, in nats, of each piece of plain text; nothing for a model made from scratch."""
     if params.lm.name == "scratch":
         return []
     memory_lm.lm.eval()
-    begin, found = memory_lm.prompts.begin, []
+    found = []
     for piece in progress(plain_pieces(memory_lm), "plain text"):
-        first = begin or piece[:1]
-        row = join([(first, "none"), (piece[len(first) - len(begin) :], "text")])
+        row = join([(memory_lm.prompts.begin, "none"), (piece, "text")])
         nll, terms = token_nll(memory_lm, None, [row])  # (1,T)
         found.append(nll[terms > 0].mean().item())
     return found

@@ -46,8 +46,8 @@ class MemoryLM:
 
     @property
     def embeddings(self) -> Tensor:
-        """The token embeddings (V,D)."""
-        return self.lm.get_input_embeddings().weight
+        """The token embeddings (V,D), as the layers get them."""
+        return token_vectors(self.lm)
 
     @property
     def adapted(self) -> bool:
@@ -72,6 +72,13 @@ class MemoryLM:
     def arithmetic(self) -> AbstractContextManager:
         """Autocast to `dtype`, or nothing for float32."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+
+
+@torch.no_grad()
+def token_vectors(lm: Any) -> Tensor:
+    """The embeddings (V,D) of all tokens as a model's layers get them: some families scale what the table holds."""
+    embed = lm.get_input_embeddings()
+    return embed(torch.arange(embed.weight.shape[0], device=embed.weight.device))  # (V,D)
 
 
 def make_memory_lm(params: Settings, texts: Iterable[str]) -> MemoryLM:
@@ -124,7 +131,7 @@ def ready(lm: Any, prompts: Prompts, params: Settings) -> MemoryLM:
     memory, device = params.memory, pick_device(params.machine.device)
     torch.manual_seed(params.seed)
     shape = {"z_tokens": memory.z_tokens, "z_width": memory.z_width, "key_width": memory.key_width}
-    heads = MemoryHeads(lm.get_input_embeddings().weight, **shape, encoder=params.train.encode_share > 0).to(device)
+    heads = MemoryHeads(token_vectors(lm), **shape, encoder=params.train.encode_share > 0).to(device)
     memory_lm = MemoryLM(lm.eval(), heads, prompts, device, pick_dtype(params.machine.precision, device))
     if params.machine.activation_checkpointing:
         memory_lm.causal.activation_checkpointing_enable()
@@ -169,7 +176,7 @@ def load_lm(folder: Path, params: Settings, adapter: Path | None = None) -> Any:
         )
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of an optional package at import
     lm = _loaded(AutoModelForCausalLM, folder, **options)
-    if section.window_tokens > (longest := lm.config.max_position_embeddings):
+    if section.window_tokens > (longest := lm.config.get_text_config().max_position_embeddings):
         wanted = f"lm.window_tokens {section.window_tokens}"
         raise BadInput(f"{wanted} is more than {section.name} can read ({longest}): lower it")
     lm.requires_grad_(False)
@@ -252,10 +259,18 @@ def counted_logits(
         begun = prefix(memory_lm, z)  # (B,P,D)
         embedded = torch.cat([begun, embedded], 1)  # (B,P+T,D)
         mask = torch.cat([mask.new_ones(begun.shape[:2]), mask], 1)  # (B,P+T)
-    with memory_lm.arithmetic():
-        output = memory_lm.backbone(inputs_embeds=embedded, attention_mask=mask, use_cache=False)
+
+    def before_counted(_: nn.Module, __: Any, output: Any) -> Any:  # few, of a reader's lesson
         before = output.last_hidden_state.roll(1, 1)[:, -ids.shape[1] :]  # (B,T,D): position t-1 predicts token t
-        logits = memory_lm.lm.get_output_embeddings()(before[counted])  # (counted,V): few, of a reader's lesson
+        output.last_hidden_state = before[counted][None]  # (1,counted,D)
+        return output
+
+    hook = memory_lm.backbone.register_forward_hook(before_counted)  # so the model's own head, scales and caps follow
+    try:
+        with memory_lm.arithmetic():
+            logits = memory_lm.lm(inputs_embeds=embedded, attention_mask=mask, use_cache=False).logits[0]  # (counted,V)
+    finally:
+        hook.remove()
     return logits.float(), ids, terms, counted
 
 
@@ -285,11 +300,11 @@ def greedy_scores(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) ->
 
 
 def prefix(memory_lm: MemoryLM, z: Tensor) -> Tensor:
-    """What stands before the tokens: the family's first token where it has one, then z (B,K,W); (B,P,D)."""
+    """What stands before the tokens: a constant first token, then z (B,K,W); (B,P,D)."""
     embed, heads = memory_lm.lm.get_input_embeddings(), memory_lm.heads
     assert z.shape[-1] == heads.width, (z.shape, heads.width)
     soft = heads.connector(z.to(memory_lm.device).float()).to(embed.weight.dtype)  # (B,K,D)
-    begin = embed(torch.tensor(memory_lm.prompts.begin, dtype=torch.long, device=memory_lm.device))  # (0 or 1,D)
+    begin = embed(torch.tensor(memory_lm.prompts.begin, dtype=torch.long, device=memory_lm.device))  # (1,D)
     return torch.cat([begin.expand(len(soft), -1, -1), soft], 1)  # (B,P,D)
 
 

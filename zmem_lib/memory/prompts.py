@@ -48,7 +48,7 @@ class Prompts:
 
     tokenizer: Any
     marks: dict[str, list[int]]  # ids of each marker
-    begin: list[int]  # the token that this family puts before every text, if it does
+    begin: list[int]  # a token before every text: attention rests on what comes first, which z should not have to be
     end: int  # learnt as the end of every text
     special: re.Pattern  # texts that the tokenizer would read as one of its special tokens
 
@@ -137,10 +137,10 @@ def make_prompts(tokenizer: Any) -> Prompts:
         name: [known[special]] if special in known else tokenizer(plain, add_special_tokens=False)["input_ids"]
         for name, (special, plain) in MARKERS.items()
     }
-    begin = [tokenizer.bos_token_id] if tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id] else []
+    begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     added = sorted((token for token in tokenizer.get_added_vocab() if len(token) > 1), key=len, reverse=True)
     special = re.compile("|".join(map(re.escape, added)) or r"(?!)")
-    return Prompts(tokenizer, marks, begin, tokenizer.eos_token_id, special)
+    return Prompts(tokenizer, marks, [begin], tokenizer.eos_token_id, special)
 
 
 def join(pieces: Sequence[tuple[list[int], str]]) -> Row:
