@@ -105,6 +105,15 @@ def test_a_constant_first_token_stands_before_z(family):
     assert logits[0] == [] if expected in memory_lm.ends else logits[0] == [expected]
 
 
+def test_a_word_behind_a_marker_is_the_token_that_it_is_within_a_text(family):
+    *_, memory_lm = family
+    prompts, tokenizer = memory_lm.prompts, memory_lm.prompts.tokenizer
+    within = tokenizer("bird amber", add_special_tokens=False)["input_ids"]
+    assert prompts.encode("amber") == within[-len(prompts.encode("amber")) :]
+    assert not any(tokenizer.decode(mark).endswith(" ") for mark in prompts.marks.values())
+    assert prompts.encode("") == []
+
+
 def test_reading_goes_through_the_chat_template_without_the_adapter(family):
     name, params, memory_lm = family
     tokenizer = memory_lm.prompts.tokenizer

@@ -139,7 +139,7 @@ def test_only_adapter_and_head_learn(tree):
 
 def test_ids_can_be_learnt(tree):
     """Training puts the document of every training question first, where it was not before."""
-    params = changed(PARAMS, {"train.id_steps": 150, "train.batch_tuples": 20, "train.lm_lr": 0.01})
+    params = changed(PARAMS, {"train.id_steps": 150, "train.batch_tuples": 20, "train.lm_lr": 0.02})
     memory_lm = make_lm(adapter=False)
     head, pairs = make_id_head(memory_lm, tree, rank=4, seed=params.seed), [(sentence(i, 6), f"d{i}") for i in range(N)]
     questions = [question for question, _ in pairs]

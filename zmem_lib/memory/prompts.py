@@ -21,13 +21,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 TERMS = ("none", "question", "evidence", "recite", "read", "text")  # a term is stored as its index here
 MARKERS = {  # name: (special token of a tokenizer made here, plain text for any other)
-    "question": ("<question>", "Question: "),
-    "evidence": ("<evidence>", "\nEvidence: "),
-    "read": ("<read>", "Answer the question from the evidence, in a few words.\nQuestion: "),
-    "item": ("<item>", "\nEvidence: "),
-    "answer": ("<answer>", "\nAnswer: "),
-    "find": ("<find>", "\nDocument: "),
+    "question": ("<question>", "\nQuestion:"),
+    "evidence": ("<evidence>", "\nEvidence:"),
+    "read": ("<read>", "Answer the question from the evidence, in a few words.\nQuestion:"),
+    "item": ("<item>", "\nEvidence:"),
+    "answer": ("<answer>", "\nAnswer:"),
+    "find": ("<find>", "\nDocument:"),
 }
+OWN_SPACE = "▁Ġ"  # what begins a word, of tokenizers that put it before a text by themselves
 CHAT_TASK = "Answer the question from the evidence. Write the answer alone, in a few words."
 CHAT_TASK_ALONE = "Answer the question. Write the answer alone, in a few words."
 # What templates ask for beside the turns; the date is Llama 3's own default, without it newer ones write today's.
@@ -51,13 +52,15 @@ class Prompts:
     begin: list[int]  # a token before every text: attention rests on what comes first, which z should not have to be
     end: int  # learnt as the end of every text
     special: re.Pattern  # texts that the tokenizer would read as one of its special tokens
+    space: str = ""  # before every text, where the tokenizer puts none: so a word behind a marker is one as elsewhere
 
     def encode(self, text: str, limit: int | None = None) -> list[int]:
         """Token ids of a text, without special tokens, at most `limit`."""
+        text = self.space + self.plain(text) if text else ""
         fast = getattr(self.tokenizer, "backend_tokenizer", None)  # several times as fast as the call around it
         if fast is not None:
-            return fast.encode(self.plain(text), add_special_tokens=False).ids[:limit]
-        return self.tokenizer(self.plain(text), add_special_tokens=False)["input_ids"][:limit]
+            return fast.encode(text, add_special_tokens=False).ids[:limit]
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"][:limit]
 
     def plain(self, text: str) -> str:
         """The text with a space inside whatever looks like a special token: a corpus must not end a turn."""
@@ -140,7 +143,8 @@ def make_prompts(tokenizer: Any) -> Prompts:
     begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     added = sorted((token for token in tokenizer.get_added_vocab() if len(token) > 1), key=len, reverse=True)
     special = re.compile("|".join(map(re.escape, added)) or r"(?!)")
-    return Prompts(tokenizer, marks, [begin], tokenizer.eos_token_id, special)
+    space = "" if tokenizer.tokenize("a")[0][0] in OWN_SPACE else " "
+    return Prompts(tokenizer, marks, [begin], tokenizer.eos_token_id, special, space)
 
 
 def join(pieces: Sequence[tuple[list[int], str]]) -> Row:

@@ -8,6 +8,7 @@ that nobody tuned: its adapter off, with an instruction.
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -59,6 +60,7 @@ def instructed_row(prompts: Prompts, question: str, text: str, limit: int) -> Ro
     if prompts.tokenizer.chat_template:
         options = {"add_generation_prompt": True, "tokenize": True, "return_dict": False} | CHAT_VALUES
         before = prompts.tokenizer.apply_chat_template([{"role": "user", "content": told}], **options)
+        prompts = replace(prompts, space="")  # a turn begins with a line of its own
     else:
         before = prompts.begin + prompts.encode(f"{told}\n") + prompts.marks["question"]
     return join([(list(before), "none"), (prompts.encode(question), "question")])
