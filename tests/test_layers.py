@@ -25,7 +25,7 @@ ROOMS = (
 COMMAND_LINE = "run"
 MEMORY_MAY = {  # and what comes with these
     "torch", "transformers", "peft", "safetensors", "numpy", "pandas", "tqdm", "tokenizers", "huggingface_hub",
-    "filelock", "yaml",
+    "filelock", "yaml", "regex",
 }  # fmt: skip
 ALONE = {
     "faiss", "filelock", "rank_bm25", "bm25s", "sklearn", "sentence_transformers", "ragas", "papermill", "ir_measures",
