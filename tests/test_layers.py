@@ -28,7 +28,7 @@ MEMORY_MAY = {  # and what comes with these
     "filelock", "yaml", "regex",
 }  # fmt: skip
 ALONE = {
-    "faiss", "filelock", "rank_bm25", "bm25s", "sklearn", "sentence_transformers", "ragas", "papermill", "ir_measures",
+    "faiss", "filelock", "bm25s", "Stemmer", "sklearn", "sentence_transformers", "ragas", "papermill", "ir_measures",
     "openai", "ppi_py", "pptx", "ray", "selenium",
 }  # fmt: skip
 FEWEST, MOST = 60, 400  # lines of a module that is no table of data

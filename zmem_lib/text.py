@@ -25,9 +25,11 @@ UNSPACED = re.compile(r"\S+")
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")  # keeps tab, newline, carriage return
 NARROW = {0xFEE0 + ord(sign): sign for sign in string.digits + string.ascii_letters}  # of full-width forms
 SOLID = r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"  # scripts without spaces
+JOINED = regex.compile(rf"[{SOLID}\p{{Hangul}}]")
+SPACED = regex.compile(r"[\p{L}\p{M}\p{N}\p{Join_Control}]+")
 WORD = regex.compile(
-    rf"(?P<solid>[{SOLID}]\p{{M}}*+)+|(?P<hangul>\p{{Hangul}}+)"
-    rf"|[[\p{{L}}\p{{M}}\p{{N}}\p{{Join_Control}}]--[{SOLID}\p{{Hangul}}]]+",
+    rf"[[\p{{L}}\p{{M}}\p{{N}}\p{{Join_Control}}]--[{SOLID}\p{{Hangul}}]]+"
+    rf"|(?P<solid>[{SOLID}]\p{{M}}*+)+|(?P<hangul>\p{{Hangul}}+)",
     regex.V1,
 )
 LETTER = regex.compile(r"\P{M}\p{M}*")
@@ -119,8 +121,10 @@ def words(text: str, *, pieces: bool = False) -> list[str]:
 
     With `pieces`, by which Korean is searched without its particles: such scripts and Hangul as letters and as pairs.
     """
-    found = []
-    for match in WORD.finditer(canonical(text).casefold()):
+    text, found = canonical(text).casefold(), []
+    if not JOINED.search(text):
+        return SPACED.findall(text)
+    for match in WORD.finditer(text):
         if match["solid"] or (pieces and match["hangul"]):
             letters = LETTER.findall(match[0])
             found += letters
