@@ -25,10 +25,10 @@ ROOMS = (
 COMMAND_LINE = "run"
 MEMORY_MAY = {  # and what comes with these
     "torch", "transformers", "peft", "safetensors", "numpy", "pandas", "tqdm", "tokenizers", "huggingface_hub",
-    "filelock", "yaml",
+    "filelock", "yaml", "regex",
 }  # fmt: skip
 ALONE = {
-    "faiss", "filelock", "rank_bm25", "bm25s", "sklearn", "sentence_transformers", "ragas", "papermill", "ir_measures",
+    "faiss", "filelock", "bm25s", "Stemmer", "sklearn", "sentence_transformers", "ragas", "papermill", "ir_measures",
     "openai", "ppi_py", "pptx", "ray", "selenium",
 }  # fmt: skip
 FEWEST, MOST = 60, 400  # lines of a module that is no table of data

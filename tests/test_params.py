@@ -60,7 +60,7 @@ def test_a_file_over_two_others_that_share_one(tmp_path):
         right="extends: shared.yaml\nwrite: {steps: 7}\n",
         own="extends: [left.yaml, right.yaml]\nrun: a\nlm: {name: org/name}\ntrain: {z_rate: 0.2}\n",
     )
-    params = read_params(path, ["write.steps=8", "corpus.path=", "train.lm=false", "answer.bm25_tokens=bigrams"])
+    params = read_params(path, ["write.steps=8", "corpus.path=", "train.lm=false", "report.language=ko"])
     assert (params.seed, params.train.lm_lr, params.train.z_rate) == (3, 0.1, 0.2)
     assert params.train.steps == 5, "the last of several that it extends counts, with what that one extends"
     assert (params.write.steps, params.corpus.path, params.train.lm) == (8, "", False)

@@ -10,13 +10,13 @@ from tiny_models import random_blocks, sentence, small_lm
 
 from zmem_lib.files import write_json
 from zmem_lib.memory.table import unit
-from zmem_lib.opponents.bm25 import build_bm25, split_terms
+from zmem_lib.opponents.bm25 import build_bm25
 from zmem_lib.opponents.dense import DenseIndex
 from zmem_lib.opponents.index import build_flat
 from zmem_lib.params import Params
 from zmem_lib.systems.choosing import WEIGHT_FILE, Z_WEIGHT_FILE
 from zmem_lib.systems.collection import Collection
-from zmem_lib.text import passages
+from zmem_lib.text import passages, words
 
 
 class WordEncoder:
@@ -32,7 +32,7 @@ class WordEncoder:
         self.given += texts
         vectors = np.zeros((len(texts), 64), dtype=np.float32)
         for row, text in enumerate(texts):
-            for word in split_terms(text, "words"):
+            for word in words(text):
                 vectors[row, sum(word.encode()) % 64] += 1
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-6)
 
@@ -60,7 +60,7 @@ def small_collection(
     keys = torch.randn(len(docs), params.memory.key_width, generator=generator)
     loaded = {
         "lm": small_lm(params),
-        "bm25": build_bm25(doc_ids, texts, tokens="words"),
+        "bm25": build_bm25(doc_ids, texts),
         "dense": DenseIndex(doc_ids, build_flat(encoder.encode(texts) if vectors is None else vectors)),
         "encoder dense": encoder,
     }

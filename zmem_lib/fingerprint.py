@@ -26,8 +26,8 @@ READ = ("{}.yaml", "{}/*.yaml", "{}/*.j2")  # beside the code of a room, or a mo
 EXPLORE = "## Explore"  # begins a chapter's last section
 PACKAGES = {  # by the name of import: those whose version may move a figure
     "torch": "torch", "transformers": "transformers", "peft": "peft", "numpy": "numpy", "pandas": "pandas",
-    "bm25s": "bm25s", "rank_bm25": "rank-bm25", "sentence_transformers": "sentence-transformers", "faiss": "faiss-cpu",
-    "sklearn": "scikit-learn", "ragas": "ragas", "ir_measures": "ir-measures",
+    "bm25s": "bm25s", "Stemmer": "PyStemmer", "regex": "regex", "sentence_transformers": "sentence-transformers",
+    "faiss": "faiss-cpu", "sklearn": "scikit-learn", "ragas": "ragas", "ir_measures": "ir-measures",
 }  # fmt: skip
 FOLDER = [f"{name}.jsonl{end}" for name in ("corpus", "questions", "unanswerable*") for end in ("", ".gz")]
 DATA = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz")  # of other corpora's files

@@ -134,7 +134,6 @@ class Answer(Section):
     shortlist: Count = says(20, "documents that the key hands on to the likelihood")
     top_k: Count = says(1, "documents whose evidence the reader gets")
     answer_tokens: Count = says(12, "of an answer, at most")
-    bm25_tokens: Literal["words", "bigrams"] = says("words", "what BM25 counts")
     dense_model: str = says("packaged", "packaged, or a path or hub id of a sentence-transformers model")
     dense_steps: CountOr0 = says(0, "training steps of the tuned encoder; 0: leave it out")
     rerank_model: str = says("", "a cross-encoder, path or hub id, that reorders the hybrid's first; empty: none")

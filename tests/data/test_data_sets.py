@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import unicodedata
 from pathlib import Path
 
 import pyarrow as pa
@@ -104,6 +105,26 @@ def test_squad_rows_as_the_hub_has_them_and_its_revision(tmp_path, monkeypatch):
     assert corpus.questions["answer_start"].tolist() == [CONTEXT.index("Rome")]
     assert corpus.dropped[squad.IMPOSSIBLE] == 1 and corpus.licence == "CC BY-ND 2.0 KR"
     assert corpus.source == f"KorQuAD/squad_kor_v1 on the Hugging Face hub, commit {'0123abcd' * 5}"
+
+
+def test_squad_keeps_a_question_whose_answer_is_in_another_unicode_form(tmp_path):
+    context = unicodedata.normalize("NFD", "그는 서울에 왔다. Er sah Zürich.")
+    qas = [
+        {"id": "placed", "question": "어디?", "answers": [{"text": "서울", "answer_start": 6}]},
+        {"id": "found", "question": "Was?", "answers": [{"text": "Zürich", "answer_start": 0}]},
+    ]
+    assert context[6:].startswith(unicodedata.normalize("NFD", "서울"))
+    file = {"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}
+    write_json(tmp_path / "train.json", file)
+    corpus = whole_corpus(of("squad", tmp_path))
+    assert list(corpus.questions["question_id"]) == ["placed", "found"]
+    assert list(corpus.questions["answer_start"]) == [6, -1]
+    assert list(corpus.docs["text"]) == [context], "the text is kept as it came"
+    tuples = make_tuples(corpus.docs, corpus.questions, 0)
+    assert [unicodedata.normalize("NFC", text) for text in tuples["evidence"]] == [
+        "그는 서울에 왔다.",
+        "Er sah Zürich.",
+    ]
 
 
 # --- MIRAGE -----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Tuples: which evidence a question gets from each of its gold documents, and which pairs make none."""
 
+import unicodedata
+
 import pandas as pd
 import pytest
 from conftest import CORPORA
@@ -88,3 +90,18 @@ def test_real_tuples_hold_their_answer(name):
     tuples = make_tuples(corpus.docs, corpus.questions, 0)
     assert len(tuples) == len(corpus.questions)
     assert all(row.answers[0] in row.evidence for row in tuples.itertuples())
+
+
+def test_an_answer_in_another_unicode_form_is_found_at_its_place():
+    text = unicodedata.normalize("NFD", "Er kam. In Zürich war er 1990. 서울을 보았다.")
+    start = text.index("Zu")
+    assert find_answer(text, ["Zürich"]) == (start, start + 7)
+    assert find_answer(text, ["１９９０"]) == (text.index("1990"), text.index("1990") + 4)
+    first, last = find_answer(text, ["서울"])
+    assert unicodedata.normalize("NFC", text[first:last]) == "서울"
+    evidence = find_evidence(question(answers=["Zürich"]), text, start, 0)
+    assert evidence == (unicodedata.normalize("NFD", "In Zürich war er 1990."), text.index("In"))
+
+
+def test_a_vowel_sign_belongs_to_its_word():
+    assert find_answer("रामायण और राम", ["राम"]) == (10, 13), "not the beginning of another word"

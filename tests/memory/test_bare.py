@@ -7,7 +7,7 @@ from pathlib import Path
 from tiny_models import small_params
 
 MAY = ("torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pandas", "tqdm", "zmem_lib")
-MAY += ("huggingface_hub", "filelock", "yaml")  # which come with these
+MAY += ("huggingface_hub", "filelock", "yaml", "regex")  # which come with these
 OTHERS = ("params", "combinations", "data", "opponents", "report")
 ABSENT = ("pydantic", "faiss", *(f"zmem_lib.{name}" for name in OTHERS))
 CODE = f"""import builtins, sys

@@ -80,7 +80,7 @@ def test_a_passage_is_followed_by_its_training_questions_and_no_others(docs, que
 
 
 def test_bm25_finds_a_document_by_the_words_in_which_it_was_asked(docs, questions):
-    index = build_bm25(list(docs.doc_id), tuned.asked_passages(docs, questions), tokens="words")
+    index = build_bm25(list(docs.doc_id), tuned.asked_passages(docs, questions))
     ids, scores = rank_bm25(index, ["of asked3", f"asked{N - 1}"], 1)
     assert ids[0] == ["d3"] and scores[0][0] > 0 and scores[1] == [0.0]
 

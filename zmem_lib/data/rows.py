@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from zmem_lib.files import BadInput
 from zmem_lib.tables import TABLES
-from zmem_lib.text import unprintable
+from zmem_lib.text import canonical, end_of, unprintable
 
 TEST_SHARE, DEV_SHARE = 0.2, 0.1
 LINE_BYTES = 16 * 2**20  # of a line at most: a longer one is no passage, and would fill the memory
@@ -66,12 +66,12 @@ def hash_of(text: str) -> int:
 
 def folded(text: str) -> str:
     """A question as its words alone: two in the same words are one question."""
-    return " ".join(text.casefold().split())
+    return " ".join(canonical(text).casefold().split())
 
 
 def stands_at(answer: str, start: int | None, text: str) -> bool:
-    """Whether an answer stands at an offset of a text."""
-    return start is not None and start >= 0 and text.startswith(answer, start)
+    """Whether an answer stands at an offset of a text, in whichever Unicode form."""
+    return start is not None and start >= 0 and end_of(answer, start, text) >= 0
 
 
 def _written(value: Any) -> Any:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, StrictInt
 
 from zmem_lib.data.data_set import REPEATED, ById, DataSet, collect
 from zmem_lib.data.rows import Text, parsed, question_row, read_rows, stands_at
+from zmem_lib.text import canonical
 
 IMPOSSIBLE = "questions that the paragraph does not answer (SQuAD 2.0)"
 EMPTY = "questions without words, or about an empty paragraph"
@@ -85,7 +86,8 @@ def _add(row: HubRow, docs: ById, questions: ById) -> str | None:
         return IMPOSSIBLE
     if row.id in questions:
         return REPEATED
-    if not any(text in row.context for text, _ in answers):
+    context = canonical(row.context)
+    if not any(canonical(text) in context for text, _ in answers):
         return ELSEWHERE
     placed = [(text, start) for text, start in answers if stands_at(text, start, row.context)]
     first, start = placed[0] if placed else (answers[0][0], -1)

@@ -5,12 +5,11 @@ around the answer: at answer_start in the first gold document, elsewhere where a
 document holds no answer makes no tuple; its question stays in the evaluation.
 """
 
-import re
-
 import pandas as pd
+import regex
 
 from zmem_lib.tables import check
-from zmem_lib.text import sentence_window
+from zmem_lib.text import aligned, canonical, end_of, sentence_window
 
 
 def make_tuples(docs: pd.DataFrame, questions: pd.DataFrame, evidence_window: int) -> pd.DataFrame:
@@ -50,7 +49,7 @@ def find_evidence(question: dict, text: str, answer_start: int, window: int) -> 
         lines = [evidence] if evidence in text else [line for line in evidence.split("\n") if line and line in text]
         return (" ".join(lines), text.find(lines[0])) if lines else (evidence, -1)
     answers = question["answers"]
-    span = find_answer(text, answers) if answer_start < 0 else (answer_start, answer_start + len(answers[0]))
+    span = find_answer(text, answers) if answer_start < 0 else (answer_start, end_of(answers[0], answer_start, text))
     if span is None:
         return "", -1
     start, end = sentence_window(text, *span, window)
@@ -58,9 +57,11 @@ def find_evidence(question: dict, text: str, answer_start: int, window: int) -> 
 
 
 def find_answer(text: str, answers: list[str]) -> tuple[int, int] | None:
-    """Offsets of the first answer that occurs in the text, at its first place; None if no answer does."""
+    """Offsets of the first answer that occurs in the text, at its first place, in whichever Unicode form; or None."""
+    searched, offsets = aligned(text)
     for form in (r"(?<!\w){}(?!\w)", "{}"):  # as whole words, else as part of one
         for answer in answers:
-            if match := re.search(form.format(re.escape(answer.strip())), text, re.IGNORECASE):
-                return match.span()
+            wanted = form.format(regex.escape(canonical(answer.strip())))
+            if match := regex.search(wanted, searched, regex.IGNORECASE):
+                return offsets[match.start()], offsets[match.end()]
     return None

@@ -1,7 +1,8 @@
 """Quality of one answer, of one evidence and of one ranking: METRICS, each a number for every question.
 
 Exact match and F1 follow SQuAD v1.1 (Rajpurkar et al., 2016, section 6.1) or, where `rule` is korquad, the evaluation
-script of KorQuAD 1.0 (Lim et al., 2019), whose F1 counts characters instead of words. Beside them stand the measures of
+script of KorQuAD 1.0 (Lim et al., 2019), whose F1 counts characters instead of words; letters are
+composed first, and an answer that the rule empties is compared as it is. Beside them stand the measures of
 MIRAGE (Park et al., 2504.17137), as its code counts, the accuracy of Self-RAG and CRAG, and how much of a written
 evidence stands in its document, as ROUGE counts words (Lin, 2004). The retrieval measures are those of ir-measures
 (MacAvaney et al., 2022); those of ragas that need no judge (Es et al., 2309.15217) compare letters by edit distance.
@@ -9,7 +10,6 @@ evidence stands in its document, as ROUGE counts words (Lin, 2004). The retrieva
 
 import asyncio
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,16 +22,20 @@ import numpy as np
 import pandas as pd
 
 from zmem_lib.evaluation.numbers_in import number_match, number_match_strict
-from zmem_lib.text import normalise, normalise_korquad, sentence_spans
+from zmem_lib.text import canonical, normalise, normalise_korquad, sentence_spans, words
 
 NORMALISE = {"squad": normalise, "korquad": normalise_korquad}  # by the parameter corpus.normalisation
 NUMBER_CORPUS = "t2ragbench"  # whose gold answers are numbers
-WORD = re.compile(r"\w+")
+
+
+def compared(text: str, rule: str) -> str:
+    """A normalised answer; one of which nothing would be left, as of "A" or "?", in lower case alone."""
+    return NORMALISE[rule](text) or " ".join(canonical(text).lower().split())
 
 
 def em(answer: str, golds: Sequence[str], rule: str) -> float:
     """Exact match: 1 if the normalised answer equals any normalised gold answer."""
-    return float(NORMALISE[rule](answer) in {NORMALISE[rule](gold) for gold in golds})
+    return float(compared(answer, rule) in {compared(gold, rule) for gold in golds})
 
 
 def f1(answer: str, golds: Sequence[str], rule: str) -> float:
@@ -41,7 +45,7 @@ def f1(answer: str, golds: Sequence[str], rule: str) -> float:
     """
 
     def pieces(text: str) -> Counter[str]:
-        parts = NORMALISE[rule](text).split()
+        parts = compared(text, rule).split()
         return Counter("".join(parts) if rule == "korquad" else parts)
 
     def of_one(right: Counter[str]) -> float:
@@ -53,23 +57,23 @@ def f1(answer: str, golds: Sequence[str], rule: str) -> float:
 
 def em_loose(answer: str, golds: Sequence[str]) -> float:
     """MIRAGE: 1 if any gold answer is part of the answer, letter by letter, both in lower case."""
-    return float(any(gold.lower() in answer.lower() for gold in golds))
+    return float(any(canonical(gold).lower() in canonical(answer).lower() for gold in golds))
 
 
 def em_strict(answer: str, golds: Sequence[str]) -> float:
     """MIRAGE: 1 if the answer is a gold answer, both in lower case, and nothing else normalised."""
-    return float(answer.lower() in {gold.lower() for gold in golds})
+    return float(canonical(answer).lower() in {canonical(gold).lower() for gold in golds})
 
 
 def f1_all(answer: str, golds: Sequence[str]) -> float:
     """MIRAGE: F1 of the answer's distinct words and those of all gold answers together, in lower case."""
-    said, right = set(answer.lower().split()), {word for gold in golds for word in gold.lower().split()}
+    said, right = (set(canonical(" ".join(texts)).lower().split()) for texts in ([answer], golds))
     return 2 * len(said & right) / (len(said) + len(right)) if said & right else 0.0
 
 
 def accuracy(answer: str, golds: Sequence[str]) -> float:
     """Self-RAG and CRAG: 1 if any gold answer is part of the answer, letter by letter, in its own case."""
-    return float(any(gold in answer for gold in golds))
+    return float(any(canonical(gold) in canonical(answer) for gold in golds))
 
 
 def answer_in_evidence(evidence: str, golds: Sequence[str], rule: str) -> float:
@@ -84,13 +88,13 @@ def answer_in_evidence(evidence: str, golds: Sequence[str], rule: str) -> float:
 
 def evidence_overlap(evidence: str, passage: str) -> float:
     """Share of the evidence's words that the passage has, each as often as it has it; NaN without a word."""
-    said, there = WORD.findall(evidence.lower()), WORD.findall(passage.lower())
+    said, there = words(evidence), words(passage)
     return (Counter(said) & Counter(there)).total() / len(said) if said else np.nan
 
 
 def evidence_substring(evidence: str, passage: str) -> float:
     """Share of the evidence's words that are in its longest run of words which the passage has too; NaN without one."""
-    said, there = WORD.findall(evidence.lower()), WORD.findall(passage.lower())
+    said, there = words(evidence), words(passage)
     run = SequenceMatcher(None, said, there, autojunk=False).find_longest_match()
     return run.size / len(said) if said else np.nan
 

@@ -16,7 +16,7 @@ from zmem_lib.files import read_json
 from zmem_lib.ids import tree as id_trees
 from zmem_lib.ids.search import NEW
 from zmem_lib.memory.lm import load_memory_lm
-from zmem_lib.opponents.bm25 import BM25Index, build_bm25, load_bm25
+from zmem_lib.opponents.bm25 import BM25Index, build_bm25, load_bm25, settings_of
 from zmem_lib.opponents.dense import DenseIndex, load_dense, load_encoder, updated_dense
 from zmem_lib.opponents.tuned import asked_passages
 from zmem_lib.params import Params
@@ -68,7 +68,7 @@ class Holdings:
             texts = passages(self.docs)
             if name == "bm25_asked":
                 texts = asked_passages(self.docs, read_table(self.folder / "questions.parquet", "questions"))
-            return build_bm25(list(self.docs["doc_id"]), texts, tokens=self.params.answer.bm25_tokens)
+            return build_bm25(list(self.docs["doc_id"]), texts, **settings_of(self.folder / name))
 
         return self.once(name, load)
 
