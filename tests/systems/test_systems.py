@@ -13,7 +13,6 @@ from tiny_collection import small_collection, small_docs, small_questions
 from tiny_models import one_by_one, save_cross_encoder, small_params
 
 from zmem_lib.files import write_json
-from zmem_lib.memory.encoder import TEMPERATURE
 from zmem_lib.memory.table import save_z, shuffle_index
 from zmem_lib.opponents.index import vectors_of
 from zmem_lib.params import changed
@@ -121,19 +120,21 @@ def test_z_and_text_are_two_items_of_which_the_second_is_the_passage(answers):
     assert list(both) == list(z + text)
 
 
-def test_the_text_twin_orders_the_shortlist_by_what_the_text_makes_of_the_question(collection, questions):
+def test_the_text_twin_weighs_the_key_with_what_the_text_makes_of_the_question(collection, questions):
     ids, scores = by_text(questions, collection)
-    shortlist, cosines = by_key(questions, collection)
-    prompts, text_of = collection.memory_lm.prompts, collection.text_of
+    by_keys, prompts, text_of = by_key(questions, collection), collection.memory_lm.prompts, collection.text_of
     for q, question in enumerate(questions.question[:2]):
-        row = prompts.question(question)
-        plain = {}
-        for doc_id, cosine in list(zip(shortlist[q], cosines[q], strict=True))[: PARAMS.answer.shortlist]:
+        row, log_p = prompts.question(question), {}
+        for doc_id in by_keys[0][q][: PARAMS.answer.shortlist]:
             text = prompts.text(text_of[doc_id], PARAMS.memory.document_tokens)
-            log_p = one_by_one(collection.memory_lm, text + row.ids, len(text) + len(prompts.marks["question"]))
-            plain[doc_id] = log_p + cosine / TEMPERATURE
-        assert ids[q] == sorted(plain, key=plain.get, reverse=True)
-        assert scores[q] == pytest.approx([plain[doc_id] for doc_id in ids[q]], abs=1e-3)
+            log_p[doc_id] = one_by_one(collection.memory_lm, text + row.ids, len(text) + len(prompts.marks["question"]))
+        low, high, last, first = min(log_p.values()), max(log_p.values()), by_keys[1][q][-1], by_keys[1][q][0]
+        wanted = {
+            doc_id: 0.5 * (cosine - last) / (first - last) + 0.5 * (log_p.get(doc_id, low) - low) / (high - low)
+            for doc_id, cosine in zip(by_keys[0][q], by_keys[1][q], strict=True)
+        }
+        assert ids[q] == sorted(wanted, key=wanted.get, reverse=True)
+        assert scores[q] == pytest.approx([wanted[doc_id] for doc_id in ids[q]], abs=1e-3)
 
 
 def test_what_a_system_stores_is_counted(collection, tmp_path):
@@ -155,12 +156,18 @@ def test_what_a_system_stores_is_counted(collection, tmp_path):
 def test_what_a_system_rests_on_counts_as_its_building(tmp_path):
     for number, seconds in ((3, 100.0), (4, 20.0)):
         write_json({"seconds": seconds}, tmp_path / f"manifest_{number:02d}.json")
-    built = {"bm25": 1.0, "dense": 3.0, "hybrid weight": 1.0, "z weight": 2.0, "bm25 asked": 7.0}
+    built = {"bm25": 1.0, "dense": 3.0, "weight of hybrid": 1.0, "bm25 asked": 7.0}
+    built |= {"weight of zmem+bm25": 2.0, "weight of lm-rerank": 4.0, "weight of text-twin": 8.0}
     plain, lesson = (small_params({"train.text_weight": weight}) for weight in (0.0, 0.5))
     took = {name: cost.build_seconds(name, built, tmp_path, plain) for name in SYSTEMS}
-    assert took["zmem"] == took["zmem-random"] == took["text-twin"] == 120.0 and took["zmem+bm25"] == 123.0
+    assert took["zmem"] == took["zmem-random"] == 120.0
+    assert took["text-twin"] == 128.0 and took["zmem+bm25"] == 123.0
     assert took["hybrid-rrf"] == 4.0 and took["hybrid"] == took["hybrid+rerank"] == took["long-context"] == 5.0
-    assert took["lm-rerank"] == 5.0 and cost.build_seconds("lm-rerank", built, tmp_path, lesson) == 105.0
+    assert took["lm-rerank"] == 9.0 and cost.build_seconds("lm-rerank", built, tmp_path, lesson) == 109.0
+    keyed = small_params({"answer.select": "key_then_likelihood", "memory.key_width": 4})
+    by_key_too = built | {"weight of key_then_likelihood": 16.0}
+    assert cost.build_seconds("zmem", by_key_too, tmp_path, keyed) == 136.0
+    assert cost.build_seconds("zmem", by_key_too, tmp_path, plain) == 120.0, "it chooses by the full scan"
     assert took["bm25-asked"] == 7.0 and took["gold-passage"] == took["closed-book"] == took["dense-tuned"] == 0.0
     alone = small_params({"lm.name": "none"})
     assert cost.build_seconds("hybrid", built, tmp_path / "without manifests", alone) == 5.0

@@ -57,7 +57,7 @@ def build_seconds(name: str, built: Mapping[str, float], folder: Path, params: P
 
     To it come those of the memory (chapters 03 and 04), or of a training that taught to order passages, alone.
     """
-    made = dict(built)
+    made = dict(built) | {"weight of select": built.get(f"weight of {params.answer.select}", 0.0)}
     if params.has_lm:
         training, writing = (read_json(folder / f"manifest_{number:02d}.json")["seconds"] for number in (3, 4))
         made |= {"memory": training + writing, "learning from texts": training if params.train.text_weight else 0.0}
