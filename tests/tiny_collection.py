@@ -24,6 +24,7 @@ class WordEncoder:
 
     prompts: ClassVar = {"query": "", "document": ""}
     similarity_fn_name = "cosine"
+    max_seq_length = None  # it reads any length
 
     def __init__(self):
         self.given: list[str] = []

@@ -21,7 +21,7 @@ from zmem_lib.memory.table import shuffle_index, unit
 from zmem_lib.meter import metered
 from zmem_lib.opponents import fusion
 from zmem_lib.opponents.bm25 import rank_bm25
-from zmem_lib.opponents.dense import rank_dense
+from zmem_lib.opponents.dense import nearest_documents, rank_dense
 from zmem_lib.opponents.index import build_flat, search, vectors_of
 from zmem_lib.opponents.rerank import Pairs, cross_scores, log_p_given_text
 from zmem_lib.params import Params
@@ -264,8 +264,6 @@ def nothing(questions: pd.DataFrame, _: Holdings) -> Ranking:
 def nearest(held: Holdings, chosen: list[list[str]], depth: int) -> list[list[str]]:
     """For each document, the first of a list, the `depth` others that resemble it most (cosine of the dense model)."""
     index, doc_ids = held.dense(), [ids[0] for ids in chosen]
-    row_of = {doc_id: row for row, doc_id in enumerate(index.doc_ids)}
-    own = vectors_of(index.flat)[[row_of[doc_id] for doc_id in doc_ids]]  # (Q,E)
-    rows, _ = search(index.flat, own, depth + 1)  # (Q,depth+1): its own passage is one of them, as a rule
-    others = [[index.doc_ids[row] for row in best] for best in rows.tolist()]
+    own = vectors_of(index.flat)[[index.doc_ids.index(doc_id) for doc_id in doc_ids]]  # (Q,E): of a first window
+    others, _ = nearest_documents(index, own, depth + 1)  # it is one of them itself, as a rule
     return [[other for other in best if other != name][:depth] for best, name in zip(others, doc_ids, strict=True)]
