@@ -25,7 +25,7 @@ PARAMS = small_params(
     {
         "memory.evidence_tokens": 6, "answer.answer_tokens": 3, "answer.top_k": 2, "memory.key_width": 8,
         "answer.shortlist": 4, "answer.rerank_depth": 3, "answer.long_context_tokens": 30, "train.text_weight": 0.5,
-        "answer.dense_steps": 1,
+        "answer.dense_epochs": 1,
     }
 )  # fmt: skip
 N = 6
@@ -75,14 +75,14 @@ def test_the_records_say_what_a_run_has(collection):
     assert (
         set(possible_systems(collection.params)) == set(SYSTEMS) == {*compared(), *which(lambda system: system.given)}
     )
-    without = {"answer.dense_steps": 0, "train.text_weight": 0.0, "answer.rerank_model": "", "answer.rerank_depth": 0,
+    without = {"answer.dense_epochs": 0, "train.text_weight": 0.0, "answer.rerank_model": "", "answer.rerank_depth": 0,
                "answer.long_context_tokens": 0, "memory.key_width": 0}  # fmt: skip
     left = {
         key: set(SYSTEMS) - set(possible_systems(changed(collection.params, {key: value})))
         for key, value in without.items()
     }
     assert left == {
-        "answer.dense_steps": {"dense-tuned"}, "train.text_weight": {"text-twin", "lm-rerank"},
+        "answer.dense_epochs": {"dense-tuned"}, "train.text_weight": {"text-twin", "lm-rerank"},
         "answer.rerank_model": {"hybrid+rerank"}, "answer.rerank_depth": {"hybrid+rerank", "lm-rerank"},
         "answer.long_context_tokens": {"long-context"}, "memory.key_width": {"text-twin"},
     }  # fmt: skip

@@ -70,7 +70,7 @@ SYSTEMS: dict[str, System] = {  # in the order of tables
     ),
     "dense-tuned": System(
         "by_dense_tuned", "#8F3F00", stores=("dense_tuned.faiss", TEXTS), rests_on=("dense tuned",), without_lm=True,
-        possible=lambda params: params.answer.dense_steps > 0,
+        possible=lambda params: params.answer.dense_epochs > 0,
     ),
     "hybrid-rrf": System("by_ranks", "#B9A6D3", stores=HYBRID, rests_on=("bm25", "dense"), without_lm=True),
     "hybrid": System("by_hybrid", "#6A3D9A", stores=HYBRID, rests_on=HYBRID_BUILT, without_lm=True),
