@@ -40,7 +40,7 @@ def made_up(value: float) -> dict[str, list[tuple]]:
     curve = [("mean", step, 0.1, 2.0, "answer_in_evidence", value, 0.0, 1.0, 30) for step in (0, 1, 20)]
     return {
         "train_log": [(step, "evidence", "train", 1.0 + step, 0.1) for step in range(250)],
-        "costs": [(system, 1.0, 0.1, 1000, 2000, 0.0, 10) for system in SYSTEMS],
+        "costs": [(system, 0.0, 0.0, 1.0, *[0.03] * 3, 0.1, *[1000] * 4, 2000, 0.0, 10) for system in SYSTEMS],
         "summary": [(*place, value, value - 0.1, value + 0.1, 40) for place in places],
         "write_curve": curve,
         "damage": [("before", 9.0, 8.0, 10.0, 64)],

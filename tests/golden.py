@@ -13,6 +13,7 @@ import pandas as pd
 
 MEASURED = {
     "seconds", "seconds_per_document", "seconds_per_question", "build_seconds", "peak_memory_bytes", "bytes_stored",
+    "train_seconds", "write_seconds", "choose_seconds", "evidence_seconds", "read_seconds", "bytes_learned",
 }  # fmt: skip
 KINDS = ("rephrased", "unasked")  # of seen questions: once copied rows, now a column
 

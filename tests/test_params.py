@@ -109,6 +109,14 @@ def test_a_run_with_flat_keys_opens(tmp_path):
     params = read_params(path)
     assert (params.lm.name, params.corpus.documents, params.train.lm_lr) == ("scratch", 7, 0.5)
     assert (params.answer.top_k, params.train.read_items, params.train.self_questions) == (3, 3, 4)
+    assert params.answer.dense_epochs == 0
+    path.write_text(yaml.safe_dump(old | {"dense_steps": 80}))
+    assert read_params(path).answer.dense_epochs == 1, "80 steps then: the tuned encoder was there"
+    assert completed({"answer.dense_steps": 10})["answer.dense_epochs"] == 1
+    assert completed({"answer.dense_steps": 0})["answer.dense_epochs"] == 0
+    path.write_text("run: old\nanswer: {dense_steps: 80}\n")
+    with pytest.raises(BadInput, match=r"'answer.dense_steps': it is called 'answer.dense_epochs' now"):
+        read_params(path)
     path.write_text(yaml.safe_dump(old | {"n_dokuments": 1}))
     with pytest.raises(BadInput, match="unknown parameter 'n_dokuments'"):
         read_params(path)

@@ -23,7 +23,18 @@ pytestmark = pytest.mark.long
 SEED = int(os.environ.get("ZMEM_KILL_SEED", "1"))  # other seeds, other moments
 KILLED = [1, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7]  # the chapter in which the run is killed, one time after the other
 FOLDERS = {"bm25", "bm25_asked", "figures", "ids", "ids_new", "lm", "z_new_steps"}
-COST_COLUMNS = ("seconds", "build_seconds", "seconds_per_question", "seconds_per_document", "peak_memory_bytes")
+COST_COLUMNS = (
+    "seconds",
+    "build_seconds",
+    "seconds_per_question",
+    "seconds_per_document",
+    "peak_memory_bytes",
+    "train_seconds",
+    "write_seconds",
+    "choose_seconds",
+    "evidence_seconds",
+    "read_seconds",
+)
 
 
 def test_a_run_killed_in_every_chapter_ends_like_one_that_never_was(smoke_runs, tmp_path):

@@ -26,7 +26,7 @@ from zmem_lib.tables import OF_MEMORY, read_table
 ALONE = {
     "run": "alone", "lm.name": "none", "lm.vocab_size": 0, "lm.hidden_size": 0, "lm.layers": 0, "lm.heads": 0,
     "corpus.absent_questions": 0, "answer.noise_questions": 0, "answer.long_context_tokens": 0,
-    "answer.dense_steps": 2, "evaluate.bootstrap_samples": 100,
+    "answer.dense_epochs": 1, "evaluate.bootstrap_samples": 100,
 }  # fmt: skip
 CHAPTERS = ["01_corpus", "02_tuples", "05_baselines", "06_eval", "07_report"]
 SYSTEMS = set(which(lambda system: system.without_lm)) - {"hybrid+rerank"}

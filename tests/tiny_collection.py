@@ -14,7 +14,7 @@ from zmem_lib.opponents.bm25 import build_bm25
 from zmem_lib.opponents.dense import DenseIndex
 from zmem_lib.opponents.index import build_flat
 from zmem_lib.params import Params
-from zmem_lib.systems.choosing import WEIGHT_FILE, Z_WEIGHT_FILE
+from zmem_lib.systems.choosing import FUSIONS, WEIGHTS
 from zmem_lib.systems.collection import Collection
 from zmem_lib.text import passages, words
 
@@ -24,6 +24,7 @@ class WordEncoder:
 
     prompts: ClassVar = {"query": "", "document": ""}
     similarity_fn_name = "cosine"
+    max_seq_length = None  # it reads any length
 
     def __init__(self):
         self.given: list[str] = []
@@ -52,10 +53,9 @@ def small_questions(n: int) -> pd.DataFrame:
 def small_collection(
     params: Params, docs: pd.DataFrame, folder: Path, *, vectors: np.ndarray | None = None
 ) -> Collection:
-    """Random z and keys for the documents, BM25 and dense indexes over them; fusion weighs both sides alike."""
+    """Random z and keys for the documents, BM25 and dense indexes over them; every fusion weighs both sides alike."""
     doc_ids, texts, encoder = list(docs["doc_id"]), passages(docs), WordEncoder()
-    for name in (WEIGHT_FILE, Z_WEIGHT_FILE):
-        write_json({"weight": 0.5}, folder / name)
+    write_json({name: {"weight": 0.5} for name in FUSIONS}, folder / WEIGHTS)
     generator = torch.Generator().manual_seed(1)
     keys = torch.randn(len(docs), params.memory.key_width, generator=generator)
     loaded = {

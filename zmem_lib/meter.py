@@ -1,12 +1,12 @@
 """Seconds and peak memory of a piece of work, measured the same way for every system, and what to do without memory.
 
-On the CPU, memory is the resident set of this process, sampled by a thread; on a GPU, what torch allocated at most.
+Memory is what torch had allocated at most on a GPU. On a CPU there is only the resident set of the whole process, which
+says nothing of one piece of work.
 """
 
 import os
 import resource
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,14 +18,14 @@ import tqdm.auto
 
 from zmem_lib.files import BadInput
 
-SAMPLE_S = 0.05
+GPU_PEAKS = [0]  # of this process, before its one count was set back for a piece of work
 PROGRESS_ENV = "ZMEM_PROGRESS"  # unset: bars here; empty: no bars; else a terminal to draw them on
 NO_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")  # of the GPU, of the CPU, of cuBLAS
 
 
 @dataclass
 class Cost:
-    """Filled when the metered block ends: wall seconds, and peak memory in bytes (the whole process)."""
+    """Filled when the metered block ends: wall seconds, and the most bytes on the GPU; 0 where none was worked with."""
 
     seconds: float = 0.0
     peak_memory_bytes: int = 0
@@ -34,38 +34,24 @@ class Cost:
 @contextmanager
 def metered() -> Iterator[Cost]:
     """Measure the block: `with metered() as cost: ...`, then read `cost`."""
-    import psutil
-
-    cost, done, process = Cost(), threading.Event(), psutil.Process()
-    torch = torch_on_gpu()
+    cost, torch = Cost(), torch_on_gpu()
     if torch:
+        GPU_PEAKS.append(torch.cuda.max_memory_allocated())
         torch.cuda.reset_peak_memory_stats()
-
-    def sample() -> None:
-        while True:
-            cost.peak_memory_bytes = max(cost.peak_memory_bytes, process.memory_info().rss)
-            if done.wait(SAMPLE_S):
-                return
-
-    sampler = threading.Thread(target=sample, daemon=True)
-    sampler.start()
     began = time.perf_counter()
     try:
         yield cost
     finally:
         cost.seconds = time.perf_counter() - began
-        done.set()
-        sampler.join()
-        if torch:
-            cost.peak_memory_bytes = torch.cuda.max_memory_allocated()
+        cost.peak_memory_bytes = torch.cuda.max_memory_allocated() if torch else 0
 
 
 def peaks() -> dict[str, int]:
-    """Bytes of this process's largest resident set so far, and torch's most on the GPU since its count was set back."""
+    """Bytes of this process's largest resident set so far, and torch's most on the GPU."""
     torch, unit = torch_on_gpu(), 1 if sys.platform == "darwin" else 1024
     return {
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
-        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if torch else 0,
+        "peak_gpu_memory_bytes": max(*GPU_PEAKS, torch.cuda.max_memory_allocated()) if torch else 0,
     }
 
 

@@ -130,6 +130,8 @@ def from_flat(values: Mapping[str, Any]) -> dict[str, Any]:
     found = {names.get(name, name): value for name, value in _dotted(values).items() if names.get(name, name)}
     if "train.read_items" not in found and "answer.top_k" in found:
         found["train.read_items"] = max(found["answer.top_k"], 2)  # one number then
+    if {"dense_steps", "answer.dense_steps"} & _dotted(values).keys():  # steps then
+        found["answer.dense_epochs"] = min(found["answer.dense_epochs"], 1)
     return found
 
 

@@ -6,10 +6,11 @@ import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
 from zmem_lib.evaluation import write_curve
-from zmem_lib.files import BadInput
-from zmem_lib.memory.encoder import TEMPERATURE, question_vectors
+from zmem_lib.files import BadInput, write_json
+from zmem_lib.memory.encoder import question_vectors
 from zmem_lib.memory.table import save_z, unit
 from zmem_lib.params import changed
+from zmem_lib.systems.choosing import WEIGHTS
 from zmem_lib.systems.collection import open_collection
 from zmem_lib.tables import write_table
 
@@ -44,6 +45,7 @@ def folder(tmp_path):
     docs = [(doc_id, "t", sentence(i, 8), "seen" if doc_id in SEEN else "new") for i, doc_id in enumerate(SEEN + NEW)]
     docs = pd.DataFrame(docs, columns=["doc_id", "title", "text", "part"])
     write_table(docs, tmp_path / "docs.parquet", "docs")
+    write_json({"key_then_likelihood": {"weight": 0.5}}, tmp_path / WEIGHTS)
     log = [(start, step, 5.0 - step, 0.1, 1.0, 0.1 * step, 2) for start in ("encode", "mean") for step in (0, 1, 2)]
     columns = ["start", "step", "nll", "recited", "writing", "seconds_per_document", "n"]
     write_table(pd.DataFrame(log, columns=columns), tmp_path / "write_log.parquet", "write_log")
@@ -100,7 +102,8 @@ def test_documents_are_found_among_seen_and_new_ones(folder, key_width, monkeypa
     scores = write_curve.score_questions(memory_lm, torch.cat([seen, z]), list(questions["question"]), batch=8)
     if key_width:
         vectors = question_vectors(memory_lm, list(questions["question"]))
-        scores = scores + vectors @ unit(torch.cat([seen_keys, keys])).T / TEMPERATURE
+        cosines = vectors @ unit(torch.cat([seen_keys, keys])).T  # (Q,N), as the likelihood all in the shortlist
+        scores = sum((one - one.amin(1, True)) / (one.amax(1, True) - one.amin(1, True)) for one in (scores, cosines))
     assert find(z, keys) == find(z, keys) == [(SEEN + NEW)[place] for place in scores.argmax(1)]
     assert len(asked) == bool(key_width), "vectors are made once for all snapshots"
 

@@ -5,7 +5,6 @@ import torch
 from tiny_models import random_blocks, score_one_by_one, sentence, small_lm, small_params
 
 from zmem_lib.memory.choose import question_log_p, rank, rerank, score_questions
-from zmem_lib.memory.encoder import TEMPERATURE
 
 PARAMS = small_params()
 KEYED = small_params({"memory.z_width": 8, "memory.key_width": 6, "train.encode_share": 0.5})
@@ -62,10 +61,9 @@ def test_reranking_scores_equal_the_plain_scan(memory_lm):
     assert all(mine == sorted(mine, reverse=True) for mine in scores)
 
 
-def test_reranking_multiplies_what_key_and_likelihood_say():
-    by_key = [["a", "b", "c"], ["d", "a"]], [[0.9, 0.8, 0.1], [0.5, 0.5]]
-    log_p = {(0, "a"): -4.0, (0, "b"): -1.0, (1, "d"): -2.0, (1, "a"): -1.0}
-    ranked, scores = rerank(lambda wanted: [log_p[pair] for pair in wanted], by_key, 2)
-    assert ranked == [["b", "a"], ["a", "d"]]
-    assert scores[0] == pytest.approx([-1 + 0.8 / TEMPERATURE, -4 + 0.9 / TEMPERATURE])
-    assert scores[1] == pytest.approx([-1 + 0.5 / TEMPERATURE, -2 + 0.5 / TEMPERATURE])
+def test_reranking_is_by_the_score_alone_and_leaves_equal_ones_in_order():
+    ranking = [["a", "b", "c"], ["d", "a"], []], [[0.9, 0.8, 0.1], [0.5, 0.5], []]
+    log_p = {(0, "a"): -4.0, (0, "b"): -1.0, (1, "d"): -2.0, (1, "a"): -2.0}
+    ranked, scores = rerank(lambda wanted: [log_p[pair] for pair in wanted], ranking, 2)
+    assert ranked == [["b", "a"], ["d", "a"], []]
+    assert scores == [[-1.0, -4.0], [-2.0, -2.0], []]

@@ -21,7 +21,9 @@ from zmem_lib.opponents.dense import (
     rank_dense,
     save_dense,
     updated_dense,
+    windows,
 )
+from zmem_lib.opponents.index import vectors_of
 
 IDS = ["one", "two", "three", "four", "five"]
 PASSAGES = ["The harp is old", "A cello, a viola", "rowing in Oslo", "stew and stew", "rowing in Oslo"]
@@ -36,6 +38,7 @@ class Counting:
     def __init__(self, prompts=None, similarity="cosine", stop_at=None):
         self.prompts, self.similarity_fn_name, self.stop_at = prompts or NONE, similarity, stop_at
         self.seen, self.calls = [], 0
+        self.max_seq_length = None  # it reads any length
 
     def encode(self, texts, *, prompt, normalize_embeddings, **_options):
         self.calls += 1
@@ -138,7 +141,7 @@ def test_encodings_are_apart_for_every_model_and_every_change_of_it(tmp_path: Pa
 class LetterEncoder:
     """Stands in for a sentence encoder: unit vectors of letter counts."""
 
-    prompts, similarity_fn_name = NONE, "cosine"
+    prompts, similarity_fn_name, max_seq_length = NONE, "cosine", None
 
     def encode(self, texts, **_options):
         counts = np.array([[text.lower().count(chr(97 + i)) for i in range(26)] for text in texts], dtype=np.float32)
@@ -179,3 +182,53 @@ def test_an_updated_index_encodes_only_what_is_new_and_is_that_of_all():
     assert encoder.seen[len(IDS) :] == ["soup", "a harp"]
     whole = build_dense(encoder, list(now), list(now.values()))
     assert rank_dense(index, encoder, ["ace", "bad"], 3) == rank_dense(whole, encoder, ["ace", "bad"], 3)
+
+
+@pytest.fixture(scope="module")
+def short_sighted():
+    """The packaged encoder, made to read six tokens and its two special ones."""
+    encoder = load_encoder(PACKAGED, "cpu")
+    encoder.max_seq_length = 8
+    return encoder
+
+
+LONG = "harp cello viola flute drum horn stew soup bread"
+
+
+def test_a_passage_that_is_too_long_is_cut_into_overlapping_windows(short_sighted):
+    assert windows(short_sighted, "harp cello viola flute drum horn") == ["harp cello viola flute drum horn"]
+    assert windows(short_sighted, LONG) == ["harp cello viola flute drum horn", "flute drum horn stew soup bread"]
+    assert windows(short_sighted, f"{LONG} fish")[1:] == ["flute drum horn stew soup bread", "stew soup bread fish"]
+    assert windows(short_sighted, "") == [""]
+    before = short_sighted.prompts
+    short_sighted.prompts = {QUERY: "", DOCUMENT: "text: "}  # two tokens
+    assert windows(short_sighted, LONG)[0] == "harp cello viola flute"
+    short_sighted.prompts = before
+    assert windows(load_encoder(PACKAGED, "cpu"), LONG) == [LONG]
+
+
+def test_a_document_scores_what_its_best_window_does(short_sighted, tmp_path):
+    texts = {"long": LONG, "short": "a boat race", "other": "cello and viola"}
+    index = build_dense(short_sighted, list(texts), list(texts.values()))
+    assert index.doc_ids == ["long", "long", "short", "other"]
+    assert index.cut == 1
+    ids, scores = rank_dense(index, short_sighted, ["stew soup bread"], 2)
+    asked = dense.encode(short_sighted, ["stew soup bread"], QUERY)[0]
+    both = dense.encode(short_sighted, windows(short_sighted, LONG), DOCUMENT) @ asked
+    assert ids[0][0] == "long" and len(set(ids[0])) == 2
+    assert scores[0][0] == pytest.approx(both.max(), abs=1e-5)
+    assert both.max() > both.min() + 0.1, "the case must tell the best window from the first"
+    assert rank_dense(index, short_sighted, ["boat"], 9)[0][0][0] == "short"
+    assert sorted(rank_dense(index, short_sighted, ["boat"], 9)[0][0]) == ["long", "other", "short"]
+    save_dense(index, tmp_path / "dense.faiss")
+    assert load_dense(tmp_path / "dense.faiss").doc_ids == index.doc_ids
+
+
+def test_an_updated_index_of_windows_is_that_of_all(short_sighted):
+    before = {"long": LONG, "short": "a boat race", "gone": f"{LONG} of old"}
+    now = {"new": f"soup {LONG}", "long": LONG, "short": f"a boat race {LONG}"}
+    index = build_dense(short_sighted, list(before), list(before.values()))
+    updated = updated_dense(index, short_sighted, before=before, now=now)
+    whole = build_dense(short_sighted, list(now), list(now.values()))
+    assert updated.doc_ids == whole.doc_ids
+    assert np.allclose(vectors_of(updated.flat), vectors_of(whole.flat), atol=1e-5)

@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 
 from zmem_lib.evaluation.metrics import retrieval_scores
-from zmem_lib.files import read_json
 from zmem_lib.opponents.fusion import (
     CONSTANT,
     WEIGHTS,
@@ -39,30 +38,35 @@ def test_scores_of_one_size_and_none():
     assert weighted_sum(([[]], [[]]), ([["a"]], [[0.3]]), 0.5, 5) == ([["a"]], [[0.5]])
 
 
-def test_the_weight_is_the_best_on_dev_questions_and_written(tmp_path):
+def test_a_reranker_is_a_second_ranking_of_the_first_ones_beginning():
+    first, second = ([["a", "b", "c"]], [[10.0, 5.0, 0.0]]), ([["b", "a"]], [[-1.0, -9.0]])
+    assert weighted_sum(first, second, 0.3, 3)[0] == [["a", "b", "c"]], "b is ahead from a third on: .7 < .35 + .3"
+    ids, scores = weighted_sum(first, second, 0.5, 3)
+    assert ids == [["b", "a", "c"]]
+    assert scores[0] == pytest.approx([0.5 * 0.5 + 0.5 * 1.0, 0.5, 0.0])
+
+
+def test_the_weight_is_the_best_on_dev_questions():
     right, wrong = ([["g", "o"]] * 4, [[1.0, 0.0]] * 4), ([["o", "g"]] * 4, [[1.0, 0.0]] * 4)
-    tried = choose_weight(wrong, right, [["g"]] * 4, tmp_path / "weight.json")
+    chosen, tried = choose_weight(wrong, right, [["g"]] * 4)
     assert list(tried["weight"]) == list(WEIGHTS)
     assert tried.loc[tried["weight"] < 0.5, "recall@1"].eq(0).all()
     assert tried.loc[tried["weight"] > 0.5, "recall@1"].eq(1).all()
-    written = read_json(tmp_path / "weight.json")
-    assert written["weight"] == pytest.approx(0.8), "the middle of those that are as good"
-    assert written["n"] == 4 and written["tried"] == tried.to_dict("list")
-    choose_weight(right, right, [["g"]] * 4, tmp_path / "weight.json")
-    assert read_json(tmp_path / "weight.json")["weight"] == pytest.approx(0.5)
+    assert chosen == pytest.approx(0.8), "the middle of those that are as good"
+    assert choose_weight(right, right, [["g"]] * 4)[0] == pytest.approx(0.5)
 
 
-def test_without_dev_questions_both_count_alike(tmp_path):
-    tried = choose_weight(([], []), ([], []), [], tmp_path / "weight.json")
-    assert read_json(tmp_path / "weight.json")["weight"] == 0.5
+def test_without_dev_questions_both_count_alike():
+    chosen, tried = choose_weight(([], []), ([], []), [])
+    assert chosen == 0.5
     assert tried[["recall@1", "mrr@10"]].isna().all(axis=None)
 
 
-def test_weights_are_tried_by_the_measures_of_the_field(tmp_path):
+def test_weights_are_tried_by_the_measures_of_the_field():
     gold = [["c"], ["y", "q"], ["nowhere"]]
     first = ([*FIRST[0], ["a", "b"]], [*FIRST[1], [2.0, 1.0]])
     second = ([*SECOND[0], ["b", "c"]], [*SECOND[1], [2.0, 1.0]])
-    tried = choose_weight(first, second, gold, tmp_path / "weight.json").set_index("weight")
+    tried = choose_weight(first, second, gold)[1].set_index("weight")
     for weight in WEIGHTS:
         ranked = weighted_sum(first, second, weight, 10)[0]
         rows = pd.DataFrame({"question_id": ["0", "1", "2"], "gold_doc_ids": gold, "ranked_doc_ids": ranked})

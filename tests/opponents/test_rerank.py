@@ -12,14 +12,14 @@ from tiny_collection import small_collection, small_docs, small_questions
 from tiny_models import one_by_one, save_cross_encoder, small_lm, small_params
 
 from zmem_lib.evaluation.scoring import score_lines
-from zmem_lib.files import BadInput, read_json
+from zmem_lib.files import BadInput, read_json, write_json
 from zmem_lib.memory.lm import make_memory_lm
 from zmem_lib.opponents import fusion, rerank
 from zmem_lib.opponents.bm25 import rank_bm25
 from zmem_lib.opponents.dense import load_cross_encoder
 from zmem_lib.params import changed
 from zmem_lib.systems import choosing, evidence
-from zmem_lib.systems.choosing import Z_WEIGHT_FILE, by_hybrid, by_select_anew
+from zmem_lib.systems.choosing import WEIGHTS, by_hybrid, by_select_anew
 from zmem_lib.systems.evidence import answers_of
 
 PARAMS = small_params(
@@ -66,32 +66,52 @@ def test_z_and_bm25_are_fused_and_the_evidence_is_written_from_z(held, questions
     assert fused.evidence.tolist() == evidence.answer(questions, held, items, began=0.0).evidence.tolist()
 
 
-def test_the_weight_of_bm25_is_chosen_on_dev_questions_and_kept(held, tmp_path):
-    at = replace(held, folder=tmp_path)
+def test_every_weight_is_chosen_on_dev_questions_and_kept_in_one_file(held, tmp_path, monkeypatch):
+    names = ["hybrid", "lm-rerank", "zmem+bm25"]
+    at = replace(held, folder=tmp_path, params=changed(PARAMS, {"train.text_weight": 0.5}))
     dev = pd.DataFrame([{"question": f"t{i}", "gold_doc_ids": [f"d{i}"]} for i in range(N)])
-    fewer = replace(choosing.Z_AND_BM25, dev_sample=4)
-    tried = fewer.choose_weight(dev, at)
-    written = read_json(tmp_path / Z_WEIGHT_FILE)
-    assert written["n"] == 4 and written["weight"] > 0, "BM25 knows these, z does not"
-    assert written["tried"] == tried.to_dict("list")
-    assert tried["mrr@10"].iloc[-1] == 1.0 > tried["mrr@10"].iloc[0]
-    fewer.choose_weight(dev[:0], at)
-    assert read_json(tmp_path / Z_WEIGHT_FILE)["weight"] == 0.5
+    few = {name: replace(one, dev_sample=4) for name, one in choosing.FUSIONS.items()}
+    monkeypatch.setattr(choosing, "FUSIONS", few)
+    table = choosing.choose_weights(dev, at).set_index("fusion")
+    written = read_json(tmp_path / WEIGHTS)
+    assert list(table.index) == list(written) == names, "no keys, so neither what rests on them"
+    assert {one["n"] for one in written.values()} == set(table["n"]) == {4}
+    assert {name: one["weight"] for name, one in written.items()} == table["weight"].to_dict()
+    tried = pd.DataFrame(written["zmem+bm25"]["tried"])["mrr@10"]
+    assert written["zmem+bm25"]["weight"] > 0, "BM25 knows these, z does not"
+    assert table.loc["zmem+bm25", ["mrr@10, 0", "mrr@10, 1"]].tolist() == [tried.iloc[0], tried.iloc[-1]]
+    assert tried.iloc[-1] == 1.0 > tried.iloc[0]
+    assert table.loc["zmem+bm25", "mrr@10, chosen"] == 1.0
+    choosing.choose_weights(dev[:0], at)
+    assert {one["weight"] for one in read_json(tmp_path / WEIGHTS).values()} == {0.5}
 
 
-def test_the_language_model_orders_the_hybrids_first_and_the_others_follow(held, questions):
+def test_a_weight_that_is_another_gives_another_order(held, questions, tmp_path):
+    at = replace(held, folder=tmp_path)
+    for weight, side in ((0.0, 0), (1.0, 1)):
+        write_json({name: {"weight": weight} for name in choosing.FUSIONS}, tmp_path / WEIGHTS)
+        both = choosing.FUSIONS["zmem+bm25"].both(questions, at)
+        assert choosing.by_z_and_bm25(questions, at)[0] == both[side][0]
+        second = choosing.hybrid_and_lm(questions, at)[side][0]
+        assert [ids[:3] for ids in choosing.by_lm(questions, at)[0]] == [ids[:3] for ids in second]
+
+
+def test_the_language_model_is_weighed_with_the_hybrid_over_its_first(held, questions):
     ids, scores = choosing.by_lm(questions, held)
-    before, prompts, text_of = by_hybrid(questions, held)[0], held.memory_lm.prompts, held.text_of
+    before, prompts, text_of = by_hybrid(questions, held), held.memory_lm.prompts, held.text_of
+    plain = []
     for q, question in enumerate(questions.question):
-        plain = {}
-        for doc_id in before[q][:3]:
+        log_p = {}
+        for doc_id in before[0][q][:3]:
             text = prompts.text(text_of[doc_id], PARAMS.memory.document_tokens)
             given = len(text) + len(prompts.marks["question"])
-            plain[doc_id] = one_by_one(held.memory_lm, text + prompts.question(question).ids, given)
-        assert ids[q] == [*sorted(plain, key=plain.get, reverse=True), *before[q][3:]]
-        assert scores[q][:3] == pytest.approx(sorted(plain.values(), reverse=True), abs=1e-3)
-        assert scores[q] == sorted(scores[q], reverse=True)
-    assert [mine[:3] for mine in ids] != [mine[:3] for mine in before], "the case must tell ordered from not ordered"
+            log_p[doc_id] = one_by_one(held.memory_lm, text + prompts.question(question).ids, given)
+        plain.append(sorted(log_p.items(), key=lambda pair: -pair[1]))
+    second = [[doc_id for doc_id, _ in best] for best in plain], [[value for _, value in best] for best in plain]
+    wanted, values = fusion.weighted_sum(before, second, 0.5, N)
+    assert ids == wanted
+    assert np.allclose(scores, values, atol=1e-4)
+    assert ids != before[0], "the case must tell ordered from not ordered"
     assert answers_of("lm-rerank", questions, held).evidence[0] == passages_read(held, ids[0][:2])
 
 
@@ -117,16 +137,20 @@ def test_a_pretrained_model_that_never_learned_it_is_told_to_ask_with_its_adapte
     assert memory_lm.prompts.decode(row.ids).endswith(f"{rerank.INSTRUCTION}\nQuestion: {question}")
 
 
-def test_the_cross_encoder_orders_by_its_score_of_question_and_passage(held, questions, tmp_path):
+def test_the_cross_encoder_is_weighed_with_the_hybrid_over_its_first(held, questions, tmp_path):
     at = replace(held, params=changed(PARAMS, {"answer.rerank_model": save_cross_encoder(tmp_path)}))
     model, text_of = load_cross_encoder(str(tmp_path), "cpu"), held.text_of
     ids, _ = choosing.by_cross_encoder(questions, at)
-    before = by_hybrid(questions, at)[0]
+    before, second = by_hybrid(questions, at), ([], [])
     for q, question in enumerate(questions.question):
-        pairs = model.tokenizer([question] * 3, [text_of[doc_id] for doc_id in before[q][:3]])
+        first = before[0][q][:3]
+        pairs = model.tokenizer([question] * 3, [text_of[doc_id] for doc_id in first])
         raw = [model.model(**{k: torch.tensor([v[i]]) for k, v in pairs.items()}).logits.item() for i in range(3)]
-        assert ids[q] == [*(before[q][i] for i in np.argsort(-np.array(raw), kind="stable")), *before[q][3:]]
-    assert ids != before
+        order = np.argsort(-np.array(raw), kind="stable")
+        second[0].append([first[i] for i in order])
+        second[1].append([raw[i] for i in order])
+    assert ids == fusion.weighted_sum(before, second, 0.5, N)[0]
+    assert ids != before[0]
     assert answers_of("hybrid+rerank", questions, at).evidence[1] == passages_read(held, ids[1][:2])
 
 

@@ -146,7 +146,7 @@ def test_summary_table_has_every_system_in_order_with_intervals(tables):
 
 
 def cost_html(tables, params):
-    return page.costs_table(page.costs_by_step(tables, params, Path("nowhere")), params).data
+    return page.costs_table(page.costs_by_step(tables, params), params).data
 
 
 def answers_of(ids, text):

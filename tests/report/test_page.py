@@ -1,6 +1,5 @@
 """Page one on kept runs: its data frames, and tables and plots that say the same in either language."""
 
-import json
 import re
 import warnings
 from pathlib import Path
@@ -55,22 +54,44 @@ def test_the_headline_shows_values_intervals_marks_and_the_budget(kept, params):
     assert "nan" not in html.lower() and bool(HANGUL.search(html)) is (params.report.language == "ko")
 
 
-def trained(folder, seconds):
-    """The folder of a run whose chapter 03 took so long."""
-    (folder / "manifest_03.json").write_text(json.dumps({"seconds": seconds}))
-    return folder
+MEASURED = {
+    "train_seconds": 3000.0, "write_seconds": 143.5, "choose_seconds": 0.01, "evidence_seconds": 0.02,
+    "read_seconds": 0.0128, "bytes_learned": 2_500_000, "bytes_text": 4_000_000, "bytes_gzip": 1_200_000,
+}  # fmt: skip
 
 
-def test_the_cost_table_has_a_dash_where_nothing_was_measured(kept, params, tmp_path):
-    spent = page.costs_by_step(kept, params, trained(tmp_path, 3203.9))
+def as_now(kept, **values):
+    """The tables of a kept run, its costs with what was not measured when it was kept: of `zmem`, of others nothing."""
+    costs = kept["costs"].copy()
+    for name, value in (MEASURED | values).items():
+        alike = name in ("bytes_text", "bytes_gzip")
+        costs[name] = value if alike else costs["system"].eq("zmem") * value
+    return kept | {"costs": costs}
+
+
+def test_the_cost_table_has_a_dash_where_nothing_was_measured(kept, params):
+    now = as_now(kept, build_seconds=3150.0)
+    spent = page.costs_by_step(now, params)
     html = page.costs_table(spent, params).data
     rows = dict(re.findall(r"<small>([^<]+)</small></th>(.*?)</tr>", html, re.DOTALL))
     cells = {name: re.findall(r">([^<]*)</td>", row) for name, row in rows.items()}
-    assert cells["zmem"][:4] == ["3,204", "1.435", "–", "0.0428"]
-    assert cells["bm25"][:3] == ["–", "–", "0.30"] and cells["closed-book"][2] == "–"
+    assert cells["zmem"][:7] == ["3,000", "1.435", "6.50", "10.0", "20.0", "12.8", "42.8"]
+    assert cells["zmem"][8] == "2.50"
+    assert cells["zmem"][9] == phrases(params.report.language)["cost.never"]
+    assert cells["bm25"][:2] == ["–", "–"] and cells["closed-book"][2] == "–"
+    assert cells["bm25"][8] == "–", "nothing learned for it"
     assert all(row[-2:] == ["0", row[-1]] for row in cells.values())  # nothing was paid
+    assert "4.00 MB" in html and "1.20 MB" in html
     paid = page.costs_table(spent.assign(money=0.00012), params).data
     assert "0.1200" in paid and "nan" not in html.lower()
+
+
+def test_what_an_earlier_version_kept_has_dashes_for_what_it_did_not_take_apart(kept, params):
+    spent = page.costs_by_step(kept, params).set_index("system")
+    unknown = ["train_seconds", "index_seconds", "choose_seconds", "evidence_seconds", "read_seconds", "break_even"]
+    assert spent.loc["zmem", unknown].isna().all()
+    assert spent.at["zmem", "answer_seconds"] > 0 and spent.at["bm25", "index_seconds"] > 0
+    assert "nan" not in page.costs_table(spent.reset_index(), params).data.lower()
 
 
 def test_page_one_has_four_plots_with_descriptions_and_no_missing_glyph(kept, params, tmp_path):
@@ -147,28 +168,31 @@ def test_marks_are_of_the_other_system_and_by_holm_alone():
     assert dict(page.headline(summary.iloc[:2], turned)[["system", "mark"]].values) == {"bm25": "", "dense": "▲"}
 
 
-def test_costs_say_what_was_measured_and_nothing_else(kept, tmp_path):
+def test_costs_say_what_was_measured_and_nothing_else(kept):
     params = read_params(ROOT / "params/sleepqa.yaml", ["write.start=mean"])
-    costs = page.costs_by_step(kept, params, trained(tmp_path, 100.0))
-    at = costs.set_index("system")
-    assert at.at["zmem", "train_seconds"] == 100 and pd.isna(at.at["zmem", "index_seconds"])
+    now = as_now(kept, build_seconds=3143.5)
+    at = page.costs_by_step(now, params).set_index("system")
+    assert at.at["zmem", "train_seconds"] == 3000 and pd.isna(at.at["zmem", "index_seconds"])
     curve = kept["write_curve"].query("start == 'mean'")
     assert at.at["zmem", "write_seconds"] == curve.loc[curve["step"].idxmax(), "seconds_per_document"]
     assert pd.isna(at.at["bm25", "train_seconds"]) and pd.isna(at.at["bm25", "write_seconds"])
-    assert at.at["bm25", "index_seconds"] == pytest.approx(0.299629)
-    ordered = kept["costs"].assign(system=kept["costs"]["system"].replace("hybrid", "lm-rerank"))
-    ordered.loc[ordered["system"] == "lm-rerank", "build_seconds"] = 107.0
-    taught, untaught = (
-        page.costs_by_step(kept | {"costs": ordered}, params, trained(tmp_path, seconds))
-        .set_index("system")
-        .loc["lm-rerank", ["train_seconds", "index_seconds"]]
-        for seconds in (100.0, 200.0)
-    )
-    assert list(taught) == [100, 7] and untaught["index_seconds"] == 107 and pd.isna(untaught["train_seconds"])
+    assert pd.isna(at.at["hybrid", "break_even"]), "it is what others are held against"
     assert pd.isna(at.at["closed-book", "index_seconds"]) and at.at["closed-book", "bytes_stored"] == 0
     assert at["money"].eq(0).all() and at["input_tokens"].gt(0).all()
-    unwritten = page.costs_by_step(kept | {"write_curve": kept["write_curve"].iloc[:0]}, params, tmp_path / "none")
-    assert unwritten["write_seconds"].isna().all() and unwritten["train_seconds"].isna().all()
+    unwritten = page.costs_by_step(now | {"write_curve": kept["write_curve"].iloc[:0]}, params)
+    assert unwritten["write_seconds"].isna().all()
+
+
+def test_building_is_said_to_be_repaid_after_so_many_questions(kept):
+    params = read_params(ROOT / "params/sleepqa.yaml")
+    now = as_now(kept, build_seconds=3150.0)
+    costs = now["costs"].set_index("system")
+    costs.loc["hybrid", ["build_seconds", "seconds_per_question"]] = [
+        50.0,
+        costs.at["zmem", "seconds_per_question"] + 2,
+    ]
+    now["costs"] = costs.reset_index()
+    assert page.costs_by_step(now, params).set_index("system").at["zmem", "break_even"] == pytest.approx(1550)
 
 
 def test_few_systems_are_drawn_and_the_best_of_the_others_are_among_them(kept):

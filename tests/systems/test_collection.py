@@ -29,7 +29,7 @@ from zmem_lib.run import main
 from zmem_lib.runs.pipeline import write_params
 from zmem_lib.systems import holdings
 from zmem_lib.systems.ask import add_documents, answer_lines, delete_documents
-from zmem_lib.systems.choosing import SELECTORS, WEIGHT_FILE
+from zmem_lib.systems.choosing import FUSIONS, SELECTORS, WEIGHTS
 from zmem_lib.systems.collection import ADDED, Memory, open_collection
 from zmem_lib.systems.evidence import answers_of
 from zmem_lib.systems.systems import compared
@@ -80,7 +80,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     asked = {"question_id": ["t"], "question": ["late zebra9"], "answers": [["x"]], "gold_doc_ids": [["d1"]]}
     questions = pd.DataFrame(asked).assign(split="train", kind="", answer_start=-1, evidence="")
     write_table(questions, folder / "questions.parquet", "questions")
-    write_json({"weight": 0.5}, folder / WEIGHT_FILE)
+    write_json({name: {"weight": 0.5} for name in FUSIONS}, folder / WEIGHTS)
     outputs = [["docs.parquet"], [], ["lm", "z_seen.safetensors"], ["z_new.safetensors"], ["bm25", "dense.faiss"]]
     for number, names in enumerate(outputs, 1):
         finish_step(start_step(number, PARAMS, runs), [], names)
@@ -284,7 +284,7 @@ def test_a_second_question_is_answered_at_once(folder):
     assert time.perf_counter() - began < 1
     assert first[1].endswith("gets 2") and second[1].endswith("gets 1") and now.params == PARAMS
     shown = [line for line in first if line.startswith("  1.")]
-    assert len(shown) == 3 and "log p(question | z) + cosine of key and question / 0.05" in shown[0]
+    assert len(shown) == 3 and "(stretched cosine of key and log p(question | z), weighed 0.94)" in shown[0]
     assert "(score " in shown[1] and sum(line.startswith("     writes: ") for line in first) == 2
 
 

@@ -84,9 +84,16 @@ def test_what_answers_cost_stands_in_answers_costs_and_tables(memory_lm, tmp_pat
     assert list(answers["input_tokens"]) == [length + 5 for length in sent]
     assert list(answers["money"]) == pytest.approx([(length + 6) / 1e6 for length in sent])
     assert evidence.answer(questions, held, items, began=0.0)["money"].equals(answers["money"]), "a rerun shows it too"
-    monkeypatch.setattr(cost, "answers_of", lambda *_: answers)
+
+    def made(*_, laps=None):
+        if laps is not None:
+            laps.extend([1.0, 2.0, 4.0])
+        return answers
+
+    monkeypatch.setattr(cost, "answers_of", made)
     kept, row = cost.answered("bm25", questions, held)
     assert kept["money"].equals(answers["money"])
+    assert (row["choose_seconds"], row["seconds_per_question"]) == (0.5, 3.5)
     assert row["money_per_question"] == pytest.approx(sum(sent) / 2e6 + 6e-6)
     overview = chapter_tables.answers_overview({"bm25": answers, "zmem": answers.assign(money=0.0)})
     assert overview[chapter_tables.PAID]["bm25"] == round(1000 * row["money_per_question"], 4) > 0
@@ -96,9 +103,9 @@ def test_what_answers_cost_stands_in_answers_costs_and_tables(memory_lm, tmp_pat
         [("bm25", "seen", name, 7.0, 7.0, 7.0, 2) for name in ("input_tokens", "output_tokens")],
         columns=["system", "part", "metric", "value", "ci_low", "ci_high", "n"],
     )
-    costs = pd.DataFrame([row | {"build_seconds": 0.0}])
+    costs = pd.DataFrame([row | dict.fromkeys(("train_seconds", "write_seconds", "build_seconds"), 0.0)])
     curve = pd.DataFrame(columns=list(TABLES["write_curve"]))
-    spent = costs_by_step({"costs": costs, "summary": summary, "write_curve": curve}, params, folder)
+    spent = costs_by_step({"costs": costs, "summary": summary, "write_curve": curve}, params)
     assert list(spent["money"]) == [row["money_per_question"]]
     shown = page.costs_table(spent, params).data
     assert f">{1000 * row['money_per_question']:.4f}<" in shown

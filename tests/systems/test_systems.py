@@ -1,6 +1,7 @@
 """The systems: the same questions and reader for all, the right document for each, what is sampled, and one record."""
 
 import dataclasses
+import gzip
 import os
 import subprocess
 import sys
@@ -12,8 +13,6 @@ from conftest import ROOT
 from tiny_collection import small_collection, small_docs, small_questions
 from tiny_models import one_by_one, save_cross_encoder, small_params
 
-from zmem_lib.files import write_json
-from zmem_lib.memory.encoder import TEMPERATURE
 from zmem_lib.memory.table import save_z, shuffle_index
 from zmem_lib.opponents.index import vectors_of
 from zmem_lib.params import changed
@@ -21,12 +20,13 @@ from zmem_lib.systems import cost, evidence
 from zmem_lib.systems.choosing import by_key, by_text
 from zmem_lib.systems.evidence import answers_of, pick_questions
 from zmem_lib.systems.systems import SYSTEMS, Z, compared, possible_systems, which
+from zmem_lib.tables import TABLES, write_table
 
 PARAMS = small_params(
     {
         "memory.evidence_tokens": 6, "answer.answer_tokens": 3, "answer.top_k": 2, "memory.key_width": 8,
         "answer.shortlist": 4, "answer.rerank_depth": 3, "answer.long_context_tokens": 30, "train.text_weight": 0.5,
-        "answer.dense_steps": 1,
+        "answer.dense_epochs": 1,
     }
 )  # fmt: skip
 N = 6
@@ -76,14 +76,14 @@ def test_the_records_say_what_a_run_has(collection):
     assert (
         set(possible_systems(collection.params)) == set(SYSTEMS) == {*compared(), *which(lambda system: system.given)}
     )
-    without = {"answer.dense_steps": 0, "train.text_weight": 0.0, "answer.rerank_model": "", "answer.rerank_depth": 0,
+    without = {"answer.dense_epochs": 0, "train.text_weight": 0.0, "answer.rerank_model": "", "answer.rerank_depth": 0,
                "answer.long_context_tokens": 0, "memory.key_width": 0}  # fmt: skip
     left = {
         key: set(SYSTEMS) - set(possible_systems(changed(collection.params, {key: value})))
         for key, value in without.items()
     }
     assert left == {
-        "answer.dense_steps": {"dense-tuned"}, "train.text_weight": {"text-twin", "lm-rerank"},
+        "answer.dense_epochs": {"dense-tuned"}, "train.text_weight": {"text-twin", "lm-rerank"},
         "answer.rerank_model": {"hybrid+rerank"}, "answer.rerank_depth": {"hybrid+rerank", "lm-rerank"},
         "answer.long_context_tokens": {"long-context"}, "memory.key_width": {"text-twin"},
     }  # fmt: skip
@@ -121,25 +121,31 @@ def test_z_and_text_are_two_items_of_which_the_second_is_the_passage(answers):
     assert list(both) == list(z + text)
 
 
-def test_the_text_twin_orders_the_shortlist_by_what_the_text_makes_of_the_question(collection, questions):
+def test_the_text_twin_weighs_the_key_with_what_the_text_makes_of_the_question(collection, questions):
     ids, scores = by_text(questions, collection)
-    shortlist, cosines = by_key(questions, collection)
-    prompts, text_of = collection.memory_lm.prompts, collection.text_of
+    by_keys, prompts, text_of = by_key(questions, collection), collection.memory_lm.prompts, collection.text_of
     for q, question in enumerate(questions.question[:2]):
-        row = prompts.question(question)
-        plain = {}
-        for doc_id, cosine in list(zip(shortlist[q], cosines[q], strict=True))[: PARAMS.answer.shortlist]:
+        row, log_p = prompts.question(question), {}
+        for doc_id in by_keys[0][q][: PARAMS.answer.shortlist]:
             text = prompts.text(text_of[doc_id], PARAMS.memory.document_tokens)
-            log_p = one_by_one(collection.memory_lm, text + row.ids, len(text) + len(prompts.marks["question"]))
-            plain[doc_id] = log_p + cosine / TEMPERATURE
-        assert ids[q] == sorted(plain, key=plain.get, reverse=True)
-        assert scores[q] == pytest.approx([plain[doc_id] for doc_id in ids[q]], abs=1e-3)
+            log_p[doc_id] = one_by_one(collection.memory_lm, text + row.ids, len(text) + len(prompts.marks["question"]))
+        low, high, last, first = min(log_p.values()), max(log_p.values()), by_keys[1][q][-1], by_keys[1][q][0]
+        wanted = {
+            doc_id: 0.5 * (cosine - last) / (first - last) + 0.5 * (log_p.get(doc_id, low) - low) / (high - low)
+            for doc_id, cosine in zip(by_keys[0][q], by_keys[1][q], strict=True)
+        }
+        assert ids[q] == sorted(wanted, key=wanted.get, reverse=True)
+        assert scores[q] == pytest.approx([wanted[doc_id] for doc_id in ids[q]], abs=1e-3)
 
 
-def test_what_a_system_stores_is_counted(collection, tmp_path):
+def test_what_a_system_stores_and_learned_is_counted(collection, tmp_path):
     for name in Z:
         save_z(["a", "b", "c"], collection.z[:3], tmp_path / name, collection.keys[:3])
     (tmp_path / "dense.faiss").write_bytes(b"x" * 1000)
+    for folder, size in (("lm", 700), ("dense_tuned", 90)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "model.safetensors").write_bytes(b"x" * size)
+        (tmp_path / folder / "tokenizer.json").write_bytes(b"x" * 5000)
     at = dataclasses.replace(collection, folder=tmp_path)
     size = {name: cost.bytes_stored(name, at) for name in SYSTEMS}
     texts = sum(len(f"{row.title}\n{row.text}".encode()) for row in collection.docs.itertuples())
@@ -150,20 +156,50 @@ def test_what_a_system_stores_is_counted(collection, tmp_path):
     assert size["zmem+text"] == z + texts and size["zmem+bm25"] == z
     assert size["hybrid"] == size["hybrid+rerank"] == size["lm-rerank"] == size["long-context"] == 1000 + texts
     assert size["dense"] == 1000 + texts and size["gold-passage"] == texts and size["closed-book"] == 0
+    learned = {name: cost.bytes_of(name, at)["bytes_learned"] for name in SYSTEMS}
+    assert learned["zmem"] == learned["zmem+bm25"] == learned["text-twin"] == learned["lm-rerank"] == 700
+    assert learned["dense-tuned"] == 90
+    assert learned["bm25"] == learned["hybrid"] == learned["closed-book"] == learned["gold-passage"] == 0
+    untaught = dataclasses.replace(at, params=changed(at.params, {"train.text_weight": 0.0}))
+    assert cost.bytes_of("lm-rerank", untaught)["bytes_learned"] == 0, "it reads with its adapter off"
+    text = "\n".join(f"{row.title}\n{row.text}" for row in collection.docs.itertuples()).encode()
+    assert cost.bytes_of("bm25", at)["bytes_text"] == len(text)
+    assert cost.bytes_of("bm25", at)["bytes_gzip"] == len(gzip.compress(text))
+
+
+def write_logs(folder, *, trained, started):
+    """The tables from which building a memory is counted: three new documents, and what each start took of one."""
+    log = [(1, "evidence", "train", 2.0, trained / 2), (2, "evidence", "train", 1.0, trained)]
+    log = pd.DataFrame(log, columns=list(TABLES["train_log"]))
+    write_table(log, folder / "train_log.parquet", "train_log")
+    rows = [(start, step, 1.0, 0.1, 1.0, seconds * step, 3) for start, seconds in started.items() for step in (0, 2)]
+    write_table(pd.DataFrame(rows, columns=list(TABLES["write_log"])), folder / "write_log.parquet", "write_log")
+    docs = small_docs(5).assign(part=["seen", "seen", "new", "new", "new"])
+    write_table(docs, folder / "docs.parquet", "docs")
 
 
 def test_what_a_system_rests_on_counts_as_its_building(tmp_path):
-    for number, seconds in ((3, 100.0), (4, 20.0)):
-        write_json({"seconds": seconds}, tmp_path / f"manifest_{number:02d}.json")
-    built = {"bm25": 1.0, "dense": 3.0, "hybrid weight": 1.0, "z weight": 2.0, "bm25 asked": 7.0}
-    plain, lesson = (small_params({"train.text_weight": weight}) for weight in (0.0, 0.5))
-    took = {name: cost.build_seconds(name, built, tmp_path, plain) for name in SYSTEMS}
-    assert took["zmem"] == took["zmem-random"] == took["text-twin"] == 120.0 and took["zmem+bm25"] == 123.0
+    write_logs(tmp_path, trained=100.0, started={"mean": 10 / 3, "random": 1000.0})
+    built = {"bm25": 1.0, "dense": 3.0, "weight of hybrid": 1.0, "bm25 asked": 7.0}
+    built |= {"weight of zmem+bm25": 2.0, "weight of lm-rerank": 4.0, "weight of text-twin": 8.0}
+    plain, lesson = (small_params({"train.text_weight": weight, "write.start": "mean"}) for weight in (0.0, 0.5))
+    parts = {name: cost.build_seconds(name, built, tmp_path, plain) for name in SYSTEMS}
+    took = {name: round(seconds["build_seconds"], 6) for name, seconds in parts.items()}
+    assert took["zmem"] == took["zmem-random"] == 120.0, "the start that is kept, of three documents, and no other"
+    assert parts["zmem"] == {"train_seconds": 100.0, "write_seconds": 20.0, "build_seconds": 120.0}
+    assert took["text-twin"] == 128.0 and took["zmem+bm25"] == 123.0
     assert took["hybrid-rrf"] == 4.0 and took["hybrid"] == took["hybrid+rerank"] == took["long-context"] == 5.0
-    assert took["lm-rerank"] == 5.0 and cost.build_seconds("lm-rerank", built, tmp_path, lesson) == 105.0
+    assert parts["hybrid"]["train_seconds"] == parts["hybrid"]["write_seconds"] == 0.0
+    assert took["lm-rerank"] == 9.0 and parts["lm-rerank"]["train_seconds"] == 0.0
+    taught = cost.build_seconds("lm-rerank", built, tmp_path, lesson)
+    assert taught == {"train_seconds": 100.0, "write_seconds": 0.0, "build_seconds": 109.0}
+    keyed = changed(plain, {"answer.select": "key_then_likelihood", "memory.key_width": 4})
+    by_key_too = built | {"weight of key_then_likelihood": 16.0}
+    assert round(cost.build_seconds("zmem", by_key_too, tmp_path, keyed)["build_seconds"], 6) == 136.0
+    assert round(cost.build_seconds("zmem", by_key_too, tmp_path, plain)["build_seconds"], 6) == 120.0, "by a full scan"
     assert took["bm25-asked"] == 7.0 and took["gold-passage"] == took["closed-book"] == took["dense-tuned"] == 0.0
     alone = small_params({"lm.name": "none"})
-    assert cost.build_seconds("hybrid", built, tmp_path / "without manifests", alone) == 5.0
+    assert cost.build_seconds("hybrid", built, tmp_path / "without tables", alone)["build_seconds"] == 5.0
 
 
 def test_zmem_hands_the_reader_the_evidence_of_its_best_blocks(answers, collection, questions):
@@ -236,7 +272,7 @@ assert possible_systems(params)[-1] == NAME
 answers, costs = {}, []
 for name in ("zmem", "bm25", NAME):
     answers[name], row = cost.answered(name, asked, collection)
-    costs.append(row | {"build_seconds": cost.build_seconds(name, {"bm25": 2.0}, collection.folder, alone)})
+    costs.append(row | cost.build_seconds(name, {"bm25": 2.0}, collection.folder, alone))
 assert list(answers[NAME]["ranked_doc_ids"][0]) == ["d3", "d2", "d1", "d0"]
 table = collection.ask("who?", [NAME, "bm25"])
 assert list(table["system"]) == [NAME, "bm25"] and table["ranked_doc_ids"][0][0] == "d3"

@@ -2,7 +2,7 @@
 
 Query likelihood follows Ponte and Croft (1998); here the language model of a document is the shared model behind the
 document's z. Its full scan runs z once per document, keeps its keys and values, and continues them with each question.
-The key of a document is matched with the question's vector; a shortlist by key is then put in order by both together.
+The key of a document is matched with the question's vector; of a shortlist by key the likelihood is asked as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from zmem_lib.cache import Cache, remembered
-from zmem_lib.memory.encoder import TEMPERATURE
 from zmem_lib.memory.lm import MemoryLM, prefix, token_nll
 from zmem_lib.memory.prompts import Row
 from zmem_lib.meter import memory_explained, progress
@@ -54,20 +53,14 @@ def score_chunk(memory_lm: MemoryLM, z: Tensor, rows: list[list[int]]) -> dict[s
     return {"scores": torch.stack(scores).float()}
 
 
-def rerank(score: Callable[[list[tuple[int, str]]], list[float]], by_key: Ranking, depth: int) -> Ranking:
-    """The `depth` best documents by key in the order of `score` of (question number, document id), best first.
-
-    What the key says counts too: with `score` a log p(question | document), the sum with the cosine over TEMPERATURE
-    is, but for a constant, the logarithm of the product of the two probabilities that training teaches.
-    """
-    shortlists = [list(zip(ids[:depth], cosines, strict=False)) for ids, cosines in zip(*by_key, strict=True)]
-    pairs = [(q, doc_id) for q, shortlist in enumerate(shortlists) for doc_id, _ in shortlist]
-    cosines = [cosine for shortlist in shortlists for _, cosine in shortlist]
-    scored: list[list[tuple[float, str]]] = [[] for _ in shortlists]
-    for (q, doc_id), value, cosine in zip(pairs, score(pairs), cosines, strict=True):
-        scored[q].append((value + cosine / TEMPERATURE, doc_id))
+def rerank(score: Callable[[list[tuple[int, str]]], list[float]], ranking: Ranking, depth: int) -> Ranking:
+    """The first `depth` documents of a ranking by `score` of (question number, document id) alone, best first."""
+    pairs = [(q, doc_id) for q, ids in enumerate(ranking[0]) for doc_id in ids[:depth]]
+    scored: list[list[tuple[float, str]]] = [[] for _ in ranking[0]]
+    for (q, doc_id), value in zip(pairs, score(pairs), strict=True):
+        scored[q].append((value, doc_id))
     for documents in scored:
-        documents.sort(key=lambda document: -document[0])  # stable: equal ones stay in the shortlist's order
+        documents.sort(key=lambda document: -document[0])  # stable: equal ones stay in the ranking's order
     return [[doc_id for _, doc_id in best] for best in scored], [[value for value, _ in best] for best in scored]
 
 

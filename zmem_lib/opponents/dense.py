@@ -2,14 +2,17 @@
 
 Returns, for every question, the ids of the best `depth` documents and their scores, equal scores in the corpus's order.
 Any model of sentence-transformers will do. It is used as it was trained: with the text that it expects in front of a
-question and of a passage, and by cosine, or by the inner product where its configuration says so.
+question and of a passage, and by cosine, or by the inner product where its configuration says so. A passage of more
+tokens than it reads is cut into overlapping windows, and scores what the best of them does (MaxP: Dai and Callan,
+1905.09217).
 """
 
 import hashlib
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -50,9 +53,14 @@ OFFLINE: dict[str, Any] = {
 class DenseIndex:
     """Documents as rows of a faiss index, which is flat up to a size."""
 
-    doc_ids: list[str]
+    doc_ids: list[str]  # of each row; a document that was cut has several, one after the other
     flat: Any
     spared_seconds: float = 0.0  # of encoding, by what an earlier run had kept
+
+    @property
+    def cut(self) -> int:
+        """The number of documents whose passage is longer than the encoder's window."""
+        return sum(rows > 1 for rows in Counter(self.doc_ids).values())
 
 
 def load_encoder(dense_model: str, device: str) -> "SentenceTransformer":
@@ -117,6 +125,26 @@ def encode(encoder: "SentenceTransformer", texts: list[str], role: str) -> np.nd
     return encoder.encode(list(texts), prompt=encoder.prompts[role], **options)
 
 
+def windows(encoder: "SentenceTransformer", passage: str) -> list[str]:
+    """The passage, whole where the encoder reads all of it, else in windows of what it reads, each half in the next."""
+    if not (most := encoder.max_seq_length):
+        return [passage]
+    count, before = encoder.tokenizer, encoder.prompts[DOCUMENT] or ""
+    room = int(most) - count.num_special_tokens_to_add() - len(count.tokenize(before))
+    spans = count(passage, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    if len(spans) <= room:
+        return [passage]
+    step = max(room // 2, 1)
+    begins = range(0, len(spans) - room + step, step)
+    return [passage[spans[begin][0] : spans[begin : begin + room][-1][1]] for begin in begins]
+
+
+def rows_of(encoder: "SentenceTransformer", passages: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Document id and text of every row of an index over passages by document id."""
+    for doc_id, passage in passages.items():
+        yield from ((doc_id, window) for window in windows(encoder, passage))
+
+
 def encodings_folder(runs: Path, dense_model: str) -> Path:
     """Where the encodings of all runs by this model are kept: by its name and a hash of its files."""
     name = re.sub(r"[^\w.-]", "_", Path(dense_model).name)
@@ -141,25 +169,29 @@ def build_dense(
 ) -> DenseIndex:
     """Encode the passages, or read what `encodings` (encodings_folder) has of them, and index them."""
     with held(encodings, waiting=True) if encodings else nullcontext():  # the runs of a sweep share them
-        vectors, spared = encode_passages(encoder, list(passages), encodings)
-    return DenseIndex(list(doc_ids), build_index(vectors), spared)
+        ids, texts = zip(*rows_of(encoder, dict(zip(doc_ids, passages, strict=True))), strict=True)
+        vectors, spared = encode_passages(encoder, list(texts), encodings)
+    return DenseIndex(list(ids), build_index(vectors), spared)
 
 
 def updated_dense(
     index: DenseIndex, encoder: "SentenceTransformer", *, before: Mapping[str, str], now: Mapping[str, str]
 ) -> DenseIndex:
-    """The index over the passages `now` (by document id): one that stands in `before`, as indexed, keeps its vector."""
-    row_of = {doc_id: row for row, doc_id in enumerate(index.doc_ids)}
-    fresh = [i for i, (doc_id, text) in enumerate(now.items()) if before.get(doc_id) != text]
-    vectors = vectors_of(index.flat)[[row_of.get(doc_id, 0) for doc_id in now]]  # (N,E)
+    """The index over the passages `now` (by document id): one that stands so in `before` keeps its vectors."""
+    fresh = list(rows_of(encoder, {doc_id: text for doc_id, text in now.items() if before.get(doc_id) != text}))
+    vectors, renewed = vectors_of(index.flat), {doc_id for doc_id, _ in fresh}  # (R,E)
     if fresh:
-        texts = list(now.values())
-        vectors[fresh] = encode_passages(encoder, [texts[i] for i in fresh], None)[0]
-    return DenseIndex(list(now), build_index(vectors))
+        vectors = np.concatenate([vectors, encode_passages(encoder, [text for _, text in fresh], None)[0]])  # (R+F,E)
+    rows: dict[str, list[int]] = {doc_id: [] for doc_id in now}
+    for row, doc_id in enumerate([*index.doc_ids, *(doc_id for doc_id, _ in fresh)]):
+        if doc_id in rows and (row >= len(index.doc_ids)) == (doc_id in renewed):
+            rows[doc_id].append(row)
+    order = [(doc_id, row) for doc_id, some in rows.items() for row in some]
+    return DenseIndex([doc_id for doc_id, _ in order], build_index(vectors[[row for _, row in order]]))
 
 
 def save_dense(index: DenseIndex, path: Path) -> None:
-    """Write the vectors to `path` (dense.faiss) and the document ids beside it (dense_ids.json)."""
+    """Write the vectors to `path` (dense.faiss) and the document id of each beside it (dense_ids.json)."""
     write_atomic(path, lambda temporary: write_index(index.flat, temporary))
     write_json(index.doc_ids, path.with_name(f"{path.stem}_ids.json"))
 
@@ -171,12 +203,21 @@ def load_dense(path: Path) -> DenseIndex:
 
 def rank_dense(index: DenseIndex, encoder: "SentenceTransformer", questions: list[str], depth: int) -> Ranking:
     """The best `depth` documents for every question, and their scores."""
-    if not questions:
-        return [], []
-    rows, scores = search(index.flat, encode(encoder, questions, QUERY), depth)  # (Q,depth) each
-    found = [[row for row in best if row >= 0] for best in rows.tolist()]
-    ids = [[index.doc_ids[row] for row in best] for best in found]
-    return ids, [line[: len(best)] for best, line in zip(found, scores.astype(float).tolist(), strict=True)]
+    return nearest_documents(index, encode(encoder, questions, QUERY), depth) if questions else ([], [])
+
+
+def nearest_documents(index: DenseIndex, vectors: np.ndarray, depth: int) -> Ranking:
+    """The `depth` documents nearest to each of the vectors (Q,E), and the score of each one's nearest row."""
+    most = max(Counter(index.doc_ids).values())  # rows of a document: so many times as deep all are found
+    ids, scores = [], []
+    for rows, values in zip(*search(index.flat, vectors, depth * most), strict=True):
+        best: dict[str, float] = {}
+        for row, value in zip(rows.tolist(), values.astype(float).tolist(), strict=True):
+            if row >= 0:
+                best.setdefault(index.doc_ids[row], value)
+        ids.append(list(best)[:depth])
+        scores.append(list(best.values())[:depth])
+    return ids, scores
 
 
 def _encoded(encoder: "SentenceTransformer", passages: list[str], pieces: Cache | None) -> dict[str, Tensor]:

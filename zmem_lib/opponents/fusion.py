@@ -1,16 +1,16 @@
 """Two rankings made one: reciprocal rank fusion, and a weighted sum of scores whose weight is chosen on dev questions.
 
 Reciprocal ranks are Cormack, Clarke and Büttcher's (SIGIR 2009); the sum is the convex combination of Bruch, Gai and
-Ingber (2210.11934), each question's scores stretched to 0 to 1. A document that one does not name has 0 from it.
+Ingber (2210.11934), each question's scores stretched to 0 to 1. A document that one does not name has 0 from it. The
+second ranking may be the first one's beginning, put in order by a reranker: one rule for two retrievers and for two
+stages.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from zmem_lib.files import write_json
 from zmem_lib.opponents.bm25 import Ranking
 
 FUSED = 100  # documents of each ranking that are fused
@@ -55,8 +55,8 @@ def stretched(scores: Sequence[float]) -> list[float]:
     return [(score - scores[-1]) / spread if spread else 1.0 for score in scores]
 
 
-def choose_weight(first: Ranking, second: Ranking, gold: Sequence[Sequence[str]], path: Path) -> pd.DataFrame:
-    """Choose the weight of the second ranking on questions with these gold documents, write it, return what was tried.
+def choose_weight(first: Ranking, second: Ranking, gold: Sequence[Sequence[str]]) -> tuple[float, pd.DataFrame]:
+    """The weight of the second ranking that is best on questions with these gold documents, and what was tried.
 
     Columns: weight, recall@1, mrr@10 (NaN without any question), of which the latter decides.
     """
@@ -69,6 +69,4 @@ def choose_weight(first: Ranking, second: Ranking, gold: Sequence[Sequence[str]]
     tried = pd.DataFrame(rows)
     values = tried[CHOSEN_BY].fillna(0.0)
     best = tried.loc[np.isclose(values, values.max()), "weight"].tolist()
-    chosen = best[len(best) // 2]  # of equal ones the middle one, as their edges hang on few questions
-    write_json({"weight": chosen, "n": len(gold), "tried": tried.to_dict("list")}, path)
-    return tried
+    return best[len(best) // 2], tried  # of equal ones the middle one, as their edges hang on few questions

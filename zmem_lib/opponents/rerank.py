@@ -1,4 +1,4 @@
-"""A ranking's first documents put in order anew, by what a model makes of question and passage together.
+"""What a model makes of question and passage together, by which a ranking's first documents are put in order anew.
 
 Two scores of pairs (question, passage): a cross-encoder's (Nogueira and Cho, 1901.04085), and the log-likelihood of the
 question behind the passage under a language model (UPR: Sachan et al., 2204.07496, section 2). A model that has learned
@@ -6,17 +6,16 @@ questions behind texts (`train.text_weight`), or was made here, is asked as in t
 that nobody tuned: its adapter off, with an instruction.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch import nn
 
-from zmem_lib.memory.choose import question_log_p, rerank
+from zmem_lib.memory.choose import question_log_p
 from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.memory.prompts import CHAT_VALUES, Prompts, Row, join
-from zmem_lib.opponents.bm25 import Ranking
 from zmem_lib.params import Params
 
 if TYPE_CHECKING:
@@ -25,18 +24,6 @@ if TYPE_CHECKING:
 INSTRUCTION = "Write a question that this passage answers."
 
 Pairs = Sequence[tuple[str, str]]  # question, passage
-
-
-def reordered(score: Callable[[list[tuple[int, str]]], list[float]], ranking: Ranking, depth: int) -> Ranking:
-    """The first `depth` documents in the order of `score` of (question number, document id) alone, then the others.
-
-    The others follow as they stood; their scores only say so, one lower each.
-    """
-    ids, scores = rerank(score, (ranking[0], [[0.0] * len(one) for one in ranking[1]]), depth)
-    for doc_ids, values, before in zip(ids, scores, ranking[0], strict=True):
-        doc_ids += before[depth:]
-        values += [values[-1] - place for place in range(1, len(doc_ids) - len(values) + 1)]
-    return ids, scores
 
 
 def log_p_given_text(memory_lm: MemoryLM, pairs: Pairs, params: Params) -> list[float]:

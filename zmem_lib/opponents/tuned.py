@@ -1,16 +1,17 @@
 """Opponents that learn from what z-memory learns from: the training questions about the run's seen documents.
 
 BM25 over every passage followed by the training questions about it: document expansion as in doc2query (1904.08375),
-with questions that were really asked. And the sentence encoder of the dense index, fine-tuned with in-batch negatives
-(Henderson et al., 1705.00652, section 4); its checkpoint is chosen on dev questions.
+with questions that were really asked. And the sentence encoder of the dense index, fine-tuned over all training
+questions with the batch's other passages as negatives (Henderson et al., 1705.00652, section 4), and beside each
+passage hard ones: what BM25 ranks high for its questions and is not gold (DPR: Karpukhin et al., 2004.04906, section
+3.2). Its checkpoint is chosen on dev questions.
 """
 
 import math
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from zmem_lib.cache import open_cache, remembered
 from zmem_lib.files import new_folder
 from zmem_lib.memory.lm import pick_dtype
 from zmem_lib.meter import progress
+from zmem_lib.opponents.bm25 import BM25Index, load_bm25, rank_bm25
 from zmem_lib.opponents.dense import DOCUMENT, QUERY, build_dense, by_cosine, load_encoder, rank_dense, save_dense
 from zmem_lib.params import Params
 from zmem_lib.text import passages
@@ -32,13 +34,17 @@ from zmem_lib.text import passages
 if TYPE_CHECKING:
     from zmem_lib.opponents.dense import SentenceTransformer
 
-BATCH = 32
-LR = 2.0e-5
+BATCH, ASKED = 32, 8  # passages of a batch, and questions about each, at most: a passage costs ten times a question
+HARD = 10  # documents by BM25 from which a question's hard negatives are drawn
+TOGETHER = 16  # texts of like length that are read together
+LR = 5.0e-5  # the highest of those by which BERT (1810.04805) is fine-tuned: the batches are few and large
 WARM_UP = 0.1  # of the steps
 CLIP = 1.0
 SCALE = 20.0  # of cosines, before the softmax over the batch's passages
 CHECKPOINTS = 3  # beside the encoder as it came
 DEV_SAMPLE = 256  # dev questions, and at least so many passages, by which a checkpoint is chosen
+
+Batch = list[tuple[str, list[int]]]  # gold document, and rows of questions about it
 
 
 def taught_questions(docs: pd.DataFrame, questions: pd.DataFrame, split: str = "train") -> pd.DataFrame:
@@ -64,40 +70,47 @@ def asked_passages(docs: pd.DataFrame, questions: pd.DataFrame) -> list[str]:
 def make_tuned(
     folder: Path, docs: pd.DataFrame, questions: pd.DataFrame, *, params: Params
 ) -> tuple[pd.DataFrame, float]:
-    """Tune the run's encoder, index all docs with it, keep both in a run's folder; the log, and the seconds."""
-    if not params.answer.dense_steps:
+    """Tune the run's encoder, index all docs with it, keep both in a run's folder; the log, and the seconds.
+
+    The folder has the run's BM25 index, by which hard negatives are found.
+    """
+    if not params.answer.dense_epochs:
         return pd.DataFrame(columns=["step", "loss", "dev_recall"]), 0.0
 
     def make() -> dict[str, object]:
-        began = time.perf_counter()
         encoder = load_encoder(params.answer.dense_model, params.machine.device)  # its own copy: it is changed in place
-        log = tune_encoder(encoder, questions, docs=docs, params=params)
+        began = time.perf_counter()
+        log = tune_encoder(encoder, questions, docs=docs, bm25=load_bm25(folder / "bm25"), params=params)
         with new_folder(folder / "dense_tuned") as new:
             encoder.save(str(new), create_model_card=False, safe_serialization=True)
         save_dense(build_dense(encoder, list(docs.doc_id), passages(docs)), folder / "dense_tuned.faiss")
         return {"seconds": time.perf_counter() - began, "log": log.to_dict("list")}
 
-    decides = params.seed, params.answer.dense_model, params.answer.dense_steps, params.machine.precision
-    cache = open_cache(folder / "tuning", *decides, files=[folder / "docs.parquet", folder / "questions.parquet"])
+    answer, files = params.answer, [folder / name for name in ("docs.parquet", "questions.parquet", "bm25")]
+    decides = params.seed, answer.dense_model, answer.dense_epochs, answer.dense_negatives, params.machine.precision
+    cache = open_cache(folder / "tuning", *decides, files=files)
     kept = remembered(cache, "log.json", make)
     return pd.DataFrame(kept["log"]), kept["seconds"]
 
 
 def tune_encoder(
-    encoder: "SentenceTransformer", questions: pd.DataFrame, *, docs: pd.DataFrame, params: Params
+    encoder: "SentenceTransformer", questions: pd.DataFrame, *, docs: pd.DataFrame, bm25: BM25Index, params: Params
 ) -> pd.DataFrame:
-    """Fine-tune the encoder in place for `answer.dense_steps` steps; it ends as its best checkpoint on dev questions.
+    """Fine-tune the encoder in place for `answer.dense_epochs` epochs; it ends as its best checkpoint on dev questions.
 
     Returns the log: step, loss of its batch, and where there was a checkpoint recall@1 on dev (else NaN); step 0 is
     the encoder as it came, equal checkpoints go to the later one, and without dev questions the last one stays.
     """
     train, dev = (taught_questions(docs, questions, split) for split in ("train", "dev"))
-    sample, steps = dev_sample(dev, docs, params.seed), params.answer.dense_steps
-    best, weights = dev_recall(encoder, *sample), deepcopy(encoder.state_dict())
-    log, text_of = [(0, math.nan, best)], dict(zip(docs["doc_id"], passages(docs), strict=True))
+    rng, sample = Random(params.seed), dev_sample(dev, docs, params.seed)
+    drawn = [batch for _ in range(params.answer.dense_epochs) for batch in batches(list(train["gold_doc_ids"]), rng)]
+    best, weights, steps = dev_recall(encoder, *sample), deepcopy(encoder.state_dict()), len(drawn)
+    log, seen = [(0, math.nan, best)], docs[docs["part"] == "seen"]
+    text_of = dict(zip(seen["doc_id"], passages(seen), strict=True))
+    hard = hard_negatives(bm25, train, text_of) if params.answer.dense_negatives else [[]] * len(train)
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)  # dropout
-        losses = tune_steps(encoder, train, text_of=text_of, params=params)
+        losses = tune_steps(encoder, train.assign(hard=hard), drawn, text_of=text_of, rng=rng, params=params)
         for step, loss in enumerate(progress(losses, "tuning the dense model", steps), 1):
             recall = math.nan
             if step * CHECKPOINTS // steps > (step - 1) * CHECKPOINTS // steps:  # the last step among them
@@ -108,25 +121,48 @@ def tune_encoder(
     return pd.DataFrame(log, columns=["step", "loss", "dev_recall"])
 
 
-def tune_steps(
-    encoder: "SentenceTransformer", train: pd.DataFrame, *, text_of: dict[str, str], params: Params
-) -> Iterator[float]:
-    """Update the encoder `answer.dense_steps` times, and yield the loss of every batch.
+def batches(gold: Sequence[Sequence[str]], rng: Random) -> list[Batch]:
+    """An epoch: every row of questions with these gold documents once, at most ASKED of them with one of these."""
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row in rng.sample(range(len(gold)), len(gold)):
+        rows_of[rng.choice(gold[row])].append(row)
+    groups = [(doc_id, rows[i : i + ASKED]) for doc_id, rows in rows_of.items() for i in range(0, len(rows), ASKED)]
+    rng.shuffle(groups)
+    return [groups[i : i + BATCH] for i in range(0, len(groups), BATCH)]
 
-    Not sentence-transformers' trainer: it knows no batches by gold document, and it prints and draws bars.
+
+def hard_negatives(bm25: BM25Index, train: pd.DataFrame, allowed: Mapping[str, str]) -> list[list[str]]:
+    """For each question the HARD documents that BM25 ranks first of those that are allowed and not gold."""
+    ranked, _ = rank_bm25(bm25, list(train["question"]), 2 * HARD + int(train["gold_doc_ids"].map(len).max() or 0))
+    pairs = zip(ranked, train["gold_doc_ids"], strict=True)
+    return [[doc_id for doc_id in ids if doc_id in allowed and doc_id not in gold][:HARD] for ids, gold in pairs]
+
+
+def tune_steps(
+    encoder: "SentenceTransformer", train: pd.DataFrame, drawn: Sequence[Batch], *, text_of: Mapping[str, str],
+    rng: Random, params: Params,
+) -> Iterator[float]:  # fmt: skip
+    """Update the encoder by each of the batches drawn, and yield its loss; a passage is read as far as it reads one.
+
+    Not sentence-transformers' trainer: it knows no passage with several questions, and it prints and draws bars.
     """
-    rng, steps = Random(params.seed), params.answer.dense_steps
-    optimiser = torch.optim.AdamW(encoder.parameters(), lr=LR, weight_decay=0.0)
+    optimiser, steps = torch.optim.AdamW(encoder.parameters(), lr=LR, weight_decay=0.0), len(drawn)
     schedule = get_linear_schedule_with_warmup(optimiser, math.ceil(steps * WARM_UP), steps)  # as BERT, 1810.04805
     half = pick_dtype(params.machine.precision, encoder.device) is torch.bfloat16  # float16 would need a scaled loss
-    for batch in islice(disjoint_batches(list(train["gold_doc_ids"]), rng), steps):
-        rows = train.iloc[batch]
-        right = [text_of[rng.choice(gold)] for gold in rows["gold_doc_ids"]]
+    asked, gold, hard = (list(train[name]) for name in ("question", "gold_doc_ids", "hard"))
+    for batch in drawn:
+        doc_ids, rows, own = [doc_id for doc_id, _ in batch], [], []
+        for place, (_, some) in enumerate(batch):
+            near = sorted({doc_id for row in some for doc_id in hard[row]})
+            doc_ids += rng.sample(near, min(len(near), params.answer.dense_negatives))
+            rows, own = rows + some, own + [place] * len(some)
         encoder.train()
         with torch.autocast(encoder.device.type, torch.bfloat16, enabled=half):
-            asked = embed(encoder, list(rows["question"]), QUERY)  # (B,E)
-            found = embed(encoder, right, DOCUMENT)  # (B,E)
-        loss = in_batch_loss(asked.float(), found.float(), SCALE if by_cosine(encoder) else 1.0)
+            questions = embed(encoder, [asked[row] for row in rows], QUERY)  # (Q,E)
+            found = embed(encoder, [text_of[doc_id] for doc_id in doc_ids], DOCUMENT)  # (C,E)
+        right = torch.tensor([[doc_id in gold[row] for doc_id in doc_ids] for row in rows])  # (Q,C)
+        scale = SCALE if by_cosine(encoder) else 1.0
+        loss = in_batch_loss(questions.float(), found.float(), torch.tensor(own), right=right, scale=scale)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), CLIP)
@@ -135,38 +171,26 @@ def tune_steps(
         yield loss.item()
 
 
-def in_batch_loss(asked: Tensor, found: Tensor, scale: float = SCALE) -> Tensor:
-    """Mean of -log softmax over the batch's passages of the right one; both are (B,E), row by row."""
-    return cross_entropy(scale * asked @ found.T, torch.arange(len(asked), device=asked.device))  # (B,B)
+def in_batch_loss(asked: Tensor, found: Tensor, own: Tensor, *, right: Tensor, scale: float = SCALE) -> Tensor:
+    """Mean of -log softmax over passages (C,E) of each question's (Q,E) own column (Q,); any other right one is none.
+
+    `right` (Q,C) says which passages are right for which question.
+    """
+    others = right.scatter(1, own[:, None], value=False).to(asked.device)  # (Q,C)
+    return cross_entropy((scale * asked @ found.T).masked_fill(others, -math.inf), own.to(asked.device))
 
 
 def embed(encoder: "SentenceTransformer", texts: list[str], role: str) -> Tensor:
     """Vectors (B,E) of texts that are QUERY or DOCUMENT, with gradients; of length 1 where cosine compares them."""
-    features = encoder.preprocess(texts, prompt=encoder.prompts[role])
-    features = {name: value.to(encoder.device) if torch.is_tensor(value) else value for name, value in features.items()}
-    vectors = encoder(features)["sentence_embedding"]  # (B,E)
+    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+    pieces = []
+    for begin in range(0, len(order), TOGETHER):
+        some = [texts[place] for place in order[begin : begin + TOGETHER]]
+        features = encoder.preprocess(some, prompt=encoder.prompts[role])
+        features = {name: one.to(encoder.device) if torch.is_tensor(one) else one for name, one in features.items()}
+        pieces.append(encoder(features)["sentence_embedding"])  # (TOGETHER,E)
+    vectors = torch.cat(pieces)[torch.tensor(order).argsort()]  # (B,E)
     return normalize(vectors, dim=-1) if by_cosine(encoder) else vectors
-
-
-def disjoint_batches(gold: list[list[str]], rng: Random) -> Iterator[list[int]]:
-    """Without end, at most BATCH rows that share no gold document: none's passage is right for another's question.
-
-    Every row comes once before any comes twice, but for those that had to wait.
-    """
-    waiting: deque[int] = deque()
-    while True:
-        if len(waiting) < 2 * BATCH:  # so that a pass ends in no small batch
-            waiting.extend(rng.sample(range(len(gold)), len(gold)))
-        batch, later, taken = [], [], set()
-        while waiting and len(batch) < BATCH:
-            row = waiting.popleft()
-            if taken.isdisjoint(gold[row]):
-                batch.append(row)
-                taken.update(gold[row])
-            else:
-                later.append(row)
-        waiting.extendleft(reversed(later))
-        yield batch
 
 
 def dev_sample(dev: pd.DataFrame, docs: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:

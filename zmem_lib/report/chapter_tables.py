@@ -128,11 +128,12 @@ def writing_finding(write_log: pd.DataFrame) -> Markdown:
 # Chapter 05: answers
 
 
-def encoder_said(encoder: Any, params: Params) -> Markdown:
-    """How the embeddings were made: what stood before the texts, how they are compared, and who reads in this run."""
+def encoder_said(encoder: Any, index: Any, params: Params) -> Markdown:
+    """How the embeddings were made: what stood before the texts, what was cut, how they compare; and who reads here."""
     from zmem_lib.opponents.dense import DOCUMENT, QUERY, by_cosine  # imports faiss
 
     facts = {"model": Path(params.answer.dense_model).name, "cosine": by_cosine(encoder), "params": params}
+    facts |= {"cut": index.cut, "n": len(set(index.doc_ids))}
     before = [encoder.prompts[role] for role in (QUERY, DOCUMENT)]
     return Markdown(told("encoder_said", before=before, encoder=encoder, **facts))
 

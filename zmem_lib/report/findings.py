@@ -16,6 +16,7 @@ from zmem_lib.evaluation.stats import POWER, Estimate
 from zmem_lib.params import Params
 from zmem_lib.report.figures import FAILURES
 from zmem_lib.report.wording import COMPARED, RIVALS, difference, gaps_of, range_said, side_of, told, values_of
+from zmem_lib.systems.cost import AGAINST, break_even
 from zmem_lib.systems.systems import which
 from zmem_lib.tables import ABSENT, CHANCES, PARTS, TEST_PARTS
 
@@ -112,7 +113,9 @@ def costing(costs: pd.DataFrame) -> str:
     """What each of the compared systems stores, and how long building and asking take."""
     rows = costs.set_index("system")
     rows = rows.loc[[system for system in ("zmem", *RIVALS) if system in rows.index]]
-    return told("costing", rows=list(rows.itertuples()))
+    facts = {name: costs[f"bytes_{name}"].max() for name in ("text", "gzip")}
+    repaid = break_even(costs, "zmem", AGAINST)
+    return told("costing", rows=list(rows.itertuples()), **facts, repaid=repaid, against=AGAINST)
 
 
 def right_and_wrong(summary: pd.DataFrame, part: str) -> tuple[dict[str, Estimate], str]:

@@ -14,7 +14,6 @@ from IPython.core.display import HTML, Markdown
 from matplotlib.figure import Figure
 
 from zmem_lib.evaluation.stats import POWER
-from zmem_lib.files import read_json
 from zmem_lib.params import Params
 from zmem_lib.report.canvas import save_figure
 from zmem_lib.report.figures import noise_curves, quality_plot, recall_curves, write_quality
@@ -22,6 +21,7 @@ from zmem_lib.report.results import RESULTS, changed_params, find_previous, move
 from zmem_lib.report.tables import MISSING, bullets, estimate, grid, html_table
 from zmem_lib.report.verdict import detectable, reference
 from zmem_lib.report.wording import COMPARED, from_both_sides, in_code, phrases, side_of, spoken
+from zmem_lib.systems.cost import AGAINST, break_even
 from zmem_lib.systems.systems import SYSTEMS, which
 from zmem_lib.tables import MEASURES, TEST_PARTS, in_order
 
@@ -34,9 +34,12 @@ MARKS = {"better": "▲", "worse": "▼", "same": "="}  # beside another system'
 TOKENS = "evidence_tokens"
 COSTS = {  # columns of costs_by_step: the phrase of its head, how it is scaled, its digits
     "train_seconds": ("cost.train", 1, 0), "write_seconds": ("cost.write", 1, 3), "index_seconds": ("cost.index", 1, 2),
-    "answer_seconds": ("cost.answer", 1, 4), "bytes_stored": ("cost.stored", 1e-6, 2),
-    "peak_memory_bytes": ("cost.memory", 1e-9, 2), "input_tokens": ("cost.input", 1, 0),
-    "output_tokens": ("cost.output", 1, 0), "money": ("cost.money", 1000, 4), "n": ("cost.n", 1, 0),
+    "choose_seconds": ("cost.choose", 1000, 1), "evidence_seconds": ("cost.evidence", 1000, 1),
+    "read_seconds": ("cost.read", 1000, 1), "answer_seconds": ("cost.answer", 1000, 1),
+    "bytes_stored": ("cost.stored", 1e-6, 2), "bytes_learned": ("cost.learned", 1e-6, 2),
+    "break_even": ("cost.break_even", 1, 0), "peak_memory_bytes": ("cost.memory", 1e-9, 2),
+    "input_tokens": ("cost.input", 1, 0), "output_tokens": ("cost.output", 1, 0),
+    "money": ("cost.money", 1000, 4), "n": ("cost.n", 1, 0),
 }  # fmt: skip
 
 
@@ -80,29 +83,35 @@ def headline_table(tables: Mapping[str, pd.DataFrame], params: Params) -> HTML:
     return html_table(named(table, words), caption, wide=True)
 
 
-def costs_by_step(tables: Mapping[str, pd.DataFrame], params: Params, folder: Path) -> pd.DataFrame:
+def costs_by_step(tables: Mapping[str, pd.DataFrame], params: Params) -> pd.DataFrame:
     """What each compared system and main control costs: one row each, NaN where nothing was measured.
 
-    Columns: system, train_seconds (chapter 03, of the model that reranks too where it learned there), write_seconds
-    (per new document, from the run's start), index_seconds, answer_seconds (per question), bytes_stored,
-    peak_memory_bytes, input_tokens, output_tokens (per question), money (dollars per question), n (questions).
+    Columns: system, train_seconds (of the model that reranks too where it learned), write_seconds (per new document,
+    from the run's start), index_seconds (the rest of building), choose_seconds, evidence_seconds, read_seconds and
+    their sum answer_seconds (per question), bytes_stored, bytes_text and bytes_gzip (of the corpus), bytes_learned,
+    break_even (questions after which building is repaid against AGAINST; infinite for never), peak_memory_bytes,
+    input_tokens, output_tokens (per question), money (dollars per question), n (questions).
     """
     costs, summary, curve = (tables[name] for name in ("costs", "summary", "write_curve"))
-    path = folder / "manifest_03.json"
-    train_seconds = float(read_json(path)["seconds"]) if path.is_file() else np.nan
     write_seconds = curve.loc[curve["start"] == params.write.start, "seconds_per_document"].max()  # the whole of it
     rows = costs[costs["system"].isin((*COMPARED, *BESIDE))].set_index("system")
     rows = rows.loc[in_order(rows.index, SYSTEMS)]
     remembers = rows.index.isin(which(lambda system: "memory" in system.rests_on))
-    learned = (rows.index == "lm-rerank") & (rows["build_seconds"] >= train_seconds)  # its model, in chapter 03
-    built = rows["build_seconds"].where(~remembers) - np.where(learned, train_seconds, 0.0)
+    told = rows["train_seconds"].notna() | ~remembers  # else by an earlier version, which did not take these apart
+    built = rows["build_seconds"] - rows["train_seconds"].fillna(0.0) - rows["write_seconds"].fillna(0.0)
+    measured = rows[["bytes_learned", "peak_memory_bytes"]].astype(float)
+    repaid = [break_even(costs, name, AGAINST) if name != AGAINST else np.nan for name in rows.index]
     table = pd.DataFrame(
         {
-            "train_seconds": np.where(remembers | learned, train_seconds, np.nan),
+            "train_seconds": rows["train_seconds"].where(rows["train_seconds"] > 0),
             "write_seconds": np.where(remembers, write_seconds, np.nan),
-            "index_seconds": built.where(built > 0),
+            "index_seconds": built.where(told & (built > 0)),
+            **{name: rows[name] for name in ("choose_seconds", "evidence_seconds", "read_seconds")},
             "answer_seconds": rows["seconds_per_question"],
-            **{name: rows[name].astype(float) for name in ("bytes_stored", "peak_memory_bytes")},
+            "bytes_stored": rows["bytes_stored"].astype(float),
+            **{name: rows[name] for name in ("bytes_text", "bytes_gzip")},
+            **measured.where(measured > 0),
+            "break_even": pd.Series(repaid, rows.index).where(told & rows["build_seconds"].gt(0)),
             **{name: mean_tokens(summary, name).reindex(rows.index) for name in ("input_tokens", "output_tokens")},
             "money": rows["money_per_question"],
             "n": rows["n"],
@@ -126,10 +135,14 @@ def costs_table(costs: pd.DataFrame, params: Params) -> HTML:
         for name, (key, scale, digits) in COSTS.items()
     }
     table = pd.DataFrame(columns, index=pd.Index(costs["system"]))
+    never = np.isinf(costs["break_even"].to_numpy())
+    table[words["cost.break_even"]] = table[words["cost.break_even"]].mask(never, words["cost.never"])
     table[words["cost.money"]] = table[words["cost.money"]].mask((costs["money"] == 0).to_numpy(), "0")
     written = words["cost.write_start"].format(start=params.write.start)
     write = written if costs["write_seconds"].notna().any() else words["cost.write_none"]
-    return html_table(named(table, words), words["cost.caption"].format(write=write), wide=True)
+    text, packed = (numeral(costs[name].max() / 1e6 or None, 2) for name in ("bytes_text", "bytes_gzip"))
+    facts = {"write": write, "text": text, "gzip": packed, "against": words[f"system.{AGAINST}"]}
+    return html_table(named(table, words), words["cost.caption"].format(**facts), wide=True)
 
 
 def main_systems(summary: pd.DataFrame, most: int = MOST_DRAWN) -> list[str]:

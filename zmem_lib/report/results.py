@@ -25,7 +25,7 @@ from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.files import NEW, OLD, BadInput, hash_path, must_exist, new_folder, read_json, write_json
 from zmem_lib.params import Params, completed, flat, params_hash, read_params, without_places
 from zmem_lib.systems.systems import SYSTEMS
-from zmem_lib.tables import MEASURES, TABLES, TEST_PARTS, check, read_table
+from zmem_lib.tables import MEASURES, TABLES, TEST_PARTS, check, read_table, with_later
 
 RESULTS = Path(__file__).parents[2] / "results"
 ROW_SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "gold-passage", "closed-book")
@@ -155,7 +155,8 @@ def read_kept(folder: Path, table: str) -> pd.DataFrame:
     kinds = {name: {"str": str, "int": "int64", "float": "float64"}[kind] for name, kind in columns.items()}
     empty = {name: [""] for name, kind in columns.items() if kind == "float"}  # a text may be "nan" or nothing
     try:
-        return check(pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty), table)
+        found = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
+        return check(with_later(found, table), table)
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read ({' '.join(str(error).split())}): {AGAIN}") from error
 

@@ -107,7 +107,7 @@ def set_up(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[st
 
 def results(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str, str], *, folder: Path) -> Slide:
     """The verdict, the main systems' measures with intervals beside their costs, and two figures."""
-    costs = costs_by_step(tables, params, folder).set_index("system")
+    costs = costs_by_step(tables, params).set_index("system")
     bullets = verdict(tables, params)
     if {"zmem", "bm25"} <= set(costs.index):
         megabytes, minutes = costs["bytes_stored"] / 1e6, costs["train_seconds"] / 60

@@ -21,7 +21,8 @@ from zmem_lib.runs.needs import NF4_BYTES
 
 QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the last: a document as a reader sees it
 GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 7, 17, 3, 24
-RETRIEVERS, TUNING = 6, 200  # systems of a run without a language model; a step of tuning, in encoded passages
+RETRIEVERS = 6  # systems of a run without a language model
+TRAINED, BACKWARDS = 5, 3  # training questions about a document; what learning from a text takes, in encoded ones
 MATCHING_S, SCORING_S = 4.0e-6, 5.0e-3  # of a question and a document by BM25; of an answer
 PADDING = {  # rows of unlike length are filled up to the longest of their batch
     "synthetic": 1.0, "folder": 2.5, "squad": 2.5, "mirage": 2.0, "ragbench": 2.5, "t2ragbench": 2.5, "popqa": 2.0,
@@ -164,8 +165,8 @@ def _answer(params: Params, machine: Machine) -> float:
     memory, answer, documents, questions = params.memory, params.answer, _documents(params), questions_answered(params)
     if not params.has_lm:  # encoding, tuning and ranking
         questions = answer.questions or documents
-        encoded = documents * (1 + (answer.dense_steps > 0)) + questions + TUNING * answer.dense_steps
-        return encoded / machine.encoded_per_second + RETRIEVERS * MATCHING_S * questions * documents
+        matching = RETRIEVERS * MATCHING_S * questions * documents
+        return (documents + questions) / machine.encoded_per_second + matching + _tune(params, machine)
     read = questions * documents * (memory.z_tokens + QUESTION_TOKENS)
     written = GENERATING_SYSTEMS * answer.top_k * min(EVIDENCE_TOKENS, memory.evidence_tokens)
     written += READING_SYSTEMS * (answer.answer_tokens + 0.3 * BLOCK_TEXT_TOKENS)
@@ -174,7 +175,18 @@ def _answer(params: Params, machine: Machine) -> float:
     passes = questions * math.ceil(documents / params.machine.scan_batch)
     passes += math.ceil(questions / params.machine.answer_batch) * steps
     answering = forward_seconds(params, machine, read=read, written=questions * written, passes=passes)
-    return answering + (documents + questions) / machine.encoded_per_second + _read_more(params, machine)
+    encoding = (documents + questions) / machine.encoded_per_second
+    return answering + encoding + _tune(params, machine) + _read_more(params, machine)
+
+
+def _tune(params: Params, machine: Machine) -> float:
+    """Tuning the encoder, in which questions are short and share their passage, and indexing the passages anew."""
+    answer, documents = params.answer, _documents(params)
+    if not answer.dense_epochs:
+        return 0.0
+    passages, questions = documents * (1 + answer.dense_negatives), documents * TRAINED * QUESTION_TOKENS / BLOCK_TEXT_TOKENS
+    learned = BACKWARDS * answer.dense_epochs * (passages + questions)
+    return (documents + learned) / machine.encoded_per_second
 
 
 def _read_more(params: Params, machine: Machine) -> float:

@@ -1,35 +1,38 @@
 """The ways of choosing documents: each takes a table of questions and what a run holds, and returns their rankings.
 
 Most rank all documents. The last ones are given the right one, or a wrong one, by which z-memory is told from a
-placebo. SELECTORS are z-memory's own, of which the parameter `answer.select` names one.
+placebo. SELECTORS are z-memory's own, of which the parameter `answer.select` names one. FUSIONS weigh two rankings,
+or a first stage and what reranks it, all by one rule and each by a weight that dev questions choose.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
-from zmem_lib.files import read_json
+from zmem_lib.files import must_exist, read_json, write_json
 from zmem_lib.ids.search import rank_by_id
 from zmem_lib.memory.choose import Ranking, question_log_p, rank, rerank, score_questions
-from zmem_lib.memory.encoder import TEMPERATURE, question_vectors
+from zmem_lib.memory.encoder import question_vectors
 from zmem_lib.memory.table import shuffle_index, unit
+from zmem_lib.meter import metered
 from zmem_lib.opponents import fusion
 from zmem_lib.opponents.bm25 import rank_bm25
-from zmem_lib.opponents.dense import load_cross_encoder, rank_dense
+from zmem_lib.opponents.dense import nearest_documents, rank_dense
 from zmem_lib.opponents.index import build_flat, search, vectors_of
-from zmem_lib.opponents.rerank import Pairs, cross_scores, log_p_given_text, reordered
+from zmem_lib.opponents.rerank import Pairs, cross_scores, log_p_given_text
 from zmem_lib.params import Params
 from zmem_lib.systems.holdings import Holdings
+from zmem_lib.systems.systems import possible_systems
 
 Choose = Callable[[pd.DataFrame, Holdings], Ranking]
-Score = Callable[[list[tuple[int, str]]], list[float]]  # of pairs: number of the question, document id
 TextScore = Callable[[Pairs], list[float]]  # of pairs: question, passage
 DEPTH = 20  # documents in a ranking
 INDEX_FROM = 10_000  # documents from which the keys are searched by an index
-WEIGHT_FILE, Z_WEIGHT_FILE = "hybrid.json", "zmem_bm25.json"  # weights chosen on dev questions: of dense, and of BM25
+WEIGHTS = "weights.json"  # of every fusion: its second ranking's weight, and what was tried
 
 
 @dataclass(frozen=True)
@@ -62,16 +65,23 @@ def by_key(questions: pd.DataFrame, held: Holdings, vectors: Tensor | None = Non
     return [[doc_ids[row] for row in best] for best in rows], scores.tolist()
 
 
-def by_key_then_likelihood(questions: pd.DataFrame, held: Holdings, vectors: Tensor | None = None) -> Ranking:
-    """The `answer.shortlist` best by key, in the order of log p(question | z) and key together."""
-    asked, row_of = list(questions["question"]), held.row_of
+def key_and_likelihood(
+    questions: pd.DataFrame, held: Holdings, vectors: Tensor | None = None
+) -> tuple[Ranking, Ranking]:
+    """The ranking by key, and its `answer.shortlist` best by log p(question | z)."""
+    asked, row_of, by_keys = list(questions["question"]), held.row_of, by_key(questions, held, vectors)
 
     def score(pairs: list[tuple[int, str]]) -> list[float]:
         rows = [held.memory_lm.prompts.question(asked[q]) for q, _ in pairs]
         z = held.z[[row_of[doc_id] for _, doc_id in pairs]]  # (B,K,W)
         return question_log_p(held.memory_lm, z, rows, batch=held.params.machine.scan_batch)
 
-    return rerank(score, by_key(questions, held, vectors), held.params.answer.shortlist)
+    return by_keys, rerank(score, by_keys, held.params.answer.shortlist)
+
+
+def by_key_then_likelihood(questions: pd.DataFrame, held: Holdings, vectors: Tensor | None = None) -> Ranking:
+    """By key and, of the `answer.shortlist` best by key, log p(question | z)."""
+    return weighed("key_then_likelihood", key_and_likelihood(questions, held, vectors), held)
 
 
 def by_generated_id(questions: pd.DataFrame, held: Holdings) -> Ranking:
@@ -83,7 +93,7 @@ SELECTORS = {
     "query_likelihood": Selector(by_likelihood, "log p(question | z)"),
     "key": Selector(by_key, "cosine of key and question", lambda params: params.memory.key_width > 0),
     "key_then_likelihood": Selector(
-        by_key_then_likelihood, f"log p(question | z) + cosine of key and question / {TEMPERATURE}",
+        by_key_then_likelihood, "stretched cosine of key and log p(question | z), weighed",
         lambda params: params.memory.key_width > 0,
     ),
     "generated_id": Selector(by_generated_id, "log p(id | question)", lambda params: params.train.id_steps > 0),
@@ -117,71 +127,116 @@ by_bm25_asked = partial(by_bm25, index="bm25_asked")  # each passage with the tr
 by_dense_tuned = partial(by_dense, encoder="dense_tuned")  # trained on these questions
 
 
+# --- two rankings, weighed --------------------------------------------------------------------------------------------
+
+
+def bm25_and_dense(questions: pd.DataFrame, held: Holdings) -> tuple[Ranking, Ranking]:
+    """The rankings by BM25 and by embeddings, as deep as they are fused."""
+    return by_bm25(questions, held, fusion.FUSED), by_dense(questions, held, fusion.FUSED)
+
+
+def z_and_bm25(questions: pd.DataFrame, held: Holdings) -> tuple[Ranking, Ranking]:
+    """z-memory's own ranking and BM25's."""
+    return by_select_anew(questions, held), by_bm25(questions, held, fusion.FUSED)
+
+
+def key_and_text(questions: pd.DataFrame, held: Holdings) -> tuple[Ranking, Ranking]:
+    """The ranking by key, and its `answer.shortlist` best by log p(question | the passage's text): the text twin."""
+    score = partial(log_p_given_text, held.memory_lm, params=held.params)
+    return _reread(questions, held, score, by_key(questions, held), held.params.answer.shortlist)
+
+
+def hybrid_and_lm(questions: pd.DataFrame, held: Holdings) -> tuple[Ranking, Ranking]:
+    """The hybrid, and its first `answer.rerank_depth` by log p(question | the passage's text)."""
+    return _hybrid_reread(questions, held, partial(log_p_given_text, held.memory_lm, params=held.params))
+
+
+def hybrid_and_cross_encoder(questions: pd.DataFrame, held: Holdings) -> tuple[Ranking, Ranking]:
+    """The hybrid, and its first `answer.rerank_depth` by a cross-encoder's score of question and passage."""
+    model, batch = held.cross_encoder, held.params.machine.answer_batch
+    return _hybrid_reread(questions, held, lambda pairs: cross_scores(model, pairs, batch))
+
+
 @dataclass(frozen=True)
 class Fusion:
-    """Two rankings that are summed, as deep as they are fused, with a weight of the second chosen on dev questions."""
+    """Two rankings that are summed, and by how many dev questions the weight of the second is chosen."""
 
     both: Callable[[pd.DataFrame, Holdings], tuple[Ranking, Ranking]]
-    file: str  # of the weight
-    dev_sample: int  # dev questions that choose it
-
-    def rank(self, questions: pd.DataFrame, held: Holdings, depth: int = DEPTH) -> Ranking:
-        """By both together: the sum of scores with the weight that was best on dev questions."""
-        return fusion.weighted_sum(*self.both(questions, held), read_json(held.folder / self.file)["weight"], depth)
-
-    def choose_weight(self, dev: pd.DataFrame, held: Holdings) -> pd.DataFrame:
-        """Choose the weight on dev questions; returns what was tried."""
-        dev = dev.sample(min(len(dev), self.dev_sample), random_state=held.params.seed)
-        both = self.both(dev, held) if len(dev) else (([], []), ([], []))
-        return fusion.choose_weight(*both, list(dev["gold_doc_ids"]), held.folder / self.file)
+    dev_sample: int
 
 
-HYBRID = Fusion(
-    lambda questions, held: (by_bm25(questions, held, fusion.FUSED), by_dense(questions, held, fusion.FUSED)),
-    WEIGHT_FILE, 500,
-)  # fmt: skip
-Z_AND_BM25 = Fusion(  # z-memory has to rank its dev questions for this alone
-    lambda questions, held: (by_select_anew(questions, held), by_bm25(questions, held, fusion.FUSED)),
-    Z_WEIGHT_FILE, 100,
-)  # fmt: skip
-by_hybrid, choose_hybrid_weight = HYBRID.rank, HYBRID.choose_weight
-by_z_and_bm25, choose_z_weight = Z_AND_BM25.rank, Z_AND_BM25.choose_weight
+FUSIONS = {  # by the system or selector that ranks so; a later one may rest on an earlier one
+    "hybrid": Fusion(bm25_and_dense, 500),
+    "key_then_likelihood": Fusion(key_and_likelihood, 200),
+    "text-twin": Fusion(key_and_text, 200),
+    "lm-rerank": Fusion(hybrid_and_lm, 200),
+    "hybrid+rerank": Fusion(hybrid_and_cross_encoder, 200),
+    "zmem+bm25": Fusion(z_and_bm25, 100),  # z-memory may have to scan for it
+}
+
+
+def weighed(name: str, both: tuple[Ranking, Ranking], held: Holdings, depth: int = DEPTH) -> Ranking:
+    """The best `depth` documents by both rankings together, with the weight that this fusion has in the run."""
+    return fusion.weighted_sum(*both, read_json(must_exist(held.folder / WEIGHTS))[name]["weight"], depth)
+
+
+def by_fusion(questions: pd.DataFrame, held: Holdings, name: str, depth: int = DEPTH) -> Ranking:
+    """As the fusion of this name ranks."""
+    return weighed(name, FUSIONS[name].both(questions, held), held, depth)
+
+
+by_hybrid, by_z_and_bm25 = partial(by_fusion, name="hybrid"), partial(by_fusion, name="zmem+bm25")
 by_hybrid_deeply = partial(by_hybrid, depth=fusion.FUSED)
+by_text, by_lm = partial(by_fusion, name="text-twin"), partial(by_fusion, name="lm-rerank")
+by_cross_encoder = partial(by_fusion, name="hybrid+rerank")
+
+
+def fusions_of(params: Params) -> list[str]:
+    """The fusions of the systems and selectors that a run's parameters allow."""
+    selectors = [name for name, selector in SELECTORS.items() if params.has_lm and selector.possible(params)]
+    return [name for name in FUSIONS if name in (*selectors, *possible_systems(params))]
+
+
+def choose_weights(dev: pd.DataFrame, held: Holdings) -> pd.DataFrame:
+    """Choose the weight of every fusion on dev questions and keep it in the run's folder, one after the other.
+
+    Columns: fusion, weight (of the second ranking), n, mrr@10 with the first ranking alone (0), as chosen, and with the
+    second alone (1), seconds.
+    """
+    kept: dict[str, Any] = {}
+    rows = []
+    for name in fusions_of(held.params):
+        sample = dev.sample(min(len(dev), FUSIONS[name].dev_sample), random_state=held.params.seed)
+        both: tuple[Ranking, Ranking] = ([], []), ([], [])
+        if len(sample):
+            FUSIONS[name].both(sample[:1], held)  # what it loads counts as the time of none
+        with metered() as cost:
+            both = FUSIONS[name].both(sample, held) if len(sample) else both
+            weight, tried = fusion.choose_weight(*both, list(sample["gold_doc_ids"]))
+        kept[name] = {"weight": weight, "n": len(sample), "tried": tried.to_dict("list")}
+        write_json(kept, held.folder / WEIGHTS)  # the next one may rest on it
+        reached = tried.set_index("weight")[fusion.CHOSEN_BY]
+        ends = {f"{fusion.CHOSEN_BY}, {what}": reached[at] for what, at in (("0", 0.0), ("chosen", weight), ("1", 1.0))}
+        rows.append({"fusion": name, "weight": weight, "n": len(sample), **ends, "seconds": cost.seconds})
+    return pd.DataFrame(rows)
 
 
 def by_ranks(questions: pd.DataFrame, held: Holdings) -> Ranking:
     """By BM25 and embeddings together: reciprocal rank fusion."""
-    return fusion.reciprocal_ranks(*HYBRID.both(questions, held), DEPTH)
+    return fusion.reciprocal_ranks(*bm25_and_dense(questions, held), DEPTH)
 
 
-def by_lm(questions: pd.DataFrame, held: Holdings) -> Ranking:
-    """The hybrid's first `answer.rerank_depth` in the order of log p(question | the passage's text) alone."""
-    return _reordered(questions, held, partial(log_p_given_text, held.memory_lm, params=held.params))
-
-
-def by_cross_encoder(questions: pd.DataFrame, held: Holdings) -> Ranking:
-    """The hybrid's first `answer.rerank_depth` in the order of a cross-encoder's score of question and passage."""
-    name, device = held.params.answer.rerank_model, str((held.memory_lm or held.encoder()).device)
-    model = held.once(f"reranker {name}", lambda: load_cross_encoder(name, device))
-    return _reordered(questions, held, lambda pairs: cross_scores(model, pairs, held.params.machine.answer_batch))
-
-
-def by_text(questions: pd.DataFrame, held: Holdings) -> Ranking:
-    """z-memory's shortlist in the order of log p(question | the passage's text) and key: the text twin."""
-    score = _of_texts(questions, held, partial(log_p_given_text, held.memory_lm, params=held.params))
-    return rerank(score, by_key(questions, held), held.params.answer.shortlist)
-
-
-def _reordered(questions: pd.DataFrame, held: Holdings, score: TextScore) -> Ranking:
-    """The hybrid's first `answer.rerank_depth` in the order of a score of question and passage alone."""
+def _hybrid_reread(questions: pd.DataFrame, held: Holdings, score: TextScore) -> tuple[Ranking, Ranking]:
     depth = held.params.answer.rerank_depth
-    return reordered(_of_texts(questions, held, score), by_hybrid(questions, held, max(DEPTH, depth)), depth)
+    return _reread(questions, held, score, by_hybrid(questions, held, depth=max(DEPTH, depth)), depth)
 
 
-def _of_texts(questions: pd.DataFrame, held: Holdings, score: TextScore) -> Score:
-    """The score of question and passage as one of the question's number and the document's id."""
+def _reread(
+    questions: pd.DataFrame, held: Holdings, score: TextScore, first: Ranking, depth: int
+) -> tuple[Ranking, Ranking]:
+    """A ranking, and its first `depth` documents by a score of question and passage alone."""
     asked, text_of = list(questions["question"]), held.text_of
-    return lambda pairs: score([(asked[q], text_of[doc_id]) for q, doc_id in pairs])
+    return first, rerank(lambda pairs: score([(asked[q], text_of[doc_id]) for q, doc_id in pairs]), first, depth)
 
 
 # --- given, without scores --------------------------------------------------------------------------------------------
@@ -212,8 +267,6 @@ def nothing(questions: pd.DataFrame, _: Holdings) -> Ranking:
 def nearest(held: Holdings, chosen: list[list[str]], depth: int) -> list[list[str]]:
     """For each document, the first of a list, the `depth` others that resemble it most (cosine of the dense model)."""
     index, doc_ids = held.dense(), [ids[0] for ids in chosen]
-    row_of = {doc_id: row for row, doc_id in enumerate(index.doc_ids)}
-    own = vectors_of(index.flat)[[row_of[doc_id] for doc_id in doc_ids]]  # (Q,E)
-    rows, _ = search(index.flat, own, depth + 1)  # (Q,depth+1): its own passage is one of them, as a rule
-    others = [[index.doc_ids[row] for row in best] for best in rows.tolist()]
+    own = vectors_of(index.flat)[[index.doc_ids.index(doc_id) for doc_id in doc_ids]]  # (Q,E): of a first window
+    others, _ = nearest_documents(index, own, depth + 1)  # it is one of them itself, as a rule
     return [[other for other in best if other != name][:depth] for best, name in zip(others, doc_ids, strict=True)]

@@ -4,16 +4,17 @@ And the rankings of the same questions that tell the ways of choosing apart: z-m
 the same language model and shortlist, and text in the place of z.
 """
 
+import gzip
+import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from zmem_lib.cache import remembered
-from zmem_lib.files import read_json
 from zmem_lib.memory.table import load_z
 from zmem_lib.meter import memory_explained, metered
 from zmem_lib.params import Params
@@ -26,42 +27,91 @@ from zmem_lib.text import passages
 
 TWIN = "text-twin"
 TIMED = 20  # questions that a ranking is timed on which an answer has already
+LAPS = ("choose", "evidence", "read")
+LEARNED = {"memory": "lm", "learning from texts": "lm", "dense tuned": "dense_tuned"}  # folders of weights
+AGAINST = "hybrid"  # the text system by whose questions building a memory is to be repaid
 
 
 def answered(
     name: str, questions: pd.DataFrame, held: Holdings, *, suffix: str = ""
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """A system's answers, kept in the run's folder, and their row of the table costs but for what building took."""
+    """A system's answers, kept in the run's folder, and their row of the table costs but for what building took.
+
+    One question is answered before the clock starts: what a system loads, or does once, counts as the time of none.
+    """
     path = held.folder / f"answers_{name}{suffix}.parquet"
 
-    def make() -> dict[str, float]:
-        with metered() as cost, memory_explained("machine.answer_batch", "machine.scan_batch"):
-            table = answers_of(name, questions, held)
+    def make() -> dict[str, Any]:
+        laps: list[float] = []
+        with memory_explained("machine.answer_batch", "machine.scan_batch"):
+            answers_of(name, questions.iloc[:1], replace(held, cache=None))
+            with metered() as cost:
+                table = answers_of(name, questions, held, laps=laps)
         write_table(table, path, "answers")
-        return asdict(cost)
+        return {"laps": laps, "peak_memory_bytes": cost.peak_memory_bytes}
 
     spent = remembered(held.cache, f"cost_{name}{suffix}.json", make)
     answers, n = read_table(path, "answers"), max(len(questions), 1)
     return answers, {
         "system": name,
-        "seconds_per_question": spent["seconds"] / n,
-        "bytes_stored": bytes_stored(name, held),
+        **{f"{what}_seconds": lap / n for what, lap in zip(LAPS, spent["laps"], strict=True)},
+        "seconds_per_question": sum(spent["laps"]) / n,
+        **bytes_of(name, held),
         "peak_memory_bytes": spent["peak_memory_bytes"],
         "money_per_question": float(answers["money"].sum()) / n,
         "n": len(answers),
     }
 
 
-def build_seconds(name: str, built: Mapping[str, float], folder: Path, params: Params) -> float:
-    """Seconds that it took to make what a system stores: `built` says them of everything that chapter 05 has made.
+def build_seconds(name: str, built: Mapping[str, float], folder: Path, params: Params) -> dict[str, float]:
+    """What it took to make what a system stores, and of that training and writing, as three columns of costs.
 
-    To it come those of the memory (chapters 03 and 04), or of a training that taught to order passages, alone.
+    `built` says the seconds of everything that chapter 05 has made. Chapter 03 counts from its lessons' first step to
+    the last, its own questions included, and chapter 04 with the start that the run keeps: nothing that is only shown.
     """
-    made = dict(built)
+    made = dict(built) | {"weight of select": built.get(f"weight of {params.answer.select}", 0.0)}
+    training = writing = 0.0
     if params.has_lm:
-        training, writing = (read_json(folder / f"manifest_{number:02d}.json")["seconds"] for number in (3, 4))
+        training = float(read_table(folder / "train_log.parquet", "train_log")["seconds"].max())
+        log, docs = (read_table(folder / f"{name}.parquet", name) for name in ("write_log", "docs"))
+        each = log.loc[log["start"] == params.write.start, "seconds_per_document"].max()
+        writing = float(each * (docs["part"] == "new").sum()) if len(log) else 0.0
         made |= {"memory": training + writing, "learning from texts": training if params.train.text_weight else 0.0}
-    return sum(made.get(what, 0.0) for what in SYSTEMS[name].rests_on)
+    rests_on = SYSTEMS[name].rests_on
+    learned = "memory" in rests_on or ("learning from texts" in rests_on and params.train.text_weight > 0)
+    return {
+        "train_seconds": training if learned else 0.0,
+        "write_seconds": writing if "memory" in rests_on else 0.0,
+        "build_seconds": sum(made.get(what, 0.0) for what in rests_on),
+    }
+
+
+def break_even(costs: pd.DataFrame, name: str, against: str) -> float:
+    """After how many questions a system's building is repaid by cheaper questions than another's; infinite for never.
+
+    NaN where the table costs lacks one of the two.
+    """
+    rows = costs.set_index("system")
+    if not {name, against} <= set(rows.index):
+        return math.nan
+    dearer = rows.at[name, "build_seconds"] - rows.at[against, "build_seconds"]
+    spared = rows.at[against, "seconds_per_question"] - rows.at[name, "seconds_per_question"]
+    if dearer <= 0:
+        return 0.0
+    return dearer / spared if spared > 0 else math.inf
+
+
+def bytes_of(name: str, held: Holdings) -> dict[str, int]:
+    """What a system stores, what weights learned for it, and the corpus as text and packed: columns of costs."""
+    text = "\n".join(passages(held.docs)).encode()
+    rests_on = set(SYSTEMS[name].rests_on) - ({"learning from texts"} if not held.params.train.text_weight else set())
+    folders = {held.folder / LEARNED[what] for what in rests_on & LEARNED.keys()}
+    return {
+        "bytes_stored": bytes_stored(name, held),
+        "bytes_learned": sum(file.stat().st_size for folder in folders for file in folder.glob("*.safetensors")),
+        "bytes_text": len(text),
+        "bytes_gzip": held.once("gzip", lambda: len(gzip.compress(text))),
+    }
 
 
 def bytes_stored(name: str, held: Holdings) -> int:
@@ -97,6 +147,7 @@ def rank_all(questions: pd.DataFrame, held: Holdings, answers: Mapping[str, pd.D
         if (found := answers.get(made.get(name, ""))) is not None:
             some, there = questions.iloc[:: -(-len(questions) // TIMED) or 1], replace(held, cache=None)
             table = table.merge(found[["question_id", "ranked_doc_ids", "ranked_scores"]], on="question_id")
+        choose(questions.iloc[:1], replace(held, cache=None))  # what it loads counts as the time of none
         began = time.perf_counter()
         ranking = choose(some, there)
         seconds = (time.perf_counter() - began) / max(len(some), 1)

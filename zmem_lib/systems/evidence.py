@@ -45,11 +45,12 @@ def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
     return picked.sort_values("question_id").reset_index(drop=True)
 
 
-def answers_of(name: str, questions: pd.DataFrame, held: Holdings) -> pd.DataFrame:
-    """What a system of SYSTEMS answers: the table answers."""
+def answers_of(name: str, questions: pd.DataFrame, held: Holdings, *, laps: list[float] | None = None) -> pd.DataFrame:
+    """What a system of SYSTEMS answers: the table answers; `laps` gets the seconds to choose, write and read."""
     system, began = SYSTEMS[name], time.perf_counter()
     choose = getattr(choosing, system.choose) if isinstance(system.choose, str) else system.choose
     ids, scores = choose(questions, held)
+    chose = time.perf_counter()
     fills = system.hands == "packed"
     chosen = ids if fills else [doc_ids[: held.params.answer.top_k] for doc_ids in ids]
     items, spent = HANDED[system.hands](questions, held, chosen)
@@ -58,8 +59,11 @@ def answers_of(name: str, questions: pd.DataFrame, held: Holdings) -> pd.DataFra
         ids = [doc_ids[: len(some)] for doc_ids, some in zip(ids, items, strict=True)]
         scores = [values[: len(some)] for values, some in zip(scores, items, strict=True)]
         held = wide(held)
-    ranking = (ids, scores) if system.compared else None
-    return answer(questions, held, items, ranking=ranking, spent=spent, began=began)
+    ranking, handed = (ids, scores) if system.compared else None, time.perf_counter()
+    table = answer(questions, held, items, ranking=ranking, spent=spent, began=began)
+    if laps is not None:
+        laps += [chose - began, handed - chose, time.perf_counter() - handed]
+    return table
 
 
 def written(questions: pd.DataFrame, held: Holdings, chosen: Chosen) -> Handed:

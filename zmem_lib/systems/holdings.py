@@ -17,7 +17,7 @@ from zmem_lib.ids import tree as id_trees
 from zmem_lib.ids.search import NEW
 from zmem_lib.memory.lm import load_memory_lm
 from zmem_lib.opponents.bm25 import BM25Index, build_bm25, load_bm25, settings_of
-from zmem_lib.opponents.dense import DenseIndex, load_dense, load_encoder, updated_dense
+from zmem_lib.opponents.dense import DenseIndex, load_cross_encoder, load_dense, load_encoder, updated_dense
 from zmem_lib.opponents.tuned import asked_passages
 from zmem_lib.params import Params
 from zmem_lib.tables import read_table
@@ -58,6 +58,12 @@ class Holdings:
         """The sentence encoder as it came, or the tuned one: `dense_tuned`."""
         model = self.params.answer.dense_model if name == "dense" else str(self.folder / name)
         return self.once(f"encoder {name}", lambda: load_encoder(model, self.params.machine.device))
+
+    @property
+    def cross_encoder(self) -> Any:
+        """The cross-encoder of `answer.rerank_model`, on the device of the others."""
+        name, device = self.params.answer.rerank_model, str((self.memory_lm or self.encoder()).device)
+        return self.once(f"reranker {name}", lambda: load_cross_encoder(name, device))
 
     def bm25(self, name: str = "bm25") -> BM25Index:
         """The index of BM25 over the passages; `bm25_asked`: with their training questions."""

@@ -13,8 +13,9 @@ from zmem_lib.params import Params
 
 Z = ("z_seen.safetensors", "z_new.safetensors")  # blocks and keys
 KEYS, TEXTS = "keys", "texts"  # the keys alone; the passages of all documents
+CHOSEN = ("memory", "weight of select")  # by z-memory itself
 HYBRID = ("bm25", "dense.faiss", TEXTS)
-HYBRID_BUILT = ("bm25", "dense", "hybrid weight")
+HYBRID_BUILT = ("bm25", "dense", "weight of hybrid")
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,11 @@ class System:
 
 
 SYSTEMS: dict[str, System] = {  # in the order of tables
-    "zmem": System("by_select", "#0072B2", "z", stores=Z, rests_on=("memory",), asked_absent=True),
-    "zmem+text": System("by_select_anew", "#3B9BD9", stores=(*Z, TEXTS), rests_on=("memory",)),
-    "zmem+bm25": System("by_z_and_bm25", "#004B75", "z", stores=(*Z, "bm25"), rests_on=("memory", "bm25", "z weight")),
+    "zmem": System("by_select", "#0072B2", "z", stores=Z, rests_on=CHOSEN, asked_absent=True),
+    "zmem+text": System("by_select_anew", "#3B9BD9", stores=(*Z, TEXTS), rests_on=CHOSEN),
+    "zmem+bm25": System(
+        "by_z_and_bm25", "#004B75", "z", stores=(*Z, "bm25"), rests_on=(*CHOSEN, "bm25", "weight of zmem+bm25"),
+    ),
     "zmem-oracle": System("right", "#56B4E9", "z", "right", stores=Z, rests_on=("memory",)),
     "zmem-shuffled": System("shuffled", "#666666", "z", "wrong", stores=Z, rests_on=("memory",)),
     "zmem-similar": System("most_similar", "#8A8A8A", "z", "wrong", stores=Z, rests_on=("memory",)),
@@ -67,21 +70,22 @@ SYSTEMS: dict[str, System] = {  # in the order of tables
     ),
     "dense-tuned": System(
         "by_dense_tuned", "#8F3F00", stores=("dense_tuned.faiss", TEXTS), rests_on=("dense tuned",), without_lm=True,
-        possible=lambda params: params.answer.dense_steps > 0,
+        possible=lambda params: params.answer.dense_epochs > 0,
     ),
     "hybrid-rrf": System("by_ranks", "#B9A6D3", stores=HYBRID, rests_on=("bm25", "dense"), without_lm=True),
     "hybrid": System("by_hybrid", "#6A3D9A", stores=HYBRID, rests_on=HYBRID_BUILT, without_lm=True),
     "hybrid+rerank": System(
-        "by_cross_encoder", "#4B2A70", stores=HYBRID, rests_on=HYBRID_BUILT, without_lm=True,
+        "by_cross_encoder", "#4B2A70", stores=HYBRID, rests_on=(*HYBRID_BUILT, "weight of hybrid+rerank"),
+        without_lm=True,
         possible=lambda params: bool(params.answer.rerank_model) and params.answer.rerank_depth > 0,
     ),
     "lm-rerank": System(  # where the model knows what questions behind texts look like: has learned, or is pretrained
-        "by_lm", "#A0527E", stores=HYBRID, rests_on=(*HYBRID_BUILT, "learning from texts"),
+        "by_lm", "#A0527E", stores=HYBRID, rests_on=(*HYBRID_BUILT, "learning from texts", "weight of lm-rerank"),
         possible=lambda params: params.answer.rerank_depth > 0
         and (params.train.text_weight > 0 or params.lm.name != "scratch"),
     ),
     "text-twin": System(  # where the model has learned questions from texts, and keys by which to choose them
-        "by_text", "#CC79A7", stores=(KEYS, TEXTS), rests_on=("memory",),
+        "by_text", "#CC79A7", stores=(KEYS, TEXTS), rests_on=("memory", "weight of text-twin"),
         possible=lambda params: params.train.text_weight > 0 and params.memory.key_width > 0,
     ),
     "long-context": System(
