@@ -15,6 +15,7 @@ ABSENT = "absent"  # the part of test questions that no document answers
 TEST_PARTS = ("seen", "unasked-document", "new")  # of test questions, each in one; the others show the fit, or a kind
 MEASURES = ("em", "f1", "answer_in_evidence", "recall@1")  # of page one
 CONTEXTS = ("noise vulnerability", "context acceptability", "context insensitivity", "context misinterpretation")
+LATER = {"clusters": 0, "family": ""}  # columns that tables of earlier runs lack, and what stands for not told
 PSEUDO = "pseudo-"  # begins the ids of tuples whose question the model asked itself; their answer is not known
 CHANCES = ("chance", "chance-alike")  # no systems: what gold evidence of other questions says, in the tables of scores
 
@@ -51,6 +52,12 @@ def check(frame: pd.DataFrame, table: str) -> pd.DataFrame:
     return frame
 
 
+def with_later(frame: pd.DataFrame, table: str) -> pd.DataFrame:
+    """The frame with those of the table's columns that there were not yet when an earlier run wrote it."""
+    lacks = {name: value for name, value in LATER.items() if name in TABLES[table] and name not in frame}
+    return frame.assign(**lacks)
+
+
 def in_order(names: Iterable[str], order: Collection[str]) -> list[str]:
     """The distinct names, those of `order` first and in its order, any other after them."""
     found = dict.fromkeys(names)
@@ -65,8 +72,8 @@ def write_table(frame: pd.DataFrame, path: Path, table: str) -> pd.DataFrame:
 
 
 def read_table(path: Path, table: str) -> pd.DataFrame:
-    """Read a parquet table and check it against the schema of `table`."""
-    return check(pd.read_parquet(must_exist(path)), table)
+    """Read a parquet table, of an earlier run too, and check it against the schema of `table`."""
+    return check(with_later(pd.read_parquet(must_exist(path)), table), table)
 
 
 def write_absent_tables(folder: Path) -> list[str]:

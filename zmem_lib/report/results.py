@@ -25,13 +25,14 @@ from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.files import NEW, OLD, BadInput, hash_path, must_exist, new_folder, read_json, write_json
 from zmem_lib.params import Params, completed, flat, params_hash, read_params, without_places
 from zmem_lib.systems.systems import SYSTEMS
-from zmem_lib.tables import MEASURES, TABLES, TEST_PARTS, check, read_table
+from zmem_lib.tables import MEASURES, TABLES, TEST_PARTS, check, read_table, with_later
 
 RESULTS = Path(__file__).parents[2] / "results"
 ROW_SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "gold-passage", "closed-book")
 ROW_METRICS = tuple(name for name, metric in METRICS.items() if metric.tested)
 WHOLE = (  # tables that are kept as they are
-    "summary", "pairs", "contexts", "write_curve", "costs", "selectors", "retention", "abstention", "damage", "noise",
+    "summary", "primary", "pairs", "contexts", "write_curve", "costs", "selectors", "retention", "abstention", "damage",
+    "noise",
 )  # fmt: skip
 LOG_ROWS = 100  # of a curve of the training log, at most
 MANIFEST = "manifest.json"
@@ -155,7 +156,8 @@ def read_kept(folder: Path, table: str) -> pd.DataFrame:
     kinds = {name: {"str": str, "int": "int64", "float": "float64"}[kind] for name, kind in columns.items()}
     empty = {name: [""] for name, kind in columns.items() if kind == "float"}  # a text may be "nan" or nothing
     try:
-        return check(pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty), table)
+        found = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
+        return check(with_later(found, table), table)
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read ({' '.join(str(error).split())}): {AGAIN}") from error
 
@@ -203,11 +205,11 @@ def changed_params(before: Mapping[str, Any], params: Params) -> dict[str, tuple
 def moved_values(before: pd.DataFrame, now: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """The values whose new interval no longer covers the former value, most moved first; and how many were compared.
 
-    Columns: system, part, metric, before, now, ci_low, ci_high, n.
+    Columns: system, part, metric, before, now, ci_low, ci_high, n, clusters.
     """
     former = before[before["n"] > 0][[*PLACE, "value"]].rename(columns={"value": "before"})
     both = now[(now["n"] > 0) & now["metric"].isin(MEASURES)].rename(columns={"value": "now"}).merge(former, on=PLACE)
     both = both[both["system"].isin(list(SYSTEMS)) & both["part"].isin(TEST_PARTS)]
     moved = both[~both["before"].between(both["ci_low"] - EXACT, both["ci_high"] + EXACT)]
     moved = moved.iloc[(moved["before"] - moved["now"]).abs().argsort(kind="stable")[::-1]]
-    return moved[[*PLACE, "before", "now", "ci_low", "ci_high", "n"]].reset_index(drop=True), len(both)
+    return moved[[*PLACE, "before", "now", "ci_low", "ci_high", "n", "clusters"]].reset_index(drop=True), len(both)
