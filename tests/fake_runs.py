@@ -4,6 +4,7 @@ from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from zmem_lib.chapters import finish_step, start_step
@@ -15,7 +16,7 @@ SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "dense", "gold-passag
 SECRET = "Ada Lind lives in Lund"  # stands for the text of a document
 MADE_IN = {
     "train_log": 3, "damage": 3, "costs": 5, "noise": 6, "summary": 6, "write_curve": 6, "failures": 6, "selectors": 6,
-    "retention": 6, "abstention": 6, "pairs": 6, "contexts": 6,
+    "retention": 6, "abstention": 6, "pairs": 6, "primary": 6, "contexts": 6,
 }  # fmt: skip
 
 
@@ -37,19 +38,27 @@ def made_up(value: float) -> dict[str, list[tuple]]:
     metrics = ("em", "f1", "answer_in_evidence", "recall@1", "mrr@10", "seconds")
     parts = ("seen", "rephrased", "unasked", "new")
     places = [(system, part, metric) for system in SYSTEMS for part in parts for metric in metrics]
-    curve = [("mean", step, 0.1, 2.0, "answer_in_evidence", value, 0.0, 1.0, 30) for step in (0, 1, 20)]
+    curve = [("mean", step, 0.1, 2.0, "answer_in_evidence", value, 0.0, 1.0, 30, 15) for step in (0, 1, 20)]
     return {
         "train_log": [(step, "evidence", "train", 1.0 + step, 0.1) for step in range(250)],
         "costs": [(system, 0.0, 0.0, 1.0, *[0.03] * 3, 0.1, *[1000] * 4, 2000, 0.0, 10) for system in SYSTEMS],
-        "summary": [(*place, value, value - 0.1, value + 0.1, 40) for place in places],
+        "summary": [(*place, value, value - 0.1, value + 0.1, 40, 20) for place in places],
         "write_curve": curve,
-        "damage": [("before", 9.0, 8.0, 10.0, 64)],
-        "noise": [("zmem", "seen", "changed answer", 0.2, "em", value, value - 0.1, value + 0.1, 40)],
-        "selectors": [("key", "seen", name, value, value - 0.1, value + 0.1, 40) for name in ("recall@1", "seconds")],
-        "pairs": [("seen", "em", "zmem", "bm25", value, value - 0.1, value + 0.1, 40, 0.01, 0.02, 0.1)],
-        "contexts": [("seen", "zmem", "gold-passage", CONTEXTS[0], value, value - 0.1, value + 0.1, 40)],
-        "retention": [("seen", value, value - 0.1, value + 0.1, 40, 0.5)],
-        "abstention": [("zmem", "seen", "margin", "auroc", value, value - 0.1, value + 0.1, 40)],
+        "damage": [("before", 9.0, 8.0, 10.0, 64, 64)],
+        "noise": [("zmem", "seen", "changed answer", 0.2, "em", value, value - 0.1, value + 0.1, 40, 20)],
+        "selectors": [
+            ("key", "seen", name, value, value - 0.1, value + 0.1, 40, 20) for name in ("recall@1", "seconds")
+        ],
+        "pairs": [
+            ("seen", "em", "zmem", "bm25", value, value - 0.1, value + 0.1, 40, 20, 0.01, 0.02, 0.1, "exploratory")
+        ],
+        "primary": [
+            ("zmem", "seen", "bm25", "seen", "recall@1", 0.1, 0.0, 0.2, 40, 20, 0.01, 0.02, 0.1, 0.3, 0.05, 0.2),
+            ("zmem", "new", "bm25", "new", "recall@1", *[np.nan] * 3, 0, 0, *[np.nan] * 4, 0.05, np.nan),
+        ],
+        "contexts": [("seen", "zmem", "gold-passage", CONTEXTS[0], value, value - 0.1, value + 0.1, 40, 20)],
+        "retention": [("seen", value, value - 0.1, value + 0.1, 40, 20, 0.5)],
+        "abstention": [("zmem", "seen", "margin", "auroc", value, value - 0.1, value + 0.1, 40, 20)],
         "failures": [(SECRET, "zmem", "seen", kind) for kind in ("right", "right", "wrong z")],
     }
 

@@ -29,7 +29,7 @@ MEMORY_MAY = {  # and what comes with these
 }  # fmt: skip
 ALONE = {
     "faiss", "filelock", "bm25s", "Stemmer", "sklearn", "sentence_transformers", "ragas", "papermill", "ir_measures",
-    "openai", "ppi_py", "pptx", "ray", "selenium",
+    "openai", "pptx", "ray", "selenium",
 }  # fmt: skip
 FEWEST, MOST = 60, 400  # lines of a module that is no table of data
 DATA = {"ablation"}  # reads rows that stand in YAML

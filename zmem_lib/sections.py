@@ -12,6 +12,7 @@ from zmem_lib.combinations import NO_LM
 
 MOST = 2**31 - 1  # of any number: what every library takes as a seed, a count or a size
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+TEST = re.compile(r"(\S+)(?: of (\S+))? vs (\S+)(?: of (\S+))? on (\S+)")  # a primary test
 
 CorpusName = Literal["synthetic", "folder", "squad", "mirage", "ragbench", "t2ragbench", "popqa"]
 Selector = Literal["query_likelihood", "key", "key_then_likelihood", "generated_id"]
@@ -152,12 +153,28 @@ class Evaluate(Section):
     """What is measured of the answers."""
 
     bootstrap_samples: Count = says(1000, "of an interval")
+    primary: str = says(
+        "zmem vs hybrid on recall@1; zmem-oracle vs zmem-other-question on answer_in_evidence; "
+        "zmem of new vs zmem of seen on recall@1; zmem of new vs zmem of seen on answer_in_evidence",
+        "the tests that count, fixed before the run; all others are exploratory",
+    )
+    margin: Rate = says(0.05, "two whose difference surely lies within it are called the same (TOST)")
     judge: Literal["none", "api", "nli"] = says("none", "of answers: judge_model at answer.api_url, or a local model")
     judge_model: str = says("", "at the address, or for nli a path or hub id of a model of entailment")
     judge_questions: CountOr0 = says(0, "per part, judged in every system; 0: all that were answered")
     judge_input_price: Weight = says(0.0, "dollars for a million tokens")
     judge_output_price: Weight = says(0.0, "dollars for a million tokens")
     human_labels: str = says("", "a file of people's verdicts on a few answers, which corrects the judge's")
+
+    @field_validator("primary")
+    @classmethod
+    def _tests(cls, value: str) -> str:
+        for one in filter(None, map(str.strip, value.split(";"))):
+            words = TEST.fullmatch(one)
+            if words is None or (words[2] is None) != (words[4] is None):
+                form = "FIRST vs SECOND on MEASURE, or FIRST of PART vs SECOND of PART on MEASURE"
+                raise ValueError(f"holds {one!r}, which is no test: write {form}, and ; between two of them")
+        return value
 
 
 class Report(Section):

@@ -17,6 +17,7 @@ TEST_PARTS = ("seen", "unasked-document", "new")  # of test questions, each in o
 MEASURES = ("em", "f1", "answer_in_evidence", "recall@1")  # of page one
 CONTEXTS = ("noise vulnerability", "context acceptability", "context insensitivity", "context misinterpretation")
 LATER = {  # columns that tables of earlier runs lack, and what stands for not told
+    "clusters": 0, "family": "",
     "train_seconds": nan, "write_seconds": nan, "choose_seconds": nan, "evidence_seconds": nan, "read_seconds": nan,
     "bytes_learned": 0, "bytes_text": 0, "bytes_gzip": 0,
 }  # fmt: skip

@@ -93,20 +93,26 @@ def test_nan_is_no_confidence():
 
 
 def test_bootstrap_of_a_mean_is_that_of_the_mean():
-    values = np.random.default_rng(5).random(150)
-    any_statistic, mean = bootstrap(np.mean, (values,), samples=2000, seed=1), bootstrap_mean(values, 2000, 1)
-    assert any_statistic.value == pytest.approx(mean.value) and any_statistic.n == 150
+    values, names = np.random.default_rng(5).random(150), np.repeat(np.arange(75), 2)
+    drawn = {"samples": 2000, "seed": 1}
+    any_statistic, mean = (
+        bootstrap(np.mean, (values,), clusters=names, **drawn),
+        bootstrap_mean(values, clusters=names, **drawn),
+    )
+    assert any_statistic.value == pytest.approx(mean.value) and (any_statistic.n, any_statistic.clusters) == (150, 75)
     assert any_statistic.ci_low == pytest.approx(mean.ci_low, abs=0.004)
     assert any_statistic.ci_high == pytest.approx(mean.ci_high, abs=0.004)
 
 
 def test_bootstrap_keeps_rows_together_and_leaves_out_what_is_not_defined():
     sure = np.arange(40.0)
-    one = bootstrap(auroc, (sure, sure >= 20), samples=200, seed=1)
+    one = bootstrap(auroc, (sure, sure >= 20), clusters=None, samples=200, seed=1)
     assert (one.value, one.ci_low, one.ci_high) == (1, 1, 1)
-    few = bootstrap(auroc, ([2.0, 1.0], [1, 0]), samples=50, seed=1)  # half of the samples have one class
+    few = bootstrap(
+        auroc, ([2.0, 1.0], [1, 0]), clusters=None, samples=50, seed=1
+    )  # half of the samples have one class
     assert (few.value, few.ci_low, few.ci_high, few.n) == (1, 1, 1, 2)
-    none = bootstrap(auroc, ([], []), samples=5, seed=1)
+    none = bootstrap(auroc, ([], []), clusters=None, samples=5, seed=1)
     assert none.n == 0 and math.isnan(none.value)
 
 

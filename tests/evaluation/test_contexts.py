@@ -48,7 +48,7 @@ def test_every_question_is_of_exactly_one_of_the_four():
 
 def scores_of(**right):
     rows = [
-        (f"q{i}", system.replace("_", "-"), "seen", "", "em_loose", float(value))
+        (f"q{i}", system.replace("_", "-"), "seen", "", "em_loose", float(value), f"d{i}")
         for system, values in right.items()
         for i, value in enumerate(values)
     ]

@@ -21,12 +21,12 @@ N = 100
 def scores():
     order = np.random.default_rng(0).permutation(N)
     rows = [
-        (f"q{i}", system, "seen", "", metric, float(order[i] < share * N))
+        (f"q{i}", system, "seen", "", metric, float(order[i] < share * N), f"d{i}")
         for system, share in SHARES.items()
         for metric in ("em", "seconds")
         for i in range(N)
     ]
-    rows += [(f"n{i}", "zmem", "new", "", "em", 1.0) for i in range(5)]
+    rows += [(f"n{i}", "zmem", "new", "", "em", 1.0, f"n{i}") for i in range(5)]
     return pd.DataFrame(rows, columns=list(TABLES["scores"]))
 
 
@@ -46,7 +46,7 @@ def test_pairs_are_those_of_compared_systems_over_the_same_questions(scores):
 def four_questions(metric="f1", **values):
     """Scores of systems, each with its values for the same four questions; None where it did not answer."""
     rows = [
-        (f"q{i}", system, "seen", "", metric, value)
+        (f"q{i}", system, "seen", "", metric, value, f"d{i}")
         for system, four in values.items()
         for i, value in enumerate(four)
         if value is not None
@@ -60,7 +60,9 @@ def test_an_experiment_holds_every_system_against_the_baseline():
     found = four_questions("recall@1", bm25=[1.0, 0.0, 1.0, 0.0], dense=[1.0, 1.0, 1.0, None])
     table = experiment(pd.concat([f1, found]), ["f1", "recall@1"], baseline="bm25", correction="holm")
     assert list(table.index) == ["bm25", "zmem", "dense"] and list(table) == [
-        (metric, what) for metric in ("f1", "recall@1") for what in ("mean", "difference", "low", "high", "p", "n")
+        (metric, what)
+        for metric in ("f1", "recall@1")
+        for what in ("mean", "difference", "low", "high", "p", "n", "clusters")
     ]
     assert table["f1"].loc["zmem", ["mean", "difference", "low", "high"]].tolist() == [1.0] * 4
     assert table["f1"]["mean"].tolist() == [0.0, 1.0, 0.25] and (table["f1"]["n"] == 4).all()
@@ -94,7 +96,7 @@ def test_the_matrix_is_row_minus_column_and_bold_where_told_apart(scores):
     (table,) = pd.read_html(StringIO(html), index_col=0)
     assert table.loc["zmem", "bm25"] == "−40" and int(table.loc["bm25", "zmem"]) == 40
     assert pd.isna(table.loc["zmem", "zmem"])
-    assert html.count("font-weight: bold") == 1 and "p &lt; 0.05 after Holm for all 3 pairs" in html
+    assert html.count("font-weight: bold") == 1 and "p &lt; 0.05 after Holm for the 3 exploratory pairs" in html
     bold = html.split("{\n  font-weight: bold")[0].split("<style")[-1]
     assert "row0_col1" in bold and "row1_col0" in bold and "row0_col2" not in bold
 
@@ -103,12 +105,13 @@ def test_the_sentence_says_who_is_better_who_worse_and_what_n_could_show(scores)
     summary, pairs = summarise(scores, 50, seed=1), pair_table(scores, 50, seed=1)
     said = compare(summary, pairs, "seen")
     assert said.startswith(
-        "**Answers, seen documents** (n = 100; permutation tests, Holm over 3 pairs). z-memory answers"
+        "**Answers, seen documents** (n = 100 about 100 documents; exploratory permutation tests, Holm"
     )
+    assert "Holm over 3 pairs). z-memory answers" in said
     assert "exactly: worse than BM25 (−0.40 [" in said and "; not told apart from dense retrieval (−0.02 [" in said
-    assert said.endswith("So many questions show a difference of 0.05 to 0.16 in 80 % of all studies.")
+    assert said.endswith("So many documents show a difference of 0.05 to 0.16 in 80 % of all studies.")
     assert compare(summary, pairs, "new") == ""
-    assert "So many questions" not in compare(summary, pairs.assign(detectable=float("nan")), "seen")
+    assert "So many documents" not in compare(summary, pairs.assign(detectable=float("nan")), "seen")
     assert "a difference of more than 1 in" in compare(summary, pairs.assign(detectable=float("inf")), "seen")
     turned = scores.replace({"system": {"zmem": "bm25", "bm25": "zmem"}})
     said = compare(summarise(turned, 50, seed=1), pair_table(turned, 50, seed=1), "seen")

@@ -137,7 +137,9 @@ def test_answers_of_another_corpus_are_refused(systems):
 
 def f1_scores(rows):
     long = [(f"q{i}", name, "seen", "f1", value) for name, values in rows.items() for i, value in enumerate(values)]
-    return pd.DataFrame(long, columns=["question_id", "system", "part", "metric", "value"]).assign(kind="")
+    return pd.DataFrame(long, columns=["question_id", "system", "part", "metric", "value"]).assign(
+        kind="", cluster=[row[0] for row in long]
+    )
 
 
 def test_retention_by_hand():

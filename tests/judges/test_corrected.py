@@ -5,6 +5,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 
 from zmem_lib.evaluation.stats import bootstrap_mean
 from zmem_lib.files import BadInput
@@ -19,6 +20,7 @@ from zmem_lib.judges.corrected import (
     read_labels,
 )
 from zmem_lib.params import changed, read_params
+from zmem_lib.tables import TABLES
 
 METRIC = "checker_precision"
 
@@ -49,12 +51,18 @@ def formula(labels, judged, others):
     return weight, mean, NormalDist().inv_cdf(0.975) * spread
 
 
+def powered(labels, judged, clusters=None):
+    """People's values of the first answers, the judge's of all."""
+    unknown = np.full(len(judged) - len(labels), np.nan)
+    return prediction_powered(np.concatenate([labels, unknown]), judged, clusters)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_it_is_the_formula(seed):
     truth, judged = draws(seed, 40, 300)
     weight, mean, half = formula(truth[:40], judged[:40], judged[40:])
     assert 0.1 < weight < 1
-    found = prediction_powered(truth[:40], judged[:40], judged[40:])
+    found = powered(truth[:40], judged)
     assert found.value == pytest.approx(mean, abs=5e-3) and found.n == 340
     assert found.ci_high - found.ci_low == pytest.approx(2 * half, rel=0.05)
     assert (found.ci_low + found.ci_high) / 2 == pytest.approx(found.value)
@@ -64,41 +72,55 @@ def test_a_kind_judge_is_corrected_and_the_interval_covers_the_truth():
     covered, believed = 0, 0
     for seed in range(200):
         truth, judged = draws(seed, 60, 400)
-        found = prediction_powered(truth[:60], judged[:60], judged[60:])
+        found = powered(truth[:60], judged)
         covered += found.ci_low <= 0.6 <= found.ci_high
-        naive = bootstrap_mean(judged, 200, seed)
+        naive = bootstrap_mean(judged, 200, seed, clusters=None)
         believed += naive.ci_low <= 0.6 <= naive.ci_high
     assert covered >= 180 and believed <= 60
+
+
+def test_answers_about_one_document_count_together():
+    """Everybody's verdict twice, in pairs: the same mean and the same interval as once."""
+    truth, judged = draws(0, 40, 100)
+    labels, names = np.append(truth[:40], np.full(100, np.nan)), np.arange(140)
+    once = prediction_powered(labels, judged, names)
+    twice = prediction_powered(np.repeat(labels, 2), np.repeat(judged, 2), np.repeat(names, 2))
+    assert (twice.value, twice.ci_high) == pytest.approx((once.value, once.ci_high))
+    assert (once.n, once.clusters, twice.n, twice.clusters) == (140, 140, 280, 140)
+    apart = prediction_powered(np.repeat(labels, 2), np.repeat(judged, 2), None)
+    assert apart.ci_high - apart.ci_low < 0.75 * (once.ci_high - once.ci_low)
 
 
 def test_a_useless_judge_leaves_what_people_say():
     generator = np.random.default_rng(0)
     labels, judged, others = generator.random(100), np.full(100, 0.5), np.full(50, 0.5)
-    found = prediction_powered(labels, judged, others)
-    half = NormalDist().inv_cdf(0.975) * labels.std() / 10
+    found = powered(labels, np.concatenate([judged, others]))
+    half = t.ppf(0.975, 149) * labels.std() / 10 * np.sqrt(150 / 149)
     assert (found.value, found.ci_high) == pytest.approx((labels.mean(), labels.mean() + half))
 
 
 def test_who_is_behind_an_estimate(params):
-    judged, none = np.array([1.0, 0, 1, np.nan] * 10), np.full(40, np.nan)
-    found, by = estimate(judged, none, params)
-    assert by == JUDGE and found == bootstrap_mean(judged, 200, params.seed) and found.n == 30
+    judged, none, ids = np.array([1.0, 0, 1, np.nan] * 10), np.full(40, np.nan), np.arange(40)
+    found, by = estimate(judged, none, ids, params)
+    assert by == JUDGE and found == bootstrap_mean(judged, 200, params.seed, clusters=ids) and found.n == 30
     few = none.copy()
     few[:LEAST_LABELS] = 1.0  # of which two the judge left out
-    assert estimate(judged, few, params)[1] == JUDGE
+    assert estimate(judged, few, ids, params)[1] == JUDGE
     some = none.copy()
     some[:20] = 0.0
-    found, by = estimate(judged, some, params)
+    found, by = estimate(judged, some, ids, params)
     assert by == BOTH and found.n == 30 and found.value < 0.3
-    found, by = estimate(judged, np.zeros(40), params)
+    found, by = estimate(judged, np.zeros(40), ids, params)
     assert (by, found.value, found.n) == (PEOPLE, 0, 30)
 
 
 def test_the_table_counts_asked_judged_and_labelled(params):
     rows = [
-        (f"q{i}", s, "seen", METRIC, np.nan if i == 0 else float(i % 2)) for s in ("zmem", "bm25") for i in range(30)
+        (f"q{i}", s, "seen", METRIC, np.nan if i == 0 else float(i % 2), f"d{i}")
+        for s in ("zmem", "bm25")
+        for i in range(30)
     ]
-    verdicts = pd.DataFrame(rows, columns=["question_id", "system", "part", "metric", "value"])
+    verdicts = pd.DataFrame(rows, columns=list(TABLES["verdicts"]))
     labels = pd.DataFrame(
         [(f"q{i}", "zmem", METRIC, 1.0) for i in range(15)], columns=["question_id", "system", "metric", "value"]
     )

@@ -8,6 +8,7 @@ import pandas as pd
 from zmem_lib.evaluation import scoring
 from zmem_lib.evaluation.metrics import RETRIEVAL_METRICS
 from zmem_lib.evaluation.pairs import pair_table
+from zmem_lib.evaluation.primary import planned, primary_table
 from zmem_lib.report.figures import CURVES
 from zmem_lib.report.wording import COMPARED
 from zmem_lib.systems.systems import SYSTEMS
@@ -35,7 +36,8 @@ def made_tables() -> dict[str, pd.DataFrame]:
                 values = (
                     [17.0] * N if metric.endswith("tokens") else [1.0] * int(share * N) + [0.0] * (N - int(share * N))
                 )
-                rows += [(f"{part}{i}", system, part, "", metric, value) for i, value in enumerate(values)]
+                places = [(f"{part}{i}", system, part, "", metric) for i in range(N)]
+                rows += [(*place, value, f"of {place[0]}") for place, value in zip(places, values, strict=True)]
     scores = pd.DataFrame(rows, columns=list(TABLES["scores"]))
     kinds = ["right"] * 12 + ["wrong z"] * 24 + ["wrong evidence"] * 18 + ["wrong reading"] * 6
     failures = [
@@ -47,22 +49,25 @@ def made_tables() -> dict[str, pd.DataFrame]:
             "peak_memory_bytes": 2_000_000_000, "money_per_question": 0.0, "n": 120}  # fmt: skip
     costs = pd.DataFrame([{"system": system} | made for system in SYSTEMS])
     curve = [
-        (start, step, 0.1 * step, 4.0 - step, metric, 0.1 * step, 0.1 * step - 0.05, 0.1 * step + 0.05, 40)
+        (start, step, 0.1 * step, 4.0 - step, metric, 0.1 * step, 0.1 * step - 0.05, 0.1 * step + 0.05, 40, 20)
         for start in ("mean", "random")
         for step in (0, 1, 2, 5)
         for metric in CURVES
     ]
     selectors = [
-        (selector, part, metric, value, value - 0.1, value + 0.1, N)
+        (selector, part, metric, value, value - 0.1, value + 0.1, N, N)
         for selector, value in (("key", 0.4), ("key_then_likelihood", 0.6))
         for part in ("seen", "new")
         for metric in (*RETRIEVAL_METRICS, "seconds")
     ]
-    retention = [("seen", 0.9, 0.8, 0.97, N, 0.7), ("new", np.nan, np.nan, np.nan, N, 0.05)]
+    retention = [("seen", 0.9, 0.8, 0.97, N, N, 0.7), ("new", np.nan, np.nan, np.nan, N, N, 0.05)]
+    tests = planned("zmem vs hybrid on recall@1; zmem vs zmem-other-question on answer_in_evidence")
+    primary = primary_table(scores, 200, seed=1, tests=tests, margin=0.05)
     return {
         "scores": scores,
+        "primary": primary,
         "summary": scoring.summarise(scores, 200, seed=1),
-        "pairs": pair_table(scores, 200, seed=1),
+        "pairs": pair_table(scores, 200, seed=1, primary=primary),
         "failures": pd.DataFrame(failures, columns=list(TABLES["failures"])),
         "costs": costs,
         "write_curve": pd.DataFrame(curve, columns=list(TABLES["write_curve"])),

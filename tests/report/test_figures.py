@@ -65,7 +65,7 @@ def test_the_description_goes_with_the_image(figure, tmp_path):
 @pytest.fixture
 def noise():
     rows = [
-        (system, part, kind, share, metric, 0.8 - share, 0.7 - share, 0.9 - share, n)
+        (system, part, kind, share, metric, 0.8 - share, 0.7 - share, 0.9 - share, n, n)
         for system in ("zmem", "bm25", "bm25-asked", "gold-passage")
         for part, n in (("new", 20), ("seen", 30))
         for kind in KINDS for share in SHARES for metric in ("em", "f1")
@@ -114,7 +114,9 @@ def test_histograms_show_shares_of_groups_of_unlike_size():
 @pytest.mark.parametrize(("least", "scale"), [(0.09, "log"), (0.0, "symlog")])
 def test_the_time_axis_begins_near_the_smallest_time(least, scale):
     rows = [
-        ("mean", step, least + 0.01 * step, 1.0, metric, 0.5, 0.4, 0.6, 10) for step in (0, 1, 20) for metric in CURVES
+        ("mean", step, least + 0.01 * step, 1.0, metric, 0.5, 0.4, 0.6, 10, 10)
+        for step in (0, 1, 20)
+        for metric in CURVES
     ]
     figure = write_quality(check(pd.DataFrame(rows, columns=list(TABLES["write_curve"])), "write_curve"))
     axis = figure.axes[-1]

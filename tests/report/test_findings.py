@@ -28,7 +28,7 @@ def test_findings_say_plainly_that_z_memory_is_worse(tables, params):
     assert "worse than BM25 (−0.60 [" in text and "Most right" not in text
     assert "what is written comes from the document's own z" in text
     assert "Given the right z, the model writes the answer for 0.60 [" in said["short"][0]
-    assert "(n = 60)" in text and "60.0" not in text
+    assert "(n = 60 about 60 documents; exploratory" in text and "60.0" not in text
     assert "wrong z 40 %, wrong evidence 30 %, wrong reading 10 %" in text
     assert "From the mean start 0.00 [−0.05, 0.05] before the first step and 0.50 [0.45, 0.55] after 5 steps" in text
     assert "500 ms per document (highest: 0.50 at step 5), then found first for 0.50 [" in text
@@ -59,7 +59,7 @@ def test_placebo_is_held_against_chance(tables, params):
     assert said[0].startswith("**Placebo, seen documents.** The right z writes the answer for 0.60 [")
     assert "the gold evidence of other questions has it for 0.00 [0.00, 0.00] (chance)" in said[0]
     shuffled = (
-        "another document's z for 0.05 [0.02, 0.10] (minus that +0.00 [+0.00, +0.00]: not to be told from chance)"
+        "another document's z for 0.05 [0.01, 0.10] (minus that +0.00 [+0.00, +0.00]: not to be told from chance)"
     )
     assert shuffled in said[0]
     assert "the most similar other document's z for 0.10 [" in said[0] and "+0.05 [+0." in said[0]
@@ -72,7 +72,7 @@ def test_what_the_model_asked_itself_and_what_it_forgot_is_said(tables, params):
     assert not said["asked"]
     own = [("seen", "asked", 70), ("seen", "kept", 42), ("new", "asked", 0)]
     own = pd.DataFrame(own, columns=list(TABLES["asked"]))
-    rows = [("before", 9.0, 8.0, 10.0, 64), ("after", 18.0, 16.0, 20.0, 64), ("factor", 2.0, 1.9, 2.1, 64)]
+    rows = [("before", 9.0, 8.0, 10.0, 64, 64), ("after", 18.0, 16.0, 20.0, 64, 64), ("factor", 2.0, 1.9, 2.1, 64, 64)]
     damage = pd.DataFrame(rows, columns=list(TABLES["damage"]))
     now = findings({**tables, "asked": own, "damage": damage}, params)
     assert "About seen documents 70, of which 42 are learned" in now["asked"][0]

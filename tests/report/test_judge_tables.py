@@ -11,7 +11,7 @@ ABOUT = {
     "judge": "api", "model": "judge`x", "answers": 60, "asked": 500, "unanswered": 7, "unreadable": 3,
     "conversations": 480, "input_tokens": 9000, "output_tokens": 800, "money": 1.234,
 }  # fmt: skip
-COLUMNS = ["question_id", "system", "part", "metric", "value"]
+COLUMNS = ["question_id", "system", "part", "metric", "value", "cluster"]
 
 
 @pytest.fixture
@@ -21,7 +21,14 @@ def params():
 
 def judged(params, labels=()):
     rows = [
-        (f"q{i}", system, part, metric, float("nan") if metric == "ragas_faithfulness" and i < fails else float(i % 2))
+        (
+            f"q{i}",
+            system,
+            part,
+            metric,
+            float("nan") if metric == "ragas_faithfulness" and i < fails else float(i % 2),
+            f"d{i}",
+        )
         for part in ("seen", "unasked")
         for system, fails in (("bm25", 30), ("zmem", 4))
         for metric in ("checker_claim_recall", "ragas_faithfulness")

@@ -28,7 +28,7 @@ def kept():
 
 def noise():
     rows = [
-        (system, part, kind, share, "f1", 0.8 - share, 0.7 - share, 0.9 - share, 30)
+        (system, part, kind, share, "f1", 0.8 - share, 0.7 - share, 0.9 - share, 30, 30)
         for system in ("zmem", "bm25", "lm-rerank")
         for part in ("unasked-document", "new")
         for kind in ("hard negative", "changed answer")

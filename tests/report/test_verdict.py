@@ -117,14 +117,16 @@ def test_korean_says_the_same_figures(sleepqa):
 
 def test_controls_hold_the_right_z_against_the_best_of_the_wrong_ones(tiny):
     rows = [
-        (f"{part}{i}", system, part, "answer_in_evidence", float(i < right))
+        (f"{part}{i}", system, part, "answer_in_evidence", float(i < right), f"{part}{i // 2}")
         for part in ("seen", "new")
         for system, right in (("zmem-oracle", 18), ("zmem-shuffled", 2), ("zmem-similar", 4))
         for i in range(20)
     ]
-    scores = pd.DataFrame(rows, columns=["question_id", "system", "part", "metric", "value"])
+    scores = pd.DataFrame(rows, columns=["question_id", "system", "part", "metric", "value", "cluster"])
     said = verdict.controls(tiny | {"scores": scores}, params("tiny", **{"evaluate.bootstrap_samples": 200}))
-    assert said[0].startswith("**Placebo, seen documents** (n = 20): with the right z the answer stands in 0.90 [")
+    assert said[0].startswith(
+        "**Placebo, seen documents** (n = 20 about 10 documents): with the right z the answer stands in 0.90 ["
+    )
     assert "the difference is +0.70 [" in said[0] and "comes from the document's own z" in said[0]
     turned = scores.replace({"system": {"zmem-oracle": "zmem-similar", "zmem-similar": "zmem-oracle"}})
     assert "the memory does not work here" in verdict.controls(tiny | {"scores": turned}, params("tiny"))[0]
@@ -137,7 +139,7 @@ def test_limits_say_what_n_can_show_and_what_was_sampled(tiny):
     docs = pd.DataFrame({"doc_id": ["a", "b"], "part": ["seen", "new"]})
     said = verdict.limits(tiny | {"questions": questions, "docs": docs}, params("tiny"))
     pairs = tiny["pairs"].query("part == 'seen' and metric == 'recall@1' and first == 'zmem'")["detectable"].dropna()
-    (power,) = [line for line in said if line.startswith("So many questions")]
+    (power,) = [line for line in said if line.startswith("So many documents")]
     assert f"seen documents (n = 150) {pairs.min():.2f}–{pairs.max():.2f} (recall@1)" in power
     assert "A fixed sample of the test questions was answered: 150 of 400 about seen documents." in said
     assert any("made by a program" in line for line in said) and any("seed 7" in line for line in said)
@@ -153,11 +155,15 @@ def test_limits_say_when_new_documents_are_favoured(tiny):
 
     def said(share, language="en"):
         first = [("zmem", share), ("bm25", 0.02)]
-        rows = [(name, "seen", "new_first", value, value - 0.05, value + 0.05, 300) for name, value in first]
+        rows = [(name, "seen", "new_first", value, value - 0.05, value + 0.05, 300, 60) for name, value in first]
         summary = tiny["summary"].query("metric != 'new_first'")
         summary = pd.concat([summary, pd.DataFrame(rows, columns=list(summary))])
         tables = tiny | {"summary": summary, "questions": questions, "docs": docs}
-        return [line for line in verdict.limits(tables, params("tiny", language)) if "n = 300" in line]
+        return [
+            line
+            for line in verdict.limits(tables, params("tiny", language))
+            if "n = 300 about 60 documents" in line or "n = 300, 문서 60개" in line
+        ]
 
     assert said(0.14) == [], "the interval holds .1, the share of new documents"
     (line,) = said(0.93)

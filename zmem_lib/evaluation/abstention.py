@@ -17,7 +17,7 @@ from torch import Tensor
 from zmem_lib.cache import inside
 from zmem_lib.evaluation.metrics import em
 from zmem_lib.evaluation.risk import BOUNDS, aurc, auroc, coverage_at, threshold
-from zmem_lib.evaluation.scoring import ranks
+from zmem_lib.evaluation.scoring import clusters_of, ranks
 from zmem_lib.evaluation.stats import Estimate, bootstrap, bootstrap_mean
 from zmem_lib.memory.choose import question_log_p
 from zmem_lib.memory.lm import MemoryLM, left_padded
@@ -104,16 +104,17 @@ def confidence_table(
     """
     golds = dict(zip(questions["question_id"], questions["answers"], strict=True))
     kinds = dict(zip(absent["question_id"], absent["kind"], strict=True))
-    tables = []
+    clusters, tables = clusters_of(questions), []
     for system, answers in answers_by_system.items():
         rows = answers[["question_id", "part"]].assign(system=system, kind=answers["question_id"].map(kinds).fillna(""))
         pairs = zip(answers["answer"], answers["question_id"], strict=True)
         rows["wrong"] = [1 - int(em(answer, golds.get(question_id, ()), rule)) for answer, question_id in pairs]
         rows["top"] = [scores[0] for scores in answers["ranked_scores"]]
         rows["margin"] = [one[0] - one[1] if len(one) > 1 else float("inf") for one in answers["ranked_scores"]]
+        rows["cluster"] = [clusters.get(question_id, question_id) for question_id in answers["question_id"]]
         if system == "zmem":
             rows = rows.merge(doubt.assign(entropy=-doubt["entropy"]), "left", "question_id", validate="one_to_one")
-        tables.append(rows.melt(["question_id", "part", "system", "kind", "wrong"], var_name="score"))
+        tables.append(rows.melt(["question_id", "part", "system", "kind", "wrong", "cluster"], var_name="score"))
     return check(pd.concat(tables), "confidence") if tables else no_rows("confidence")
 
 
@@ -132,29 +133,31 @@ def abstention_table(confidence: pd.DataFrame, samples: int, seed: int) -> pd.Da
     for system, mine in confidence.groupby("system", sort=False):
         for part, some in _test_parts(mine[mine["score"] == mine["score"].iloc[0]]).items():
             for score, order in zip(BOUNDS, (-some["wrong"], 0 * some["wrong"]), strict=True):
-                found = bootstrap(aurc, (order, some["wrong"]), samples=samples, seed=seed)
+                found = bootstrap(aurc, (order, some["wrong"]), clusters=some["cluster"], samples=samples, seed=seed)
                 rows.append({"system": system, "part": part, "score": score, "metric": "aurc", **vars(found)})
     return check(pd.DataFrame(rows, columns=list(TABLES["abstention"])), "abstention")
 
 
 def _measured(rows: pd.DataFrame, samples: int, seed: int) -> Iterator[tuple[str, str, Estimate]]:
     """Part, metric and estimate of one system's one score."""
-    parts = _test_parts(rows)
+    parts, drawn = _test_parts(rows), {"samples": samples, "seed": seed}
     for part, some in parts.items():
         for metric, of in (("aurc", aurc), ("coverage@risk", coverage_at)):
-            yield part, metric, bootstrap(of, (some["value"], some["wrong"]), samples=samples, seed=seed)
+            yield part, metric, bootstrap(of, (some["value"], some["wrong"]), clusters=some["cluster"], **drawn)
     test = parts.get("all", rows.head(0))
     kinds = test.loc[test["part"] == ABSENT, "kind"].unique()
     for name in (ABSENT, *(kinds if len(kinds) > 1 else ())) if len(kinds) else ():
         some = test[(test["part"] != ABSENT) | (name == ABSENT) | (test["kind"] == name)]
-        yield name, "auroc", bootstrap(auroc, (some["value"], some["part"] != ABSENT), samples=samples, seed=seed)
+        columns = (some["value"], some["part"] != ABSENT)
+        yield name, "auroc", bootstrap(auroc, columns, clusters=some["cluster"], **drawn)
     dev = rows[rows["part"].isin([DEV, ABSENT_DEV])]
     if len(kinds) and dev["part"].nunique() == 2:
         given = test["value"] >= threshold(dev["value"], dev["part"] == DEV)
         absent = test["part"] == ABSENT
-        yield "answerable", "answered", bootstrap_mean(given[~absent], samples, seed)
-        yield ABSENT, "refused", bootstrap_mean(~given[absent], samples, seed)
-        yield "all", "risk", bootstrap_mean(test.loc[given, "wrong"], samples, seed)
+        shares = {("answerable", "answered"): given[~absent], (ABSENT, "refused"): ~given[absent]}
+        shares["all", "risk"] = test.loc[given, "wrong"]
+        for (part, metric), values in shares.items():
+            yield part, metric, bootstrap_mean(values, clusters=test.loc[values.index, "cluster"], **drawn)
 
 
 def _test_parts(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:

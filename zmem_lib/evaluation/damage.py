@@ -16,7 +16,7 @@ from zmem_lib.memory.lm import MemoryLM, token_nll
 from zmem_lib.memory.prompts import join
 from zmem_lib.meter import progress
 from zmem_lib.params import Params
-from zmem_lib.tables import check
+from zmem_lib.tables import TABLES, check
 
 PIECES = 64
 PIECE_TOKENS = 192
@@ -47,11 +47,11 @@ def plain_nll(memory_lm: MemoryLM, params: Params) -> list[float]:
 def damage_table(before: list[float], after: list[float], params: Params) -> pd.DataFrame:
     """Perplexity before and after, and the factor between them, with 95 % intervals over the pieces (the damage table).
 
-    `n` counts pieces.
+    `n` counts pieces, each a cluster of its own.
     """
     rows, change = [], [late - early for early, late in zip(before, after, strict=True)]
     for what, nll in (("before", before), ("after", after), ("factor", change)):
         if nll:
-            mean = bootstrap_mean(nll, SAMPLES, params.seed)
-            rows.append((what, *np.exp([mean.value, mean.ci_low, mean.ci_high]).tolist(), mean.n))
-    return check(pd.DataFrame(rows, columns=["what", "value", "ci_low", "ci_high", "n"]), "damage")
+            mean = bootstrap_mean(nll, SAMPLES, params.seed, clusters=None)
+            rows.append((what, *np.exp([mean.value, mean.ci_low, mean.ci_high]).tolist(), mean.n, mean.clusters))
+    return check(pd.DataFrame(rows, columns=list(TABLES["damage"])), "damage")

@@ -101,7 +101,7 @@ def system_scores(
         said = [swaps.readings[key] for key in item_keys(noisy, changed)]
         values = [float(of(*pair, rule)) for pair in zip(said, noisy["answers"], strict=True)]
         place = noisy[["question_id", "part"]].assign(system=name, kind=kind, share=share, metric=metric)
-        tables.append(place.assign(value=values))
+        tables.append(place.assign(value=values, cluster=[golds[0] for golds in noisy["gold_doc_ids"]]))
     return pd.concat(tables)
 
 

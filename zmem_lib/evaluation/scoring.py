@@ -60,7 +60,7 @@ def score_answers(
         parts = [pd.DataFrame({"question_id": rows["question_id"], **values}).melt("question_id", var_name="metric")]
         parts += [retrieval_scores(rows)] if ranks(rows) else []
         parts += [metrics.ragas_scores(rows)] if ragas else []
-        place = rows[["question_id", "part", "kind"]].assign(system=system)
+        place = rows[["question_id", "part", "kind", "cluster"]].assign(system=system)
         tables.append(place.merge(pd.concat(parts), on="question_id", validate="one_to_many"))
     scores = pd.concat(tables)
     unread = [name for name, metric in METRICS.items() if metric.reader and not params.has_lm]
@@ -89,7 +89,7 @@ def chance_scores(
         hits = [[answer_in_evidence(text, golds, rule) for text in evidence[places]] for places in chosen]
         values.append([np.mean(some) if some else np.nan for some in hits])
     rows[list(CHANCES)] = np.array(values, dtype=float).reshape(-1, len(CHANCES))  # (Q,2)
-    long = rows.melt(["question_id", "part", "kind"], list(CHANCES), "system")
+    long = rows.melt(["question_id", "part", "kind", "cluster"], list(CHANCES), "system")
     return check(long.assign(metric="answer_in_evidence"), "scores")
 
 
@@ -120,7 +120,7 @@ def failures(
 
 
 def summarise(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
-    """Mean, bootstrap interval and n of every metric by system and part, kinds as parts too: the table summary.
+    """Mean, interval and counts of every metric by system and part, kinds as parts too: the table summary.
 
     Values that are NaN are not in the mean nor in n; where there are any, a row METRIC_nan gives their share of all.
     """
@@ -135,7 +135,7 @@ def selector_table(questions: pd.DataFrame, rankings: pd.DataFrame, samples: int
     """Retrieval measures and seconds per question of every selector and part, kinds of seen questions included."""
     tables = []
     for _, rows in joined(questions, rankings).groupby("selector", sort=False):
-        place = rows[["question_id", "selector", "part", "kind"]]
+        place = rows[["question_id", "selector", "part", "kind", "cluster"]]
         tables.append(place.merge(retrieval_scores(rows), on="question_id"))
         tables.append(place.assign(metric="seconds", value=rows["seconds"]))
     values = kinds_as_parts(pd.concat(tables))
@@ -145,7 +145,7 @@ def selector_table(questions: pd.DataFrame, rankings: pd.DataFrame, samples: int
 def score_lines(folder: Path, systems: Sequence[str], questions: int = 0) -> Iterator[str]:
     """All test questions of a finished run scored anew, where its chapters ask a sample; nothing is kept.
 
-    A line for every part, system and measure: mean, 95 % interval, n; `questions` of each part and kind, 0: all.
+    A line for every part, system and measure: mean, 95 % interval, counts; `questions` of each part and kind, 0: all.
     """
     collection = open_collection(folder, added=False)
     params, table = collection.params, read_table(folder / "questions.parquet", "questions")
@@ -159,11 +159,12 @@ def score_lines(folder: Path, systems: Sequence[str], questions: int = 0) -> Ite
     summary = summary.sort_values(["part", "metric"], key=lambda names: names.map(place), kind="stable")
     for row in summary.itertuples():
         interval = f"[{row.ci_low:.3f}, {row.ci_high:.3f}]"
-        yield f"{row.part:17} {row.metric:19} {row.system:14} {row.value:.3f} {interval}  n = {row.n}"
+        counts = f"n = {row.n} about {row.clusters} documents"
+        yield f"{row.part:17} {row.metric:19} {row.system:14} {row.value:.3f} {interval}  {counts}"
 
 
 def joined(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
-    """One row per answer, with its question's answers, gold documents, kind and reference contexts (none: empty)."""
+    """One row per answer, with its question's answers, gold documents, kind, cluster and reference contexts."""
     if "reference_contexts" not in questions:
         questions = questions.assign(reference_contexts=questions["question_id"].map(lambda _: []))
     if unknown := set(answers["question_id"]) - set(questions["question_id"]):
@@ -173,7 +174,14 @@ def joined(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
         )
     columns = ["question_id", "answers", "gold_doc_ids", "kind", "reference_contexts"]
     answers = answers.drop(columns="kind", errors="ignore")
-    return answers.merge(questions[columns], on="question_id", how="left", validate="many_to_one")
+    rows = answers.merge(questions[columns], on="question_id", how="left", validate="many_to_one")
+    return rows.assign(cluster=rows["question_id"].map(clusters_of(questions)))
+
+
+def clusters_of(questions: pd.DataFrame) -> dict[str, str]:
+    """What each question belongs together with, by its id: its first gold document, or itself where it has none."""
+    pairs = zip(questions["question_id"], questions["gold_doc_ids"], strict=True)
+    return {question_id: golds[0] if len(golds) else question_id for question_id, golds in pairs}
 
 
 def kinds_as_parts(rows: pd.DataFrame) -> pd.DataFrame:

@@ -45,7 +45,7 @@ def write_curve(collection: Collection) -> pd.DataFrame:
     snapshots = sorted((folder / "z_new_steps").glob("*.safetensors")) if len(questions) else []
     if not snapshots:
         return no_rows("write_curve")
-    find, rows = finder(collection, questions), []
+    find, golds, rows = finder(collection, questions), questions["gold_doc_ids"].str[0], []
     for path in progress(snapshots, "scoring snapshots", len(snapshots)):
         start, step = path.stem.rsplit("_", 1)
         make = partial(snapshot_scores, path, questions, collection, find)
@@ -56,7 +56,9 @@ def write_curve(collection: Collection) -> pd.DataFrame:
         place = {"start": start, "step": int(step), "recite_nll": logged["nll"].iloc[-1]}
         place["seconds_per_document"] = logged["seconds_per_document"].iloc[-1]
         for metric in CURVE_METRICS:
-            estimate = bootstrap_mean(scores[metric].tolist(), params.evaluate.bootstrap_samples, params.seed)
+            clusters = None if metric == "recited" else golds  # that one is of documents
+            values, samples = scores[metric].tolist(), params.evaluate.bootstrap_samples
+            estimate = bootstrap_mean(values, samples, params.seed, clusters=clusters)
             rows.append(place | {"metric": metric, **vars(estimate)})
     return check(pd.DataFrame(rows, columns=list(TABLES["write_curve"])), "write_curve")
 

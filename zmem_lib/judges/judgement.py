@@ -142,6 +142,7 @@ def by_ragbench(items: pd.DataFrame, judge: Judge) -> Values:
 def verdicts(items: pd.DataFrame, values: Mapping[str, Values]) -> pd.DataFrame:
     """The table verdicts: values by metric, under the part and, of seen questions, under their kind too."""
     wide = pd.concat([pd.DataFrame(rows).add_prefix(prefix) for prefix, rows in values.items()], axis=1)
-    wide = wide.set_index(pd.MultiIndex.from_frame(items[["question_id", "system", "part", "kind"]]))
-    long = wide.reset_index().melt(["question_id", "system", "part", "kind"], var_name="metric")
+    place = ["question_id", "system", "part", "kind", "cluster"]
+    wide = wide.set_index(pd.MultiIndex.from_frame(items[place]))
+    long = wide.reset_index().melt(place, var_name="metric")
     return check(kinds_as_parts(long), "verdicts")

@@ -19,7 +19,7 @@ from zmem_lib.ablation import PARTS, ROWS, is_off
 from zmem_lib.meter import about
 from zmem_lib.params import from_flat
 from zmem_lib.report.canvas import new_figure
-from zmem_lib.report.chapter_tables import selector_overview
+from zmem_lib.report.chapter_tables import selector_overview, with_n
 from zmem_lib.report.figures import CYCLE
 from zmem_lib.report.results import RESULTS, kept_in, read_kept
 from zmem_lib.report.tables import bullets, estimate, grid, html_table
@@ -193,7 +193,7 @@ def kept_runs(results: Path = RESULTS) -> list[Markdown | HTML]:
     rows = rows.assign(name=rows["run"] + ", " + rows["part"])
     order = [f"{run}, {part}" for run in kept for part in TEST_PARTS]
     table = grid(rows, ["name"], ["column"], estimate, name=order, column=RUN_COLUMNS)
-    table.insert(0, "n", rows.groupby("name")["n"].max())
+    table = with_n(table, rows)
     used = ("params", "machine", "peak_gpu_memory_bytes")
     said = [
         told("run_sentence", name=name, spent=about(sum(one["seconds"].values())), **{key: one[key] for key in used})

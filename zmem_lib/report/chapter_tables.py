@@ -13,6 +13,7 @@ import yaml
 from IPython.core.display import HTML, Markdown
 
 from zmem_lib.evaluation.metrics import FIELD, METRICS, RETRIEVAL_METRICS
+from zmem_lib.evaluation.primary import PRIMARY
 from zmem_lib.evaluation.risk import BOUNDS, RISK
 from zmem_lib.evaluation.stats import LEVEL
 from zmem_lib.judges.corrected import BOTH, JUDGE, LEAST_LABELS, PEOPLE
@@ -20,7 +21,17 @@ from zmem_lib.judges.judgement import CHECKER_METRICS, RAGAS_METRICS, TRACE_METR
 from zmem_lib.params import Params, dumped
 from zmem_lib.report.figures import CONFIDENCE, FAILURES
 from zmem_lib.report.tables import cut, estimate, grid, html_table, text_table
-from zmem_lib.report.wording import COMPARED, CONTROLS, LABELS, from_both_sides, part_name, points, template, told
+from zmem_lib.report.wording import (
+    COMPARED,
+    CONTROLS,
+    LABELS,
+    from_both_sides,
+    most_counted,
+    part_name,
+    points,
+    template,
+    told,
+)  # fmt: skip
 from zmem_lib.systems.systems import SYSTEMS
 from zmem_lib.tables import ABSENT, CHANCES, CONTEXTS, PARTS, TEST_PARTS, in_order, read_table
 
@@ -160,7 +171,8 @@ def noise_overview(noise: pd.DataFrame) -> HTML:
     rows = noise[noise["metric"] == "em"]
     table = grid(rows, ["part", "kind", "system"], ["share"], estimate, share=sorted(set(rows["share"])))
     table.columns = [f"{100 * share:.0f} %" for share in table.columns.tolist()]
-    return html_table(table, "Exact match by the share of the evidence items that is replaced; mean and 95 % interval.")
+    caption = "Exact match by the share of the evidence items that is replaced; mean and 95 % interval."
+    return html_table(with_n(table, rows), caption)
 
 
 # Chapter 06: evaluation
@@ -190,8 +202,8 @@ def summary_tables(
         rivals = [name for name in table.index if name in COMPARED]
         scored = values.loc[rivals].drop(columns=LABELS["evidence_tokens"], errors="ignore")
         bold = (scored.eq(scored.max()) & scored.gt(0) & (len(rivals) > 1)).reindex_like(table).eq(True)
-        n = rows["n"].max() if len(rows) else 0
-        caption = f"Part {part}: n = {n} questions per system; mean and 95 % interval."
+        n = most_counted(rows.itertuples()) if len(rows) else 0
+        caption = f"Part {part}: n = {n} per system; mean and 95 % interval."
         caption += f" Bold: best of {', '.join(rivals)}." if bold.any(axis=None) else ""
         tables.append(html_table(table, caption, bold=bold).data)
     return HTML("\n".join(tables))
@@ -205,10 +217,28 @@ def pair_tables(pairs: pd.DataFrame) -> HTML:
         both = from_both_sides(rows)
         table = grid(both, ["first"], ["second"], lambda row: points(row.value), **orders).fillna("")
         bold = grid(both, ["first"], ["second"], lambda row: row.p_holm < 1 - LEVEL, **orders).eq(True)
-        facts = {"label": LABELS[metric], "n": rows["n"].max(), "p": 1 - LEVEL, "pairs": len(rows)}
-        caption = told("pair_tables", part=part, **facts)
-        tables += [html_table(table, caption, bold=bold).data] if len(rows) else []
+        if rows.empty:
+            continue
+        first = [f"{row.first} and {row.second}" for row in rows[rows["family"] == PRIMARY].itertuples()]
+        facts = {"label": LABELS[metric], "n": most_counted(rows.itertuples()), "p": 1 - LEVEL}
+        caption = told("pair_tables", part=part, pairs=len(rows) - len(first), primary="; ".join(first), **facts)
+        tables.append(html_table(table, caption, bold=bold).data)
     return HTML("\n".join(tables))
+
+
+def primary_overview(primary: pd.DataFrame) -> HTML:
+    """The tests that were fixed beforehand: difference, p, the least difference and the least margin to be shown."""
+    places = [("first", "first_part"), ("second", "second_part")]
+    names = {side: [f"{name}, {part}" for name, part in primary[[side, of]].to_numpy()] for side, of in places}
+    table = pd.DataFrame({**names, "measure": primary["metric"].map(lambda name: LABELS.get(name, name))})
+    table["difference"] = [estimate(row) if row.n else None for row in primary.itertuples()]
+    heads = {"p_holm": "p, Holm", "detectable": "difference to be seen", "p_same": "p of sameness, Holm"}
+    heads |= {"least_margin": "margin to be seen"}
+    for name, head in heads.items():
+        table[head] = [None if pd.isna(value) else f"{value:.3f}" for value in primary[name]]
+    for name, head in {"n": "n", "clusters": "documents"}.items():
+        table[head] = primary[name].astype(object).where(primary[name] > 0, None)
+    return html_table(table, told("primary_overview", margin=primary["margin"].max()), index=False)
 
 
 def context_overview(contexts: pd.DataFrame) -> HTML:
@@ -241,7 +271,8 @@ def abstention_overview(abstention: pd.DataFrame) -> HTML:
     rows = abstention[abstention["n"] > 0]
     orders = {"part": ("answerable", "all", ABSENT), "score": (*CONFIDENCE, *BOUNDS), "metric": tuple(ABSTAINED)}
     table = grid(rows, ["part", "system", "score"], ["metric"], estimate, **orders)
-    return html_table(table.rename(columns=ABSTAINED), "Knowing when not to answer: value and 95 % interval.")
+    table = with_n(table.rename(columns=ABSTAINED), rows)
+    return html_table(table, "Knowing when not to answer: value and 95 % interval.")
 
 
 def failure_table(failures: pd.DataFrame) -> HTML:
@@ -277,15 +308,16 @@ def apart_overview(summary: pd.DataFrame) -> HTML:
     rows = summary[summary["part"].isin(APART) & summary["metric"].isin(APART_METRICS) & summary["system"].isin(shown)]
     table = grid(rows, ["system"], ["metric", "part"], estimate, metric=APART_METRICS, system=shown)
     table.columns = [f"{LABELS[metric]}\n{APART[part]}" for metric, part in table.columns]
-    n = rows.groupby("part")["n"].max()
+    n = {part: most_counted(some.itertuples()) for part, some in rows.groupby("part")}
     sizes = [f"{said} {n[part]}" for part, said in APART.items() if part in n]
     caption = f"Seen documents with and without training questions (n: {', '.join(sizes)}); mean and 95 % interval."
     return html_table(table, caption)
 
 
 def with_n(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """The table with the largest number of questions of each of its rows behind it."""
-    return table.assign(n=rows.groupby(list(table.index.names))["n"].max().reindex(table.index))
+    """The table with the largest number of questions, and of documents, of each of its rows behind it."""
+    most = rows.groupby(list(table.index.names))[["n", "clusters"]].max().reindex(table.index)
+    return table.assign(n=most["n"], documents=most["clusters"].astype(object).where(most["clusters"] > 0, None))
 
 
 def _mean(row: Any) -> str:
@@ -313,7 +345,7 @@ def judged_tables(judged: pd.DataFrame) -> list[HTML]:
             table = grid(rows, ["system"], ["metric"], _judged, metric=metrics)
             table.columns = [name.partition("_")[2].replace("_", " ") for name in table.columns]
             caption = f"{group}, {part_name(part)}: mean, 95 % interval, and of how many answers there is a verdict"
-            tables += [html_table(table, f"{caption} (coverage).")] if len(rows) else []
+            tables += [html_table(with_n(table, rows), f"{caption} (coverage).")] if len(rows) else []
     return tables
 
 

@@ -20,6 +20,7 @@ from zmem_lib.files import BadInput, must_exist, read_json
 from zmem_lib.memory.shape import model_shape
 from zmem_lib.params import Params, flat, read_params, without_places
 from zmem_lib.report.canvas import save_figure
+from zmem_lib.report.chapter_tables import with_n
 from zmem_lib.report.figures import banded_lines, legend_above, panel_grid
 from zmem_lib.report.tables import estimate, grid, html_table
 from zmem_lib.report.wording import COMPARED, RIVALS, part_name, template, told
@@ -139,8 +140,10 @@ def measure_tables(runs: Sequence[Run]) -> list[str]:
     for part in in_order(found["part"], TEST_PARTS):
         rows = found[found["part"] == part]
         table = grid(rows, ["run"], ["measure"], _measure, measure=list(MEASURES))
-        table.insert(0, "n", rows.groupby("run")["n"].max())
-        caption = f"{part_name(part).capitalize()}: mean and {LEVEL:.0%} interval over n questions."
+        caption = (
+            f"{part_name(part).capitalize()}: mean and {LEVEL:.0%} interval over n questions of so many documents."
+        )
+        table = with_n(table, rows)
         tables.append(_table(table, caption))
     return tables
 

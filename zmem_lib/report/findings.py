@@ -15,7 +15,17 @@ from zmem_lib.evaluation.risk import BOUNDS
 from zmem_lib.evaluation.stats import POWER, Estimate
 from zmem_lib.params import Params
 from zmem_lib.report.figures import FAILURES
-from zmem_lib.report.wording import COMPARED, RIVALS, difference, gaps_of, range_said, side_of, told, values_of
+from zmem_lib.report.wording import (
+    COMPARED,
+    RIVALS,
+    difference,
+    gaps_of,
+    most_counted,
+    range_said,
+    side_of,
+    told,
+    values_of,
+)  # fmt: skip
 from zmem_lib.systems.cost import AGAINST, break_even
 from zmem_lib.systems.systems import which
 from zmem_lib.tables import ABSENT, CHANCES, PARTS, TEST_PARTS
@@ -106,7 +116,7 @@ def writing(write_curve: pd.DataFrame) -> str:
         (start, curve.iloc[0], curve.iloc[-1], curve.iloc[int(curve["value"].argmax())], found.get(start))
         for start, curve in answers.groupby(answers["start"], sort=False)
     ]
-    return told("writing", curves=curves, n=answers["n"].max())
+    return told("writing", curves=curves, n=most_counted(answers.itertuples()) if len(answers) else 0)
 
 
 def costing(costs: pd.DataFrame) -> str:
@@ -167,7 +177,8 @@ def asked_or_not(summary: pd.DataFrame) -> str:
     for metric, what in (("recall@1", "found first"), ("em", "exact answers")):
         asked, unasked = (values_of(summary, part, metric, COMPARED) for part in parts)
         found[what] = [(name, one, unasked[name]) for name, one in asked.items() if name in unasked]
-    sizes = [summary[summary["part"] == part]["n"].max() for part in parts]
+    there = [summary[summary["part"] == part] for part in parts]
+    sizes = [most_counted(rows.itertuples()) for rows in there if len(rows)]
     return told("asked_or_not", found={what: rows for what, rows in found.items() if rows}, sizes=sizes)
 
 

@@ -20,7 +20,7 @@ from zmem_lib.report.figures import noise_curves, quality_plot, recall_curves, w
 from zmem_lib.report.results import RESULTS, changed_params, find_previous, moved_values
 from zmem_lib.report.tables import MISSING, bullets, estimate, grid, html_table
 from zmem_lib.report.verdict import detectable, reference
-from zmem_lib.report.wording import COMPARED, from_both_sides, in_code, phrases, side_of, spoken
+from zmem_lib.report.wording import COMPARED, from_both_sides, in_code, most_counted, phrases, side_of, spoken
 from zmem_lib.systems.cost import AGAINST, break_even
 from zmem_lib.systems.systems import SYSTEMS, which
 from zmem_lib.tables import MEASURES, TEST_PARTS, in_order
@@ -77,7 +77,7 @@ def headline_table(tables: Mapping[str, pd.DataFrame], params: Params) -> HTML:
     for part in in_order(rows["part"], TEST_PARTS):
         least = detectable(tables, part, words)
         power = words["head.least"].format(least=least, power=round(100 * POWER)) if least else ""
-        n = rows[rows["part"] == part]["n"].max()
+        n = most_counted(rows[rows["part"] == part].itertuples(), words)
         sizes.append(words["head.size"].format(part=words[f"part.{part}"], n=n, least=power))
     caption = words["head.caption"].format(reference=words[f"system.{reference(summary)}"], sizes="; ".join(sizes))
     return html_table(named(table, words), caption, wide=True)
@@ -201,6 +201,7 @@ def changes(summary: pd.DataFrame, folder: Path, params: Params, results: Path =
         "before": most["before"],
         "now": [spoken(row) for row in most.itertuples()],
         "n": most["n"],
+        "documents": [str(count or MISSING) for count in most["clusters"]],
     }
     table = pd.DataFrame({words[f"column.{name}"]: column for name, column in columns.items()})
     shown = [html_table(table, words["changed.caption"], index=False, wide=True)] if len(moved) else []

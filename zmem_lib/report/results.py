@@ -31,7 +31,8 @@ RESULTS = Path(__file__).parents[2] / "results"
 ROW_SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "gold-passage", "closed-book")
 ROW_METRICS = tuple(name for name, metric in METRICS.items() if metric.tested)
 WHOLE = (  # tables that are kept as they are
-    "summary", "pairs", "contexts", "write_curve", "costs", "selectors", "retention", "abstention", "damage", "noise",
+    "summary", "primary", "pairs", "contexts", "write_curve", "costs", "selectors", "retention", "abstention", "damage",
+    "noise",
 )  # fmt: skip
 LOG_ROWS = 100  # of a curve of the training log, at most
 MANIFEST = "manifest.json"
@@ -204,11 +205,11 @@ def changed_params(before: Mapping[str, Any], params: Params) -> dict[str, tuple
 def moved_values(before: pd.DataFrame, now: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """The values whose new interval no longer covers the former value, most moved first; and how many were compared.
 
-    Columns: system, part, metric, before, now, ci_low, ci_high, n.
+    Columns: system, part, metric, before, now, ci_low, ci_high, n, clusters.
     """
     former = before[before["n"] > 0][[*PLACE, "value"]].rename(columns={"value": "before"})
     both = now[(now["n"] > 0) & now["metric"].isin(MEASURES)].rename(columns={"value": "now"}).merge(former, on=PLACE)
     both = both[both["system"].isin(list(SYSTEMS)) & both["part"].isin(TEST_PARTS)]
     moved = both[~both["before"].between(both["ci_low"] - EXACT, both["ci_high"] + EXACT)]
     moved = moved.iloc[(moved["before"] - moved["now"]).abs().argsort(kind="stable")[::-1]]
-    return moved[[*PLACE, "before", "now", "ci_low", "ci_high", "n"]].reset_index(drop=True), len(both)
+    return moved[[*PLACE, "before", "now", "ci_low", "ci_high", "n", "clusters"]].reset_index(drop=True), len(both)

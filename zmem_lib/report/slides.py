@@ -16,7 +16,7 @@ from zmem_lib.report.canvas import new_figure, save_figure
 from zmem_lib.report.page import costs_by_step, headline, main_systems, marked, numeral
 from zmem_lib.report.tables import MISSING, grid
 from zmem_lib.report.verdict import reference, rule, setting, verdict
-from zmem_lib.report.wording import COMPARED, CONTROLS, phrases
+from zmem_lib.report.wording import COMPARED, CONTROLS, most_counted, phrases
 from zmem_lib.systems.systems import SYSTEMS
 from zmem_lib.tables import TEST_PARTS
 
@@ -99,8 +99,9 @@ def set_up(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[st
         names = [words[f"row.{name}"] for name in there if name in systems]
         bullets += [words[f"setup.{key}"].format(n=len(names), names=", ".join(names))] if names else []
     bullets += [words["setup.blind"], rule(params)]
-    asked = summary[summary["part"].isin(TEST_PARTS) & summary["metric"].isin(SHOWN)].groupby("part")["n"].max()
-    rows = [(words[f"part.{part}"], f"{asked[part]:,}") for part in TEST_PARTS if part in asked]
+    asked = dict(list(summary[summary["part"].isin(TEST_PARTS) & summary["metric"].isin(SHOWN)].groupby("part")))
+    counts = {part: most_counted(rows.itertuples(), words) for part, rows in asked.items()}
+    rows = [(words[f"part.{part}"], counts[part]) for part in TEST_PARTS if part in counts]
     table = pd.DataFrame(rows, columns=[words["setup.part"], words["setup.n"]])
     return Slide(words["setup.title"], tuple(map(plain, bullets)), table)
 

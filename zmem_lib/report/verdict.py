@@ -6,6 +6,7 @@ included, answers more than a few questions exactly, the answers are said to dec
 
 from collections.abc import Mapping
 from math import ceil, inf
+from typing import Any
 
 import pandas as pd
 
@@ -13,7 +14,19 @@ from zmem_lib.data.tuples import parts_of
 from zmem_lib.evaluation.stats import LEVEL, POWER
 from zmem_lib.params import Params
 from zmem_lib.report.findings import right_and_wrong
-from zmem_lib.report.wording import RIVALS, SIDES, difference, gaps_of, phrases, range_said, side_of, spoken, values_of
+from zmem_lib.report.wording import (
+    RIVALS,
+    SIDES,
+    counted,
+    difference,
+    gaps_of,
+    most_counted,
+    phrases,
+    range_said,
+    side_of,
+    spoken,
+    values_of,
+)  # fmt: skip
 from zmem_lib.systems.systems import SYSTEMS
 from zmem_lib.tables import MEASURES, TEST_PARTS
 
@@ -24,6 +37,46 @@ READS = 0.05  # of exact answers: where nobody has more, they tell nothing of wh
 def reference(summary: pd.DataFrame) -> str:
     """The system that all others are held against: z-memory, or BM25 in a run that has no memory."""
     return "zmem" if (summary["system"] == "zmem").any() else "bm25"
+
+
+def primary(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
+    """A sentence for every test that was fixed beforehand: the difference, who is better, whether they are the same."""
+    words, left, said = phrases(params.report.language), [], []
+    rows: Any = tables["primary"].itertuples()
+    for row in rows:
+        sides = {"first": (row.first, row.first_part), "second": (row.second, row.second_part)}
+        names = {side: words.get(f"system.{name}", name) for side, (name, _) in sides.items()}
+        if not row.n or row.first_part != row.second_part:
+            parts = {side: words.get(f"part.{part}", part) for side, (_, part) in sides.items()}
+            names = {side: words["primary.of"].format(name=name, part=parts[side]) for side, name in names.items()}
+        metric = words.get(f"metric.{row.metric}", row.metric)
+        if not row.n:
+            left.append(words["primary.left_test"].format(**names, metric=metric))
+            continue
+        if row.first_part == row.second_part:
+            metric = words["primary.of"].format(name=metric, part=words.get(f"part.{row.first_part}", row.first_part))
+        place = {"metric": metric, "n": counted(row.n, row.clusters, words), "p": p_said(row.p_holm)}
+        facts = {"gap": spoken(row, sign=True), "side": words[f"primary.{side_of(row)}"], "same": sameness(row, words)}
+        said.append(words["primary.test"].format(**names, **place, **facts))
+    said += [words["primary.left"].format(tests="; ".join(left))] if left else []
+    return said or [words["primary.none"]]
+
+
+def sameness(row: Any, words: Mapping[str, str]) -> str:
+    """Whether a row of the table primary shows that its two are the same within the margin; of others not a word."""
+    if row.p_same != row.p_same:
+        return words["primary.alike"]
+    how = "within" if row.p_same < 1 - LEVEL else "beyond"
+    if how == "beyond" and side_of(row) != "same":
+        return ""
+    return words[f"primary.{how}"].format(
+        margin=f"{row.margin:g}", p=p_said(row.p_same), least=f"{row.least_margin:.2f}"
+    )
+
+
+def p_said(p: float) -> str:
+    """A p-value with its sign, three decimals."""
+    return f"= {p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def verdict(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
@@ -44,7 +97,7 @@ def part_verdict(
     found = values_of(summary, part, metric, ("zmem", *RIVALS))
     if not found:
         return ""
-    n, said = max(one.n for one in found.values()), words[f"part.{part}"]
+    n, said = most_counted(found.values(), words), words[f"part.{part}"]
     top = max(one.value for one in values_of(summary, part, metric, SYSTEMS).values())
     if metric == "em" and top < READS:
         return words["verdict.nothing"].format(part=said, n=n, most=f"{ceil(100 * top) / 100:.2f}")
@@ -76,7 +129,7 @@ def fused(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
             continue
         weak, strong = sorted(FUSED, key=lambda system: found[system].value)
         sides = {name: gaps_of(pairs, part, "recall@1", name)[strong] for name in ("hybrid-rrf", "hybrid")}
-        place = {"part": words[f"part.{part}"], "n": found[strong].n}
+        place = {"part": words[f"part.{part}"], "n": most_counted([found[strong]], words)}
         for key, name in {"strong": strong, "weak": weak}.items():
             place |= {key: words[f"system.{name}"], f"{key}_value": f"{found[name].value:.2f}"}
         for key, name in {"rank": "hybrid-rrf", "score": "hybrid"}.items():
@@ -123,7 +176,7 @@ def placebo(tables: Mapping[str, pd.DataFrame], part: str, params: Params) -> st
     if not best:
         return ""
     gap = difference(tables["scores"], part, "answer_in_evidence", ("zmem-oracle", best), params)
-    place = {"part": words[f"part.{part}"], "n": gap.n, "wrong_name": words[f"system.{best}"]}
+    place = {"part": words[f"part.{part}"], "n": most_counted([gap], words), "wrong_name": words[f"system.{best}"]}
     place |= {"right": spoken(means["zmem-oracle"]), "wrong": spoken(means[best]), "gap": spoken(gap, sign=True)}
     return words["control.placebo"].format(**place, meaning=words[f"control.{side_of(gap)}"])
 
@@ -134,7 +187,7 @@ def bounds(summary: pd.DataFrame, part: str, words: Mapping[str, str]) -> str:
     if len(found) < 2:
         return ""
     closed, gold = spoken(found["closed-book"]), spoken(found["gold-passage"])
-    place = {"part": words[f"part.{part}"], "n": found["gold-passage"].n}
+    place = {"part": words[f"part.{part}"], "n": most_counted([found["gold-passage"]], words)}
     return words["control.reader"].format(**place, closed=closed, gold=gold)
 
 
@@ -160,7 +213,7 @@ def favoured(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str]) -> li
     if "zmem" not in found or found["zmem"].ci_low <= new.mean():
         return []
     rival = words["limit.favoured_rival"].format(value=spoken(found["bm25"])) if "bm25" in found else ""
-    place = {"n": found["zmem"].n, "new": f"{new.sum():,}", "all": f"{len(new):,}", "rival": rival}
+    place = {"n": most_counted([found["zmem"]], words), "new": f"{new.sum():,}", "all": f"{len(new):,}", "rival": rival}
     return [words["limit.favoured"].format(**place, value=spoken(found["zmem"]))]
 
 
@@ -169,13 +222,13 @@ def sizes(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str]) -> list[
     summary, asked = tables["summary"], parts_of(tables["questions"]).value_counts()
     shown, sampled = [], []
     for part in TEST_PARTS:
-        counts = summary.loc[(summary["part"] == part) & summary["metric"].isin(MEASURES), "n"]
-        n = int(counts.max()) if len(counts) else 0
-        place = {"part": words[f"part.{part}"], "n": n}
+        rows = summary[(summary["part"] == part) & summary["metric"].isin(MEASURES)]
+        n = int(rows["n"].max()) if len(rows) else 0
+        place = {"part": words[f"part.{part}"]}
         if least := detectable(tables, part, words):
-            shown.append(words["limit.shown"].format(**place, least=least))
+            shown.append(words["limit.shown"].format(**place, n=most_counted(rows.itertuples(), words), least=least))
         if 0 < n < asked.get(part, 0):
-            sampled.append(words["limit.of"].format(**place, all=asked[part]))
+            sampled.append(words["limit.of"].format(**place, n=n, all=asked[part]))
     said = [words["limit.power"].format(parts="; ".join(shown), power=round(100 * POWER))] if shown else []
     return said + ([words["limit.sample"].format(parts="; ".join(sampled))] if sampled else [])
 

@@ -4,7 +4,7 @@ Two of the systems that are compared are called better or worse only where the t
 pairs, says so; a control is held against another by the paired bootstrap interval over the same questions.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from zmem_lib.evaluation.metrics import METRICS
+from zmem_lib.evaluation.pairs import by_system
 from zmem_lib.evaluation.stats import LEVEL, Estimate, bootstrap_mean
 from zmem_lib.params import Params
 from zmem_lib.systems.systems import SYSTEMS, compared, which
@@ -35,7 +36,14 @@ def phrases(language: str) -> dict[str, str]:
 def template(name: str) -> Template:
     """A template of this folder, which can say values, sides and names; a value that is missing raises."""
     found = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True)
-    found.filters |= {"spoken": spoken, "side": side_of, "name": name_of, "part": part_name, "code": in_code}
+    found.filters |= {
+        "counted": lambda one: most_counted([one]),
+        "spoken": spoken,
+        "side": side_of,
+        "name": name_of,
+        "part": part_name,
+        "code": in_code,
+    }
     found.globals["words"] = phrases("en")
     return found.get_template(name)
 
@@ -58,15 +66,16 @@ def part_name(part: str) -> str:
 def values_of(summary: pd.DataFrame, part: str, metric: str, systems: Collection[str]) -> dict[str, Estimate]:
     """The summary's estimates of one metric by system, in the order of the systems."""
     rows: Any = summary[(summary["part"] == part) & (summary["metric"] == metric) & (summary["n"] > 0)].itertuples()
-    found = {row.system: Estimate(row.value, row.ci_low, row.ci_high, row.n) for row in rows}
+    found = {row.system: Estimate(row.value, row.ci_low, row.ci_high, row.n, row.clusters) for row in rows}
     return {system: found[system] for system in in_order(found, SYSTEMS) if system in systems}
 
 
 def difference(scores: pd.DataFrame, part: str, metric: str, pair: tuple[str, str], params: Params) -> Estimate:
     """The first system minus the second over the questions that both answered."""
     rows = scores[(scores["part"] == part) & (scores["metric"] == metric) & scores["system"].isin(pair)]
-    both = rows.pivot(index="question_id", columns="system", values="value").dropna()
-    return bootstrap_mean(both[pair[0]] - both[pair[1]], params.evaluate.bootstrap_samples, params.seed)
+    both, clusters = by_system(rows)
+    samples = params.evaluate.bootstrap_samples
+    return bootstrap_mean(both[pair[0]] - both[pair[1]], samples, params.seed, clusters=clusters)
 
 
 def from_both_sides(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -93,6 +102,17 @@ def spoken(one: Any, sign: bool = False) -> str:
     form = "{:+.2f}" if sign else "{:.2f}"
     value, low, high = (form.format(number).replace("-", "−") for number in (one.value, one.ci_low, one.ci_high))
     return f"{value} [{low}, {high}]"
+
+
+def counted(n: int, clusters: int, words: Mapping[str, str]) -> str:
+    """How many questions, and about how many documents where that is known."""
+    return words["count.documents"].format(n=n, clusters=clusters) if clusters else str(n)
+
+
+def most_counted(rows: Iterable[Any], words: Mapping[str, str] | None = None) -> str:
+    """The counts of the row, or estimate, with the most questions."""
+    most = max(rows, key=lambda row: row.n)
+    return counted(int(most.n), int(most.clusters), words or phrases("en"))
 
 
 def points(difference: float) -> str:
