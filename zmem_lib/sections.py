@@ -94,6 +94,7 @@ class Train(Section):
     batch_recite: Count = says(8, "per step: documents recited")
     batch_read: Count = says(8, "per step: the reader's lessons")
     batch_text: Count = says(8, "per step: lessons of the text twin")
+    batch_key: Count = says(8, "per step: questions that learn to find their documents, which the encoder reads")
     read_items: Count = says(2, "items of evidence of a reader's lesson, at most")
     question_weight: Weight = says(0.0, "-log p(question | z)")
     recite_weight: Weight = says(0.0, "-log p(document | z)")

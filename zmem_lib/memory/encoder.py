@@ -23,18 +23,10 @@ BATCH = 64  # documents, or questions, that are read at once where nothing learn
 
 @dataclass(frozen=True)
 class KeyBank:
-    """Keys of documents as the encoder made them at some step: what questions are held against while training."""
+    """Keys of documents as the encoder made them at some step, among which hard negatives are looked for."""
 
-    documents: Tensor  # (M,) numbers, all different, in rising order
+    documents: Tensor  # (M,) numbers, all different
     keys: Tensor  # (M,E) of unit length
-
-    def of(self, documents: Tensor) -> tuple[Tensor, Tensor]:
-        """The keys (U,E) of documents (U,), zeros where the bank has none, and whether it has one (U,)."""
-        if not len(self.documents):
-            return self.keys.new_zeros(len(documents), self.keys.shape[1]), torch.zeros(len(documents)).bool()
-        place = torch.searchsorted(self.documents, documents).clamp(max=len(self.documents) - 1)  # (U,)
-        there = self.documents[place] == documents  # (U,)
-        return self.keys[place] * there[:, None].to(self.keys), there  # (U,E), (U,)
 
 
 def encode_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:

@@ -53,6 +53,7 @@ class Batch:
 
     encoded: bool  # the blocks are made by the encoder, not taken from the table
     tuples: np.ndarray  # (B,) numbers of training tuples
+    keyed: np.ndarray  # those among them whose questions learn to find their documents
     beside: np.ndarray  # (B,M) documents whose blocks stand beside the right one
     place: int  # of the right one among them
     recited: np.ndarray  # (R,) documents
@@ -132,6 +133,7 @@ def batch_at(lessons: Lessons, step: int) -> Batch:
     return Batch(
         encoded=encoded,
         tuples=tuples,
+        keyed=tuples[: len(tuples) if encoded else train.batch_key] if train.key_weight else tuples[:0],
         beside=others(lessons.tuple_index[tuples], n, m, rng),
         place=int(rng.integers(m + 1)),
         recited=recited,

@@ -1,8 +1,7 @@
 """The loss terms of one training step: each adds its gradients, and returns its mean in nats.
 
-Takes the step's work: its batch, and the blocks of the documents that the batch names, which learn. Keys come from the
-encoder: in a step in which it reads the documents they learn with it, in any other the question's vector alone does,
-against the keys of the bank (as with a memory bank: Wu et al., 1805.01978).
+Takes the step's work: its batch, and the blocks of the documents that the batch names, which learn. The encoder makes
+the keys, and in some steps the blocks: it reads the documents anew, and learns.
 Batches pass through the model `machine.micro_batch` rows at a time.
 """
 
@@ -37,10 +36,10 @@ class Work:
     batch: Batch
     documents: np.ndarray
     rows: Tensor
-    keys: Tensor  # (U,E) of these documents: the encoder's, which learn, or the bank's
-    keyed: np.ndarray  # (U,) whether there is one
+    keyed: np.ndarray  # (V,) documents that the encoder has read, in rising order: all, or those of the first tuples
+    keys: Tensor  # (V,E) of these, which learn
+    encoded: Tensor | None  # what the encoder made (V,K*W+E), of which the keys, and maybe the rows, are a copy
     bank: KeyBank
-    encoded: Tensor | None  # what the encoder made (U,K*W+E), of which rows and keys are a copy
     scaler: GradScaler
 
     def blocks(self, documents: np.ndarray) -> Tensor:
@@ -54,30 +53,35 @@ class Work:
         return (slice(begin, begin + size) for begin in range(0, n, size))
 
     def encode_backward(self) -> None:
-        """Take the gradients of rows and keys further back into the encoder, where it made them."""
+        """Take the gradients of what the encoder has made further back into it."""
         if self.encoded is not None:
-            both = (tensor.grad if tensor.grad is not None else tensor.new_zeros(tensor.shape)
-                    for tensor in (self.rows, self.keys))  # fmt: skip
-            self.encoded.backward(torch.cat([*both], 1))  # (U,K*W+E)
+            blocks = self.rows.grad if self.batch.encoded else None
+            widths = self.encoded.shape[1] - self.keys.shape[1], self.keys.shape[1]
+            parts = [self.encoded.new_zeros(len(self.keyed), width) for width in widths]
+            both = [
+                part if there is None else there for part, there in zip(parts, (blocks, self.keys.grad), strict=True)
+            ]
+            self.encoded.backward(torch.cat(both, 1))  # (V,K*W+E)
 
 
 def make_work(
     memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons, batch: Batch, *, bank: KeyBank, scaler: GradScaler
 ) -> Work:
-    """The work of a batch, its rows taken from the table, its keys from the bank, or both made by the encoder."""
+    """The work of a batch: its rows taken from the table or made by the encoder, which makes the keys."""
     documents = np.unique(np.concatenate([lessons.tuple_index[batch.tuples], batch.beside.ravel(), batch.recited]))
-    encoded, rows = None, z_table.rows[documents].to(memory_lm.device)  # (U,K*W)
-    keys, there = bank.of(torch.as_tensor(documents, device=bank.keys.device))  # (U,E), (U,)
-    keyed = there.cpu().numpy()
-    if batch.encoded:
-        texts = [lessons.text(i) for i in documents]
+    rows, keyed = z_table.rows[documents].to(memory_lm.device), documents  # (U,K*W)
+    if not batch.encoded:
+        keyed = np.unique(lessons.tuple_index[batch.keyed])
+    encoded, keys = None, rows.new_zeros(len(keyed), bank.keys.shape[1])  # (V,E)
+    if len(keyed):
+        texts = [lessons.text(i) for i in keyed]
         size = lessons.params.machine.micro_batch or len(texts)  # what is in pieces is encoded twice, and not kept
         encode = partial(checkpoint, encode_rows, use_reentrant=False) if size < len(texts) else encode_rows
-        encoded = torch.cat([encode(memory_lm, texts[i : i + size]) for i in range(0, len(texts), size)])  # (U,K*W+E)
-        rows, keys = (part.detach().requires_grad_(True) for part in encoded.split([rows.shape[1], keys.shape[1]], 1))
-        keyed = np.ones(len(documents), dtype=bool)
-    rows.requires_grad_(True)
-    return Work(memory_lm, z_table, lessons, batch, documents, rows, keys, keyed, bank, encoded, scaler)
+        encoded = torch.cat([encode(memory_lm, texts[i : i + size]) for i in range(0, len(texts), size)])  # (V,K*W+E)
+        blocks, keys = (part.detach() for part in encoded.split([rows.shape[1], keys.shape[1]], 1))  # (V,K*W), (V,E)
+        rows = blocks if batch.encoded else rows
+    rows, keys = rows.requires_grad_(True), keys.requires_grad_(True)
+    return Work(memory_lm, z_table, lessons, batch, documents, rows, keyed, keys, encoded, bank, scaler)
 
 
 def all_losses(work: Work) -> dict[str, float]:
@@ -148,13 +152,10 @@ def key_loss(work: Work) -> float:
     """InfoNCE (van den Oord et al., 1807.03748): the question's vector against the keys of the batch and of the bank.
 
     Of the bank only the `train.key_negatives` nearest to each question count. A gold document is never a negative.
-    Tuples of documents whose key is not at hand are left out.
     """
-    lessons, total = work.lessons, 0.0
-    index = lessons.tuple_index[work.batch.tuples]
-    tuples = work.batch.tuples[work.keyed[np.searchsorted(work.documents, index)]]
+    lessons, tuples, total = work.lessons, work.batch.keyed, 0.0
     documents = np.unique(lessons.tuple_index[tuples])
-    at = torch.as_tensor(np.searchsorted(work.documents, documents), device=work.keys.device)
+    at = torch.as_tensor(np.searchsorted(work.keyed, documents), device=work.keys.device)
     right = np.searchsorted(documents, lessons.tuple_index[tuples])
     for chunk in work.chunks(len(tuples)):
         vectors = question_rows(work.memory_lm, [lessons.question(i) for i in tuples[chunk]])  # (B,E)

@@ -113,17 +113,20 @@ def descent_seconds(params: Params, machine: Machine, *, tokens: float, batches:
 
 def training_tokens(params: Params) -> float:
     """Tokens that one step of joint training sends through the model."""
+    from zmem_lib.memory.train import REFRESH  # imports torch, which takes seconds
+
     train, block, question = params.train, params.memory.z_tokens, QUESTION_TOKENS
     document = 0.5 * params.memory.document_tokens
     reading = (EVIDENCE_TOKENS + 0.5 * params.memory.evidence_tokens) / 2  # half of the reader's lessons have a passage
-    twins = (train.text_weight > 0) + 1.5 * (train.distill_weight > 0)
+    twins = (train.text_weight > 0) + 0.4 * (train.distill_weight > 0)
     per_step = (
         train.batch_tuples * (block + question + EVIDENCE_TOKENS)
         + train.batch_recite * (block + document) * (train.recite_weight > 0)
         + train.batch_read * (question + reading) * params.learns_reading
         + train.batch_text * (document + question + EVIDENCE_TOKENS) * twins
         + train.encode_share * train.batch_recite * (document + block)
-        + train.batch_tuples * question * (train.key_weight > 0)
+        + train.batch_key * (question + document + block) * (train.key_weight > 0)
+        + params.corpus.documents * document / (3 * REFRESH) * (train.key_weight > 0)  # the bank, without gradients
     )
     return per_step * PADDING[params.corpus.name]
 
