@@ -30,7 +30,7 @@ SENTENCES = {
     "marks of notes": ["He came.[citation needed]", "He left.[1][note 2]", "He rests.:40", "So."],
     "small letters alone": ["bears sleep at 8 p.m. and wake in the u.s. in may.", "others do not.", "no."],
     "lines": ["One line\nand its second.", "Another paragraph"],
-    "Korean": ["그는 갔다.", "그러나 3.5km였다.", '"가자!"라고 했다.', "“갔다.”라고 했다.", "1989. 2. 15. 왔다."],
+    "Korean": ["그는 갔다.", "그러나 3.5km였다.", '"가자!"라고 했다.', "“갔다.”라고 했다.", "그는 1989. 2. 15. 왔다."],
     "Chinese": ["他来了。", "她说：“走吧！”", "他们走了？", "是的"],
     "Japanese": ["彼は来た。", "「行こう！」と言った。", "本当？", "はい。"],
     "Hindi": ["डॉ. राम आया।", "वह गया।", "क्या?", "हाँ"],

@@ -75,7 +75,8 @@ def folder(tmp_path, monkeypatch) -> Path:
     z, keys = encode(memory_lm, passages(docs), 40)
     for part, rows in (("seen", slice(0, N_SEEN)), ("new", slice(N_SEEN, None))):
         save_z(doc_ids[rows], z[rows].contiguous(), folder / f"z_{part}.safetensors", keys[rows].contiguous())
-    save_bm25(build_bm25(doc_ids, texts), folder / "bm25")
+    for name in ("bm25", "bm25_asked"):
+        save_bm25(build_bm25(doc_ids, texts), folder / name)
     save_dense(build_dense(WordEncoder(), doc_ids, texts), folder / "dense.faiss")
     asked = {"question_id": ["t"], "question": ["late zebra9"], "answers": [["x"]], "gold_doc_ids": [["d1"]]}
     questions = pd.DataFrame(asked).assign(split="train", kind="", answer_start=-1, evidence="")

@@ -26,6 +26,7 @@ from zmem_lib.systems.evidence import pick_questions
 from zmem_lib.systems.systems import SYSTEMS, System
 from zmem_lib.tables import CHANCES, KINDS, PARTS, check, no_rows, read_table
 from zmem_lib.text import passages, sentence_spans
+from zmem_lib.text import words as cut
 
 POOL = 2000  # questions of all splits whose evidence may be drawn by chance
 DRAWN, ALIKE = 50, 10  # pieces of evidence per question, over which its value is the mean
@@ -100,7 +101,7 @@ def likeness(words: set[str], others: Sequence[set[str]]) -> np.ndarray:
 
 def words_of(question: str, rule: str) -> set[str]:
     """A question's words, normalised as answers are."""
-    return set(metrics.NORMALISE[rule](question).split())
+    return set(cut(metrics.NORMALISE[rule](question)))
 
 
 def failures(
