@@ -15,7 +15,7 @@ SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "dense", "gold-passag
 SECRET = "Ada Lind lives in Lund"  # stands for the text of a document
 MADE_IN = {
     "train_log": 3, "damage": 3, "costs": 5, "noise": 6, "summary": 6, "write_curve": 6, "failures": 6, "selectors": 6,
-    "retention": 6, "abstention": 6, "pairs": 6, "contexts": 6,
+    "right_z": 6, "abstention": 6, "pairs": 6, "contexts": 6,
 }  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def made_up(value: float) -> dict[str, list[tuple]]:
         "selectors": [("key", "seen", name, value, value - 0.1, value + 0.1, 40) for name in ("recall@1", "seconds")],
         "pairs": [("seen", "em", "zmem", "bm25", value, value - 0.1, value + 0.1, 40, 0.01, 0.02, 0.1)],
         "contexts": [("seen", "zmem", "gold-passage", CONTEXTS[0], value, value - 0.1, value + 0.1, 40)],
-        "retention": [("seen", value, value - 0.1, value + 0.1, 40, 0.5)],
+        "right_z": [("seen", "gold+sentence", "retention", value, value - 0.1, value + 0.1, 40)],
         "abstention": [("zmem", "seen", "margin", "auroc", value, value - 0.1, value + 0.1, 40)],
         "failures": [(SECRET, "zmem", "seen", kind) for kind in ("right", "right", "wrong z")],
     }
