@@ -88,7 +88,8 @@ def test_a_small_model_of_the_class_goes_through_all_chapters(name, tmp_path, mo
         execute(chapter, params, tmp_path / "runs")
     assert all(is_finished(folder, number, params) for number in CHAPTERS)
     summary = read_table(folder / "summary.parquet", "summary")
-    assert set(summary["system"]) == {*SYSTEMS, *CHANCES} - {"dense-tuned", "text-twin"}
+    left_out = {"dense-tuned", "text-twin", "zmem-other-question"}  # the last: there is one question to a document
+    assert set(summary["system"]) == {*SYSTEMS, *CHANCES} - left_out
     assert {"unasked-document", "new"} <= set(summary["part"])
     assert {path.suffix for path in folder.rglob("*") if path.is_file()} <= {
         ".parquet", ".json", ".safetensors", ".faiss", ".jinja", ".md", ".png", ".html", ".pptx",

@@ -122,7 +122,7 @@ def test_the_book_takes_it_alone_and_beside_another(runs, tmp_path):
 def test_it_is_kept(runs, tmp_path):
     keep_run(runs / "alone", tmp_path / "kept")
     assert set(read_kept(tmp_path / "kept", "summary")["system"]) == SYSTEMS
-    assert read_kept(tmp_path / "kept", "retention").empty and read_kept(tmp_path / "kept", "train_log").empty
+    assert read_kept(tmp_path / "kept", "right_z").empty and read_kept(tmp_path / "kept", "train_log").empty
     from zmem_lib.report.ablation import kept_runs  # draws
 
     (tmp_path / "results/runs").mkdir(parents=True)

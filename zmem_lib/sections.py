@@ -135,6 +135,7 @@ class Answer(Section):
     select: Selector = says("query_likelihood", "how z is chosen")
     shortlist: Count = says(20, "documents that the key hands on to the likelihood")
     top_k: Count = says(1, "documents whose evidence the reader gets")
+    evidence_tokens: Count = says(48, "of what is written from z, or of a sentence, at most; passages are handed whole")
     answer_tokens: Count = says(12, "of an answer, at most")
     dense_model: str = says("packaged", "packaged, or a path or hub id of a sentence-transformers model")
     dense_epochs: CountOr0 = says(0, "of the tuned encoder over all training questions; 0: leave it out")

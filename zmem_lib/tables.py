@@ -25,7 +25,7 @@ PSEUDO = "pseudo-"  # begins the ids of tuples whose question the model asked it
 CHANCES = ("chance", "chance-alike")  # no systems: what gold evidence of other questions says, in the tables of scores
 
 OF_MEMORY = (  # tables of what only a run with a language model has
-    "train_log", "damage", "write_curve", "failures", "contexts", "retention", "selectors", "abstention", "noise",
+    "train_log", "damage", "write_curve", "failures", "contexts", "right_z", "selectors", "abstention", "noise",
 )  # fmt: skip
 TABLES: dict[str, dict[str, str]] = yaml.safe_load(Path(__file__).with_name("tables.yaml").read_text(encoding="utf-8"))
 

@@ -1,11 +1,10 @@
-"""Answers to scores, summary, failures and retention, on tables small enough to count by hand."""
+"""Answers to scores, summary and failures, on tables small enough to count by hand."""
 
 import pandas as pd
 import pytest
 from tiny_models import small_params
 
 from zmem_lib.evaluation import scoring
-from zmem_lib.evaluation.pairs import retention_table
 from zmem_lib.files import BadInput
 from zmem_lib.params import changed
 
@@ -133,33 +132,6 @@ def test_unasked_documents_are_scored_apart_from_seen_ones(systems):
 def test_answers_of_another_corpus_are_refused(systems):
     with pytest.raises(BadInput, match="'s1'"):
         scoring.failures(make_questions().query("question_id != 's1'"), systems, top_k=1, rule="squad")
-
-
-def f1_scores(rows):
-    long = [(f"q{i}", name, "seen", "f1", value) for name, values in rows.items() for i, value in enumerate(values)]
-    return pd.DataFrame(long, columns=["question_id", "system", "part", "metric", "value"]).assign(
-        kind="", cluster=[row[0] for row in long]
-    )
-
-
-def test_retention_by_hand():
-    values = {"zmem-oracle": [1.0, 0.5, 0.0, 1.0], "closed-book": [0.0, 0.0, 0.0, 0.5], "gold-passage": [1.0] * 4}
-    table = retention_table(f1_scores(values), 200, seed=1)
-    (row,) = table.itertuples()
-    assert row.part == "seen" and row.n == 4 and row.text_gain == pytest.approx(0.875)
-    assert row.value == pytest.approx((0.625 - 0.125) / 0.875) and row.ci_low <= row.value <= row.ci_high
-    assert row.ci_low < row.ci_high
-    swapped = f1_scores(values | {"zmem-oracle": values["gold-passage"]})
-    assert retention_table(swapped, 200, seed=1).loc[0, ["value", "ci_low", "ci_high"]].tolist() == [1, 1, 1]
-
-
-def test_retention_is_not_defined_where_the_text_brings_little_and_absent_without_the_three_systems():
-    values = {"zmem-oracle": [1.0, 0.0], "closed-book": [0.5, 0.4], "gold-passage": [0.5, 0.58]}
-    table = retention_table(f1_scores(values), 50, seed=1)
-    assert table["value"].isna().all() and table["n"].tolist() == [2]
-    assert table["text_gain"].tolist() == pytest.approx([0.09])
-    del values["gold-passage"]
-    assert retention_table(f1_scores(values), 50, seed=1).empty
 
 
 def test_measures_of_documents_are_those_of_the_first_one_and_its_item(systems):

@@ -16,7 +16,7 @@ from zmem_lib.report.findings import asked_or_not, findings
 from zmem_lib.report.tables import bullets
 from zmem_lib.report.verdict import setting, verdict
 from zmem_lib.report.wording import COMPARED
-from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.systems.systems import SYSTEMS, which
 from zmem_lib.tables import CHANCES, TABLES, TEST_PARTS, no_rows, write_table
 
 HOSTILE = "<script>alert(1)</script> $x$ & 'q'"
@@ -32,13 +32,15 @@ def params():
     return read_params("params/tiny.yaml", ["evaluate.bootstrap_samples=200"])
 
 
-def test_retention_is_said_and_shown_and_where_it_is_not_defined(tables, params):
+def test_what_the_right_z_keeps_is_said_and_shown_and_where_it_is_not_defined(tables, params):
     text = findings(tables, params)["short"][1]
-    assert "seen documents 0.90 [0.80, 0.97] (text brings 0.70 F1, n = 60)" in text
-    assert "new documents not defined (text brings 0.05 F1, n = 60)" in text
-    html = chapter_tables.retention_overview(tables["retention"]).data
+    nearest = "over the gold passage's sentence nearest to the question"
+    assert f"seen documents, {nearest}: 0.90 [0.80, 0.97] (n = 60)" in text
+    assert "seen documents, minus a random sentence of the gold passage: +0.30 [+0.20, +0.40] (n = 60)" in text
+    assert f"new documents, {nearest}: not defined (n = 60)" in text
+    html = chapter_tables.right_z_overview(tables["right_z"]).data
     assert "0.90<br><small>[0.80, 0.97]" in html and "not defined" in html and "nan" not in html
-    assert len(findings(tables | {"retention": no_rows("retention")}, params)["short"]) == 1
+    assert len(findings(tables | {"right_z": no_rows("right_z")}, params)["short"]) == 1
 
 
 def test_ways_of_choosing_stand_side_by_side_with_their_time(tables, params):
@@ -146,7 +148,7 @@ def test_summary_table_has_every_system_in_order_with_intervals(tables):
     html = chapter_tables.summary_tables(seen).data
     rows = re.findall(r"row_heading level0 row\d+\" >([^<]+)<", html)
     assert rows == [*SYSTEMS, *CHANCES] and "n = 60" in html
-    assert html.count("<small>[") == len(SYSTEMS) * 3 + len(COMPARED) + len(CHANCES)
+    assert html.count("<small>[") == len(SYSTEMS) * 3 + len(which(lambda one: one.own_ranking)) + len(CHANCES)
     assert f"Bold: best of {', '.join(COMPARED)}." in html
     bold = re.search(r"([^}]*)\{\s*font-weight: bold", html).group(1)
     assert set(re.findall(r"row(\d+)_", bold)) == {str(list(SYSTEMS).index("bm25"))}

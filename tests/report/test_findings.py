@@ -9,7 +9,7 @@ from zmem_lib.evaluation.pairs import pair_table
 from zmem_lib.params import read_params
 from zmem_lib.report.findings import findings
 from zmem_lib.report.verdict import verdict
-from zmem_lib.tables import TABLES
+from zmem_lib.tables import TABLES, no_rows
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_findings_say_it_as_plainly_when_it_is_better_or_the_same(tables, params
     assert "better than BM25 with the training questions" in verdict(tables | turned, params)[1]
     same = tables["scores"].query("system == 'bm25'")
     same = pd.concat([same, same.assign(system="zmem")])
-    level = tables | {"scores": same, "summary": scoring.summarise(same, 200, seed=1)}
+    level = tables | {"scores": same, "summary": scoring.summarise(same, 200, seed=1), "right_z": no_rows("right_z")}
     level["pairs"] = pair_table(same, 200, seed=1)
     assert "z-memory with 0.80 is not told apart from BM25 with 0.80;" in verdict(level, params)[1]
 

@@ -14,7 +14,7 @@ from zmem_lib.report.slides import link, make_slides, plain, spans
 from zmem_lib.report.slides_pptx import write_pptx
 from zmem_lib.report.wording import COMPARED, phrases
 from zmem_lib.systems.systems import SYSTEMS
-from zmem_lib.tables import TABLES, TEST_PARTS
+from zmem_lib.tables import TABLES, TEST_PARTS, no_rows
 
 PARAMS = read_params("params/smoke.yaml")
 INCH, POINT = 914_400, 12_700
@@ -29,6 +29,7 @@ def tables():
         name: pd.DataFrame(made[name], columns=list(TABLES[name]))
         for name in ("summary", "pairs", "costs", "write_curve")
     }
+    tables["right_z"] = no_rows("right_z")
     tables["noise"] = pd.DataFrame(columns=list(TABLES["noise"]))
     docs = pd.DataFrame({"doc_id": ["a", "b", "c"], "part": ["seen", "seen", "new"]})
     rows = [("train", ["a"]), ("test", ["a"]), ("test", ["b"]), ("new-test", ["c"])]
@@ -45,7 +46,8 @@ def crowded(tables):
               for other in COMPARED if other != "zmem"]  # fmt: skip
     pairs = [(*pair, -0.1, -0.2, -0.05, 12345, 1234, 0.001, 0.002, 0.1, "exploratory") for pair in tested]
     costs = [(system, *[1234.5] * 3, *[4.115] * 3, 12.345, *[10**10] * 4, 2000, 0.0, 10) for system in SYSTEMS]
-    made = {"summary": summary, "pairs": pairs, "costs": costs}
+    gaps = [(part, "gold+random-sentence", "difference", -0.1, -0.2, 0.0, 12345, 1234) for part in TEST_PARTS]
+    made = {"summary": summary, "pairs": pairs, "costs": costs, "right_z": gaps}
     return tables | {name: pd.DataFrame(rows, columns=list(TABLES[name])) for name, rows in made.items()}
 
 

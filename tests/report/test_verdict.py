@@ -9,13 +9,14 @@ from zmem_lib.params import read_params
 from zmem_lib.report import verdict
 from zmem_lib.report.results import read_kept
 from zmem_lib.report.wording import RIVALS, gaps_of
+from zmem_lib.tables import TABLES, no_rows
 
 ROOT = Path(__file__).parents[2]
 
 
 def tables_of(run):
     folder = ROOT / "results/runs" / run
-    return {name: read_kept(folder, name) for name in ("summary", "pairs", "retention")}
+    return {name: read_kept(folder, name) for name in ("summary", "pairs")} | {"right_z": no_rows("right_z")}
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,8 @@ def test_without_a_memory_the_verdict_is_among_the_retrievers(tiny):
     rivals = bare["pairs"].query("part == 'seen' and metric == 'recall@1' and (first == 'bm25' or second == 'bm25')")
     assert f"from {(rivals['p_holm'] < 0.05).sum()} of {len(rivals)} others" in found
     assert "on seen documents (n = 150) BM25 has the highest value" in exact
-    assert verdict.controls(bare | {"retention": bare["retention"].iloc[:0]}, params("tiny"))[0].startswith("**Reader")
-    nobody = {"summary": bare["summary"].iloc[:0], "pairs": bare["pairs"].iloc[:0]}
+    assert verdict.controls(bare, params("tiny"))[0].startswith("**Reader")
+    nobody = bare | {"summary": bare["summary"].iloc[:0], "pairs": bare["pairs"].iloc[:0]}
     assert verdict.verdict(nobody, params("tiny")) == [
         "No system that has to find its document was compared in this run."
     ]
@@ -130,7 +131,57 @@ def test_controls_hold_the_right_z_against_the_best_of_the_wrong_ones(tiny):
     assert "the difference is +0.70 [" in said[0] and "comes from the document's own z" in said[0]
     turned = scores.replace({"system": {"zmem-oracle": "zmem-similar", "zmem-similar": "zmem-oracle"}})
     assert "the memory does not work here" in verdict.controls(tiny | {"scores": turned}, params("tiny"))[0]
-    assert [line.split(",")[0] for line in said] == ["**Placebo"] * 2 + ["**Reader"] * 2 + ["**Retention"] * 2
+    assert [line.split(",")[0] for line in said] == ["**Placebo"] * 2 + ["**Reader"] * 2
+
+
+READ = {"zmem-oracle": 0.43, "zmem-other-question": 0.10, "gold+random-sentence": 0.28, "gold+sentence": 0.84}
+
+
+def with_evidence(tables, *, right=0.43, retention=0.51):
+    """The tables with these shares of answers in evidence of the seen documents, each known to .05."""
+    shares = READ | {"zmem-oracle": right}
+    rows = [
+        (name, "seen", metric, share, share - 0.05, share + 0.05, 400)
+        for metric in ("answer_in_evidence", "f1")
+        for name, share in shares.items()
+    ]
+    old = tables["summary"]
+    summary = pd.concat([old[~old["system"].isin(list(READ))], pd.DataFrame(rows, columns=list(old))])
+    gap = right - READ["gold+random-sentence"]
+    told = [("gold+random-sentence", "difference", gap), ("gold+sentence", "retention", retention)]
+    rows = [("seen", name, measure, value, value - 0.05, value + 0.05, 400) for name, measure, value in told]
+    return tables | {"summary": summary, "right_z": pd.DataFrame(rows, columns=list(TABLES["right_z"]))}
+
+
+def test_page_one_says_whether_the_block_is_read_and_what_it_keeps(tiny):
+    tables = with_evidence(tiny)
+    assert verdict.verdict(tables, params("tiny"))[-1] == (
+        "**Reading its block** (the answer stands in what the right block writes): on seen documents (n = 400) 0.43, "
+        "more than in a random sentence of the passage, 0.28."
+    )
+    words = verdict.phrases("en")
+    assert verdict.read_or_recited(tables, "seen", words) == (
+        "**Read, or recited? seen documents** (n = 400): asked its question, the right block writes a sentence with "
+        "the answer for 0.43 [0.38, 0.48] of the questions, asked another question of the same document for 0.10 "
+        "[0.05, 0.15]; a random sentence of the passage has it for 0.28 [0.23, 0.33], the sentence nearest to the "
+        "question for 0.84 [0.79, 0.89]. It writes more than chance finds in the passage."
+    )
+    assert verdict.kept(tables, "seen", words) == (
+        "**Strict retention, seen documents** (n = 400): the right block writes the answer 0.51 [0.46, 0.56] times as "
+        "often as it stands in the gold passage's sentence nearest to the question (0.43 against 0.84, with as many "
+        "tokens; F1 of the reader 0.43 against 0.84)."
+    )
+    assert "reads a text worse than a block" in verdict.kept(with_evidence(tiny, retention=1.6), "seen", words)
+    assert verdict.read_or_recited(tables, "new", words) == verdict.kept(tables, "new", words) == ""
+
+
+@pytest.mark.parametrize(("right", "nothing"), [(0.28, True), (0.10, True), (0.30, True), (0.34, False)])
+def test_a_memory_that_does_not_beat_the_random_sentence_has_read_nothing(tiny, right, nothing):
+    tables = with_evidence(tiny, right=right)
+    assert ("has read nothing" in verdict.verdict(tables, params("tiny"))[-1]) == nothing
+    assert ("has read nothing" in verdict.read_or_recited(tables, "seen", verdict.phrases("en"))) == nothing
+    korean = verdict.verdict(tables, params("tiny", "ko"))[-1]
+    assert ("읽지 못하였습니다" in korean) == nothing and f"{right:.2f}" in korean
 
 
 def test_limits_say_what_n_can_show_and_what_was_sampled(tiny):

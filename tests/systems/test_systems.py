@@ -9,9 +9,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT
 from tiny_collection import small_collection, small_docs, small_questions
-from tiny_models import one_by_one, save_cross_encoder, small_params
+from tiny_models import one_by_one, save_cross_encoder, sentence, small_params
 
 from zmem_lib.memory.table import save_z, shuffle_index
 from zmem_lib.opponents.index import vectors_of
@@ -26,7 +27,7 @@ PARAMS = small_params(
     {
         "memory.evidence_tokens": 6, "answer.answer_tokens": 3, "answer.top_k": 2, "memory.key_width": 8,
         "answer.shortlist": 4, "answer.rerank_depth": 3, "answer.long_context_tokens": 30, "train.text_weight": 0.5,
-        "answer.dense_epochs": 1,
+        "answer.dense_epochs": 1, "answer.evidence_tokens": 4,
     }
 )  # fmt: skip
 N = 6
@@ -37,8 +38,18 @@ def collection(tmp_path_factory):
     held = small_collection(PARAMS, small_docs(N), tmp_path_factory.mktemp("run"))
     reranker = save_cross_encoder(held.folder / "reranker")
     held.params = changed(PARAMS, {"answer.rerank_model": reranker})
+    asked = pd.concat([small_questions(N), other_questions(N)])
+    asked = asked.assign(answers=[["a"]] * N + [["b"]] * N, split="train", answer_start=-1, evidence="")
+    write_table(asked, held.folder / "questions.parquet", "questions")
     held.loaded |= {"bm25_asked": held.bm25(), "dense_tuned": held.dense(), "encoder dense_tuned": held.encoder()}
     return held
+
+
+def other_questions(n):
+    """A second question about each of the documents."""
+    return small_questions(n).assign(
+        question_id=[f"o{i}" for i in range(n)], question=[sentence(50 + i, 3) for i in range(n)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +77,8 @@ def test_every_system_keeps_the_questions_and_the_token_budget(name, answers, qu
         assert table.evidence.map(len).gt(2).all() and table.evidence_tokens.max() < PARAMS.answer.long_context_tokens
     else:
         assert table.evidence.map(len).eq(items).all()
-        assert table.evidence_tokens.max() <= items * PARAMS.memory.evidence_tokens
+        limit = PARAMS.answer.evidence_tokens if system.brief else PARAMS.memory.evidence_tokens
+        assert table.evidence_tokens.max() <= items * limit
     assert (table.evidence_tokens.max() == 0) == (system.given == "nothing")
     assert table.ranked_doc_ids.map(len).astype(bool).all() == system.compared
     assert (table.input_tokens > 0).all() and (table.output_tokens > 0).all() and (table.seconds > 0).all()
@@ -83,14 +95,18 @@ def test_the_records_say_what_a_run_has(collection):
         for key, value in without.items()
     }
     assert left == {
-        "answer.dense_epochs": {"dense-tuned"}, "train.text_weight": {"text-twin", "lm-rerank"},
+        "answer.dense_epochs": {"dense-tuned"}, "train.text_weight": {"text-twin", "lm-rerank", "text-evidence"},
         "answer.rerank_model": {"hybrid+rerank"}, "answer.rerank_depth": {"hybrid+rerank", "lm-rerank"},
         "answer.long_context_tokens": {"long-context"}, "memory.key_width": {"text-twin"},
     }  # fmt: skip
     pretrained = {"train.text_weight": 0.0, "lm.name": "org/model"}
-    assert "lm-rerank" in possible_systems(changed(collection.params, pretrained)), "it knows questions by itself"
+    by_itself = possible_systems(changed(collection.params, pretrained))
+    assert {"lm-rerank", "text-evidence"} <= set(by_itself), "it knows questions and answers by itself"
     alone = possible_systems(changed(collection.params, {"lm.name": "none"}))
-    assert alone == ("bm25", "bm25-asked", "dense", "dense-tuned", "hybrid-rrf", "hybrid", "hybrid+rerank")
+    assert alone == (
+        "bm25", "bm25-asked", "bm25+sentence", "dense", "dense-tuned", "hybrid-rrf", "hybrid", "hybrid+sentence",
+        "hybrid+rerank", "gold+sentence", "gold+random-sentence",
+    )  # fmt: skip
     assert len({system.colour for system in SYSTEMS.values()}) == len(SYSTEMS)
 
 
@@ -105,6 +121,41 @@ def test_oracle_and_shuffled_write_from_the_right_and_from_a_wrong_block(answers
     assert oracle == [[text] for text in as_read(collection, direct)]
     moved = dataclasses.replace(collection, z=collection.z[shuffle_index(N, PARAMS.seed)])
     assert shuffled == answers_of("zmem-oracle", questions, moved).evidence.map(list).tolist() != oracle
+
+
+def test_another_question_is_asked_of_the_right_block_and_the_reader_gets_its_own(answers, collection, questions):
+    asked = list(other_questions(N).question)
+    direct = evidence.generate_evidence(collection.memory_lm, collection.z, asked, collection.params)
+    items = [[text] for text in as_read(collection, direct)]
+    assert answers["zmem-other-question"].evidence.map(list).tolist() == items
+    assert items != answers["zmem-oracle"].evidence.map(list).tolist()
+    read = evidence.answer(questions, collection, items, began=0.0)
+    assert answers["zmem-other-question"].answer.tolist() == read.answer.tolist()
+
+
+def test_evidence_from_text_is_what_the_model_writes_behind_the_text_twins_prompt(answers, collection, questions):
+    prompts, lm = collection.memory_lm.prompts, collection.memory_lm.lm
+    limit, texts, items = PARAMS.answer.evidence_tokens, collection.text_of.values(), answers["text-evidence"].evidence
+    for text, question, (item,) in zip(texts, questions.question, items, strict=True):
+        before = prompts.text(text, PARAMS.memory.document_tokens) + prompts.asked(question)
+        written = lm.generate(torch.tensor([before]), max_new_tokens=limit)[0, len(before) :]
+        assert item == evidence.shortened(prompts, prompts.decode(written), limit)
+
+
+def test_cut_text_has_as_many_tokens_of_the_passage_as_z_has(answers, collection):
+    prompts, k = collection.memory_lm.prompts, min(PARAMS.memory.z_tokens, PARAMS.answer.evidence_tokens)
+    for doc_id, (item,) in zip(collection.docs.doc_id, answers["cut-text"].evidence, strict=True):
+        assert len(prompts.encode(item)) <= k and collection.text_of[doc_id].startswith(item)
+
+
+def test_a_sentence_is_of_the_documents_that_the_retriever_brings(answers, collection):
+    prompts, text_of = collection.memory_lm.prompts, collection.docs.set_index("doc_id").text
+    for name, retriever in (("bm25+sentence", "bm25"), ("hybrid+sentence", "hybrid"), ("gold+sentence", "")):
+        found = answers[retriever].ranked_doc_ids if retriever else pd.Series([[f"d{i}"] for i in range(N)])
+        texts = [[text_of[doc_id] for doc_id in ids[: PARAMS.answer.top_k]] for ids in found]
+        assert answers[name].evidence.map(list).tolist() == [
+            [prompts.cut(text, PARAMS.answer.evidence_tokens) for text in some] for some in texts
+        ]  # each text is one sentence
 
 
 def test_the_most_similar_other_document_is_the_nearest_but_itself(answers, collection, questions):

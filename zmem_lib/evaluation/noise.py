@@ -60,7 +60,7 @@ def noise_scores(
 ) -> pd.DataFrame:
     """Exact match and F1 of every system's answers with each share of items replaced: the table noise_scores."""
     noisy = noisy_questions(test, questions, collection)
-    names = [name for name in answers if SYSTEMS[name].compared or SYSTEMS[name].reference] if len(noisy) else []
+    names = [name for name in answers if SYSTEMS[name].own_ranking or SYSTEMS[name].reference] if len(noisy) else []
     if not names:
         return no_rows("noise_scores")
     swaps, tables = make_swaps(noisy, collection), []

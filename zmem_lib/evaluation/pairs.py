@@ -1,6 +1,6 @@
-"""Systems over the same questions: every pair of those compared, what a context does to the reader, what z retains.
+"""Systems over the same questions: every pair of those compared, what a context does to the reader.
 
-Takes the table scores; returns the tables pairs, contexts and retention, and `experiment` any systems of it against a
+Takes the table scores; returns the tables pairs and contexts, and `experiment` any systems of it against a
 baseline. All pairs are exploratory, those of one part and one measure one family of tests, but for those that were
 fixed beforehand (primary.py). The four measures of contexts are MIRAGE's
 (Park et al., 2504.17137, section 3.3), by whether an answer is right (`em_loose`) without any context (b: closed book),
@@ -9,7 +9,6 @@ MIRAGE's own; with o the gold document's z it tells what is lost in choosing fro
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -18,12 +17,10 @@ import pandas as pd
 from zmem_lib.evaluation import stats
 from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.evaluation.primary import EXPLORATORY, by_pair
-from zmem_lib.evaluation.scoring import kinds_as_parts
 from zmem_lib.files import BadInput
 from zmem_lib.systems.systems import SYSTEMS, compared, which
 from zmem_lib.tables import CONTEXTS, TABLES, TEST_PARTS, check, in_order, no_rows
 
-LEAST_GAIN = 0.1  # in F1: of less, no share can be told
 CORRECTIONS = {
     "holm": stats.holm, "bonferroni": lambda p_values: np.minimum(len(p_values) * p_values, 1.0), "none": np.array,
 }  # fmt: skip
@@ -75,30 +72,6 @@ def context_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame
         return no_rows("contexts")
     by = ["part", "system", "right", "metric"]
     return check(stats.grouped_means(pd.concat(tables), by, samples, seed), "contexts")
-
-
-def retention_table(scores: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
-    """What z keeps of what the gold passage's text brings the same reader, part by part: the table retention.
-
-    (F1 with the gold document's z - closed book) / (F1 with its text - closed book) over the questions that all three
-    answered, resampled together; NaN, not defined, where the text brings less than LEAST_GAIN.
-    """
-
-    def share(memory: np.ndarray, nothing: np.ndarray, text: np.ndarray) -> float:
-        gain = text.mean() - nothing.mean()
-        return float((memory.mean() - nothing.mean()) / gain) if gain > 0 else np.nan
-
-    rows, three = [], ["zmem-oracle", "closed-book", "gold-passage"]
-    for part, some in kinds_as_parts(scores[scores["metric"] == "f1"]).groupby("part", sort=False):
-        if set(three) <= set(some["system"]):
-            wide, clusters = by_system(some[some["system"].isin(three)])
-            wide = wide[three]
-            gain = wide["gold-passage"].mean() - wide["closed-book"].mean()
-            told = stats.bootstrap(share, wide.to_numpy().T, clusters=clusters, samples=samples, seed=seed)
-            told = told if gain >= LEAST_GAIN else replace(told, value=np.nan, ci_low=np.nan, ci_high=np.nan)
-            rows.append({"part": part, **vars(told), "text_gain": gain})
-    frame = pd.DataFrame(rows, columns=list(TABLES["retention"])).astype({"value": float})
-    return check(frame, "retention")
 
 
 def experiment(

@@ -49,8 +49,8 @@ def score_answers(
 ) -> pd.DataFrame:  # fmt: skip
     """Every metric of every answer: the table scores.
 
-    Questions from `with_references` are also held against ragas' context measures. A system that ranks nothing has no
-    retrieval measures, and a run where nobody reads none of reading; without `ragas` its measures, slow ones, are left.
+    Questions from `with_references` are also held against ragas' context measures. A system without a ranking of its
+    own has no retrieval measures, a run where nobody reads none of reading; without `ragas` its slow ones are left.
     """
     counts = {name: one.count for name, one in METRICS.items() if one.count and one.corpus in ("", params.corpus.name)}
     rule, tables = params.corpus.normalisation, []
@@ -59,7 +59,7 @@ def score_answers(
         values = {name: [float(count(row, rule)) for row in rows.itertuples()] for name, count in counts.items()}
         values |= _of_documents(rows, docs, grounded=SYSTEMS[system].grounded)
         parts = [pd.DataFrame({"question_id": rows["question_id"], **values}).melt("question_id", var_name="metric")]
-        parts += [retrieval_scores(rows)] if ranks(rows) else []
+        parts += [retrieval_scores(rows)] if ranks(rows) and SYSTEMS[system].own_ranking else []
         parts += [metrics.ragas_scores(rows)] if ragas else []
         place = rows[["question_id", "part", "kind", "cluster"]].assign(system=system)
         tables.append(place.merge(pd.concat(parts), on="question_id", validate="one_to_many"))

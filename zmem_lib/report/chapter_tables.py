@@ -14,6 +14,7 @@ from IPython.core.display import HTML, Markdown
 
 from zmem_lib.evaluation.metrics import FIELD, METRICS, RETRIEVAL_METRICS
 from zmem_lib.evaluation.primary import PRIMARY
+from zmem_lib.evaluation.retention import LEAST
 from zmem_lib.evaluation.risk import BOUNDS, RISK
 from zmem_lib.evaluation.stats import LEVEL
 from zmem_lib.judges.corrected import BOTH, JUDGE, LEAST_LABELS, PEOPLE
@@ -23,7 +24,6 @@ from zmem_lib.report.figures import CONFIDENCE, FAILURES
 from zmem_lib.report.tables import cut, estimate, grid, html_table, text_table
 from zmem_lib.report.wording import (
     COMPARED,
-    CONTROLS,
     LABELS,
     from_both_sides,
     most_counted,
@@ -32,7 +32,7 @@ from zmem_lib.report.wording import (
     template,
     told,
 )  # fmt: skip
-from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.systems.systems import SYSTEMS, which
 from zmem_lib.tables import ABSENT, CHANCES, CONTEXTS, PARTS, TEST_PARTS, in_order, read_table
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 MAIN_METRICS = ("em", "f1", "answer_in_evidence", "evidence_tokens", "recall@1", "mrr@10", "ndcg@10")
 FIELD_METRICS = (*FIELD, *(name for name, metric in METRICS.items() if metric.corpus))
 RAGAS = tuple(name for name in METRICS if name.startswith("ragas_"))  # those that need no judge
-CONTROLLED = ("zmem", *CONTROLS, *CHANCES)  # z-memory beside its controls
+BRIEF = which(lambda system: system.brief)  # z-memory, and evidence of as many tokens
+CONTROLLED = (*BRIEF, *CHANCES)
 ALL = (*SYSTEMS, *CHANCES)
 PAID = "$ per 1,000 answers"  # to an address, for reading
 PAIRED = ("em", "answer_in_evidence", "recall@1")  # of the measures whose differences are tested
@@ -248,12 +249,14 @@ def context_overview(contexts: pd.DataFrame) -> HTML:
     return html_table(table, caption)
 
 
-def retention_overview(retention: pd.DataFrame) -> HTML:
-    """The share of the text's gain that z keeps, and that gain, by part."""
-    rows = retention.set_index("part").loc[in_order(retention["part"], PARTS)]
-    shares = rows.apply(estimate, axis="columns").where(rows["value"].notna(), "not defined")
-    table = pd.DataFrame({"retention": shares, "gain of the text (F1)": rows["text_gain"], "n": rows["n"]})
-    return html_table(table, told("retention_overview"))
+def right_z_overview(right_z: pd.DataFrame) -> HTML:
+    """What the right z writes against the evidence from its text and its controls, by part."""
+
+    def cell(row: Any) -> str:
+        return estimate(row) if row.value == row.value else "not defined"
+
+    table = grid(right_z, ["part", "against"], ["measure"], cell, measure=("retention", "difference"))
+    return html_table(with_n(table, right_z), told("right_z_overview", least=LEAST))
 
 
 def selector_overview(selectors: pd.DataFrame) -> HTML:

@@ -140,7 +140,7 @@ def quality_bars(summary: pd.DataFrame, metric: str, systems: Collection[str] = 
     axis.set_xticks(range(len(parts)), [f"{part}\nn = {sizes[part]}" for part in parts])
     axis.set(ylabel=f"{LABELS.get(metric, metric)} (mean, 0 to 1)", ylim=(0, 1.02))
     axis.grid(axis="x", visible=False)
-    return legend_above(figure, [axis])
+    return legend_above(figure, [axis], columns=3)
 
 
 def quality_plot(summary: pd.DataFrame, systems: Sequence[str], words: Words) -> Figure:

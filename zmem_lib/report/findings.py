@@ -37,12 +37,12 @@ FIRST_SCORE = "margin"  # the one score that every system has in its own units: 
 def findings(tables: Mapping[str, pd.DataFrame], params: Params) -> dict[str, list[str]]:
     """Sentences in Markdown by section of the page; what a run has no table rows for is left out.
 
-    `tables` holds summary, scores, pairs, failures, costs, write_curve, selectors, retention, abstention, damage and
+    `tables` holds summary, scores, pairs, failures, costs, write_curve, selectors, right_z, abstention, damage and
     asked.
     """
     summary = tables["summary"]
     sections = {
-        "short": [held(summary), retained(tables["retention"])],
+        "short": [held(summary), retained(tables["right_z"])],
         "answers": [compare(summary, tables["pairs"], part) for part in TEST_PARTS],
         "evidence": [evidence(summary, part) for part in TEST_PARTS],
         "asked": [own_questions(tables["asked"]), asked_or_not(summary)],
@@ -156,9 +156,9 @@ def bounds(summary: pd.DataFrame, scores: pd.DataFrame, part: str, params: Param
     return told("bounds", part=part, means=means, gap=gap)
 
 
-def retained(retention: pd.DataFrame) -> str:
-    """Which share of what the text brings z keeps, part by part; where that is not defined, why."""
-    rows = [row for part in TEST_PARTS for row in retention[retention["part"] == part].itertuples()]
+def retained(right_z: pd.DataFrame) -> str:
+    """The right z against the best evidence from the text, a random sentence of it, and the same z asked otherwise."""
+    rows = [row for part in TEST_PARTS for row in right_z[right_z["part"] == part].itertuples()]
     return told("retained", rows=rows)
 
 

@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parents[2] / "results"
 ROW_SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "gold-passage", "closed-book")
 ROW_METRICS = tuple(name for name, metric in METRICS.items() if metric.tested)
 WHOLE = (  # tables that are kept as they are
-    "summary", "primary", "pairs", "contexts", "write_curve", "costs", "selectors", "retention", "abstention", "damage",
+    "summary", "primary", "pairs", "contexts", "write_curve", "costs", "selectors", "right_z", "abstention", "damage",
     "noise",
 )  # fmt: skip
 LOG_ROWS = 100  # of a curve of the training log, at most

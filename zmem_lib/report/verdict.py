@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from zmem_lib.data.tuples import parts_of
-from zmem_lib.evaluation.stats import LEVEL, POWER
+from zmem_lib.evaluation.retention import FROM_TEXT, OTHER, RANDOM, RIGHT
+from zmem_lib.evaluation.stats import LEVEL, POWER, Estimate
 from zmem_lib.params import Params
 from zmem_lib.report.findings import right_and_wrong
 from zmem_lib.report.wording import (
@@ -27,9 +28,11 @@ from zmem_lib.report.wording import (
     spoken,
     values_of,
 )  # fmt: skip
-from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.systems.evidence import brief_tokens
+from zmem_lib.systems.systems import SYSTEMS, which
 from zmem_lib.tables import MEASURES, TEST_PARTS
 
+NEAREST = FROM_TEXT[0]
 FUSED = ("bm25", "dense")
 READS = 0.05  # of exact answers: where nobody has more, they tell nothing of what was read
 
@@ -80,14 +83,38 @@ def p_said(p: float) -> str:
 
 
 def verdict(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
-    """Two sentences: who finds the right document first, and whose answers are exact, part by part."""
+    """Who finds the right document first, whose answers are exact, and whether the block was read, part by part."""
     summary, pairs, words = tables["summary"], tables["pairs"], phrases(params.report.language)
     said = []
     for key, metric in (("verdict.found", "recall@1"), ("verdict.exact", "em")):
         parts = [part_verdict(summary, pairs, part, metric, words=words) for part in TEST_PARTS]
         if any(parts):
             said.append(words[key].format(parts=words["verdict.join"].join(filter(None, parts))))
-    return said or [words["verdict.none"]]
+    said = said or [words["verdict.none"]]
+    if reads := list(filter(None, (block_read(tables, part, words) for part in TEST_PARTS))):
+        said.append(words["verdict.read"].format(parts=words["verdict.join"].join(reads)))
+    return said
+
+
+def block_read(tables: Mapping[str, pd.DataFrame], part: str, words: Mapping[str, str]) -> str:
+    """Whether the answer stands more often in what the right z writes than in a random sentence of its passage."""
+    gap, means = against(tables["right_z"], part, RANDOM), in_evidence(tables["summary"], part)
+    if gap is None:
+        return ""
+    key = "verdict.reads" if side_of(gap) == "better" else "verdict.reads_nothing"
+    values = {"right": f"{means[RIGHT].value:.2f}", "random": f"{means[RANDOM].value:.2f}"}
+    return words[key].format(part=words[f"part.{part}"], n=gap.n, **values)
+
+
+def against(right_z: pd.DataFrame, part: str, other: str, measure: str = "difference") -> Any:
+    """The right z against another system: a row of the table right_z, None where there is none or it is not defined."""
+    rows = right_z[(right_z["part"] == part) & (right_z["measure"] == measure) & (right_z["against"] == other)]
+    return next(rows.dropna(subset=["value"]).itertuples(), None)
+
+
+def in_evidence(summary: pd.DataFrame, part: str, metric: str = "answer_in_evidence") -> dict[str, Estimate]:
+    """What the brief systems have of a measure."""
+    return values_of(summary, part, metric, which(lambda system: system.brief))
 
 
 def part_verdict(
@@ -153,20 +180,17 @@ def setting(docs: pd.DataFrame, questions: pd.DataFrame, params: Params) -> str:
     counts |= {"test": splits.get("test", 0), "new_test": splits.get("new-test", 0), "top_k": params.answer.top_k}
     apart = words["setting.apart"].format(n=unasked) if unasked else ""
     block = words["setting.block"].format(z_tokens=params.memory.z_tokens) if params.has_lm else ""
-    run = {"corpus": params.corpus.name, "tokens": params.memory.evidence_tokens}
+    run = {"corpus": params.corpus.name, "tokens": params.memory.evidence_tokens, "brief": brief_tokens(params)}
     return words["setting"].format(apart=apart, block=block, **run, **counts)
 
 
 def controls(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
-    """By part: the right z against the best of the wrong ones, the reader's bounds, and what z keeps of the text."""
+    """By part: the right z against the wrong ones, whether it is read, what it keeps of the text; the reader."""
     words = phrases(params.report.language)
     parts = [part for part in TEST_PARTS if (tables["summary"]["part"] == part).any()]
     said = [placebo(tables, part, params) for part in parts]
+    said += [say(tables, part, words) for say in (read_or_recited, kept) for part in parts]
     said += [bounds(tables["summary"], part, words) for part in parts]
-    kept = tables["retention"][tables["retention"]["part"].isin(parts)].dropna(subset=["value"])
-    for row in kept.itertuples():
-        place = {"part": words[f"part.{row.part}"], "n": row.n, "gain": f"{row.text_gain:.2f}"}
-        said.append(words["control.kept"].format(**place, value=spoken(row)))
     return [one for one in said if one] or [words["control.none"]]
 
 
@@ -179,6 +203,30 @@ def placebo(tables: Mapping[str, pd.DataFrame], part: str, params: Params) -> st
     place = {"part": words[f"part.{part}"], "n": most_counted([gap], words), "wrong_name": words[f"system.{best}"]}
     place |= {"right": spoken(means["zmem-oracle"]), "wrong": spoken(means[best]), "gap": spoken(gap, sign=True)}
     return words["control.placebo"].format(**place, meaning=words[f"control.{side_of(gap)}"])
+
+
+def read_or_recited(tables: Mapping[str, pd.DataFrame], part: str, words: Mapping[str, str]) -> str:
+    """The answer in what the right z writes to its question and to another one, and in two sentences of the passage."""
+    gap, means = against(tables["right_z"], part, RANDOM), in_evidence(tables["summary"], part)
+    if gap is None:
+        return ""
+    other = words["control.read_other"].format(value=spoken(means[OTHER])) if OTHER in means else ""
+    values = {"right": spoken(means[RIGHT]), "random": spoken(means[RANDOM]), "nearest": spoken(means[NEAREST])}
+    meaning = words[f"control.read_{side_of(gap)}"]
+    return words["control.read"].format(part=words[f"part.{part}"], n=gap.n, other=other, meaning=meaning, **values)
+
+
+def kept(tables: Mapping[str, pd.DataFrame], part: str, words: Mapping[str, str]) -> str:
+    """Strict retention: the right z over the best evidence from the text, with both values and the reader's F1."""
+    found = (against(tables["right_z"], part, name, "retention") for name in FROM_TEXT)
+    if (row := next(filter(None, found), None)) is None:
+        return ""
+    place = {"part": words[f"part.{part}"], "n": row.n, "name": words[f"system.{row.against}"], "value": spoken(row)}
+    place["over"] = words["control.kept_over"] if row.value > 1 else ""
+    for metric, end in (("answer_in_evidence", ""), ("f1", "_f1")):
+        means = in_evidence(tables["summary"], part, metric)
+        place |= {f"right{end}": f"{means[RIGHT].value:.2f}", f"text{end}": f"{means[row.against].value:.2f}"}
+    return words["control.kept"].format(**place)
 
 
 def bounds(summary: pd.DataFrame, part: str, words: Mapping[str, str]) -> str:

@@ -20,8 +20,8 @@ from zmem_lib.params import Params, changed, completed, flat
 from zmem_lib.runs.needs import NF4_BYTES
 
 QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the last: a document as a reader sees it
-GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 7, 17, 3, 24
-RETRIEVERS = 6  # systems of a run without a language model
+GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 9, 24, 3, 24
+RETRIEVERS = 8  # systems of a run without a language model
 TRAINED, BACKWARDS = 5, 3  # training questions about a document; what learning from a text takes, in encoded ones
 MATCHING_S, SCORING_S = 4.0e-6, 5.0e-3  # of a question and a document by BM25; of an answer
 PADDING = {  # rows of unlike length are filled up to the longest of their batch

@@ -177,7 +177,7 @@ class Collection(Holdings):
         kept = own.rows(~own.docs["doc_id"].isin(gone))
         self.docs, self.z, self.keys = joined([kept, added]) if added else kept
         self.altered = added is not None or len(kept.docs) < len(own.docs)
-        for name in ("bm25", "bm25_asked", "dense", "dense_tuned", "tree"):
+        for name in ("bm25", "bm25_asked", "dense", "dense_tuned", "tree", "idf"):
             self.loaded.pop(name, None)
 
     def _keep_ids(self, *, anew: Iterable[str] = ()) -> None:

@@ -1,6 +1,8 @@
 """What every system is made of: documents chosen, evidence written from z or taken from passages, answers read from it.
 
-`answers_of` gives the table answers, for all systems with the same reader, prompt and token budget.
+`answers_of` gives the table answers, for all systems with the same reader, prompt and token budget. An item of a brief
+system (systems.py) has at most `answer.evidence_tokens` tokens, any other at most `memory.evidence_tokens`; where there
+is no language model these are words.
 """
 
 import time
@@ -22,7 +24,8 @@ from zmem_lib.memory.prompts import Prompts
 from zmem_lib.params import Params, changed
 from zmem_lib.systems import choosing
 from zmem_lib.systems.holdings import Holdings
-from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.systems.sentences import nearest_sentence, random_sentence, with_another
+from zmem_lib.systems.systems import SYSTEMS, Hands
 from zmem_lib.tables import check
 from zmem_lib.text import first_words
 
@@ -48,6 +51,8 @@ def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
 def answers_of(name: str, questions: pd.DataFrame, held: Holdings, *, laps: list[float] | None = None) -> pd.DataFrame:
     """What a system of SYSTEMS answers: the table answers; `laps` gets the seconds to choose, write and read."""
     system, began = SYSTEMS[name], time.perf_counter()
+    if system.hands == "z, other question":
+        questions = with_another(questions, held)
     choose = getattr(choosing, system.choose) if isinstance(system.choose, str) else system.choose
     ids, scores = choose(questions, held)
     chose = time.perf_counter()
@@ -64,6 +69,11 @@ def answers_of(name: str, questions: pd.DataFrame, held: Holdings, *, laps: list
     if laps is not None:
         laps += [chose - began, handed - chose, time.perf_counter() - handed]
     return table
+
+
+def brief_tokens(params: Params) -> int:
+    """The tokens of an item of a brief system, at most."""
+    return min(params.answer.evidence_tokens, params.memory.evidence_tokens)
 
 
 def written(questions: pd.DataFrame, held: Holdings, chosen: Chosen) -> Handed:
@@ -94,9 +104,64 @@ def from_blocks(questions: pd.DataFrame, held: Holdings, numbers: Sequence[int],
 
 def generate_evidence(memory_lm: MemoryLM, z: Tensor, questions: list[str], params: Params) -> list[str]:
     """The evidence that the model writes from z (B,K,W) for each question."""
-    prompts, limit = [memory_lm.prompts.asked(question) for question in questions], params.memory.evidence_tokens
-    output = generate_all(memory_lm, z, prompts, max_tokens=limit, batch=params.machine.answer_batch)
-    return [memory_lm.prompts.decode(ids) for ids in output]
+    return written_after(memory_lm, z, [memory_lm.prompts.asked(question) for question in questions], params)
+
+
+def written_after(memory_lm: MemoryLM, z: Tensor | None, prompts: list[list[int]], params: Params) -> list[str]:
+    """What the model writes after each prompt, behind z (B,K,W) if any: a brief item."""
+    limit, batch = brief_tokens(params), params.machine.answer_batch
+    output = generate_all(memory_lm, z, prompts, max_tokens=limit, batch=batch)
+    return [shortened(memory_lm.prompts, memory_lm.prompts.decode(ids), limit) for ids in output]
+
+
+def written_for_another(questions: pd.DataFrame, held: Holdings, chosen: Chosen) -> Handed:
+    """What the z of the chosen documents writes when it is asked the column `another` in the place of the question."""
+    return written(questions.assign(question=questions["another"]), held, chosen)
+
+
+def written_from_text(questions: pd.DataFrame, held: Holdings, chosen: Chosen) -> Handed:
+    """What the same model writes with the text of the first chosen document in the place of z, as the text twin has it.
+
+    Its adapter, if any, stays on: it has learned to write evidence to a question.
+    """
+    prompts, text_of, limit = held.memory_lm.prompts, held.text_of, held.params.memory.document_tokens
+    texts = [prompts.text(text_of[doc_ids[0]], limit) for doc_ids in chosen]
+    asked = [text + prompts.asked(question) for text, question in zip(texts, questions["question"], strict=True)]
+    items = written_after(held.memory_lm, None, asked, held.params)
+    spent = [(len(before), len(prompts.encode(item))) for before, item in zip(asked, items, strict=True)]
+    return [[item] for item in items], spent
+
+
+def sentences_of(questions: pd.DataFrame, held: Holdings, chosen: Chosen) -> Handed:
+    """Of each chosen document the sentence that is nearest to the question."""
+    return picked(chosen, held, questions["question"], nearest_sentence)
+
+
+def random_sentences_of(questions: pd.DataFrame, held: Holdings, chosen: Chosen) -> Handed:
+    """Of each chosen document a sentence drawn at random."""
+    return picked(chosen, held, questions["question_id"], random_sentence)
+
+
+def picked(chosen: Chosen, held: Holdings, by: pd.Series, pick: Callable[[str, str, Holdings], str]) -> Handed:
+    """Of the text, without its title, of each chosen document what `pick` takes by the question, or its id: brief."""
+    text_of = dict(zip(held.docs["doc_id"], held.docs["text"], strict=True))
+    items = [[pick(one, text_of[doc_id], held) for doc_id in doc_ids] for one, doc_ids in zip(by, chosen, strict=True)]
+    return cut_items(held, items, brief_tokens(held.params)), [(0, 0)] * len(items)
+
+
+def cut_items(held: Holdings, items: Items, limit: int) -> Items:
+    """The items, each cut to so many tokens, or words where there is no language model."""
+
+    def cut(text: str) -> str:
+        return shortened(held.memory_lm.prompts, text, limit) if held.memory_lm else first_words(text, limit)
+
+    return [list(map(cut, some)) for some in items]
+
+
+def first_tokens_of(questions: pd.DataFrame, held: Holdings, chosen: Chosen) -> Handed:
+    """The first tokens of the chosen documents' passages, as many as z has soft tokens."""
+    items, spent = passages_of(questions, held, chosen)
+    return cut_items(held, items, min(held.params.memory.z_tokens, brief_tokens(held.params))), spent
 
 
 def passages_of(questions: pd.DataFrame, held: Holdings, chosen: Chosen) -> Handed:
@@ -111,8 +176,10 @@ def written_and_passages(questions: pd.DataFrame, held: Holdings, chosen: Chosen
     return [[*some, *texts] for some, texts in zip(items, passages_of(questions, held, chosen)[0], strict=True)], spent
 
 
-HANDED: dict[str, Callable[[pd.DataFrame, Holdings, Chosen], Handed]] = {
+HANDED: dict[Hands, Callable[[pd.DataFrame, Holdings, Chosen], Handed]] = {
     "z": written, "text": passages_of, "z and text": written_and_passages, "packed": passages_of, "noise": from_noise,
+    "z, other question": written_for_another, "written from text": written_from_text, "sentence": sentences_of,
+    "random sentence": random_sentences_of, "first tokens": first_tokens_of,
 }  # fmt: skip
 
 
