@@ -25,7 +25,8 @@ def scores_of(values):
         for name, some in values.items()
         for i, value in enumerate(some)
     ]
-    return pd.DataFrame(rows, columns=["question_id", "system", "part", "kind", "metric", "value"])
+    scores = pd.DataFrame(rows, columns=["question_id", "system", "part", "kind", "metric", "value"])
+    return scores.assign(cluster=scores["question_id"].replace({"q1": "q0"}))  # the first two about one document
 
 
 def by_other(table, part="seen"):
@@ -34,7 +35,7 @@ def by_other(table, part="seen"):
 
 def test_strict_retention_is_the_right_z_over_the_text():
     row = by_other(right_z_table(scores_of(VALUES), TEXT, 500, seed=1))[TEXT]
-    assert (row.measure, row.n) == ("retention", 4)
+    assert (row.measure, row.n, row.clusters) == ("retention", 4, 3)
     assert row.value == pytest.approx(0.5 / 0.75)
     assert row.ci_low < row.value <= row.ci_high
     same = scores_of(VALUES | {RIGHT: VALUES[TEXT]})

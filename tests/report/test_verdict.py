@@ -141,7 +141,7 @@ def with_evidence(tables, *, right=0.43, retention=0.51):
     """The tables with these shares of answers in evidence of the seen documents, each known to .05."""
     shares = READ | {"zmem-oracle": right}
     rows = [
-        (name, "seen", metric, share, share - 0.05, share + 0.05, 400)
+        (name, "seen", metric, share, share - 0.05, share + 0.05, 400, 200)
         for metric in ("answer_in_evidence", "f1")
         for name, share in shares.items()
     ]
@@ -149,27 +149,27 @@ def with_evidence(tables, *, right=0.43, retention=0.51):
     summary = pd.concat([old[~old["system"].isin(list(READ))], pd.DataFrame(rows, columns=list(old))])
     gap = right - READ["gold+random-sentence"]
     told = [("gold+random-sentence", "difference", gap), ("gold+sentence", "retention", retention)]
-    rows = [("seen", name, measure, value, value - 0.05, value + 0.05, 400) for name, measure, value in told]
+    rows = [("seen", name, measure, value, value - 0.05, value + 0.05, 400, 200) for name, measure, value in told]
     return tables | {"summary": summary, "right_z": pd.DataFrame(rows, columns=list(TABLES["right_z"]))}
 
 
 def test_page_one_says_whether_the_block_is_read_and_what_it_keeps(tiny):
     tables = with_evidence(tiny)
     assert verdict.verdict(tables, params("tiny"))[-1] == (
-        "**Reading its block** (the answer stands in what the right block writes): on seen documents (n = 400) 0.43, "
-        "more than in a random sentence of the passage, 0.28."
+        "**Reading its block** (the answer stands in what the right block writes): on seen documents (n = 400 about "
+        "200 documents) 0.43, more than in a random sentence of the passage, 0.28."
     )
     words = verdict.phrases("en")
     assert verdict.read_or_recited(tables, "seen", words) == (
-        "**Read, or recited? seen documents** (n = 400): asked its question, the right block writes a sentence with "
-        "the answer for 0.43 [0.38, 0.48] of the questions, asked another question of the same document for 0.10 "
-        "[0.05, 0.15]; a random sentence of the passage has it for 0.28 [0.23, 0.33], the sentence nearest to the "
-        "question for 0.84 [0.79, 0.89]. It writes more than chance finds in the passage."
+        "**Read, or recited? seen documents** (n = 400 about 200 documents): asked its question, the right block "
+        "writes a sentence with the answer for 0.43 [0.38, 0.48] of the questions, asked another "
+        "question of the same document for 0.10 [0.05, 0.15]; a random sentence of the passage has it "
+        "for 0.28 [0.23, 0.33], the sentence nearest to the question for 0.84 [0.79, 0.89]. It writes more than chance finds in the passage."
     )
     assert verdict.kept(tables, "seen", words) == (
-        "**Strict retention, seen documents** (n = 400): the right block writes the answer 0.51 [0.46, 0.56] times as "
-        "often as it stands in the gold passage's sentence nearest to the question (0.43 against 0.84, with as many "
-        "tokens; F1 of the reader 0.43 against 0.84)."
+        "**Strict retention, seen documents** (n = 400 about 200 documents): the right block writes the answer "
+        "0.51 [0.46, 0.56] times as often as it stands in the gold passage's sentence nearest to the question "
+        "(0.43 against 0.84, with as many tokens; F1 of the reader 0.43 against 0.84)."
     )
     assert "reads a text worse than a block" in verdict.kept(with_evidence(tiny, retention=1.6), "seen", words)
     assert verdict.read_or_recited(tables, "new", words) == verdict.kept(tables, "new", words) == ""

@@ -14,6 +14,7 @@ import pandas as pd
 
 from zmem_lib.evaluation import stats
 from zmem_lib.evaluation.metrics import answer_in_evidence
+from zmem_lib.evaluation.pairs import by_system
 from zmem_lib.evaluation.scoring import kinds_as_parts
 from zmem_lib.files import write_json
 from zmem_lib.systems import choosing
@@ -58,17 +59,15 @@ def choose_from_text(dev: pd.DataFrame, held: Holdings) -> pd.Series:
 def right_z_table(scores: pd.DataFrame, from_text: str, samples: int, seed: int) -> pd.DataFrame:
     """The right z against `from_text` as a share, against the controls as differences, by part: the table right_z.
 
-    Over the questions that both answered, resampled together; a share is NaN where the text gives less than LEAST.
+    Over the questions that both answered, by whole documents; a share is NaN where the text gives less than LEAST.
     """
     rows, against = [], {from_text: "retention", RANDOM: "difference", OTHER: "difference"}
     for part, some in kinds_as_parts(scores[scores["metric"] == "answer_in_evidence"]).groupby("part", sort=False):
-        wide = some.pivot(index=["question_id", "cluster"], columns="system", values="value")
         for other, measure in against.items():
-            both = wide.reindex(columns=[RIGHT, other]).dropna()  # (n,2)
-            if len(both):
-                clusters = both.index.get_level_values("cluster")
-                options = {"clusters": clusters, "samples": samples, "seed": seed}
-                told = stats.bootstrap(MEASURED[measure], both.to_numpy().T, **options)
+            both, clusters = by_system(some[some["system"].isin([RIGHT, other])])  # (n,2), (n,)
+            if {RIGHT, other} <= set(both):
+                two = both[[RIGHT, other]].to_numpy().T  # (2,n)
+                told = stats.bootstrap(MEASURED[measure], two, clusters=clusters, samples=samples, seed=seed)
                 if measure == "retention" and both[other].mean() < LEAST:
                     told = replace(told, value=np.nan, ci_low=np.nan, ci_high=np.nan)
                 rows.append({"part": part, "against": other, "measure": measure, **vars(told)})

@@ -103,7 +103,7 @@ def block_read(tables: Mapping[str, pd.DataFrame], part: str, words: Mapping[str
         return ""
     key = "verdict.reads" if side_of(gap) == "better" else "verdict.reads_nothing"
     values = {"right": f"{means[RIGHT].value:.2f}", "random": f"{means[RANDOM].value:.2f}"}
-    return words[key].format(part=words[f"part.{part}"], n=gap.n, **values)
+    return words[key].format(part=words[f"part.{part}"], n=most_counted([gap], words), **values)
 
 
 def against(right_z: pd.DataFrame, part: str, other: str, measure: str = "difference") -> Any:
@@ -212,8 +212,8 @@ def read_or_recited(tables: Mapping[str, pd.DataFrame], part: str, words: Mappin
         return ""
     other = words["control.read_other"].format(value=spoken(means[OTHER])) if OTHER in means else ""
     values = {"right": spoken(means[RIGHT]), "random": spoken(means[RANDOM]), "nearest": spoken(means[NEAREST])}
-    meaning = words[f"control.read_{side_of(gap)}"]
-    return words["control.read"].format(part=words[f"part.{part}"], n=gap.n, other=other, meaning=meaning, **values)
+    place = {"part": words[f"part.{part}"], "n": most_counted([gap], words)}
+    return words["control.read"].format(**place, **values, other=other, meaning=words[f"control.read_{side_of(gap)}"])
 
 
 def kept(tables: Mapping[str, pd.DataFrame], part: str, words: Mapping[str, str]) -> str:
@@ -221,7 +221,8 @@ def kept(tables: Mapping[str, pd.DataFrame], part: str, words: Mapping[str, str]
     found = (against(tables["right_z"], part, name, "retention") for name in FROM_TEXT)
     if (row := next(filter(None, found), None)) is None:
         return ""
-    place = {"part": words[f"part.{part}"], "n": row.n, "name": words[f"system.{row.against}"], "value": spoken(row)}
+    place = {"part": words[f"part.{part}"], "n": most_counted([row], words), "value": spoken(row)}
+    place["name"] = words[f"system.{row.against}"]
     place["over"] = words["control.kept_over"] if row.value > 1 else ""
     for metric, end in (("answer_in_evidence", ""), ("f1", "_f1")):
         means = in_evidence(tables["summary"], part, metric)

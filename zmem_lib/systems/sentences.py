@@ -11,16 +11,15 @@ from random import Random
 
 import pandas as pd
 
-from zmem_lib.opponents.bm25 import split_terms
 from zmem_lib.systems.holdings import Holdings
 from zmem_lib.tables import read_table
-from zmem_lib.text import normalise, passages, sentence_spans
+from zmem_lib.text import normalise, passages, sentence_spans, words
 
 
 def nearest_sentence(question: str, text: str, held: Holdings) -> str:
     """The sentence of a text that is nearest to the question, the first of equally near ones."""
-    idf, asked = idf_of_terms(held), terms_of(question, held)
-    shared = [sum(idf.get(term, 0.0) for term in asked & terms_of(one, held)) for one in sentences(text)]
+    idf, asked = idf_of_terms(held), terms_of(question)
+    shared = [sum(idf.get(term, 0.0) for term in asked & terms_of(one)) for one in sentences(text)]
     return sentences(text)[shared.index(max(shared))]
 
 
@@ -34,16 +33,16 @@ def sentences(text: str) -> list[str]:
     return [text[start:end] for start, end in sentence_spans(text)] or [text]
 
 
-def terms_of(text: str, held: Holdings) -> set[str]:
-    """The distinct words of a text, as BM25 counts them."""
-    return set(split_terms(text, held.params.answer.bm25_tokens))
+def terms_of(text: str) -> set[str]:
+    """The distinct words of a text, and of scripts without spaces, and Hangul, its letters and pairs of letters."""
+    return set(words(text, pieces=True))
 
 
 def idf_of_terms(held: Holdings) -> dict[str, float]:
     """The idf of each word of the run's passages."""
 
     def count() -> dict[str, float]:
-        having = Counter(term for text in passages(held.docs) for term in terms_of(text, held))
+        having = Counter(term for text in passages(held.docs) for term in terms_of(text))
         return {term: log(1 + (len(held.docs) - n + 0.5) / (n + 0.5)) for term, n in having.items()}
 
     return held.once("idf", count)
@@ -62,11 +61,11 @@ def with_another(questions: pd.DataFrame, held: Holdings) -> pd.DataFrame:
         about.setdefault(row["gold_doc_ids"][0], []).append(row)
     drawn = []
     for row in questions.to_dict("records"):
-        words, answers = normalise(row["question"]), golds.get(row["question_id"], set())
+        wording, answers = normalise(row["question"]), golds.get(row["question_id"], set())
         others = [
             one["question"]
             for one in about.get(row["gold_doc_ids"][0], ())
-            if normalise(one["question"]) != words and not answers & golds[one["question_id"]]
+            if normalise(one["question"]) != wording and not answers & golds[one["question_id"]]
         ]
         rng = Random(f"{held.params.seed} {row['question_id']}")
         drawn.append(rng.choice(others) if others else None)
