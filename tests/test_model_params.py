@@ -101,5 +101,5 @@ def test_a_small_model_of_the_class_goes_through_all_chapters(name, tmp_path, mo
 def test_parameter_files_of_hub_models_say_what_they_need(name):
     params = HUB[name]
     assert len(params.lm.revision) == 40, "a revision that moves"
-    assert (params.lm.quantisation, params.corpus.name, params.corpus.documents) == ("nf4", "mirage", 2000)
+    assert (params.lm.quantisation, params.corpus.name, params.corpus.documents) == ("nf4", "mirage", 4000)
     assert params.train.read_weight == 0 and params.lm.lora_rank > 0

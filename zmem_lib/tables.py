@@ -10,8 +10,8 @@ import yaml
 from zmem_lib.files import BadInput, must_exist, write_atomic
 
 SPLITS = ("train", "dev", "test", "new-dev", "new-test")
-PARTS = ("trained", "seen", "rephrased", "unasked", "unasked-document", "new")
-KINDS = ("rephrased", "unasked")  # of seen questions, where the corpus tells: in summaries parts of their own
+KINDS = {"seen": ("rephrased", "unasked"), "new": ("same-article", "new-article")}  # in summaries parts of their own
+PARTS = ("trained", "seen", *KINDS["seen"], "unasked-document", "new", *KINDS["new"])
 ABSENT = "absent"  # the part of test questions that no document answers
 TEST_PARTS = ("seen", "unasked-document", "new")  # of test questions, each in one; the others show the fit, or a kind
 MEASURES = ("em", "f1", "answer_in_evidence", "recall@1")  # of page one

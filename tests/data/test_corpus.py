@@ -7,6 +7,7 @@ from folders import DOCS, QUESTIONS, load, params_of, second_folder, write
 
 from zmem_lib.data.corpus import ABOUT_TWICE, LEAKED, NOT_CHOSEN, TWICE, load_corpus
 from zmem_lib.data.folder import OUTSIDE
+from zmem_lib.data.rows import seeds_fold
 from zmem_lib.data.synthetic import generate
 from zmem_lib.files import BadInput
 
@@ -36,6 +37,57 @@ def test_exactly_the_questions_of_the_chosen_documents_are_kept(folder):
     parts = questions["gold_doc_ids"].str[0].map(dict(zip(docs["doc_id"], docs["part"], strict=True)))
     assert ((parts == "new") == questions["split"].str.startswith("new-")).all()
     assert questions.loc[questions["split"] == "new-dev", "gold_doc_ids"].str[0].nunique() == 1
+
+
+def test_over_the_seeds_every_document_is_new_once_and_else_seen(folder):
+    docs = [load(folder, {"corpus.documents": 9, "seed": seed}).docs for seed in range(4)]
+    new = [set(one.loc[one["part"] == "new", "doc_id"]) for one in docs]
+    assert [len(one) for one in new] == [3] * 4 and len(set().union(*new)) == 12
+    assert all(set(one["doc_id"]) == set(docs[0]["doc_id"]) for one in docs), "the same documents at every seed"
+    again = load(folder, {"corpus.documents": 9, "seed": 4}).docs
+    assert again.equals(docs[0]), "after the last fold the first again"
+
+
+def test_folds_keep_groups_whole():
+    groups = [["a", "b"], ["c"], ["d", "e", "f", "g"], ["h", "i"], ["j"], ["k"]]
+    folds = [[["a", "b"], ["c"]], [["h", "i"], ["j"]]]  # d to g are too many, and k does not fill a fold
+    assert [seeds_fold(groups, 3, seed) for seed in range(3)] == [*folds, folds[0]]
+    assert seeds_fold(groups, 1, 0) == [["c"]] and seeds_fold(groups[:1], 1, 0) == seeds_fold([], 3, 5) == []
+    assert seeds_fold([["a"], ["b"]], 5, 1) == [["a"], ["b"]], "where they fill no fold they are one"
+
+
+ARTICLES = [doc | {"title": f"T{i // 3}"} for i, doc in enumerate(DOCS)]  # three documents each
+
+
+def test_new_articles_are_held_out_whole_and_their_questions_told_from_those_of_seen_articles(folder):
+    values = {"corpus.documents": 6, "corpus.new_documents": 6, "corpus.new_articles": 3}
+    held_out = []
+    for seed in range(4):
+        corpus = load(write(folder, docs=ARTICLES), values | {"seed": seed})
+        title = corpus.docs.set_index("doc_id")["title"]
+        seen = set(corpus.docs.loc[corpus.docs["part"] == "seen", "title"])
+        new = corpus.questions[corpus.questions["split"].str.startswith("new-")]
+        apart = new["gold_doc_ids"].str[0].map(title)
+        assert ((new["kind"] == "new-article") == ~apart.isin(seen)).all()
+        assert set(new["kind"]) <= {"new-article", "same-article"}
+        whole = set(apart[new["kind"] == "new-article"])
+        assert (corpus.docs["part"] == "new").sum() <= 6 and whole
+        held_out.append(whole)
+    assert set().union(*held_out) == {"T0", "T1", "T2", "T3"}, "every article has its turn"
+    plain = load(write(folder, docs=ARTICLES), values | {"corpus.new_articles": 0}).questions
+    assert set(plain.loc[plain["split"].str.startswith("new-"), "kind"]) == {""}
+
+
+def test_asked_and_unasked_sentences_are_told_apart(folder):
+    text = "Ada lives in Lund. She has a dog named Rex. Her boat is red."
+    docs = [{"doc_id": "a", "title": "A", "text": text}, *DOCS]
+    asked = [("t1", "Where is Ada?", "Lund", "train"), ("t2", "In which town is she?", "Lund", "test"),
+             ("t3", "Who is Rex?", "dog", "test"), ("t4", "What is red?", "boat", "dev"),
+             ("t5", "What colour is the sea?", "blue", "test")]  # fmt: skip
+    more = [{"question_id": i, "question": q, "answers": [a], "doc_id": "a", "split": s} for i, q, a, s in asked]
+    values = {"corpus.documents": 13, "corpus.new_documents": 0}
+    questions = load(write(folder, docs=docs, questions=[*QUESTIONS, *more]), values).questions.set_index("question_id")
+    assert questions.loc[["t1", "t2", "t3", "t4", "t5"], "kind"].tolist() == ["", "rephrased", "unasked", "unasked", ""]
 
 
 def test_the_choice_is_the_seeds_and_grows_without_changing_the_new_documents(folder):
@@ -111,10 +163,12 @@ def test_new_documents_come_from_the_second_corpus(folder):
     assert corpus.source == f"folder {folder.name}; new: folder second", "pages name no folder of the machine"
 
 
-def test_the_second_corpus_changes_no_seen_document_and_suits_every_corpus(folder):
+def test_beside_a_second_corpus_the_seen_documents_are_the_same_at_every_seed_and_it_suits_every_corpus(folder):
     second = second_folder(folder / "second")
-    alone, beside = (load(folder, more).docs.query("part == 'seen'") for more in ({}, {"corpus.new_path": second}))
-    assert list(alone["doc_id"]) == list(beside["doc_id"])
+    values = {"corpus.new_path": second, "corpus.new_documents": 2}
+    docs = [load(folder, values | {"seed": seed}).docs for seed in (1, 2)]
+    seen, new = ([set(one.loc[one["part"] == part, "doc_id"]) for one in docs] for part in ("seen", "new"))
+    assert seen[0] == seen[1] and new[0].isdisjoint(new[1])
     values = {"corpus.documents": 10, "corpus.new_documents": 4, "corpus.new_path": second}
     corpus = load_corpus(params_of(values))
     assert corpus.docs["part"].tolist() == ["seen"] * 10 + ["new"] * 4

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import ROOT
 from folders import params_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,9 +17,9 @@ from hypothesis import strategies as st
 from zmem_lib import hub
 from zmem_lib.data import mirage, popqa, ragbench, squad
 from zmem_lib.data.corpus import load_corpus, whole_corpus
-from zmem_lib.data.tuples import make_tuples
+from zmem_lib.data.tuples import make_tuples, parts_of
 from zmem_lib.files import BadInput
-from zmem_lib.params import Params
+from zmem_lib.params import Params, read_params
 
 CONTEXT = "  Oslo is old. It lies by the sea. Rome is older."
 
@@ -191,6 +192,23 @@ def test_a_subset_of_mirage_keeps_every_questions_chunks_and_grows_by_whole_grou
         BadInput, match=r"corpus\.documents is 4, but documents are chosen in groups of up to 5: raise it"
     ):
         load_corpus(of("mirage", tmp_path, documents=4))
+
+
+def test_the_shipped_parameters_leave_enough_test_questions_of_mirage(tmp_path):
+    """As many rows as the published files have: 7,560 questions with five chunks each."""
+    asked, pool = mirage_rows(7560)
+    assert len(pool) == 37_800
+    write_mirage(tmp_path, asked, pool)
+    params = read_params(ROOT / "params/qwen2.5-3b.yaml", [f"corpus.path={tmp_path}", "corpus.revision="])
+    corpus = load_corpus(params)
+    questions = corpus.questions.assign(part=parts_of(corpus.questions))
+    counts = questions["part"].value_counts()
+    assert counts["unasked-document"] >= 400 and counts["new"] >= 100 and counts["trained"] >= 200
+    assert corpus.docs["part"].value_counts().to_dict() == {"seen": 4000, "new": 750}
+    assert min(counts["unasked-document"], params.answer.questions) >= 400, "and so many are answered"
+    taught = set(questions.loc[questions["part"] == "trained", "gold_doc_ids"].str[0].str.rsplit("-", n=1).str[0])
+    tested = set(questions.loc[questions["split"].isin(["test", "new-test"]), "gold_doc_ids"].str[0].str[:-2])
+    assert taught.isdisjoint(tested), "a group teaches or tests"
 
 
 # --- RAGBench ---------------------------------------------------------------------------------------------------------

@@ -46,9 +46,11 @@ def systems():
 
 @pytest.fixture(scope="module")
 def scores(systems):
-    tuples = pd.DataFrame({"question_id": ["s1", "s2", "s2"], "evidence": ["She lived in Velmoor.", "A. B.", "B. C."]})
+    tuples = pd.DataFrame(
+        {"question_id": ["s1", "s2", "s2"], "evidence": ["She lived in Velmoor.", "Aa. Bb.", "Bb. Cc."]}
+    )
     questions = scoring.with_references(make_questions(), tuples)
-    assert questions["reference_contexts"].tolist() == [["She lived in Velmoor."], ["A.", "B.", "C."], []]
+    assert questions["reference_contexts"].tolist() == [["She lived in Velmoor."], ["Aa.", "Bb.", "Cc."], []]
     return scoring.score_answers(questions, DOCS, systems, PARAMS)
 
 

@@ -95,7 +95,7 @@ def test_a_figure_of_noise_has_a_panel_for_each_part_and_kind_with_intervals_uni
 def test_the_table_of_noise_has_every_system(noise):
     html = noise_overview(noise).data
     heads = re.findall(r'class="col_heading level0 col\d" >([^<]+)<', html)
-    assert heads == ["0 %", "20 %", "40 %", "60 %", "80 %"] and html.count("<tr>") == 2 + 4 * 2 * 2
+    assert heads == ["0 %", "20 %", "40 %", "60 %", "80 %", "n", "documents"] and html.count("<tr>") == 2 + 4 * 2 * 2
     assert html.count("0.60<br><small>[0.50, 0.70]") == 4 * 2 * 2 and html.count(">bm25-asked<") == 4
     assert html.index(">seen<") < html.index(">new<")
     assert len(set(NOISY)) == len(NOISY) <= len(MARKERS) and set(NOISY) <= set(SYSTEMS)

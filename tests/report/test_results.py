@@ -29,6 +29,7 @@ from zmem_lib.report.results import (
     row_folder,
     thinned,
 )
+from zmem_lib.report.wording import most_counted
 from zmem_lib.run import main
 from zmem_lib.runs.pipeline import run_chapters, start_over
 from zmem_lib.tables import read_table
@@ -255,3 +256,17 @@ def test_a_value_has_moved_when_the_new_interval_leaves_it(once, tmp_path):
     for former, moved in ((0.5, False), (0.601, True), (0.6 + 1e-7, False), (0.39, True)):
         rows, compared = moved_values(now.assign(value=former), now)
         assert (len(rows) == compared) is moved and (len(rows) == 0) is not moved, former
+
+
+def test_tables_of_before_documents_were_counted_are_read_and_the_count_is_not_told(tmp_path):
+    row = {"system": "zmem", "part": "seen", "metric": "em", "value": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 9}
+    pd.DataFrame([row]).to_parquet(tmp_path / "summary.parquet")
+    found = read_table(tmp_path / "summary.parquet", "summary")
+    assert found["clusters"].tolist() == [0] and found["n"].tolist() == [9]
+    pd.DataFrame([row]).to_csv(tmp_path / "summary.csv", index=False)
+    assert read_kept(tmp_path, "summary")["clusters"].tolist() == [0]
+    assert most_counted(found.itertuples()) == "9"
+    assert most_counted(found.assign(clusters=4).itertuples()) == "9 about 4 documents"
+    pd.DataFrame([row]).drop(columns="n").to_parquet(tmp_path / "summary.parquet")
+    with pytest.raises(BadInput, match="column 'n' is missing"):
+        read_table(tmp_path / "summary.parquet", "summary")

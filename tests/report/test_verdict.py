@@ -164,7 +164,8 @@ def test_page_one_says_whether_the_block_is_read_and_what_it_keeps(tiny):
         "**Read, or recited? seen documents** (n = 400 about 200 documents): asked its question, the right block "
         "writes a sentence with the answer for 0.43 [0.38, 0.48] of the questions, asked another "
         "question of the same document for 0.10 [0.05, 0.15]; a random sentence of the passage has it "
-        "for 0.28 [0.23, 0.33], the sentence nearest to the question for 0.84 [0.79, 0.89]. It writes more than chance finds in the passage."
+        "for 0.28 [0.23, 0.33], the sentence nearest to the question for 0.84 [0.79, 0.89]. It "
+        "writes more than chance finds in the passage."
     )
     assert verdict.kept(tables, "seen", words) == (
         "**Strict retention, seen documents** (n = 400 about 200 documents): the right block writes the answer "

@@ -1,9 +1,10 @@
 """The corpora that there are, their licences, and what of one a run uses.
 
-Takes the run's parameters; returns a Corpus with the documents that the seed chooses (seen, and new ones that are held
-out, of the same corpus or of a second one) and the questions about them, with their parts and splits.
+Takes the run's parameters; returns a Corpus with its documents (seen, and new ones that are held out, of the same
+corpus or of a second one; the seed says which) and the questions about them, with their parts, splits and kinds.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -16,8 +17,9 @@ from zmem_lib.data.data_set import find_files
 from zmem_lib.data.mirage import MIRAGE
 from zmem_lib.data.popqa import POPQA
 from zmem_lib.data.ragbench import RAGBENCH, T2RAGBENCH
-from zmem_lib.data.rows import Corpus, folded
+from zmem_lib.data.rows import Corpus, folded, seeds_fold
 from zmem_lib.data.squad import SQUAD
+from zmem_lib.data.tuples import find_evidence
 from zmem_lib.files import BadInput
 from zmem_lib.params import Params, changed
 from zmem_lib.tables import check
@@ -37,6 +39,7 @@ LEAKED = "training questions in the words of a held-out question about the same 
 NOT_CHOSEN = "questions about no chosen document"
 TWICE = "new documents whose text the first corpus has too"
 ABOUT_TWICE = "new questions about such documents only"
+ORDER = 0  # of the draw that puts the documents in order, at every seed
 PREFIX = "new/"  # of an id in the second corpus that the first one has too
 
 
@@ -64,7 +67,7 @@ def whole_corpus(params: Params) -> Corpus:
         corpus = folder.load(params)
     else:
         made = synthetic.generate(params.corpus.documents, params.corpus.new_documents, seed=params.seed)
-        corpus = Corpus(*made, source=f"made here from the seed {params.seed}", dropped={})
+        corpus = Corpus(*made, source="made here", dropped={})
     return replace(corpus, licence=licence_of(params))
 
 
@@ -123,15 +126,20 @@ def choose(corpus: Corpus, params: Params, second: Corpus | None = None) -> Corp
     docs = docs.assign(part=docs["doc_id"].map(parts))
     docs = docs.sort_values("part", key=lambda part: part == "new", kind="stable")
     questions, dropped = choose_questions(both.questions, seen, new)
+    questions = with_kinds(questions, docs, articles=params.corpus.new_articles > 0 and not second)
     return replace(both, docs=docs, questions=questions, dropped=both.dropped | dropped)
 
 
 def choose_documents(
     docs: pd.DataFrame, params: Params, new_docs: pd.DataFrame | None = None
 ) -> tuple[list[str], list[str]]:
-    """Seen and new document ids, drawn by the seed; at one seed, more seen documents change neither fewer nor new.
+    """Seen and new document ids: which documents are in a run is the same at every seed, which of them are new rotates.
 
-    Documents of one `group` are drawn together, so that at most as many as were asked for are chosen.
+    They are the first in a fixed order, and the seed says which of its folds is new (`seeds_fold`): over as many seeds
+    as there are folds a document is new once and else seen, so that the two can be held against each other. As long as
+    the seed is below the number of folds, more seen documents change neither fewer nor new. Of the new ones, up to
+    `corpus.new_articles` are whole articles, in turn as well. Documents of one `group` stay together (and make no
+    articles), so that at most as many as were asked for are chosen.
     """
     seen, new = params.corpus.documents, params.corpus.new_documents
     if new_docs is None and seen + new > len(docs):
@@ -142,9 +150,21 @@ def choose_documents(
     if new_docs is not None and new > len(new_docs):
         there = f"the corpus at corpus.new_path has {len(new_docs)} documents that the first one has not"
         raise BadInput(f"corpus.new_documents is {new}, but {there}: lower it")
-    order = _shuffled(docs, params.seed)
-    new_order = order if new_docs is None else _shuffled(new_docs, params.seed)
-    return _first(order, seen, "corpus.documents"), _first(new_order[::-1], new, "corpus.new_documents")[::-1]
+    pool = _first(_in_fixed_order(docs), seen + new * (new_docs is None), "corpus.documents")
+    new_pool = pool if new_docs is None else _in_fixed_order(new_docs)
+    in_articles = min(params.corpus.new_articles, new) if new_docs is None and "group" not in docs else 0
+    whole = _ids(seeds_fold(_by_article(new_pool, docs), in_articles, params.seed)) if in_articles else []
+    single = _ids(seeds_fold(new_pool, new - in_articles, params.seed))
+    single = [doc_id for doc_id in single if doc_id not in set(whole)]
+    a, b = len(whole) // 3, len(single) // 3  # the first third will be new-dev: of both
+    chosen = dict.fromkeys([*whole[:a], *single[:b], *whole[a:], *single[b:]])
+    if new and not chosen:
+        largest = max(map(len, new_pool))
+        raise BadInput(
+            f"corpus.new_documents is {new}, but documents are chosen in groups of up to {largest}: raise it"
+        )
+    rest = [group for group in pool if chosen.keys().isdisjoint(group)]
+    return _ids(_first(rest, seen, "corpus.documents")), list(chosen)
 
 
 def choose_questions(questions: pd.DataFrame, seen: list[str], new: list[str]) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -171,16 +191,56 @@ def choose_questions(questions: pd.DataFrame, seen: list[str], new: list[str]) -
     return pd.DataFrame(apart, columns=questions.columns), dropped
 
 
-def _shuffled(docs: pd.DataFrame, seed: int) -> list[list[str]]:
-    """The groups of documents (a document without one is its own) in the seed's order."""
+def with_kinds(questions: pd.DataFrame, docs: pd.DataFrame, *, articles: bool) -> pd.DataFrame:
+    """The questions with their kind, where the corpus has told none and it is known.
+
+    Of dev and test: rephrased, if a training question asks about the same sentence of the document, else unasked. Of
+    new documents, with `articles`: same-article, if a seen document has the title of the first gold one, else
+    new-article.
+    """
+    text_of, title_of = (dict(zip(docs["doc_id"], docs[name], strict=True)) for name in ("text", "title"))
+    seen_titles = set(docs.loc[docs["part"] == "seen", "title"])
+    places = [_sentence(row, text_of) for row in questions.to_dict("records")]
+    trained = {place for place, split in zip(places, questions["split"], strict=True) if split == "train"}
+    kinds = []
+    for row, place in zip(questions.to_dict("records"), places, strict=True):
+        kind = row["kind"]
+        if not kind and row["split"] in ("dev", "test") and place:
+            kind = "rephrased" if place in trained else "unasked"
+        elif not kind and articles and row["split"].startswith("new-") and title_of[row["gold_doc_ids"][0]]:
+            kind = "same-article" if title_of[row["gold_doc_ids"][0]] in seen_titles else "new-article"
+        kinds.append(kind)
+    return questions.assign(kind=kinds)
+
+
+def _sentence(question: dict, text_of: Mapping[str, str]) -> tuple[str, int] | None:
+    """The first gold document and the offset of the evidence there; None where no answer stands in it."""
+    doc_id = question["gold_doc_ids"][0]
+    _, start = find_evidence(question, text_of[doc_id], question["answer_start"], 0)
+    return (doc_id, start) if start >= 0 else None
+
+
+def _in_fixed_order(docs: pd.DataFrame) -> list[list[str]]:
+    """The groups of documents (a document without one is its own), shuffled alike at every seed."""
     groups = docs.groupby("group" if "group" in docs else "doc_id", sort=False)["doc_id"].agg(list).tolist()
-    return Random(seed).sample(groups, len(groups))
+    return Random(ORDER).sample(groups, len(groups))
 
 
-def _first(groups: list[list[str]], wanted: int, name: str) -> list[str]:
-    """The documents of the first groups that fit whole: no later group fills up, so that more keep the fewer."""
-    ends = accumulate(map(len, groups))
-    chosen = [doc_id for group, end in zip(groups, ends, strict=True) if end <= wanted for doc_id in group]
+def _by_article(groups: list[list[str]], docs: pd.DataFrame) -> list[list[str]]:
+    """The documents of these groups by their title, the one with the first of them first."""
+    title_of, articles = dict(zip(docs["doc_id"], docs["title"], strict=True)), {}
+    for doc_id in filter(title_of.get, _ids(groups)):  # those that have a title
+        articles.setdefault(title_of[doc_id], []).append(doc_id)
+    return list(articles.values())
+
+
+def _ids(groups: Iterable[list[str]]) -> list[str]:
+    return [doc_id for group in groups for doc_id in group]
+
+
+def _first(groups: list[list[str]], wanted: int, name: str) -> list[list[str]]:
+    """The first groups that fit whole: no later group fills up, so that more keep the fewer."""
+    chosen = [group for group, end in zip(groups, accumulate(map(len, groups)), strict=True) if end <= wanted]
     if wanted and not chosen:
         largest = max(map(len, groups))
         raise BadInput(f"{name} is {wanted}, but documents are chosen in groups of up to {largest}: raise it")

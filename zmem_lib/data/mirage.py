@@ -2,8 +2,9 @@
 
 A document is a chunk, and the chunks of a question are one group, so that a subset keeps or leaves out a question with
 its support and its negatives. Gold documents are a question's chunks with support 1. There is no evidence and no split
-in the data: evidence is the sentence with the answer, the split a hash of the question's id. As no chunk has two
-questions, no test question is about a document that training asks about. Files: dataset.json and doc_pool.json.
+in the data: evidence is the sentence with the answer. As no chunk has two questions, no test question is about a
+document that training asks about, and a group can either teach or test: a hash of the question's id says which, and
+more of them test than elsewhere (TEST_SHARE). Files: dataset.json and doc_pool.json.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from zmem_lib.data.data_set import EMPTY, DataSet, Files, Tables
 from zmem_lib.data.rows import Distinct, Row, Stripped, Text, folded, question_row, rows_as, tables
 from zmem_lib.files import BadInput
 
+TEST_SHARE = 0.55  # of the groups; a tenth is dev, and the others teach the language model to write evidence
 REPEATED = "questions that ask the same as an earlier one, word for word (or have its id), with their chunks"
 UNSUPPORTED = "questions none of whose chunks supports them, with their chunks"
 STRAY = "chunks of questions that are not there or were dropped"
@@ -62,7 +64,7 @@ def read(found: Files, dropped: dict[str, int]) -> Tables:
     questions = []
     for question_id, row in asked.items():
         if supporting[question_id]:
-            questions.append(question_row(question_id, row.query, row.answer, supporting[question_id]))
+            questions.append(question_row(question_id, row.query, row.answer, supporting[question_id], TEST_SHARE))
         else:
             dropped[UNSUPPORTED] += 1
             dropped[STRAY] += len(chunks.pop(question_id))

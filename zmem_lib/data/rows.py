@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,12 +51,40 @@ def tables(docs: Iterable[dict], questions: Iterable[dict]) -> tuple[pd.DataFram
     return table, pd.DataFrame(list(questions), columns=list(TABLES["questions"]))
 
 
-def question_row(question_id: str, question: str, answers: list[str], gold_doc_ids: list[str], **more: object) -> dict:
-    """One row of the questions; by default place and evidence are unknown, and the split depends on the id alone."""
+def question_row(
+    question_id: str,
+    question: str,
+    answers: list[str],
+    gold_doc_ids: list[str],
+    test: float = TEST_SHARE,
+    **more: object,
+) -> dict:
+    """One row of the questions; by default place and evidence are unknown, and the split depends on the id alone.
+
+    `test` is the share of test questions; a tenth is dev.
+    """
     share = hash_of(question_id) / 16**12
-    split = "test" if share < TEST_SHARE else "dev" if share < TEST_SHARE + DEV_SHARE else "train"
+    split = "test" if share < test else "dev" if share < test + DEV_SHARE else "train"
     row = {"question_id": question_id, "question": question, "answers": answers, "gold_doc_ids": gold_doc_ids}
     return row | {"split": split, "kind": "", "answer_start": -1, "evidence": ""} | more
+
+
+def seeds_fold(groups: Sequence[list], most: int, seed: int) -> list[list]:
+    """The groups that are new at a seed: in order they make folds of at most so many members, and each has its turn.
+
+    Seed 0 takes the first fold, the next seed the next, and after the last the first again. A group with more members
+    is in none, nor are those at the end that do not fill one. None where no group fits.
+    """
+    folds: list[list[list]] = []
+    room = 0
+    for group in groups:
+        if len(group) > room and len(group) <= most:
+            folds, room = [*folds, []], most
+        if len(group) <= most:
+            folds[-1].append(group)
+            room -= len(group)
+    whole = folds[:-1] if len(folds) > 1 and room else folds
+    return whole[seed % len(whole)] if whole else []
 
 
 def hash_of(text: str) -> int:

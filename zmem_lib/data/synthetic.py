@@ -20,6 +20,7 @@ from random import Random
 import pandas as pd
 import yaml
 
+from zmem_lib.data.rows import seeds_fold
 from zmem_lib.files import BadInput
 
 N_ASKED = 4  # attributes of a seen document that training asks about
@@ -36,19 +37,22 @@ LAST_NAMES = [stem + end for stem in _LAST_STEMS for end in _LAST_ENDS]
 
 
 def generate(n_documents: int, n_new_documents: int, *, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Biographies of seen and new people, parts included, and the questions about them; the same on every machine."""
+    """Biographies of seen and new people, parts included, and the questions about them; the same on every machine.
+
+    The people are the same at every seed; who of them is new rotates with it, by `seeds_fold`.
+    """
     total = n_documents + n_new_documents
     most = min(len(FIRST_NAMES), len(LAST_NAMES)) ** 2 // 4
     if not 2 <= total <= most:
         raise BadInput(f"corpus synthetic can make 2 to {most} documents, not {total}: change corpus.documents")
-    rng = Random(seed)
-    names = person_names(total, rng)
-    new_dev = set(rng.sample(range(n_documents, total), max(1, n_new_documents // 3)) if n_new_documents else [])
+    new = [number for (number,) in seeds_fold([[number] for number in range(total)], n_new_documents, seed)]
+    new_dev = new[: max(1, n_new_documents // 3)]
     docs, questions = [], []
-    for number, name in enumerate(names):
-        is_new, doc_id = number >= n_documents, f"person-{number + 1:04d}"
-        text, facts = biography(name, rng)
+    for number, name in enumerate(person_names(total, Random(f"names {total}"))):
+        is_new, doc_id = number in new, f"person-{number + 1:04d}"
+        text, facts = biography(name, Random(f"text {number}"))
         docs.append({"doc_id": doc_id, "title": name, "text": text, "part": "new" if is_new else "seen"})
+        rng = Random(f"questions {number}")
         if is_new:
             split = "new-dev" if number in new_dev else "new-test"
             attributes = rng.sample(list(ATTRIBUTES), N_NEW_QUESTIONS)
@@ -60,7 +64,8 @@ def generate(n_documents: int, n_new_documents: int, *, seed: int) -> tuple[pd.D
             question = {"question": phrasing.format(name=name), "split": split, "kind": kind}
             question |= {"question_id": f"{doc_id}-{place:02d}", "answers": [value], "gold_doc_ids": [doc_id]}
             questions.append(question | {"answer_start": start, "evidence": sentence})
-    return pd.DataFrame(docs), pd.DataFrame(questions)
+    both = pd.DataFrame(docs).sort_values("part", key=lambda part: part == "new", kind="stable", ignore_index=True)
+    return both, pd.DataFrame(questions)
 
 
 def person_names(total: int, rng: Random) -> list[str]:

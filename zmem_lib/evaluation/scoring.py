@@ -186,8 +186,9 @@ def clusters_of(questions: pd.DataFrame) -> dict[str, str]:
 
 
 def kinds_as_parts(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows, and those of each kind of seen questions once more, the kind in the place of their part."""
-    again = [rows[(rows["part"] == "seen") & (rows["kind"] == kind)].assign(part=kind) for kind in KINDS]
+    """The rows, and those of each kind of seen and new questions once more, the kind in the place of their part."""
+    kinds = [(part, kind) for part, some in KINDS.items() for kind in some]
+    again = [rows[(rows["part"] == part) & (rows["kind"] == kind)].assign(part=kind) for part, kind in kinds]
     return pd.concat([rows, *again], ignore_index=True)
 
 

@@ -3,7 +3,8 @@
 Two scores of pairs (question, passage): a cross-encoder's (Nogueira and Cho, 1901.04085), and the log-likelihood of the
 question behind the passage under a language model (UPR: Sachan et al., 2204.07496, section 2). A model that has learned
 questions behind texts (`train.text_weight`), or was made here, is asked as in that lesson; any other as UPR asks one
-that nobody tuned: its adapter off, with an instruction.
+that nobody tuned: its adapter off, with an instruction. Either score is weighed with that of the first stage
+(fusion.py).
 """
 
 from collections.abc import Sequence

@@ -110,7 +110,7 @@ def tune_encoder(
     hard = hard_negatives(bm25, train, text_of) if params.answer.dense_negatives else [[]] * len(train)
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)  # dropout
-        losses = tune_steps(encoder, train.assign(hard=hard), drawn, text_of=text_of, rng=rng, params=params)
+        losses = tune_steps(encoder, train, drawn, hard=hard, text_of=text_of, rng=rng, params=params)
         for step, loss in enumerate(progress(losses, "tuning the dense model", steps), 1):
             recall = math.nan
             if step * CHECKPOINTS // steps > (step - 1) * CHECKPOINTS // steps:  # the last step among them
@@ -139,8 +139,8 @@ def hard_negatives(bm25: BM25Index, train: pd.DataFrame, allowed: Mapping[str, s
 
 
 def tune_steps(
-    encoder: "SentenceTransformer", train: pd.DataFrame, drawn: Sequence[Batch], *, text_of: Mapping[str, str],
-    rng: Random, params: Params,
+    encoder: "SentenceTransformer", train: pd.DataFrame, drawn: Sequence[Batch], *, hard: Sequence[Sequence[str]],
+    text_of: Mapping[str, str], rng: Random, params: Params,
 ) -> Iterator[float]:  # fmt: skip
     """Update the encoder by each of the batches drawn, and yield its loss; a passage is read as far as it reads one.
 
@@ -149,7 +149,7 @@ def tune_steps(
     optimiser, steps = torch.optim.AdamW(encoder.parameters(), lr=LR, weight_decay=0.0), len(drawn)
     schedule = get_linear_schedule_with_warmup(optimiser, math.ceil(steps * WARM_UP), steps)  # as BERT, 1810.04805
     half = pick_dtype(params.machine.precision, encoder.device) is torch.bfloat16  # float16 would need a scaled loss
-    asked, gold, hard = (list(train[name]) for name in ("question", "gold_doc_ids", "hard"))
+    asked, gold = list(train["question"]), list(train["gold_doc_ids"])
     for batch in drawn:
         doc_ids, rows, own = [doc_id for doc_id, _ in batch], [], []
         for place, (_, some) in enumerate(batch):

@@ -207,11 +207,10 @@ def choose_weights(dev: pd.DataFrame, held: Holdings) -> pd.DataFrame:
     rows = []
     for name in fusions_of(held.params):
         sample = dev.sample(min(len(dev), FUSIONS[name].dev_sample), random_state=held.params.seed)
-        both: tuple[Ranking, Ranking] = ([], []), ([], [])
         if len(sample):
             FUSIONS[name].both(sample[:1], held)  # what it loads counts as the time of none
         with metered() as cost:
-            both = FUSIONS[name].both(sample, held) if len(sample) else both
+            both = FUSIONS[name].both(sample, held) if len(sample) else (([], []), ([], []))
             weight, tried = fusion.choose_weight(*both, list(sample["gold_doc_ids"]))
         kept[name] = {"weight": weight, "n": len(sample), "tried": tried.to_dict("list")}
         write_json(kept, held.folder / WEIGHTS)  # the next one may rest on it

@@ -91,11 +91,11 @@ def break_even(costs: pd.DataFrame, name: str, against: str) -> float:
 
     NaN where the table costs lacks one of the two.
     """
-    rows = costs.set_index("system")
-    if not {name, against} <= set(rows.index):
+    rows: dict[str, Any] = {row.system: row for row in costs.itertuples()}
+    if not {name, against} <= rows.keys():
         return math.nan
-    dearer = rows.at[name, "build_seconds"] - rows.at[against, "build_seconds"]
-    spared = rows.at[against, "seconds_per_question"] - rows.at[name, "seconds_per_question"]
+    dearer = rows[name].build_seconds - rows[against].build_seconds
+    spared = rows[against].seconds_per_question - rows[name].seconds_per_question
     if dearer <= 0:
         return 0.0
     return dearer / spared if spared > 0 else math.inf

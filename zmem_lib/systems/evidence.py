@@ -39,12 +39,15 @@ Chosen = Sequence[Sequence[str]]  # document ids by question
 def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
     """The fixed sample that every system answers: at most `answer.questions` per part and kind, with their `part`.
 
+    Kinds are drawn as often as they occur, so that the mean of a part is that of all its questions.
     Part trained, training questions that show the fit, is left out where there is no model that was trained.
     """
     questions = questions.assign(part=parts_of(questions))
     questions = questions[(questions["part"] != "") & (params.has_lm | (questions["part"] != "trained"))]
     shuffled = questions.sample(frac=1, random_state=params.seed)
-    picked = shuffled.groupby(["part", "kind"], sort=False).head(params.answer.questions or len(shuffled))
+    by_part = shuffled.groupby("part")
+    most = by_part["kind"].transform("nunique") * (params.answer.questions or len(shuffled))
+    picked = shuffled[by_part.cumcount() < most]
     return picked.sort_values("question_id").reset_index(drop=True)
 
 
