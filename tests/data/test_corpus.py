@@ -88,6 +88,9 @@ def test_asked_and_unasked_sentences_are_told_apart(folder):
     values = {"corpus.documents": 13, "corpus.new_documents": 0}
     questions = load(write(folder, docs=docs, questions=[*QUESTIONS, *more]), values).questions.set_index("question_id")
     assert questions.loc[["t1", "t2", "t3", "t4", "t5"], "kind"].tolist() == ["", "rephrased", "unasked", "unasked", ""]
+    more[0]["split"] = "dev"
+    alone = load(write(folder, docs=docs, questions=[*QUESTIONS, *more]), values).questions
+    assert set(alone.loc[alone["gold_doc_ids"].str[0] == "a", "kind"]) == {""}, "training asks nothing about it"
 
 
 def test_the_choice_is_the_seeds_and_grows_without_changing_the_new_documents(folder):

@@ -105,7 +105,7 @@ def test_the_sentence_says_who_is_better_who_worse_and_what_n_could_show(scores)
     summary, pairs = summarise(scores, 50, seed=1), pair_table(scores, 50, seed=1)
     said = compare(summary, pairs, "seen")
     assert said.startswith(
-        "**Answers, seen documents** (n = 100 about 100 documents; exploratory permutation tests, Holm"
+        "**Answers, seen documents** (n = 100 from 100 documents; exploratory permutation tests, Holm"
     )
     assert "Holm over 3 pairs). z-memory answers" in said
     assert "exactly: worse than BM25 (−0.40 [" in said and "; not told apart from dense retrieval (−0.02 [" in said

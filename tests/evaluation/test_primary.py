@@ -99,9 +99,7 @@ def test_page_one_says_who_is_better_and_whether_they_are_the_same(scores):
     text = "zmem vs hybrid on recall@1; zmem of new vs zmem of seen on recall@1; zmem-oracle vs zmem-text on f1"
     tables = {"primary": table_of(scores, text)}
     better, same, worse, left = said_of(tables, params())
-    assert better.startswith(
-        "**Primary test** (recall@1 on seen documents, n = 200 about 20 documents): z-memory minus"
-    )
+    assert better.startswith("**Primary test** (recall@1 on seen documents, n = 200 from 20 documents): z-memory minus")
     assert "BM25 and dense fused by score is +0.60 [" in better
     assert better.endswith(": the first is better (p = 0.002)."), "no word of sameness"
     assert "not told apart (p = 1.000); as all documents gave the same difference, sameness cannot" in same

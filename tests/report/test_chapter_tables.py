@@ -61,14 +61,14 @@ def test_documents_with_and_without_training_questions_stand_side_by_side(tables
     third["value"] = third["value"] / 2
     both = pd.concat([summary, third])
     said = asked_or_not(both)
-    assert "(n = 60 about 60 documents and 30 about 15 documents). Found first z-memory 0.20 and 0.10, " in said
+    assert "(n = 60 from 60 documents and 30 from 15 documents). Found first z-memory 0.20 and 0.10, " in said
     assert "z-memory's choice, read as text 0.30 and 0.15," in said
     assert ", BM25 0.80 and 0.40," in said
     html = chapter_tables.apart_overview(both).data
     assert (
         "exact match<br><small>with<" in html
         and "exact match<br><small>without<" in html
-        and "n: with 60 about 60 documents, without 30 about 15 documents" in html
+        and "n: with 60 from 60 documents, without 30 from 15 documents" in html
     )
     assert "zmem-shuffled" not in html and "zmem-oracle" in html and "nan" not in html
     assert "without<" not in chapter_tables.apart_overview(summary).data
@@ -100,7 +100,7 @@ def test_a_run_without_the_part_seen_has_a_whole_report(tables, params, tmp_path
     apart = {name: table.replace({"part": {"seen": "unasked-document"}}) for name, table in tables.items()}
     said = findings(apart, params)
     assert (
-        "on unasked documents (n = 60 about 60 documents) z-memory with 0.20 is worse than BM25 with 0.80"
+        "on unasked documents (n = 60 from 60 documents) z-memory with 0.20 is worse than BM25 with 0.80"
         in verdict(apart, params)[1]
     )
     assert len(said["answers"]) == len(said["evidence"]) == len(said["failures"]) == 2 == len(said["controls"]) / 2
@@ -108,7 +108,7 @@ def test_a_run_without_the_part_seen_has_a_whole_report(tables, params, tmp_path
     html = chapter_tables.summary_tables(apart["summary"]).data
     assert (
         html.count("<table") == 2
-        and "Part unasked-document: n = 60 about 60 documents" in html
+        and "Part unasked-document: n = 60 from 60 documents" in html
         and "Part seen" not in html
     )
     assert ">17<" in cost_html(apart, params)

@@ -28,7 +28,7 @@ def test_findings_say_plainly_that_z_memory_is_worse(tables, params):
     assert "worse than BM25 (−0.60 [" in text and "Most right" not in text
     assert "what is written comes from the document's own z" in text
     assert "Given the right z, the model writes the answer for 0.60 [" in said["short"][0]
-    assert "(n = 60 about 60 documents; exploratory" in text and "60.0" not in text
+    assert "(n = 60 from 60 documents; exploratory" in text and "60.0" not in text
     assert "wrong z 40 %, wrong evidence 30 %, wrong reading 10 %" in text
     assert "From the mean start 0.00 [−0.05, 0.05] before the first step and 0.50 [0.45, 0.55] after 5 steps" in text
     assert "500 ms per document (highest: 0.50 at step 5), then found first for 0.50 [" in text

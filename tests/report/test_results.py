@@ -266,7 +266,7 @@ def test_tables_of_before_documents_were_counted_are_read_and_the_count_is_not_t
     pd.DataFrame([row]).to_csv(tmp_path / "summary.csv", index=False)
     assert read_kept(tmp_path, "summary")["clusters"].tolist() == [0]
     assert most_counted(found.itertuples()) == "9"
-    assert most_counted(found.assign(clusters=4).itertuples()) == "9 about 4 documents"
+    assert most_counted(found.assign(clusters=4).itertuples()) == "9 from 4 documents"
     pd.DataFrame([row]).drop(columns="n").to_parquet(tmp_path / "summary.parquet")
     with pytest.raises(BadInput, match="column 'n' is missing"):
         read_table(tmp_path / "summary.parquet", "summary")

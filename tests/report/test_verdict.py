@@ -126,7 +126,7 @@ def test_controls_hold_the_right_z_against_the_best_of_the_wrong_ones(tiny):
     scores = pd.DataFrame(rows, columns=["question_id", "system", "part", "metric", "value", "cluster"])
     said = verdict.controls(tiny | {"scores": scores}, params("tiny", **{"evaluate.bootstrap_samples": 200}))
     assert said[0].startswith(
-        "**Placebo, seen documents** (n = 20 about 10 documents): with the right z the answer stands in 0.90 ["
+        "**Placebo, seen documents** (n = 20 from 10 documents): with the right z the answer stands in 0.90 ["
     )
     assert "the difference is +0.70 [" in said[0] and "comes from the document's own z" in said[0]
     turned = scores.replace({"system": {"zmem-oracle": "zmem-similar", "zmem-similar": "zmem-oracle"}})
@@ -214,7 +214,7 @@ def test_limits_say_when_new_documents_are_favoured(tiny):
         return [
             line
             for line in verdict.limits(tables, params("tiny", language))
-            if "n = 300 about 60 documents" in line or "n = 300, 문서 60개" in line
+            if "n = 300 from 60 documents" in line or "n = 300, 문서 60개" in line
         ]
 
     assert said(0.14) == [], "the interval holds .1, the share of new documents"

@@ -194,18 +194,19 @@ def choose_questions(questions: pd.DataFrame, seen: list[str], new: list[str]) -
 def with_kinds(questions: pd.DataFrame, docs: pd.DataFrame, *, articles: bool) -> pd.DataFrame:
     """The questions with their kind, where the corpus has told none and it is known.
 
-    Of dev and test: rephrased, if a training question asks about the same sentence of the document, else unasked. Of
-    new documents, with `articles`: same-article, if a seen document has the title of the first gold one, else
-    new-article.
+    Of dev and test, where training asks about the document: rephrased, if it asks about the same sentence of it, else
+    unasked. Of new documents, with `articles`: same-article, if a seen document has the title of the first gold one,
+    else new-article.
     """
     text_of, title_of = (dict(zip(docs["doc_id"], docs[name], strict=True)) for name in ("text", "title"))
     seen_titles = set(docs.loc[docs["part"] == "seen", "title"])
     places = [_sentence(row, text_of) for row in questions.to_dict("records")]
-    trained = {place for place, split in zip(places, questions["split"], strict=True) if split == "train"}
+    trained = {place for place, split in zip(places, questions["split"], strict=True) if split == "train" and place}
+    asked_docs = {doc_id for doc_id, _ in trained}
     kinds = []
     for row, place in zip(questions.to_dict("records"), places, strict=True):
         kind = row["kind"]
-        if not kind and row["split"] in ("dev", "test") and place:
+        if not kind and row["split"] in ("dev", "test") and place and place[0] in asked_docs:
             kind = "rephrased" if place in trained else "unasked"
         elif not kind and articles and row["split"].startswith("new-") and title_of[row["gold_doc_ids"][0]]:
             kind = "same-article" if title_of[row["gold_doc_ids"][0]] in seen_titles else "new-article"

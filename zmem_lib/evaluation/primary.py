@@ -76,14 +76,15 @@ def tested(scores: pd.DataFrame, test: Test, samples: int, seed: int) -> dict[st
     if any(side.empty for side in sides):
         return row | {"n": 0, "clusters": 0}
     (error, count), (other_error, others) = (stats.clustered_error(side["value"], side["cluster"]) for side in sides)
-    row |= vars(stats.bootstrap_difference(*sides, samples, seed)) | {"p": stats.unpaired_p(*sides, seed)}
+    first, second = sides
+    row |= vars(stats.bootstrap_difference(first, second, samples, seed)) | {"p": stats.unpaired_p(first, second, seed)}
     rarest_p = 1 / comb(count + others, count)
     return row | {"error": float(np.hypot(error, other_error)), "fewest": min(count, others), "rarest_p": rarest_p}
 
 
-def by_pair(primary: pd.DataFrame) -> dict[tuple[str, ...], dict[str, Any]]:
+def by_pair(primary: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
     """What the primary table says of pairs over the same questions, by part, measure, first and second, either way."""
-    found = {}
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
     rows: Any = primary[(primary["n"] > 0) & (primary["first_part"] == primary["second_part"])].itertuples()
     for row in rows:
         told = {"p_holm": row.p_holm, "detectable": row.detectable, "family": PRIMARY}

@@ -160,7 +160,7 @@ def score_lines(folder: Path, systems: Sequence[str], questions: int = 0) -> Ite
     summary = summary.sort_values(["part", "metric"], key=lambda names: names.map(place), kind="stable")
     for row in summary.itertuples():
         interval = f"[{row.ci_low:.3f}, {row.ci_high:.3f}]"
-        counts = f"n = {row.n} about {row.clusters} documents"
+        counts = f"n = {row.n} from {row.clusters} documents"
         yield f"{row.part:17} {row.metric:19} {row.system:14} {row.value:.3f} {interval}  {counts}"
 
 

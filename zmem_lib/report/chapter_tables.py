@@ -231,7 +231,7 @@ def primary_overview(primary: pd.DataFrame) -> HTML:
     """The tests that were fixed beforehand: difference, p, the least difference and the least margin to be shown."""
     places = [("first", "first_part"), ("second", "second_part")]
     names = {side: [f"{name}, {part}" for name, part in primary[[side, of]].to_numpy()] for side, of in places}
-    table = pd.DataFrame({**names, "measure": primary["metric"].map(lambda name: LABELS.get(name, name))})
+    table = pd.DataFrame({**names, "measure": [LABELS.get(name, name) for name in primary["metric"]]})
     table["difference"] = [estimate(row) if row.n else None for row in primary.itertuples()]
     heads = {"p_holm": "p, Holm", "detectable": "difference to be seen", "p_same": "p of sameness, Holm"}
     heads |= {"least_margin": "margin to be seen"}
