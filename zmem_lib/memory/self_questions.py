@@ -15,6 +15,7 @@ from functools import cache, partial
 from itertools import count, takewhile
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -200,7 +201,7 @@ def sample(memory_lm: MemoryLM, rows: Sequence[list[int]], seeds: Sequence[int])
     embedded, mask = left_padded(memory_lm, None, rows)  # (B,T,D), (B,T)
     likeliest, generators = TopPLogitsWarper(TOP_P), [torch.Generator().manual_seed(seed) for seed in seeds]
 
-    def noisy(ids: Tensor, logits: Tensor) -> Tensor:
+    def noisy(ids: Any, logits: Any) -> Tensor:
         uniform = torch.stack([torch.rand(logits.shape[1], generator=one) for one in generators]).to(logits.device)
         return likeliest(ids, logits.float()) - uniform.log().neg().log()  # (B,V)
 

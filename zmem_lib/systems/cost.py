@@ -91,7 +91,7 @@ def break_even(costs: pd.DataFrame, name: str, against: str) -> float:
 
     NaN where the table costs lacks one of the two.
     """
-    rows: dict[str, Any] = {row.system: row for row in costs.itertuples()}
+    rows: dict[Any, Any] = {row.system: row for row in costs.itertuples()}
     if not {name, against} <= rows.keys():
         return math.nan
     dearer = rows[name].build_seconds - rows[against].build_seconds
