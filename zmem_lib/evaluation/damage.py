@@ -32,7 +32,10 @@ def plain_pieces(memory_lm: MemoryLM) -> list[list[int]]:
 
 @torch.no_grad()
 def plain_nll(memory_lm: MemoryLM, params: Params) -> list[float]:
-    """Mean nll per token, in nats, of each piece of plain text; nothing for a model made from scratch."""
+    """Mean nll per token, in nats, of each piece of plain text; nothing for a model made from scratch.
+
+    Before each stands the constant token that stands before every text here, so all of its own tokens count.
+    """
     if params.lm.name == "scratch":
         return []
     memory_lm.lm.eval()
