@@ -36,13 +36,30 @@ def test_question_vectors_are_of_unit_length_and_do_not_depend_on_their_batch(me
     torch.testing.assert_close(question_vectors(memory_lm, TEXTS[3:4])[0], vectors[3], atol=1e-5, rtol=1e-4)
 
 
+def test_a_key_is_the_map_of_the_states_weighted_by_their_place(memory_lm):
+    row = memory_lm.prompts.text(TEXTS[0], 40)
+    with torch.no_grad():
+        states = memory_lm.backbone(input_ids=torch.tensor([row])).last_hidden_state[0]  # (T,D)
+        weights = torch.arange(1, len(row) + 1.0)
+        expected = memory_lm.heads.to_key((states * weights[:, None]).sum(0) / weights.sum())
+    torch.testing.assert_close(encode(memory_lm, TEXTS[:1], 40)[1][0], expected / expected.norm(), atol=1e-5, rtol=1e-4)
+    with torch.no_grad():
+        asked = memory_lm.prompts.find(TEXTS[0])
+        states = memory_lm.backbone(input_ids=torch.tensor([asked])).last_hidden_state[0]  # (T,D)
+        weights = torch.arange(1, len(asked) + 1.0)
+        expected = memory_lm.heads.to_key((states * weights[:, None]).sum(0) / weights.sum())
+    torch.testing.assert_close(
+        question_vectors(memory_lm, TEXTS[:1])[0], expected / expected.norm(), atol=1e-5, rtol=1e-4
+    )
+
+
 def test_gradients_reach_every_map_through_block_and_key(memory_lm):
     memory_lm.heads.zero_grad()
     rows = encode_rows(memory_lm, [memory_lm.prompts.text(text, 40) for text in TEXTS])  # (B,K*W+E)
     z, keys = rows[:, :-6].reshape(5, -1, 8), rows[:, -6:]
     (memory_lm.heads.connector(z).square().sum() + keys[:, 0].sum()).backward()
     without = {name for name, weight in memory_lm.heads.named_parameters() if weight.grad is None}
-    assert without == {"to_query.weight", "to_query.bias"}
+    assert without == set()
 
 
 @pytest.mark.parametrize("width", [0, 32, 8])
@@ -50,7 +67,7 @@ def test_starting_from_rows_of_the_vocabulary_stands_for_those_tokens(width):
     params = small_params({"memory.z_width": width})
     memory_lm = small_lm(params)
     z = start_z("vocab", TEXTS, memory_lm, limit=40, seed=1)
-    soft = prefix(memory_lm, z).detach()  # (N,K,D)
+    soft = prefix(memory_lm, z).detach()[:, 1:]  # (N,K,D): behind the constant first token
     distance = torch.cdist(soft.flatten(0, 1), memory_lm.embeddings.detach(), compute_mode=EXACT).min(1).values
     if width in (0, params.lm.hidden_size):
         assert distance.max() < 1e-3

@@ -1,7 +1,8 @@
 """The model reads: documents become blocks and keys, questions become vectors.
 
-A document followed by K + 1 memory tokens passes through the model once; its last states there become the block z and
-the key (ICAE, 2307.06945, with a key added). A question's vector is the last state behind `<question> q <find>`. Every
+A document followed by K memory tokens passes through the model once; its last states there become the block z (ICAE,
+2307.06945). Its key, and the vector of `<question> q <find>`, is one linear map of the mean of the last states over the
+text, each weighted by its place, as later ones have read more (SGPT: Muennighoff, 2202.08904, section 3.1). Every
 key, of a seen document as of a new one, comes from this reading: keys that were made in two ways would lie apart, and
 questions would find the one kind first.
 """
@@ -33,20 +34,28 @@ def encode_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
     """Block and unit key side by side (B,K*W+E) of documents given as token ids (prompts.text); gradients flow."""
     heads = memory_lm.heads
     embedded, mask = left_padded(memory_lm, None, texts)  # (B,T,D), (B,T)
-    tokens = heads.memory_tokens.to(embedded.dtype).expand(len(texts), -1, -1)  # (B,K+1,D)
-    mask = torch.cat([mask, mask.new_ones(tokens.shape[:2])], 1)  # (B,T+K+1)
-    states = last_states(memory_lm, torch.cat([embedded, tokens], 1), mask)[:, -tokens.shape[1] :]  # (B,K+1,D)
+    tokens = heads.memory_tokens.to(embedded.dtype).expand(len(texts), -1, -1)  # (B,K,D)
+    whole = torch.cat([mask, mask.new_ones(tokens.shape[:2])], 1)  # (B,T+K)
+    states = last_states(memory_lm, torch.cat([embedded, tokens], 1), whole)  # (B,T+K,D)
+    read = mask.shape[1]  # T
     with memory_lm.arithmetic():
-        blocks = heads.to_block(states[:, :-1]).float().flatten(1)  # (B,K*W)
-        keys = blocks[:, :0] if heads.to_key is None else unit(heads.to_key(states[:, -1]))  # (B,E)
+        blocks = heads.to_block(states[:, read:]).float().flatten(1)  # (B,K*W)
+    keys = blocks[:, :0] if heads.to_key is None else pooled(memory_lm, states[:, :read], mask)  # (B,E)
     return torch.cat([blocks, keys], 1)  # (B,K*W+E)
 
 
 def question_rows(memory_lm: MemoryLM, questions: Sequence[list[int]]) -> Tensor:
     """Unit vectors (B,E) of questions given as token ids (prompts.find); gradients flow."""
-    states = last_states(memory_lm, *left_padded(memory_lm, None, questions))  # (B,T,D)
+    embedded, mask = left_padded(memory_lm, None, questions)  # (B,T,D), (B,T)
+    return pooled(memory_lm, last_states(memory_lm, embedded, mask), mask)
+
+
+def pooled(memory_lm: MemoryLM, states: Tensor, mask: Tensor) -> Tensor:
+    """Unit vectors (B,E) of the last states (B,T,D) of texts padded in front where the mask (B,T) is 0."""
+    weights = (positions(mask) + 1) * mask  # (B,T): 1, 2, 3, ...
+    weights = (weights / weights.sum(1, keepdim=True)).to(states.dtype)
     with memory_lm.arithmetic():
-        return unit(memory_lm.heads.to_query(states[:, -1]))  # (B,E)
+        return unit(memory_lm.heads.to_key((states * weights[..., None]).sum(1)))  # (B,E)
 
 
 def last_states(memory_lm: MemoryLM, embedded: Tensor, mask: Tensor) -> Tensor:

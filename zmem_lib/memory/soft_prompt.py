@@ -1,8 +1,8 @@
 """What stands between the memory and the language model: small learned maps that all documents share.
 
 A connector brings z from its own width W to the model's D, as one linear map for all documents (MetaQueries,
-2504.06256, joins two frozen worlds so); memory tokens behind a document make the model itself emit a block and a key
-(ICAE, 2307.06945); and a question's vector is matched with the keys.
+2504.06256, joins two frozen worlds so); memory tokens behind a document make the model itself emit a block (ICAE,
+2307.06945); and one map makes the keys of documents and the vectors of questions, which are matched with them.
 """
 
 from pathlib import Path
@@ -28,10 +28,9 @@ class MemoryHeads(nn.Module):
         if z_width > d:
             raise BadInput(f"memory.z_width {z_width} is more than the model's own width {d}: lower it, or set it to 0")
         self.connector: Any = nn.Linear(self.width, d, bias=False) if z_width else nn.Identity()
-        self.memory_tokens: Any = nn.Parameter(torch.randn(z_tokens + 1, d) * scale) if encoder else None
+        self.memory_tokens: Any = nn.Parameter(torch.randn(z_tokens, d) * scale) if encoder else None
         self.to_block: Any = nn.Linear(d, self.width) if encoder else None
         self.to_key: Any = nn.Linear(d, key_width) if encoder and key_width else None
-        self.to_query: Any = nn.Linear(d, key_width) if key_width else None
         if self.to_block is not None:
             nn.init.normal_(self.to_block.weight, std=scale * d**-0.5)  # from normed states to the embeddings' scale
 
