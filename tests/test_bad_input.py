@@ -360,7 +360,7 @@ def test_document_ids_are_never_file_names(here: Path) -> None:
     write_table(loaded.docs, folder / "docs.parquet", "docs")
     write_table(make_tuples(loaded.docs, loaded.questions, 0), folder / "tuples.parquet", "tuples")
     save_z(doc_ids, torch.zeros(9, 1, 2), folder / "z.safetensors")
-    bm25.save_bm25(bm25.build_bm25(doc_ids, list(loaded.docs["text"]), tokens="words"), folder / "bm25")
+    bm25.save_bm25(bm25.build_bm25(doc_ids, list(loaded.docs["text"])), folder / "bm25")
     dense.save_dense(dense.DenseIndex(doc_ids, build_flat(np.eye(9))), folder / "dense.faiss")
     assert load_z(folder / "z.safetensors")[0] == doc_ids
     assert bm25.load_bm25(folder / "bm25").doc_ids == doc_ids
@@ -535,7 +535,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "index": lambda path: write_index((99, 999), path / "a"),
     "index smaller than a buffer": lambda path: write_index((9, 240), path / "a"),
     "terms": lambda path: bm25.save_bm25(
-        bm25.build_bm25(list(LARGE["doc_id"]), [str(hash(i)) for i in LARGE["doc_id"]], tokens="words"), path / "a"
+        bm25.build_bm25(list(LARGE["doc_id"]), [str(hash(i)) for i in LARGE["doc_id"]]), path / "a"
     ),
 }  # fmt: skip
 

@@ -196,14 +196,14 @@ def test_fusing_by_rank_is_said_to_lose_where_the_test_says_so(p_holm, told, alo
     summary = pd.DataFrame(
         [(name, "seen", "recall@1", value, value - 0.02, value + 0.02, 900) for name, value in values.items()],
         columns=["system", "part", "metric", "value", "ci_low", "ci_high", "n"],
-    )
+    ).assign(clusters=300)
     pairs = pd.DataFrame(
         [
             ("seen", "recall@1", first, second, values[first] - values[second], 0.0, 0.0, 900, p_holm, p_holm, 0.02)
             for first, second in (("bm25", "hybrid-rrf"), ("bm25", "hybrid"), ("bm25", "dense"))
         ],
         columns=["part", "metric", "first", "second", "value", "ci_low", "ci_high", "n", "p", "p_holm", "detectable"],
-    )
+    ).assign(clusters=300)
     (said,) = fused({"summary": summary, "pairs": pairs}, alone)
     assert ("worse than BM25 alone with 0.77" in said) == told
     assert ("better than it" in said) == told and ("not told apart" in said) != told

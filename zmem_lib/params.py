@@ -179,7 +179,8 @@ def _layers(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], dict[s
         raise BadInput(f"{path} extends itself, through {above[-1]}: remove one of the two lines")
     if not path.is_file():
         fault = "is a folder" if path.is_dir() else "does not exist"
-        raise BadInput(f"parameter file {path} {fault}: give the path of a YAML file such as params/tiny.yaml")
+        shown = str(path) if str(path).isprintable() else repr(str(path))
+        raise BadInput(f"parameter file {shown} {fault}: give the path of a YAML file such as params/tiny.yaml")
     try:
         own = _parsed(path.read_text(encoding="utf-8-sig"), str(path))
     except (UnicodeDecodeError, OSError) as error:

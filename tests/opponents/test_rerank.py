@@ -128,7 +128,7 @@ def test_a_pretrained_model_that_never_learned_it_is_told_to_ask_with_its_adapte
         off = one_by_one(memory_lm, row.ids, len(row.ids) - asked)
     assert rerank.log_p_given_text(memory_lm, [(question, text)], params) == pytest.approx([off], rel=1e-3)
     lesson = rerank.lesson_row(memory_lm.prompts, question, text, 6)
-    on = one_by_one(memory_lm, lesson.ids, len(lesson.ids) - asked)
+    on = one_by_one(memory_lm, lesson.ids, len(lesson.ids) - sum(term > 0 for term in lesson.terms))
     learned = changed(params, {"train.text_weight": 0.5})
     assert rerank.log_p_given_text(memory_lm, [(question, text)], learned) == pytest.approx([on], rel=1e-3)
     assert abs(on - off) > 0.1

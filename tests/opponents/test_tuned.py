@@ -55,7 +55,7 @@ def small_encoder(tmp_path_factory):
 
 @pytest.fixture
 def bm25(docs):
-    return build_bm25(list(docs.doc_id), [f"{text} of" for text in docs.text], tokens="words")
+    return build_bm25(list(docs.doc_id), [f"{text} of" for text in docs.text])
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_an_epoch_takes_every_question_once_beside_a_gold_passage_of_its_own():
 
 def test_hard_negatives_are_what_bm25_takes_for_the_gold_document_and_never_gold_or_new():
     texts = {"a": "amber bird", "b": "amber bird cloud", "c": "amber dust", "n": "amber bird", "o": "moss"}
-    index = build_bm25(list(texts), list(texts.values()), tokens="words")
+    index = build_bm25(list(texts), list(texts.values()))
     train = pd.DataFrame({"question": ["amber bird", "amber bird"], "gold_doc_ids": [["a"], ["b", "c"]]})
     seen = {doc_id: text for doc_id, text in texts.items() if doc_id != "n"}
     first, second = tuned.hard_negatives(index, train, seen)

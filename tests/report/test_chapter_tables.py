@@ -35,9 +35,9 @@ def params():
 def test_what_the_right_z_keeps_is_said_and_shown_and_where_it_is_not_defined(tables, params):
     text = findings(tables, params)["short"][1]
     nearest = "over the gold passage's sentence nearest to the question"
-    assert f"seen documents, {nearest}: 0.90 [0.80, 0.97] (n = 60 about 60 documents)" in text
-    assert "seen documents, minus a random sentence of the gold passage: +0.30 [+0.20, +0.40] (n = 60 about" in text
-    assert f"new documents, {nearest}: not defined (n = 60 about 60 documents)" in text
+    assert f"seen documents, {nearest}: 0.90 [0.80, 0.97] (n = 60 from 60 documents)" in text
+    assert "seen documents, minus a random sentence of the gold passage: +0.30 [+0.20, +0.40] (n = 60 from" in text
+    assert f"new documents, {nearest}: not defined (n = 60 from 60 documents)" in text
     html = chapter_tables.right_z_overview(tables["right_z"]).data
     assert "0.90<br><small>[0.80, 0.97]" in html and "not defined" in html and "nan" not in html
     assert len(findings(tables | {"right_z": no_rows("right_z")}, params)["short"]) == 1

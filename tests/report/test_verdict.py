@@ -156,19 +156,19 @@ def with_evidence(tables, *, right=0.43, retention=0.51):
 def test_page_one_says_whether_the_block_is_read_and_what_it_keeps(tiny):
     tables = with_evidence(tiny)
     assert verdict.verdict(tables, params("tiny"))[-1] == (
-        "**Reading its block** (the answer stands in what the right block writes): on seen documents (n = 400 about "
+        "**Reading its block** (the answer stands in what the right block writes): on seen documents (n = 400 from "
         "200 documents) 0.43, more than in a random sentence of the passage, 0.28."
     )
     words = verdict.phrases("en")
     assert verdict.read_or_recited(tables, "seen", words) == (
-        "**Read, or recited? seen documents** (n = 400 about 200 documents): asked its question, the right block "
+        "**Read, or recited? seen documents** (n = 400 from 200 documents): asked its question, the right block "
         "writes a sentence with the answer for 0.43 [0.38, 0.48] of the questions, asked another "
         "question of the same document for 0.10 [0.05, 0.15]; a random sentence of the passage has it "
         "for 0.28 [0.23, 0.33], the sentence nearest to the question for 0.84 [0.79, 0.89]. It "
         "writes more than chance finds in the passage."
     )
     assert verdict.kept(tables, "seen", words) == (
-        "**Strict retention, seen documents** (n = 400 about 200 documents): the right block writes the answer "
+        "**Strict retention, seen documents** (n = 400 from 200 documents): the right block writes the answer "
         "0.51 [0.46, 0.56] times as often as it stands in the gold passage's sentence nearest to the question "
         "(0.43 against 0.84, with as many tokens; F1 of the reader 0.43 against 0.84)."
     )

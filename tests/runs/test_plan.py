@@ -37,6 +37,7 @@ def small(tmp_path):
     config.save_pretrained(tmp_path)
     return pretrained({
         "lm.name": str(tmp_path), "lm.revision": "", "lm.lora_rank": 4, "corpus.documents": 200, "memory.z_tokens": 4,
+        "memory.z_width": 64,
         "memory.document_tokens": 80, "memory.evidence_tokens": 40, "train.batch_tuples": 4, "train.batch_recite": 4,
         "machine.device": "cpu", "machine.write_batch": 4,
     })  # fmt: skip
@@ -143,7 +144,7 @@ def test_plan_measures_where_it_is_asked_to(small, capsys):
     names = ("lm.name", "machine.device", "memory.document_tokens", "memory.evidence_tokens")
     overrides = [f"{name}={values[name]}" for name in names]
     overrides += ["lm.revision=", "corpus.documents=20", "train.batch_tuples=2", "train.batch_recite=2"]
-    overrides += ["machine.write_batch=2"]
+    overrides += ["machine.write_batch=2", "memory.z_width=64"]
     assert main(["plan", str(PARAMS / "qwen2.5-0.5b.yaml"), "--measure", "--set", *overrides]) == 0
     assert "chapter 03: planned" in capsys.readouterr().out
 

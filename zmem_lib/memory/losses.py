@@ -117,11 +117,7 @@ def row_losses(
     losses: dict[str, float] = {}
     for chunk in work.chunks(len(rows)):
         z = None if documents is None else work.blocks(documents[chunk])  # (B,M*K,W)
-        logits, ids, terms, counted = counted_logits(work.memory_lm, z, rows[chunk])
-        sums = sum_by_term(nll_of(logits, ids, counted), terms)
-        if taught := range(len(rows))[chunk][: max(distilled - chunk.start, 0)]:
-            learns = (terms == EVIDENCE) & (torch.arange(len(terms), device=terms.device) < len(taught))[:, None]
-            sums["distill"] = distillation(work, rows, taught, student=logits[learns[counted]])
+        sums = sums_of(work, z, rows[chunk], taught=range(len(rows))[chunk][: max(distilled - chunk.start, 0)])
         parts = {term: total / count[term] for term, total in sums.items()}
         weighted = [weights[f"{term}_weight"] * nll for term, nll in parts.items()]
         work.scaler.scale(sum(weighted, torch.zeros(()))).backward()
@@ -129,19 +125,29 @@ def row_losses(
     return losses
 
 
+def sums_of(work: Work, z: Tensor | None, rows: Sequence[Row], *, taught: range) -> dict[str, Tensor]:
+    """The summed loss of each term of rows behind z (B,K,W); of the first ones, tuples number `taught`, distill too."""
+    logits, ids, terms, counted = counted_logits(work.memory_lm, z, rows)
+    sums = sum_by_term(nll_of(logits, ids, counted), terms)
+    if taught:
+        learns = (terms == EVIDENCE) & (torch.arange(len(terms), device=terms.device) < len(taught))[:, None]
+        sums["distill"] = distillation(work, rows[: len(taught)], taught, student=logits[learns[counted]])
+    return sums
+
+
 def sum_by_term(nll: Tensor, terms: Tensor) -> dict[str, Tensor]:
     """The sum of the nll of each term that occurs, from nll and terms of one shape."""
     return {TERMS[t]: nll[terms == t].sum() for t in terms.unique().tolist() if t}
 
 
-def distillation(work: Work, rows: Sequence[Row], taught: Sequence[int], *, student: Tensor) -> Tensor:
+def distillation(work: Work, rows: Sequence[Row], taught: range, *, student: Tensor) -> Tensor:
     """KL from what the model says behind the documents' texts to the student's logits (counted,V), in nats, summed.
 
-    `taught` are numbers of the batch's tuples and of their rows; what counts are the evidence tokens of these.
+    The rows are those of the batch's tuples number `taught`; what counts are their evidence tokens.
     """
     lessons, memory_lm = work.lessons, work.memory_lm
     texts = [lessons.text(i) for i in lessons.tuple_index[work.batch.tuples[list(taught)]]]
-    behind = [Row(text + rows[i].ids, [0] * len(text) + rows[i].terms) for text, i in zip(texts, taught, strict=True)]
+    behind = [Row(text + row.ids, [0] * len(text) + row.terms) for text, row in zip(texts, rows, strict=True)]
     bare = memory_lm.adapted and not lessons.params.train.text_weight  # without adapter where it learns no text
     with torch.no_grad(), memory_lm.lm.disable_adapter() if bare else nullcontext():
         teacher = counted_logits(memory_lm, None, behind, "evidence")[0].log_softmax(-1)  # (counted,V)

@@ -50,7 +50,7 @@ def instructed_row(prompts: Prompts, question: str, text: str, limit: int) -> Ro
         before = prompts.tokenizer.apply_chat_template([{"role": "user", "content": told}], **options)
         prompts = replace(prompts, space="")  # a turn begins with a line of its own
     else:
-        before = prompts.begin + prompts.encode(f"{told}\n") + prompts.marks["question"]
+        before = prompts.begin + prompts.encode(told) + prompts.marks["question"]
     return join([(list(before), "none"), (prompts.encode(question), "question")])
 
 
