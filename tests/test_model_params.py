@@ -24,7 +24,8 @@ FILES = {path.stem: read_params(path) for path in sorted((ROOT / "params").glob(
 HUB = {name: params for name, params in FILES.items() if "/" in params.lm.name}
 SMALL = {
     "machine.device": "cpu", "corpus.documents": 40, "corpus.new_documents": 10, "train.steps": 3,
-    "train.batch_tuples": 4, "train.batch_recite": 4, "memory.z_tokens": 3, "memory.evidence_tokens": 24,
+    "train.batch_tuples": 4, "train.batch_recite": 4, "memory.z_tokens": 3, "memory.z_width": 32,
+    "memory.evidence_tokens": 24,
     "memory.document_tokens": 48, "write.steps": 2, "answer.questions": 4, "answer.answer_tokens": 4, "answer.top_k": 2,
     "answer.rerank_depth": 3, "answer.long_context_tokens": 96, "answer.noise_questions": 1,
     "evaluate.bootstrap_samples": 20,

@@ -25,7 +25,7 @@ FAILS = "if seed == 2: raise BadInput('seed 2 is bad')"
 SUMMARY = """import pandas as pd
 from zmem_lib.tables import write_table
 from zmem_lib.tables import TABLES
-row = ["bm25", "seen", "recall@1", 0.5, 0.4, 0.6, 10]
+row = ["bm25", "seen", "recall@1", 0.5, 0.4, 0.6, 10, 5]
 write_table(pd.DataFrame([row], columns=list(TABLES["summary"])), folder / "summary.parquet", "summary")"""
 
 

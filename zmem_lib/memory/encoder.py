@@ -83,7 +83,7 @@ def encode(memory_lm: MemoryLM, texts: Sequence[str], limit: int) -> tuple[Tenso
 
 def document_keys(memory_lm: MemoryLM, texts: Sequence[str], limit: int) -> Tensor:
     """Unit keys (N,E) of documents, at most `limit` tokens of each; (N,0) of a model without keys."""
-    return encode(memory_lm, texts, limit)[1] if memory_lm.heads.to_key is not None else torch.zeros(len(texts), 0)
+    return encode(memory_lm, texts, limit)[1] if memory_lm.heads.to_block is not None else torch.zeros(len(texts), 0)
 
 
 @torch.no_grad()

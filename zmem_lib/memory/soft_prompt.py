@@ -30,7 +30,7 @@ class MemoryHeads(nn.Module):
         self.connector: Any = nn.Linear(self.width, d, bias=False) if z_width else nn.Identity()
         self.memory_tokens: Any = nn.Parameter(torch.randn(z_tokens, d) * scale) if encoder else None
         self.to_block: Any = nn.Linear(d, self.width) if encoder else None
-        self.to_key: Any = nn.Linear(d, key_width) if encoder and key_width else None
+        self.to_key: Any = nn.Linear(d, key_width) if key_width else None
         if self.to_block is not None:
             nn.init.normal_(self.to_block.weight, std=scale * d**-0.5)  # from normed states to the embeddings' scale
 
