@@ -27,7 +27,7 @@ SMALL = {
     "train.batch_tuples": 4, "train.batch_recite": 4, "memory.z_tokens": 3, "memory.z_width": 32,
     "memory.evidence_tokens": 24,
     "memory.document_tokens": 48, "write.steps": 2, "answer.questions": 4, "answer.answer_tokens": 4, "answer.top_k": 2,
-    "answer.rerank_depth": 3, "answer.long_context_tokens": 96, "answer.noise_questions": 1,
+    "answer.rerank_depth": 3, "answer.long_context_tokens": 96, "answer.noise_questions": 1, "answer.dense_epochs": 0,
     "evaluate.bootstrap_samples": 20,
 }  # fmt: skip
 
