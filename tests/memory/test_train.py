@@ -243,6 +243,36 @@ def test_every_key_that_a_question_meets_is_the_encoders():
         torch.testing.assert_close(work.keys.detach(), keys[work.keyed], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("share", [1.0, 1e-9])
+def test_the_encoders_gradient_is_the_slope_of_the_loss(share):
+    memory_lm, z_table, lessons = setting(ALL_TERMS | {"train.encode_share": share})
+    training = make_training(memory_lm, z_table, lessons)
+    refresh_bank(training, 0)
+    batch, weights = batch_at(lessons, 0), vars(lessons.params.train) | {"evidence_weight": 1.0}
+
+    def loss():
+        memory_lm.lm.zero_grad()
+        memory_lm.heads.zero_grad()
+        work = make_work(memory_lm, z_table, lessons, batch, bank=training.bank, scaler=training.scaler)
+        losses = all_losses(work)
+        work.encode_backward()
+        return sum(weights[f"{term}_weight"] * value for term, value in losses.items())
+
+    loss()
+    maps = [memory_lm.heads.to_key.weight, memory_lm.heads.to_block.weight]
+    torch.manual_seed(1)
+    ways = [torch.randn_like(weight) * weight.std() * 0.02 for weight in maps]
+    expected = sum((weight.grad * way).sum().item() for weight, way in zip(maps, ways, strict=True))
+    ends = []
+    for sign in (1, -2):  # forwards, then back over the beginning
+        with torch.no_grad():
+            for weight, way in zip(maps, ways, strict=True):
+                weight += sign * way
+        ends.append(loss())
+    assert abs(expected) > 1e-3
+    assert (ends[0] - ends[1]) / 2 == pytest.approx(expected, rel=0.05)
+
+
 def test_a_step_without_encoded_blocks_still_teaches_the_encoder_keys():
     memory_lm, z_table, lessons = setting(ALL_TERMS | {"train.encode_share": 1e-9, "train.batch_key": 2})
     training = make_training(memory_lm, z_table, lessons)
