@@ -252,9 +252,8 @@ def _apart(first: Corpus, second: Corpus) -> Corpus:
     """The second corpus without texts of the first, and with ids of its own."""
     twice = second.docs["text"].isin(set(first.docs["text"]))
     docs, asked = second.docs[~twice], second.questions
-    named = set(first.docs["doc_id"]).union(
-        *first.questions["gold_doc_ids"]
-    )  # by questions about documents left out, too
+    # by questions about documents that were left out, too
+    named = set(first.docs["doc_id"]).union(*first.questions["gold_doc_ids"])
     doc_name = _names(docs["doc_id"], named)
     question_name = _names(asked["question_id"], set(first.questions["question_id"]))
     gold = [[doc_name[doc_id] for doc_id in ids if doc_id in doc_name] for ids in asked["gold_doc_ids"]]

@@ -70,29 +70,24 @@ def positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(-1) - 1).clamp(min=0)  # (B,T)
 
 
-@torch.no_grad()
 def encode(memory_lm: MemoryLM, texts: Sequence[str], limit: int) -> tuple[Tensor, Tensor]:
     """Blocks z (N,K,W) and unit keys (N,E) of documents, at most `limit` tokens of each; float32 on the CPU."""
+    return encode_all(memory_lm, [memory_lm.prompts.text(text, limit) for text in texts])
+
+
+@torch.no_grad()
+def encode_all(memory_lm: MemoryLM, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """The same of documents as token ids (prompts.text)."""
     heads, width = memory_lm.heads, memory_lm.heads.z_tokens * memory_lm.heads.width
-    rows = [memory_lm.prompts.text(text, limit) for text in texts]
     encoded = [encode_rows(memory_lm, chunk).float().cpu() for chunk in _chunks(rows, "encoding")]
     joined = torch.cat([torch.empty(0, width + heads.key_width), *encoded])  # (N,K*W+E)
     z, keys = joined.split([width, heads.key_width], 1)  # (N,K*W), (N,E)
-    return z.reshape(len(texts), heads.z_tokens, heads.width), keys.contiguous()  # (N,K,W), (N,E)
+    return z.reshape(len(rows), heads.z_tokens, heads.width), keys.contiguous()  # (N,K,W), (N,E)
 
 
 def document_keys(memory_lm: MemoryLM, texts: Sequence[str], limit: int) -> Tensor:
     """Unit keys (N,E) of documents, at most `limit` tokens of each; (N,0) of a model without keys."""
     return encode(memory_lm, texts, limit)[1] if memory_lm.heads.to_block is not None else torch.zeros(len(texts), 0)
-
-
-@torch.no_grad()
-def refresh(bank: KeyBank, memory_lm: MemoryLM, rows: Sequence[list[int]]) -> None:
-    """Make the bank's keys anew from its documents as token ids (prompts.text)."""
-    width = memory_lm.heads.z_tokens * memory_lm.heads.width
-    for begin in range(0, len(rows), BATCH):
-        encoded = encode_rows(memory_lm, rows[begin : begin + BATCH])  # (B,K*W+E)
-        bank.keys[begin : begin + BATCH] = encoded[:, width:].float()  # (B,E)
 
 
 @torch.no_grad()

@@ -69,10 +69,8 @@ def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, 
     train = tuples[tuples.split == "train"].reset_index(drop=True)
     if train.empty:
         raise BadInput("no training question has an answer that stands in its document: look at `answers` and `doc_id`")
-    dev = tuples[tuples.split == "dev"]
-    dev = dev.sample(
-        min(len(dev), DEV_TUPLES), random_state=params.seed
-    )  # of all documents: the first are a few articles
+    dev = tuples[tuples.split == "dev"]  # of all documents, as the first ones are a few articles
+    dev = dev.sample(min(len(dev), DEV_TUPLES), random_state=params.seed)
     prompts, texts, limit = memory_lm.prompts, passages(docs), params.memory.document_tokens
     rows, dev_rows = (evidence_rows(prompts, some, params.memory.evidence_tokens) for some in (train, dev))
     index, own = train.doc_id.map(row_of), train.tuple_id.str.startswith(PSEUDO)
@@ -120,9 +118,8 @@ def batch_at(lessons: Lessons, step: int) -> Batch:
     rng = np.random.default_rng((seed, step, 1))
     encoded = bool(rng.random() < train.encode_share)
     tuples = tuples_at(lessons, step)
-    m = min(int(rng.integers(1, MOST_DISTRACTORS + 1)), n - 1) * bool(
-        not encoded and rng.random() < train.distractor_share
-    )
+    m = min(int(rng.integers(1, MOST_DISTRACTORS + 1)), n - 1)
+    m *= bool(not encoded and rng.random() < train.distractor_share)
     recited = batch_indices(n, train.batch_recite, step=step, seed=seed + 1)
     if encoded:  # few documents with several questions each, and these recited too: encoding costs most
         recited = rng.permutation(np.unique(lessons.tuple_index[tuples]))[: train.batch_recite]

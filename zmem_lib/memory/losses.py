@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from zmem_lib.memory.encoder import TEMPERATURE, KeyBank, encode_rows, question_rows
 from zmem_lib.memory.lessons import Batch, Lessons
 from zmem_lib.memory.lm import MemoryLM, counted_logits, nll_of
-from zmem_lib.memory.prompts import TERMS, Row
+from zmem_lib.memory.prompts import TERMS, Row, behind_text
 from zmem_lib.memory.table import ZTable
 
 EVIDENCE = TERMS.index("evidence")
@@ -55,13 +55,13 @@ class Work:
     def encode_backward(self) -> None:
         """Take the gradients of what the encoder has made further back into it."""
         if self.encoded is not None:
-            blocks = self.rows.grad if self.batch.encoded else None
-            widths = self.encoded.shape[1] - self.keys.shape[1], self.keys.shape[1]
-            parts = [self.encoded.new_zeros(len(self.keyed), width) for width in widths]
-            both = [
-                part if there is None else there for part, there in zip(parts, (blocks, self.keys.grad), strict=True)
-            ]
-            self.encoded.backward(torch.cat(both, 1))  # (V,K*W+E)
+            gradient = torch.zeros_like(self.encoded)  # (V,K*W+E)
+            parts = gradient.split([self.rows.shape[1], self.keys.shape[1]], 1)  # (V,K*W), (V,E)
+            found = self.rows.grad if self.batch.encoded else None, self.keys.grad
+            for part, known in zip(parts, found, strict=True):
+                if known is not None:
+                    part.copy_(known)
+            self.encoded.backward(gradient)
 
 
 def make_work(
@@ -147,7 +147,7 @@ def distillation(work: Work, rows: Sequence[Row], taught: range, *, student: Ten
     """
     lessons, memory_lm = work.lessons, work.memory_lm
     texts = [lessons.text(i) for i in lessons.tuple_index[work.batch.tuples[list(taught)]]]
-    behind = [Row(text + row.ids, [0] * len(text) + row.terms) for text, row in zip(texts, rows, strict=True)]
+    behind = [behind_text(text, row) for text, row in zip(texts, rows, strict=True)]
     bare = memory_lm.adapted and not lessons.params.train.text_weight  # without adapter where it learns no text
     with torch.no_grad(), memory_lm.lm.disable_adapter() if bare else nullcontext():
         teacher = counted_logits(memory_lm, None, behind, "evidence")[0].log_softmax(-1)  # (counted,V)

@@ -4,7 +4,7 @@
     z, <evidence> document <end>           term `recite`: evidence to no question in particular; may begin inside
     <evidence> document <end> <question> q <evidence> e <end>   term `text` from q to <end>; no z: the text twin
     <read> q <item> e ... <answer> a <end> term `read`; no z: this is the reader, the same for every system
-    <question> q <find>                    no term; the last state is the question's vector, for keys and ids
+    <question> q <find>                    no term; all its states make the question's vector, the last one its ids
 
 The first form gives both -log p(q | z), which the selector scores, and -log p(e | z, q). The markers are special tokens
 where the tokenizer was made here, plain words elsewhere. A model with a chat template reads through it.
@@ -151,6 +151,11 @@ def join(pieces: Sequence[tuple[list[int], str]]) -> Row:
     """One row from (ids, name of term) pieces."""
     ids = [token for piece, _ in pieces for token in piece]
     return Row(ids, [TERMS.index(term) for piece, term in pieces for _ in piece])
+
+
+def behind_text(text: list[int], row: Row) -> Row:
+    """A row with a text before it, which is given."""
+    return Row(text + row.ids, [0] * len(text) + row.terms)
 
 
 def collate(rows: Sequence[Row], pad: int) -> tuple[Tensor, Tensor, Tensor]:

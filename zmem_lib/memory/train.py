@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from zmem_lib.cache import Cache
 from zmem_lib.files import new_folder, read_json, read_tensors, restore, write_json, write_tensors
-from zmem_lib.memory.encoder import KeyBank, refresh
+from zmem_lib.memory.encoder import KeyBank, encode_all
 from zmem_lib.memory.lessons import Lessons, batch_at
 from zmem_lib.memory.lm import MemoryLM, learning_weights, make_scaler, token_nll
 from zmem_lib.memory.losses import all_losses, make_work, sum_by_term
@@ -119,7 +119,7 @@ def refresh_bank(training: Training, step: int) -> None:
     rng = np.random.default_rng((lessons.params.seed, step, 2))
     drawn = np.sort(rng.choice(len(training.z_table.rows), len(bank.documents), replace=False))  # (M,)
     bank.documents.copy_(torch.from_numpy(drawn))
-    refresh(bank, training.memory_lm, [lessons.text(i) for i in drawn])
+    bank.keys.copy_(encode_all(training.memory_lm, [lessons.text(i) for i in drawn])[1])  # (M,E)
 
 
 @torch.no_grad()

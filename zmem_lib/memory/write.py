@@ -125,15 +125,9 @@ def due_rows(document: Writable, step: int, inside: float) -> list[Row]:
 
 
 def write_step(
-    memory_lm: MemoryLM,
-    table: ZTable,
-    due: Sequence[tuple[int, Row]],
-    *,
-    start: Tensor,
-    how: Writing,
-    lr: float,
+    memory_lm: MemoryLM, table: ZTable, due: Sequence[tuple[int, Row]], *, start: Tensor, how: Writing, lr: float,
     scaler: Any,
-) -> None:
+) -> None:  # fmt: skip
     """One step of Adam on the blocks of the documents that the rows belong to, by their nll; no other block moves."""
     documents, place = np.unique([document for document, _ in due], return_inverse=True)  # (B,), (R,)
     index, rows = torch.as_tensor(documents), [row for _, row in due]

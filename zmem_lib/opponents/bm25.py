@@ -7,7 +7,7 @@ the ids of the best `depth` documents and their scores, equal scores in the corp
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -87,8 +87,7 @@ def choose_bm25(index: BM25Index, dev: pd.DataFrame, seed: int) -> tuple[BM25Ind
     for k1, b in dict.fromkeys([(K1, B), *product(K1S, BS)]) if len(dev) else ():
         tried = _index(index.doc_ids, index.terms, index.language, k1, b)
         ranked, _ = rank_bm25(tried, list(dev["question"]), 10)
-        found = [[doc_id in gold for doc_id in ids] for ids, gold in zip(ranked, dev["gold_doc_ids"], strict=True)]
-        shares = np.array([1 / (1 + hits.index(True)) if any(hits) else 0.0 for hits in found])
+        shares = reciprocal_gold_ranks(ranked, list(dev["gold_doc_ids"]))
         rows.append({"k1": k1, "b": b, "recall@1": (shares == 1).mean(), "mrr@10": shares.mean(), "n": len(dev)})
         best = max(best, (shares.mean(), tried), key=lambda pair: pair[0])
     return best[1], pd.DataFrame(rows, columns=["k1", "b", "recall@1", "mrr@10", "n"]).sort_values(["k1", "b"])
@@ -126,6 +125,12 @@ def rank_bm25(index: BM25Index, questions: list[str], depth: int) -> Ranking:
         ids.append([index.doc_ids[row] for row in best])
         scores.append(all_scores[best].tolist())
     return ids, scores
+
+
+def reciprocal_gold_ranks(ranked: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]) -> np.ndarray:
+    """1 / the rank of the first gold document of each question (Q,), 0 where none is ranked."""
+    found = [[doc_id in right for doc_id in ids] for ids, right in zip(ranked, gold, strict=True)]
+    return np.array([1 / (1 + hits.index(True)) if any(hits) else 0.0 for hits in found])
 
 
 def best_rows(scores: np.ndarray, depth: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from zmem_lib.opponents.bm25 import Ranking
+from zmem_lib.opponents.bm25 import Ranking, reciprocal_gold_ranks
 
 FUSED = 100  # documents of each ranking that are fused
 CONSTANT = 60  # of reciprocal rank fusion; its authors'
@@ -63,8 +63,7 @@ def choose_weight(first: Ranking, second: Ranking, gold: Sequence[Sequence[str]]
     rows = []
     for weight in WEIGHTS:
         ranked = weighted_sum(first, second, weight, 10)[0]
-        found = [[doc_id in right for doc_id in ids] for ids, right in zip(ranked, gold, strict=True)]
-        shares = pd.Series([1 / (1 + hits.index(True)) if any(hits) else 0.0 for hits in found], dtype=float)
+        shares = pd.Series(reciprocal_gold_ranks(ranked, gold), dtype=float)
         rows.append({"weight": weight, "recall@1": shares.eq(1).mean(), CHOSEN_BY: shares.mean()})
     tried = pd.DataFrame(rows)
     values = tried[CHOSEN_BY].fillna(0.0)

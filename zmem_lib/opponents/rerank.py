@@ -16,7 +16,7 @@ from torch import nn
 
 from zmem_lib.memory.choose import question_log_p
 from zmem_lib.memory.lm import MemoryLM
-from zmem_lib.memory.prompts import CHAT_VALUES, Prompts, Row, join
+from zmem_lib.memory.prompts import CHAT_VALUES, Prompts, Row, behind_text, join
 from zmem_lib.params import Params
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def log_p_given_text(memory_lm: MemoryLM, pairs: Pairs, params: Params) -> list[
 
 def lesson_row(prompts: Prompts, question: str, text: str, limit: int) -> Row:
     """The question behind the text, as the text twin has learned it."""
-    read, row = prompts.text(text, limit), prompts.question(question)
-    return Row(read + row.ids, [0] * len(read) + row.terms)
+    return behind_text(prompts.text(text, limit), prompts.question(question))
 
 
 def instructed_row(prompts: Prompts, question: str, text: str, limit: int) -> Row:

@@ -79,13 +79,14 @@ def lm_sizes(memory_lm: "MemoryLM", params: Params, *, n_documents: int) -> pd.D
     """Sizes of the language model and of the memory: blocks and keys."""
     learning = [weight.numel() for weight in memory_lm.lm.parameters() if weight.requires_grad]
     k, width, key_width = params.memory.z_tokens, memory_lm.heads.width, params.memory.key_width
+    vocabulary, hidden = memory_lm.lm.get_input_embeddings().weight.shape  # (V,D)
     facts = {
         "language model": f"{params.lm.name} {params.lm.revision}".strip(),
         "weights (millions)": f"{memory_lm.causal.num_parameters() / 1e6:.2f}",
         "of which learn (millions)": f"{sum(learning) / 1e6:.2f}",
         "quantisation of the frozen weights": params.lm.quantisation,
-        "vocabulary V (tokens)": f"{memory_lm.embeddings.shape[0]:,}",
-        "hidden size D": f"{memory_lm.embeddings.shape[1]}",
+        "vocabulary V (tokens)": f"{vocabulary:,}",
+        "hidden size D": f"{hidden}",
         "blocks z, N × K × W": f"{n_documents:,} × {k} × {width}",
         "keys, N × E": f"{n_documents:,} × {key_width}",
         "blocks and keys (MiB, float32)": f"{n_documents * (k * width + key_width) * 4 / 2**20:.2f}",

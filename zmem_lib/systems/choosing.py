@@ -265,7 +265,9 @@ def nothing(questions: pd.DataFrame, _: Holdings) -> Ranking:
 
 def nearest(held: Holdings, chosen: list[list[str]], depth: int) -> list[list[str]]:
     """For each document, the first of a list, the `depth` others that resemble it most (cosine of the dense model)."""
-    index, doc_ids = held.dense(), [ids[0] for ids in chosen]
-    own = vectors_of(index.flat)[[index.doc_ids.index(doc_id) for doc_id in doc_ids]]  # (Q,E): of a first window
+    index, doc_ids, row_of = held.dense(), [ids[0] for ids in chosen], {}
+    for row, doc_id in enumerate(index.doc_ids):
+        row_of.setdefault(doc_id, row)  # of a first window
+    own = vectors_of(index.flat)[[row_of[doc_id] for doc_id in doc_ids]]  # (Q,E)
     others, _ = nearest_documents(index, own, depth + 1)  # it is one of them itself, as a rule
     return [[other for other in best if other != name][:depth] for best, name in zip(others, doc_ids, strict=True)]

@@ -103,15 +103,21 @@ def break_even(costs: pd.DataFrame, name: str, against: str) -> float:
 
 def bytes_of(name: str, held: Holdings) -> dict[str, int]:
     """What a system stores, what weights learned for it, and the corpus as text and packed: columns of costs."""
-    text = "\n".join(passages(held.docs)).encode()
+    text, packed = held.once("text bytes", lambda: text_bytes(held))
     rests_on = set(SYSTEMS[name].rests_on) - ({"learning from texts"} if not held.params.train.text_weight else set())
     folders = {held.folder / LEARNED[what] for what in rests_on & LEARNED.keys()}
     return {
         "bytes_stored": bytes_stored(name, held),
         "bytes_learned": sum(file.stat().st_size for folder in folders for file in folder.glob("*.safetensors")),
-        "bytes_text": len(text),
-        "bytes_gzip": held.once("gzip", lambda: len(gzip.compress(text))),
+        "bytes_text": text,
+        "bytes_gzip": packed,
     }
+
+
+def text_bytes(held: Holdings) -> tuple[int, int]:
+    """Bytes of all passages in one file, and of that file by gzip."""
+    text = "\n".join(passages(held.docs)).encode()
+    return len(text), len(gzip.compress(text))
 
 
 def bytes_stored(name: str, held: Holdings) -> int:

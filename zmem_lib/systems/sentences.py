@@ -19,8 +19,7 @@ from zmem_lib.text import normalise, passages, sentence_spans, words
 def nearest_sentence(question: str, text: str, held: Holdings) -> str:
     """The sentence of a text that is nearest to the question, the first of equally near ones."""
     idf, asked = idf_of_terms(held), terms_of(question)
-    shared = [sum(idf.get(term, 0.0) for term in asked & terms_of(one)) for one in sentences(text)]
-    return sentences(text)[shared.index(max(shared))]
+    return max(sentences(text), key=lambda one: sum(idf.get(term, 0.0) for term in asked & terms_of(one)))
 
 
 def random_sentence(question_id: str, text: str, held: Holdings) -> str:
