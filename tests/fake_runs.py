@@ -16,7 +16,7 @@ SYSTEMS = ("zmem", "zmem-oracle", "zmem-shuffled", "bm25", "dense", "gold-passag
 SECRET = "Ada Lind lives in Lund"  # stands for the text of a document
 MADE_IN = {
     "train_log": 3, "damage": 3, "costs": 5, "noise": 6, "summary": 6, "write_curve": 6, "failures": 6, "selectors": 6,
-    "right_z": 6, "abstention": 6, "pairs": 6, "primary": 6, "contexts": 6,
+    "right_z": 6, "abstention": 6, "pairs": 6, "scores": 6, "primary": 6, "contexts": 6,
 }  # fmt: skip
 
 
@@ -59,6 +59,12 @@ def made_up(value: float) -> dict[str, list[tuple]]:
         "contexts": [("seen", "zmem", "gold-passage", CONTEXTS[0], value, value - 0.1, value + 0.1, 40, 20)],
         "right_z": [("seen", "gold+sentence", "retention", value, value - 0.1, value + 0.1, 40, 20)],
         "abstention": [("zmem", "seen", "margin", "auroc", value, value - 0.1, value + 0.1, 40, 20)],
+        "scores": [
+            (f"q{i}", system, part, "", metric, value - 0.2 * (part == "new"), f"person-{i % 20}")
+            for system, part, metric in places
+            if part in ("seen", "new")
+            for i in range(40)
+        ],
         "failures": [(SECRET, "zmem", "seen", kind) for kind in ("right", "right", "wrong z")],
     }
 

@@ -331,6 +331,18 @@ def test_popqa_takes_the_first_passage_that_holds_an_answer(tmp_path):
     gold = {question: [texts[doc_id] for doc_id in ids] for question, ids in found["gold_doc_ids"].items()}
     assert gold == {"7": ["In KRISTIANIA then."], "b": ["In Oslo now."], "popqa_longtail_w_gs-6": ["Rome."]}
     assert corpus.dropped == {popqa.EMPTY: 1, popqa.REPEATED: 1, popqa.NO_GOLD: 2}
+    groups = corpus.docs.groupby("group")["text"].agg(list)
+    assert groups["7"] == ["Oslovian.", "In KRISTIANIA then.", "In Oslo now."], "shared ones stay with the first"
+    assert "b" not in groups and groups["c"] == ["Nothing.", "Oslo!"]
+
+
+def test_a_subset_of_popqa_keeps_a_questions_passages_and_most_questions_test(tmp_path):
+    rows = [popqa_row(f"q{i}", [f"Oslo {i}.", *(f"Bergen {i} {j}." for j in range(4))]) for i in range(60)]
+    path = write_json(tmp_path / "popqa_longtail_w_gs.jsonl", rows, lines=True)
+    corpus = load_corpus(of("popqa", path, documents=150, new_documents=50))
+    numbers = corpus.docs["text"].str.extract(r"(\d+)", expand=False)
+    assert set(numbers.value_counts()) == {5} and len(corpus.questions) == 40
+    assert (corpus.questions["split"] == "test").mean() > 0.3, "of which a quarter is about new documents"
 
 
 def test_popqa_needs_its_file():

@@ -10,7 +10,7 @@ from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
 from zmem_lib.params import changed
-from zmem_lib.report.ablation import ablation, compared, generated_ids, is_clear, kept_runs, measured
+from zmem_lib.report.ablation import ablation, compared, generated_ids, is_clear, kept_runs, measured, paired_parts
 from zmem_lib.report.results import keep_run, kept_in
 from zmem_lib.runs.ablate import Study, ablate
 
@@ -77,7 +77,7 @@ def test_unlike_seeds_are_compared_where_both_rows_have_them(study):
     assert recite["mean"] == pytest.approx(0.56) and recite["difference"] == pytest.approx(0.54 - 0.84)
     assert recite["clear"], "one seed in common, .3 lower than both of full, where intervals are .1 wide on each side"
     assert there["difference"].isna()[("plain", "exact, seen")] and not there["clear"][("plain", "exact, seen")]
-    said, table, _ = ablation("smoke", study.results)
+    said, table, *_ = ablation("smoke", study.results)
     assert "nan" not in table.data and "nan" not in said.data
     assert "**plain**, of 1 seed only" in said.data and "**recite**, of" not in said.data
 
@@ -143,7 +143,7 @@ def test_rows_of_other_parameters_are_left_out_and_said(study):
     make(study, rows=("question",), params=longer, seeds=(0,))
     same = changed(study.params, {"machine.scan_batch": 1})  # changes nothing of what is found
     make(study, rows=("plain",), params=same, seeds=(0,))
-    said, table, _ = ablation("smoke", study.results)
+    said, table, *_ = ablation("smoke", study.results)
     assert list(cells(table)) == ["plain", "full", "recite"]
     assert "Left out, being made with other parameters than `full`: `question-0` (train.steps)" in said.data
 
@@ -162,6 +162,26 @@ def test_the_figure_has_a_bar_for_every_row_and_a_dot_for_every_seed(study):
         assert sorted(dots.get_xdata()) == pytest.approx(sorted(sum(VALUES.values(), ())))
         dashed = next(line for line in axis.lines if line.get_linestyle() == "--")
         assert dashed.get_xdata()[0] == pytest.approx(0.84)
+
+
+def test_seen_and_new_are_paired_by_document_over_the_seeds_of_full(study):
+    make(study, rows=("full", "recite"))
+    assert not (study.results / "ablations/smoke/recite-0/by_document.csv").exists()
+    rows = cells(ablation("smoke", study.results)[3])
+    assert set(rows) == {"evidence, right z", "recall@1, z", "exact, z", "recall@1, BM25"}
+    assert rows["exact, z"] | {"documents": "20"} == rows["exact, z"]
+    assert [rows["exact, z"][part].split("//")[0] for part in ("seen", "new", "seen − new")] == ["0.84", "0.64", "0.20"]
+    kept = (study.results / "ablations/smoke/full-0/by_document.csv").read_text(encoding="utf-8")
+    assert "person" not in kept, "documents are named by a hash"
+
+
+def test_a_pair_is_a_document_that_was_both_and_counts_once():
+    rows = [("a", 0, "seen", 1.0), ("a", 1, "seen", 0.0), ("a", 2, "new", 0.25), ("b", 0, "new", 0.5)]
+    rows += [("b", 1, "seen", 0.5), ("c", 0, "seen", 1.0), ("c", 1, "seen", 1.0), ("d", 2, "new", 0.0)]
+    means = pd.DataFrame(rows, columns=["document", "seed", "part", "value"])
+    pairs = paired_parts(means.assign(system="zmem", metric="em"), 0).set_index("what")
+    assert set(pairs["measure"]) == {"exact, z"} and set(pairs["clusters"]) == {2}
+    assert pairs["value"].to_dict() == {"seen": 0.5, "new": 0.375, "difference": 0.125}
 
 
 def test_what_generated_ids_find_is_shown_from_the_row_that_learned_them(study):

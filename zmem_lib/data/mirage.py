@@ -4,7 +4,7 @@ A document is a chunk, and the chunks of a question are one group, so that a sub
 its support and its negatives. Gold documents are a question's chunks with support 1. There is no evidence and no split
 in the data: evidence is the sentence with the answer. As no chunk has two questions, no test question is about a
 document that training asks about, and a group can either teach or test: a hash of the question's id says which, and
-more of them test than elsewhere (TEST_SHARE). Files: dataset.json and doc_pool.json.
+more of them test than elsewhere (rows.py: GROUPS_TEST_SHARE). Files: dataset.json and doc_pool.json.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,9 @@ from typing import Literal
 from pydantic import BaseModel
 
 from zmem_lib.data.data_set import EMPTY, DataSet, Files, Tables
-from zmem_lib.data.rows import Distinct, Row, Stripped, Text, folded, question_row, rows_as, tables
+from zmem_lib.data.rows import GROUPS_TEST_SHARE, Distinct, Row, Stripped, Text, folded, question_row, rows_as, tables
 from zmem_lib.files import BadInput
 
-TEST_SHARE = 0.55  # of the groups; a tenth is dev, and the others teach the language model to write evidence
 REPEATED = "questions that ask the same as an earlier one, word for word (or have its id), with their chunks"
 UNSUPPORTED = "questions none of whose chunks supports them, with their chunks"
 STRAY = "chunks of questions that are not there or were dropped"
@@ -64,7 +63,9 @@ def read(found: Files, dropped: dict[str, int]) -> Tables:
     questions = []
     for question_id, row in asked.items():
         if supporting[question_id]:
-            questions.append(question_row(question_id, row.query, row.answer, supporting[question_id], TEST_SHARE))
+            questions.append(
+                question_row(question_id, row.query, row.answer, supporting[question_id], GROUPS_TEST_SHARE)
+            )
         else:
             dropped[UNSUPPORTED] += 1
             dropped[STRAY] += len(chunks.pop(question_id))

@@ -1,9 +1,10 @@
 """PopQA's long-tail questions with the passages that Self-RAG and CRAG use (Mallen et al., 2023; Asai et al., 2023).
 
-A document is a passage of Wikipedia; equal passages are one. The data set names no gold passage: here it is the first
-of a question's passages that holds one of its answers (as whole words, case and punctuation aside), which favours what
-the retriever that made the file put first. A question without such a passage is dropped. There is no evidence in the
-data; splits are by a hash of the question's id. The file popqa_longtail_w_gs.jsonl has no home on the hub that stays.
+A document is a passage of Wikipedia; equal passages are one, and those that come first with a question are one group.
+The data set names no gold passage: here it is the first of a question's passages that holds one of its answers (as
+whole words, case and punctuation aside), which favours what the retriever that made the file put first. A question
+without such a passage is dropped. There is no evidence in the data; a hash of the question's id says which groups teach
+and which test (rows.py: GROUPS_TEST_SHARE). The file popqa_longtail_w_gs.jsonl has no home on the hub that stays.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
 
 from zmem_lib.data.data_set import EMPTY, REPEATED, ById, DataSet, collect
-from zmem_lib.data.rows import Distinct, Stripped, Text, question_row, rows_as
+from zmem_lib.data.rows import GROUPS_TEST_SHARE, Distinct, Stripped, Text, question_row, rows_as
 from zmem_lib.text import normalise
 
 NO_GOLD = "questions none of whose passages holds an answer"
@@ -55,7 +56,7 @@ def _add(row: Asked, docs: ById, questions: ById) -> str | None:
     passages = []
     for one in row.ctxs:
         if one.text.strip():
-            doc = {"doc_id": f"p{len(docs) + 1:06d}", "title": one.title, "text": one.text}
+            doc = {"doc_id": f"p{len(docs) + 1:06d}", "title": one.title, "text": one.text, "group": row.id}
             passages.append(docs.setdefault((one.title, one.text), doc))
     if not (row.question and row.answers):
         return EMPTY
@@ -65,7 +66,8 @@ def _add(row: Asked, docs: ById, questions: ById) -> str | None:
     for doc in passages:
         words = f" {normalise(doc['text'])} "
         if any(answer in words for answer in answers):
-            questions[row.id] = question_row(row.id, row.question, row.answers, [doc["doc_id"]])
+            gold = [doc["doc_id"]]
+            questions[row.id] = question_row(row.id, row.question, row.answers, gold, GROUPS_TEST_SHARE)
             return None
     return NO_GOLD
 

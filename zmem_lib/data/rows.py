@@ -25,6 +25,7 @@ from zmem_lib.tables import TABLES
 from zmem_lib.text import canonical, end_of, unprintable
 
 TEST_SHARE, DEV_SHARE = 0.2, 0.1
+GROUPS_TEST_SHARE = 0.55  # where no document has two questions, a group of documents either teaches or tests
 LINE_BYTES = 16 * 2**20  # of a line at most: a longer one is no passage, and would fill the memory
 DOC_COLUMNS = ["doc_id", "title", "text"]
 

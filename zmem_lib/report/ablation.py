@@ -16,15 +16,16 @@ from IPython.core.display import HTML, Markdown
 from matplotlib.figure import Figure
 
 from zmem_lib.ablation import PARTS, ROWS, is_off
+from zmem_lib.evaluation.stats import SAMPLES, bootstrap_mean
 from zmem_lib.meter import about
 from zmem_lib.params import from_flat
 from zmem_lib.report.canvas import new_figure
 from zmem_lib.report.chapter_tables import selector_overview, with_n
 from zmem_lib.report.figures import CYCLE
-from zmem_lib.report.results import RESULTS, kept_in, read_kept
+from zmem_lib.report.results import PAIRED, RESULTS, kept_in, read_kept
 from zmem_lib.report.tables import bullets, estimate, grid, html_table
 from zmem_lib.report.wording import points, told
-from zmem_lib.tables import TEST_PARTS, in_order
+from zmem_lib.tables import TEST_PARTS, in_order, no_rows
 
 MEASURES = {  # name in tables: system, part, metric; of evidence, seen: where the corpus tells no kinds apart
     "evidence, rephrased": ("zmem-oracle", "rephrased", "answer_in_evidence"),
@@ -56,7 +57,9 @@ def ablation(run: str, results: Path = RESULTS) -> list[Markdown | HTML | Figure
     values = measured(results / "ablations" / run, same)
     rows = compared(values)
     notes = [f"{note}: {command} makes them." for note in notes_on(kept, same, full)]
-    return [bullets([*part_sentences(rows), *notes]), ablation_table(rows, same), ablation_bars(rows, values)]
+    shown: list[Markdown | HTML | Figure] = [bullets([*part_sentences(rows), *notes]), ablation_table(rows, same)]
+    pairs = paired_parts(by_document(results / "ablations" / run, same), full["params"]["seed"])
+    return [*shown, ablation_bars(rows, values), *([paired_table(pairs)] if len(pairs) else [])]
 
 
 def generated_ids(run: str, results: Path = RESULTS) -> list[Markdown | HTML]:
@@ -79,6 +82,36 @@ def measured(parent: Path, kept: Manifests) -> pd.DataFrame:
     if (values["measure"] == "evidence, rephrased").any():
         values = values[values["measure"] != "evidence, seen"]
     return values[["row", "seed", "measure", "value", "ci_low", "ci_high", "n"]]
+
+
+def by_document(parent: Path, kept: Manifests) -> pd.DataFrame:
+    """What every document got in the kept seeds of the row `full`: the table by_document with `seed`."""
+    found = {folder: one["seed"] for folder, one in kept.items() if (parent / folder / "by_document.csv").is_file()}
+    tables = [read_kept(parent / folder, "by_document").assign(seed=seed) for folder, seed in found.items()]
+    return pd.concat(tables) if tables else no_rows("by_document").assign(seed=0)
+
+
+def paired_parts(means: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Of each of PAIRED the documents that were new at one seed and seen at another: measure, what, value, interval, n.
+
+    `what`: seen, new, and seen minus new; every document counts once, by its mean over the seeds of a part.
+    """
+    found = []
+    for measure, (system, metric) in PAIRED.items():
+        some = means[(means["system"] == system) & (means["metric"] == metric)]
+        both = some.pivot_table(index="document", columns="part", values="value").reindex(columns=["seen", "new"])
+        both = both.dropna().assign(difference=lambda pair: pair["seen"] - pair["new"])
+        for what in both if len(both) else ():
+            told_of = bootstrap_mean(both[what], SAMPLES, seed, clusters=both.index)
+            found.append({"measure": measure, "what": what} | vars(told_of))
+    return pd.DataFrame(found)
+
+
+def paired_table(pairs: pd.DataFrame) -> HTML:
+    """Measures by seen, new and their difference, of the same documents."""
+    table = grid(pairs, ["measure"], ["what"], estimate, measure=PAIRED, what=("seen", "new", "difference"))
+    table.insert(0, "documents", pairs.groupby("measure")["clusters"].max())
+    return html_table(table.rename(columns={"difference": "seen − new"}), told("paired_table"))
 
 
 def compared(values: pd.DataFrame) -> pd.DataFrame:

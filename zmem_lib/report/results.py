@@ -1,9 +1,9 @@
 """What is kept of finished runs: results/ in the repository, and previous/ in the run's folder, of its last execution.
 
 results/ablations/RUN/ROW-SEED/ holds one row of an ablation, results/runs/NAME/ a whole run: small CSV tables, and a
-manifest that says what made them. Means and counts only: no text of a document or a question, no id, no path of a
-machine. A run's former summary and parameters are set aside when it is executed again; chapter 07 compares the new ones
-with them, or, where there are none, with the run of that name in results/runs.
+manifest that says what made them. Means and counts only: no text of a document or a question, no id but as a hash, no
+path of a machine. A run's former summary and parameters are set aside when it is executed again; chapter 07 compares
+the new ones with them, or, where there are none, with the run of that name in results/runs.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ import pandas as pd
 import yaml
 
 from zmem_lib.chapters import CHAPTERS, chapter_made_by, chapters_of, is_whole
+from zmem_lib.data.rows import hash_of
 from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.files import NEW, OLD, BadInput, hash_path, must_exist, new_folder, read_json, write_json
 from zmem_lib.params import Params, completed, flat, params_hash, read_params, without_places
@@ -34,6 +35,10 @@ WHOLE = (  # tables that are kept as they are
     "summary", "primary", "pairs", "contexts", "write_curve", "costs", "selectors", "right_z", "abstention", "damage",
     "noise",
 )  # fmt: skip
+PAIRED = {  # system, metric: of the row full the means of every document are kept, to pair seen and new over the seeds
+    "evidence, right z": ("zmem-oracle", "answer_in_evidence"), "recall@1, z": ("zmem", "recall@1"),
+    "exact, z": ("zmem", "em"), "recall@1, BM25": ("bm25", "recall@1"),
+}  # fmt: skip
 LOG_ROWS = 100  # of a curve of the training log, at most
 MANIFEST = "manifest.json"
 AGAIN = "remove its folder and make it again (zmem ablate, zmem keep)"
@@ -45,7 +50,10 @@ Found = tuple[str, pd.DataFrame, Mapping[str, Any]]  # where: previous or kept; 
 
 
 def keep_row(folder: Path, params: Params, target: Path, about: Mapping[str, Any]) -> None:
-    """Keep a finished row of an ablation: the summary's main rows, ways of choosing, where writing began and ended."""
+    """Keep a finished row of an ablation: the summary's main rows, ways of choosing, where writing began and ended.
+
+    Of the row `full` also what every document got.
+    """
     summary = read_table(folder / "summary.parquet", "summary")
     main = summary["system"].isin(ROW_SYSTEMS) & summary["metric"].isin(ROW_METRICS)
     curve = read_table(folder / "write_curve.parquet", "write_curve")
@@ -53,6 +61,8 @@ def keep_row(folder: Path, params: Params, target: Path, about: Mapping[str, Any
     ends = (curve["step"] == step.transform("min")) | (curve["step"] == step.transform("max"))
     selectors = read_table(folder / "selectors.parquet", "selectors")
     tables = {"summary": summary[main], "write_curve": curve[ends], "selectors": selectors}
+    if about["row"] == "full":
+        tables["by_document"] = means_by_document(read_table(folder / "scores.parquet", "scores"))
     _keep(tables, manifest_of(folder, params) | dict(about), target)
 
 
@@ -73,6 +83,17 @@ def keep_run(folder: Path, target: Path) -> None:
     tables["failures"] = failures.groupby(["system", "part", "failure"], sort=False).size().rename("n").reset_index()
     tables["train_log"] = thinned(read_table(folder / "train_log.parquet", "train_log"))
     _keep(tables, manifest_of(folder, params), target)
+
+
+def means_by_document(scores: pd.DataFrame) -> pd.DataFrame:
+    """The table by_document of scores: of each of PAIRED the mean over the questions about one seen or new document."""
+    some = scores[
+        scores["part"].isin(["seen", "new"])
+        & pd.Index(zip(scores["system"], scores["metric"], strict=True)).isin(PAIRED.values())
+    ]
+    means = some.groupby([*PLACE, "cluster"], sort=False)["value"].mean().dropna().reset_index()
+    means["document"] = [f"{hash_of(cluster):012x}" for cluster in means["cluster"]]
+    return check(means[list(TABLES["by_document"])], "by_document")
 
 
 def thinned(train_log: pd.DataFrame) -> pd.DataFrame:
