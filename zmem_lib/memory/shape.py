@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from zmem_lib.files import BadInput
+from zmem_lib.packaged import title_of
 
 
 class Settings(Protocol):
@@ -79,8 +80,9 @@ def model_config(params: Settings) -> Any:
     try:
         return AutoConfig.from_pretrained(str(folder), **options)
     except (OSError, ValueError, KeyError) as error:
-        if not folder.is_dir() and lm.name in published():
-            values = dict(published()[lm.name]["config"])
+        name = title_of(lm.name)
+        if not folder.is_dir() and name in published():
+            values = dict(published()[name]["config"])
             return AutoConfig.for_model(values.pop("model_type"), **values)
         raise BadInput(
             f"the shape of lm.name {lm.name} is not known here: give the folder of a causal language model with its "

@@ -19,6 +19,7 @@ from zmem_lib.evaluation.risk import BOUNDS, RISK
 from zmem_lib.evaluation.stats import LEVEL
 from zmem_lib.judges.corrected import BOTH, JUDGE, LEAST_LABELS, PEOPLE
 from zmem_lib.judges.judgement import CHECKER_METRICS, RAGAS_METRICS, TRACE_METRICS
+from zmem_lib.packaged import title_of
 from zmem_lib.params import Params, dumped
 from zmem_lib.report.figures import CONFIDENCE, FAILURES
 from zmem_lib.report.tables import cut, estimate, grid, html_table, text_table
@@ -70,7 +71,7 @@ ON_AVERAGE = {  # column of answers: its head, its digits
 def model_card(params: Params) -> str:
     """README.md of a saved model: what it is, how it was made, how to load it; with the front matter of the hub."""
     front = {"library_name": "transformers" if params.learns_whole else "peft", "tags": ["zmem", "soft-prompt"]}
-    front |= {} if params.lm.name == "scratch" else {"base_model": params.lm.name}
+    front |= {} if params.lm.name == "scratch" else {"base_model": title_of(params.lm.name)}
     shown = {"front": yaml.safe_dump(front, sort_keys=False), "parameters": dumped(params)}
     return template("model_card.md.j2").render(params=params, **shown)
 
@@ -81,7 +82,7 @@ def lm_sizes(memory_lm: "MemoryLM", params: Params, *, n_documents: int) -> pd.D
     k, width, key_width = params.memory.z_tokens, memory_lm.heads.width, params.memory.key_width
     vocabulary, hidden = memory_lm.lm.get_input_embeddings().weight.shape  # (V,D)
     facts = {
-        "language model": f"{params.lm.name} {params.lm.revision}".strip(),
+        "language model": f"{title_of(params.lm.name)} {params.lm.revision}".strip(),
         "weights (millions)": f"{memory_lm.causal.num_parameters() / 1e6:.2f}",
         "of which learn (millions)": f"{sum(learning) / 1e6:.2f}",
         "quantisation of the frozen weights": params.lm.quantisation,

@@ -11,6 +11,7 @@ import pandas as pd
 from IPython.core.display import HTML
 from matplotlib.figure import Figure
 
+from zmem_lib.packaged import title_of
 from zmem_lib.params import Params
 from zmem_lib.report.canvas import new_figure, save_figure
 from zmem_lib.report.page import costs_by_step, headline, main_systems, marked, numeral
@@ -77,7 +78,9 @@ def model(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str
     trained = "train" if params.train.lm else "train_z"
     bullets = [words[f"model.{key}"].format(**said) for key in (trained, "write", "choose", "answer")]
     facts = {
-        "lm": words["fact.scratch"].format(**said) if params.lm.name == "scratch" else Path(params.lm.name).name,
+        "lm": words["fact.scratch"].format(**said)
+        if params.lm.name == "scratch"
+        else Path(title_of(params.lm.name)).name,
         "docs": words["fact.counts"].format(**said),
         "block": words["fact.width" if params.memory.z_width else "fact.tokens"].format(**said),
         "key": words["fact.numbers" if params.memory.key_width else "fact.none"].format(**said),

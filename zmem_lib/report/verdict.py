@@ -13,6 +13,7 @@ import pandas as pd
 from zmem_lib.data.tuples import parts_of
 from zmem_lib.evaluation.retention import FROM_TEXT, OTHER, RANDOM, RIGHT
 from zmem_lib.evaluation.stats import LEVEL, POWER, Estimate
+from zmem_lib.packaged import title_of
 from zmem_lib.params import Params
 from zmem_lib.report.findings import right_and_wrong
 from zmem_lib.report.wording import (
@@ -243,7 +244,7 @@ def bounds(summary: pd.DataFrame, part: str, words: Mapping[str, str]) -> str:
 def limits(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
     """What this run cannot show: seed, size of n, sample, corpus, reader, budget."""
     words = phrases(params.report.language)
-    reader = words["limit.scratch"] if params.lm.name == "scratch" else f"`{params.lm.name}`"
+    reader = words["limit.scratch"] if params.lm.name == "scratch" else f"`{title_of(params.lm.name)}`"
     reader = f"`{params.answer.api_model}`" if params.answer.reader == "api" else reader
     return [
         words["limit.run"].format(seed=params.seed),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from zmem_lib.chapters import chapters_of
 from zmem_lib.memory.shape import model_shape, published
 from zmem_lib.meter import about
+from zmem_lib.packaged import title_of
 from zmem_lib.params import Params
 from zmem_lib.runs import duration, needs
 from zmem_lib.runs.needs import GIB, gpu_total, number_bytes
@@ -56,7 +57,7 @@ def model_lines(params: Params) -> list[str]:
     learns = needs.learned_weights(params) if params.train.lm else 0
     keys = f", with a key of {memory.key_width}" if memory.key_width else ""
     return [
-        f"{params.run}: lm {params.lm.name}, quantisation {params.lm.quantisation}",
+        f"{params.run}: lm {title_of(params.lm.name)}, quantisation {params.lm.quantisation}",
         f"  {shape.linear + shape.other:,} weights: {shape.layers} layers of width {shape.hidden}, "
         f"vocabulary {shape.vocabulary:,}; {learns:,} of the model learn",
         f"  corpus {corpus.name}: {corpus.documents:,} documents seen, {corpus.new_documents:,} new; z of "
@@ -80,7 +81,7 @@ def memory_lines(params: Params) -> list[str]:
 
 def disk_lines(params: Params) -> list[str]:
     """Disk and download."""
-    parts, known = needs.disk_bytes(params), published().get(params.lm.name)
+    parts, known = needs.disk_bytes(params), published().get(title_of(params.lm.name))
     sizes = {name: _gib(size) for name, size in parts.items() if size}
     lines = _block("Disk, planned, GiB", sizes | {"in all": _gib(sum(parts.values()))})
     if known:
