@@ -171,6 +171,10 @@ def test_hash_and_what_counts_up_to_a_chapter():
         ({"run": "../elsewhere"}, "names a folder"),
         ({"run": "a b"}, "names a folder"),
         ({"lm.hidden_size": 100, "lm.heads": 3}, "lm.hidden_size 100 must be a multiple of twice lm.heads (3)"),
+        (
+            {"memory.start": "pooled", "write.start": "encode"},
+            "memory.start and write.start cannot be encode and pooled",
+        ),
     ],
 )
 def test_a_mistake_is_named(change, sentence):

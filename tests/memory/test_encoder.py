@@ -5,9 +5,10 @@ import torch
 from tiny_models import random_blocks, sentence, small_lm, small_params
 
 from zmem_lib.files import BadInput
-from zmem_lib.memory.encoder import document_keys, encode, encode_rows, question_vectors, start_z
+from zmem_lib.memory.encoder import can_start, document_keys, encode, encode_rows, question_vectors, start_z
 from zmem_lib.memory.lm import load_memory_lm, prefix, save_memory_lm
 from zmem_lib.memory.soft_prompt import load_heads
+from zmem_lib.params import changed
 
 PARAMS = small_params({"memory.z_width": 8, "memory.key_width": 6, "train.encode_share": 0.5})
 EXACT = "donot_use_mm_for_euclid_dist"
@@ -138,3 +139,33 @@ def test_a_documents_start_does_not_depend_on_those_beside_it(memory_lm, start):
     alone = start_z(start, TEXTS[3:4], memory_lm, limit=40, seed=1)
     torch.testing.assert_close(together[3], alone[0], atol=1e-5, rtol=1e-4)
     assert (together[3] - together[2]).abs().max() > 1e-3
+
+
+# --- pooled: the sum of a document's token embeddings, slot by slot ---------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [0, 32])
+def test_a_pooled_block_begins_as_the_sum_of_its_slots_embeddings(width):
+    lm = small_lm(changed(PARAMS, {"memory.start": "pooled", "memory.z_width": width, "memory.z_tokens": 3}))
+    assert lm.heads.places.shape == (14, 32, 32), "40 tokens over three slots"
+    ids = lm.prompts.encode(TEXTS[2], 40)
+    slots = torch.tensor(ids).tensor_split(3)
+    expected = torch.stack([lm.embeddings[slot].sum(0) for slot in slots]) / 14**0.5  # (K,D)
+    z = start_z("pooled", TEXTS, lm, limit=40, seed=1)  # (N,K,W)
+    torch.testing.assert_close(lm.heads.connector(z[2]), expected, atol=1e-5, rtol=1e-4)
+    assert start_z("pooled", [""], lm, limit=40, seed=1).abs().max() == 0, "nothing in it"
+    assert can_start(lm, "pooled") and not can_start(lm, "encode") and can_start(lm, "random")
+
+
+def test_places_of_a_slot_are_told_apart_and_learn(memory_lm):
+    lm = small_lm(changed(PARAMS, {"memory.start": "pooled", "memory.key_width": 6}))
+    texts = [lm.prompts.text(text, 40) for text in TEXTS]
+    rows = encode_rows(lm, texts)  # (B,K*W+E)
+    assert rows.shape == (5, 3 * 8 + 6)
+    rows[:, : 3 * 8].square().sum().backward()
+    used = lm.heads.places.grad.abs().sum((1, 2)) > 0  # (J,)
+    assert used[: max(map(len, texts)) // 3 - 1].all() and not used[-1], "by how many tokens a slot got"
+    with torch.no_grad():
+        lm.heads.places[0] *= 2
+    turned = [text[:3] + text[3:][::-1] for text in texts]
+    assert not torch.allclose(encode_rows(lm, turned)[:, :24], encode_rows(lm, texts)[:, :24])

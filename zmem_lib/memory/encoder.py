@@ -1,10 +1,10 @@
 """The model reads: documents become blocks and keys, questions become vectors.
 
 A document followed by K memory tokens passes through the model once; its last states there become the block z (ICAE,
-2307.06945). Its key, and the vector of `<question> q <find>`, is one linear map of the mean of the last states over the
-text, each weighted by its place, as later ones have read more (SGPT: Muennighoff, 2202.08904, section 3.1). Every
-key, of a seen document as of a new one, comes from this reading: keys that were made in two ways would lie apart, and
-questions would find the one kind first.
+2307.06945); or its token embeddings, summed in slots, do (soft_prompt.py). Its key, and the vector of
+`<question> q <find>`, is one linear map of the mean of the last states over the text, each weighted by its place, as
+later ones have read more (SGPT: Muennighoff, 2202.08904, section 3.1). Every key, of a seen document as of a new one,
+comes from this reading: keys that were made in two ways would lie apart, and questions would find the one kind first.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,24 +33,50 @@ class KeyBank:
 def encode_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
     """Block and unit key side by side (B,K*W+E) of documents given as token ids (prompts.text); gradients flow."""
     heads = memory_lm.heads
+    if heads.places is not None and heads.to_key is None:
+        return slot_sums(memory_lm, texts)
     embedded, mask = left_padded(memory_lm, None, texts)  # (B,T,D), (B,T)
+    if heads.places is not None:
+        return torch.cat([slot_sums(memory_lm, texts), mean_vectors(memory_lm, embedded, mask)], 1)  # (B,K*W+E)
     tokens = heads.memory_tokens.to(embedded.dtype).expand(len(texts), -1, -1)  # (B,K,D)
     whole = torch.cat([mask, mask.new_ones(tokens.shape[:2])], 1)  # (B,T+K)
     states = last_states(memory_lm, torch.cat([embedded, tokens], 1), whole)  # (B,T+K,D)
     read = mask.shape[1]  # T
     with memory_lm.arithmetic():
         blocks = heads.to_block(states[:, read:]).float().flatten(1)  # (B,K*W)
-    keys = blocks[:, :0] if heads.to_key is None else pooled(memory_lm, states[:, :read], mask)  # (B,E)
+    keys = blocks[:, :0] if heads.to_key is None else to_vectors(memory_lm, states[:, :read], mask)  # (B,E)
     return torch.cat([blocks, keys], 1)  # (B,K*W+E)
+
+
+def slot_sums(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
+    """Blocks (B,K*W) of documents given as token ids (prompts.text), their embeddings summed in slots; gradients flow.
+
+    The tokens of a document are spread evenly over the K slots, as many of them as have a place.
+    """
+    prompts, heads = memory_lm.prompts, memory_lm.heads
+    before = len(prompts.begin) + len(prompts.marks["evidence"])
+    many, ids = len(heads.places), torch.full((len(texts), heads.z_tokens, len(heads.places)), -1)  # (B,K,J)
+    for b, text in enumerate(texts):
+        slots = torch.tensor(text[before:-1][: heads.z_tokens * many]).tensor_split(heads.z_tokens)
+        for k, slot in enumerate(slots):
+            ids[b, k, : len(slot)] = slot
+    ids = ids.to(memory_lm.device)
+    embedded = memory_lm.lm.get_input_embeddings()(ids.clamp(min=0)) * (ids >= 0)[..., None]  # (B,K,J,D)
+    return torch.einsum("bkjd,jdw->bkw", embedded.float(), heads.places).flatten(1)  # (B,K*W)
 
 
 def question_rows(memory_lm: MemoryLM, questions: Sequence[list[int]]) -> Tensor:
     """Unit vectors (B,E) of questions given as token ids (prompts.find); gradients flow."""
     embedded, mask = left_padded(memory_lm, None, questions)  # (B,T,D), (B,T)
-    return pooled(memory_lm, last_states(memory_lm, embedded, mask), mask)
+    return mean_vectors(memory_lm, embedded, mask)
 
 
-def pooled(memory_lm: MemoryLM, states: Tensor, mask: Tensor) -> Tensor:
+def mean_vectors(memory_lm: MemoryLM, embedded: Tensor, mask: Tensor) -> Tensor:
+    """Unit vectors (B,E) of texts by their embeddings (B,T,D), padded in front where the mask (B,T) is 0."""
+    return to_vectors(memory_lm, last_states(memory_lm, embedded, mask), mask)
+
+
+def to_vectors(memory_lm: MemoryLM, states: Tensor, mask: Tensor) -> Tensor:
     """Unit vectors (B,E) of the last states (B,T,D) of texts padded in front where the mask (B,T) is 0."""
     weights = (positions(mask) + 1) * mask  # (B,T): 1, 2, 3, ...
     weights = (weights / weights.sum(1, keepdim=True)).to(states.dtype)
@@ -86,8 +112,9 @@ def encode_all(memory_lm: MemoryLM, rows: list[list[int]]) -> tuple[Tensor, Tens
 
 
 def document_keys(memory_lm: MemoryLM, texts: Sequence[str], limit: int) -> Tensor:
-    """Unit keys (N,E) of documents, at most `limit` tokens of each; (N,0) of a model without keys."""
-    return encode(memory_lm, texts, limit)[1] if memory_lm.heads.to_block is not None else torch.zeros(len(texts), 0)
+    """Unit keys (N,E) of documents, at most `limit` tokens of each; (N,0) of a model that reads none."""
+    reads = memory_lm.heads.to_block is not None or memory_lm.heads.places is not None
+    return encode(memory_lm, texts, limit)[1] if reads else torch.zeros(len(texts), 0)
 
 
 @torch.no_grad()
@@ -107,11 +134,11 @@ def start_z(
     """Where the blocks (N,K,W) of documents begin.
 
     random: normal, as large as the token embeddings. mean: the mean of z_seen (N,K,W), or, before there is any, of the
-    embeddings. vocab: the embeddings of tokens drawn at random. encode: what the model makes of the document, of at
-    most `limit` tokens.
+    embeddings. vocab: the embeddings of tokens drawn at random. encode, pooled: what the model, or the sum over its
+    token embeddings, makes of the document, of at most `limit` tokens.
     """
     n, heads = len(texts), memory_lm.heads
-    if start == "encode":
+    if start in ("encode", "pooled"):
         return encode(memory_lm, texts, limit)[0]
     if start == "mean" and z_seen is not None:
         return z_seen.mean(0, keepdim=True).expand(n, -1, -1).clone()
@@ -124,6 +151,12 @@ def start_z(
     generators = [torch.Generator().manual_seed(one) for one in seeds]
     drawn = [torch.randint(len(embeddings), (heads.z_tokens,), generator=generator) for generator in generators]
     return heads.nearest_z(embeddings[torch.stack(drawn)])  # (N,K,W) of (N,K,D)
+
+
+def can_start(memory_lm: MemoryLM, start: str) -> bool:
+    """Whether a model has what a start needs."""
+    heads = memory_lm.heads
+    return {"encode": heads.to_block, "pooled": heads.places}.get(start, heads) is not None
 
 
 def text_seed(seed: int, text: str) -> int:

@@ -131,7 +131,8 @@ def ready(lm: Any, prompts: Prompts, params: Settings) -> MemoryLM:
     memory, device = params.memory, pick_device(params.machine.device)
     torch.manual_seed(params.seed)
     shape = {"z_tokens": memory.z_tokens, "z_width": memory.z_width, "key_width": memory.key_width}
-    heads = MemoryHeads(token_vectors(lm), **shape, encoder=params.train.encode_share > 0).to(device)
+    places = -(-memory.document_tokens // memory.z_tokens) if "pooled" in (memory.start, params.write.start) else 0
+    heads = MemoryHeads(token_vectors(lm), **shape, encoder=params.train.encode_share > 0, places=places).to(device)
     memory_lm = MemoryLM(lm.eval(), heads, prompts, device, pick_dtype(params.machine.precision, device))
     if params.machine.activation_checkpointing:
         memory_lm.causal.activation_checkpointing_enable()

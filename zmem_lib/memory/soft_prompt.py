@@ -2,7 +2,8 @@
 
 A connector brings z from its own width W to the model's D, as one linear map for all documents (MetaQueries,
 2504.06256, joins two frozen worlds so); memory tokens behind a document make the model itself emit a block (ICAE,
-2307.06945); and one map makes the keys of documents and the vectors of questions, which are matched with them.
+2307.06945), or, cheaper, its token embeddings are spread over the slots of a block and summed in each, every place of a
+slot through a matrix of its own; and one map makes the keys of documents and the vectors of questions.
 """
 
 from pathlib import Path
@@ -19,8 +20,13 @@ HEADS_FILE = "heads.safetensors"  # beside their model
 class MemoryHeads(nn.Module):
     """The maps that are asked for; those that are not are absent, or do nothing."""
 
-    def __init__(self, embeddings: Tensor, *, z_tokens: int, z_width: int, key_width: int, encoder: bool) -> None:
-        """For a model with these embeddings (V,D); z_width 0: its own, key_width 0: no key; `encoder`: it reads."""
+    def __init__(
+        self, embeddings: Tensor, *, z_tokens: int, z_width: int, key_width: int, encoder: bool, places: int = 0
+    ) -> None:
+        """For a model with these embeddings (V,D); z_width 0: its own, key_width 0: no key; `encoder`: it reads.
+
+        With `places` blocks are sums of the embeddings of that many tokens a slot, and the model reads for keys alone.
+        """
         super().__init__()
         d, scale = embeddings.shape[1], embeddings.detach().float().std().item()
         self.z_tokens, self.key_width = z_tokens, key_width
@@ -28,8 +34,10 @@ class MemoryHeads(nn.Module):
         if z_width > d:
             raise BadInput(f"memory.z_width {z_width} is more than the model's own width {d}: lower it, or set it to 0")
         self.connector: Any = nn.Linear(self.width, d, bias=False) if z_width else nn.Identity()
-        self.memory_tokens: Any = nn.Parameter(torch.randn(z_tokens, d) * scale) if encoder else None
-        self.to_block: Any = nn.Linear(d, self.width) if encoder else None
+        reads = encoder and not places
+        self.memory_tokens: Any = nn.Parameter(torch.randn(z_tokens, d) * scale) if reads else None
+        self.to_block: Any = nn.Linear(d, self.width) if reads else None
+        self.places: Any = nn.Parameter(torch.zeros(places, d, self.width)) if places else None  # (J,D,W)
         self.to_key: Any = nn.Linear(d, key_width) if key_width else None
         if self.to_block is not None:
             nn.init.normal_(self.to_block.weight, std=scale * d**-0.5)  # from normed states to the embeddings' scale
@@ -43,13 +51,17 @@ class MemoryHeads(nn.Module):
     def align(self, embeddings: Tensor) -> None:
         """Begin the connector from the first W principal directions of embeddings (V,D), which say most of a token.
 
-        Its columns are as long as keeps the scale: coordinates of z are as large as those of an embedding.
+        Its columns are as long as keeps the scale: coordinates of z are as large as those of an embedding. Places begin
+        alike, each as the map to the nearest z, and their sum keeps the scale too.
         """
         if isinstance(self.connector, nn.Linear):
             rows = embeddings.float()
             _, directions = torch.linalg.eigh(rows.T @ rows)  # (D,D), the largest last
             d = rows.shape[1]
             self.connector.weight.copy_(directions[:, -self.width :] * (d / self.width) ** 0.5)  # (D,W)
+        if self.places is not None:
+            nearest = self.nearest_z(torch.eye(self.places.shape[1])[None])  # (1,D,W)
+            self.places.copy_(nearest * len(self.places) ** -0.5)
 
     def nearest_z(self, rows: Tensor) -> Tensor:
         """Blocks (N,K,W) whose soft tokens come nearest to rows (N,K,D), by least squares."""

@@ -23,7 +23,13 @@ from zmem_lib.systems.systems import SYSTEMS
 from zmem_lib.tables import ABSENT, PARTS, TEST_PARTS, in_order
 
 Words = Mapping[str, str]
-STARTS = {"random": "#D55E00", "mean": "#E69F00", "vocab": "#CC79A7", "encode": "#0072B2"}  # of writing
+STARTS = {
+    "random": "#D55E00",
+    "mean": "#E69F00",
+    "vocab": "#CC79A7",
+    "pooled": "#009E73",
+    "encode": "#0072B2",
+}  # of writing
 COLOURS = {name: system.colour for name, system in SYSTEMS.items()} | {
     "chance": "#C8C8C8", "chance-alike": "#DDDDDD", "query_likelihood": "#0072B2", "key": "#E69F00",
     "key_then_likelihood": "#009E73", "generated_id": "#D55E00",
