@@ -157,6 +157,15 @@ def test_a_pooled_block_begins_as_the_sum_of_its_slots_embeddings(width):
     assert can_start(lm, "pooled") and not can_start(lm, "encode") and can_start(lm, "random")
 
 
+def test_learned_places_are_kept_with_their_model(tmp_path):
+    params = changed(PARAMS, {"memory.start": "pooled", "memory.z_width": 0})
+    lm = small_lm(params)
+    with torch.no_grad():
+        lm.heads.places.mul_(2)
+    save_memory_lm(lm, tmp_path / "lm", "card")
+    assert torch.equal(load_memory_lm(tmp_path / "lm", params).heads.places, lm.heads.places)
+
+
 def test_places_of_a_slot_are_told_apart_and_learn(memory_lm):
     lm = small_lm(changed(PARAMS, {"memory.start": "pooled", "memory.key_width": 6}))
     texts = [lm.prompts.text(text, 40) for text in TEXTS]

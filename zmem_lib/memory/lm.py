@@ -121,8 +121,7 @@ def wrap(lm: Any, tokenizer: Any, params: Settings, folder: Path | None = None) 
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     lm.generation_config = GenerationConfig(eos_token_id=sorted(ends), pad_token_id=pad, do_sample=False)
     memory_lm = ready(lm, make_prompts(tokenizer), params)
-    if "connector.weight" not in (load_heads(memory_lm.heads, folder) if folder else ()):
-        memory_lm.heads.align(memory_lm.embeddings)
+    memory_lm.heads.align(memory_lm.embeddings, loaded=load_heads(memory_lm.heads, folder) if folder else set())
     return memory_lm
 
 

@@ -6,6 +6,7 @@ A connector brings z from its own width W to the model's D, as one linear map fo
 slot through a matrix of its own; and one map makes the keys of documents and the vectors of questions.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +49,18 @@ class MemoryHeads(nn.Module):
         return torch.randn(n, self.z_tokens, self.width, generator=generator) * self.scale
 
     @torch.no_grad()
-    def align(self, embeddings: Tensor) -> None:
-        """Begin the connector from the first W principal directions of embeddings (V,D), which say most of a token.
+    def align(self, embeddings: Tensor, *, loaded: Collection[str] = ()) -> None:
+        """Begin what is not `loaded`: the connector from the first W principal directions of embeddings (V,D).
 
-        Its columns are as long as keeps the scale: coordinates of z are as large as those of an embedding. Places begin
-        alike, each as the map to the nearest z, and their sum keeps the scale too.
+        They say most of a token; they are as long as keeps the scale, so that coordinates of z are as large as those of
+        an embedding. Places begin alike, each as the map to the nearest z, and their sum keeps the scale too.
         """
-        if isinstance(self.connector, nn.Linear):
+        if isinstance(self.connector, nn.Linear) and "connector.weight" not in loaded:
             rows = embeddings.float()
             _, directions = torch.linalg.eigh(rows.T @ rows)  # (D,D), the largest last
             d = rows.shape[1]
             self.connector.weight.copy_(directions[:, -self.width :] * (d / self.width) ** 0.5)  # (D,W)
-        if self.places is not None:
+        if self.places is not None and "places" not in loaded:
             nearest = self.nearest_z(torch.eye(self.places.shape[1])[None])  # (1,D,W)
             self.places.copy_(nearest * len(self.places) ** -0.5)
 
