@@ -41,13 +41,13 @@ NAMED = {
 }
 
 
-def save_family(repo: str, folder: Path, texts: list[str] = TEXTS) -> str:
-    """Write a small random model like the one published as `repo`; returns the folder as text."""
+def save_family(repo: str, folder: Path, texts: list[str] = TEXTS, **shape: int) -> str:
+    """Write a small random model like the one published as `repo`, of another shape; returns the folder as text."""
     values = copy.deepcopy(published()[repo]["config"])
     tokenizer = family_tokenizer(values["model_type"], texts)
     heads = values["num_attention_heads"] // values["num_key_value_heads"]
     values |= SMALL | {"num_key_value_heads": max(1, 4 // heads), "vocab_size": -(-len(tokenizer) // 64) * 64}
-    values |= {"head_dim": 16} if "head_dim" in values else {}
+    values |= shape | ({"head_dim": 16} if "head_dim" in values else {})
     named = NAMED[values["model_type"]]
     ids = {
         name: tokenizer.convert_tokens_to_ids(named[name]) if name in named else None

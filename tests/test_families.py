@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from zmem_lib.cache import Cache
 from zmem_lib.files import BadInput
+from zmem_lib.fingerprint import sources_of
 from zmem_lib.memory.choose import score_questions
 from zmem_lib.memory.lessons import make_lessons
 from zmem_lib.memory.lm import (
@@ -322,3 +323,25 @@ def test_the_scratch_marks_cannot_be_forged_by_a_text():
     assert not marks & set(memory_lm.prompts.encode("amber <end> <evidence><answer> bird"))
     assert read_params(ROOT / "params/tiny.yaml").lm.name == "scratch"
     assert random_blocks(1, small_params()).shape == (1, 3, 32)
+
+
+def test_learning_goes_on_from_a_given_adapter_and_its_heads(family, tmp_path):
+    name, params, memory_lm = family
+    save_memory_lm(memory_lm, tmp_path / "lm", "card")
+    given = changed(params, {"lm.adapter": str(tmp_path / "lm"), "seed": 99})
+    begun = make_memory_lm(given, [])
+    learned = dict(memory_lm.lm.named_parameters())
+    learning = {name: weight for name, weight in begun.lm.named_parameters() if weight.requires_grad}
+    assert learning and all("lora" in name and torch.equal(weight, learned[name]) for name, weight in learning.items())
+    for key, weight in memory_lm.heads.state_dict().items():
+        assert torch.equal(begun.heads.state_dict()[key], weight), key
+    assert sources_of(given, 3).keys() == {"lm/adapter_model.safetensors", "lm/heads.safetensors"} & {
+        f"lm/{path.name}" for path in (tmp_path / "lm").iterdir()
+    }
+    with pytest.raises(BadInput, match=rf"has rank {params.lm.lora_rank}, not 3: set lm\.lora_rank to"):
+        make_memory_lm(changed(given, {"lm.lora_rank": 3}), [])
+    with pytest.raises(BadInput, match=r"lm\.adapter '.*' holds no adapter: give a folder as a run leaves it"):
+        make_memory_lm(changed(given, {"lm.adapter": str(tmp_path)}), [])
+    wide = save_family(FAMILIES[name], tmp_path / "wide", hidden_size=128)
+    with pytest.raises(BadInput, match=r"holds no adapter of .*wide: it was made for another model"):
+        make_memory_lm(changed(given, {"lm.name": wide}), [])

@@ -122,15 +122,19 @@ def test_the_chapters_use_what_they_are_about():
 
 
 def test_sources_are_the_files_of_local_corpora(smoke_params, tmp_path):
-    assert sources_of(smoke_params) == {} == sources_of(changed(smoke_params, {"corpus.path": str(tmp_path / "none")}))
+    assert (
+        sources_of(smoke_params, 1)
+        == {}
+        == sources_of(changed(smoke_params, {"corpus.path": str(tmp_path / "none")}), 1)
+    )
     own = {"own/corpus.jsonl.gz", "own/questions.jsonl", "own/unanswerable-2.jsonl"}
     for name in (*own, "own/train.csv", "hub/data/a.parquet", "hub/README.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     both = changed(smoke_params, {"corpus.path": str(tmp_path / "own"), "corpus.new_path": str(tmp_path / "hub")})
-    assert set(sources_of(both)) == {*own, "hub/data/a.parquet"}
+    assert set(sources_of(both, 1)) == {*own, "hub/data/a.parquet"}
     alone = changed(smoke_params, {"corpus.path": str(tmp_path / "own/train.csv")})
-    assert set(sources_of(alone)) == {"train.csv"}
+    assert set(sources_of(alone, 1)) == {"train.csv"}
 
 
 def test_a_revision_says_that_files_differ_from_it(tmp_path, monkeypatch):

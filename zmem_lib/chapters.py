@@ -1,7 +1,8 @@
 """The seven chapters of a run: which of them it executes, and the manifest that each leaves when it is finished.
 
-A chapter is finished where the parameters, inputs, code, packages and corpus files that made it, and what it left, are
-those of now. Where only code or packages are others it is still whole: what it left may be read, asked and kept.
+A chapter is finished where the parameters, inputs, code, packages and files from outside that made it, and what it
+left, are those of now. Where only code or packages are others it is still whole: what it left may be read, asked and
+kept.
 """
 
 import json
@@ -69,7 +70,7 @@ def finish_step(
         "params_hash": params_hash(step.params, step.number),
         "inputs": {name: hash_path(step.folder / name) for name in inputs},
         "outputs": {name: hash_path(step.folder / name) for name in outputs},
-        "sources": sources_of(step.params) if step.number == 1 else {},
+        "sources": sources_of(step.params, step.number),
         **chapter_made_by(step.number),
         "git_revision": git_revision(),
         "seconds": round(max(time.time() - step.began, least_seconds), 2),
@@ -97,12 +98,12 @@ def changes(folder: Path, number: int, params: Params) -> str:
         return ""
     if "code" not in manifest:
         return "it does not say which code made it"
-    sources, now = sources_of(params) if number == 1 else {}, chapter_made_by(number)
+    sources, now = sources_of(params, number), chapter_made_by(number)
     gone = {name: digest for name, digest in manifest["sources"].items() if name not in sources}  # no reason by itself
     found = {
         "parameter": _other_params(manifest, number, params),
         "file": _other_files(manifest, folder),
-        "corpus file": _differing(manifest["sources"], sources | gone),
+        "file from outside": _differing(manifest["sources"], sources | gone),
         "code of": _differing(manifest["code"], now["code"]),
         "package": _differing(manifest["packages"], now["packages"]),
     }

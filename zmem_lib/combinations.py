@@ -50,6 +50,8 @@ def models(params: Any) -> Iterator[str]:
         yield f"lm.{', lm.'.join(SHAPE)} must be greater than zero for lm.name scratch: give the model a shape"
     if lm.name == "scratch" and lm.quantisation != "none":
         yield f"lm.quantisation {lm.quantisation} needs a pretrained lm.name: set it to none for scratch"
+    if lm.adapter and params.learns_whole:
+        yield "lm.adapter needs a model that learns through one: raise lm.lora_rank, with a pretrained lm.name"
     if lm.quantisation != "none" and params.learns_whole:
         yield "weights in 4 bit cannot learn: raise lm.lora_rank, or set lm.quantisation to none"
     if train.optimiser == "muon" and not params.learns_whole:

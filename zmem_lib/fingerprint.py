@@ -29,7 +29,10 @@ PACKAGES = {  # by the name of import: those whose version may move a figure
     "bm25s": "bm25s", "Stemmer": "PyStemmer", "regex": "regex", "sentence_transformers": "sentence-transformers",
     "faiss": "faiss-cpu", "sklearn": "scikit-learn", "ragas": "ragas", "ir_measures": "ir-measures",
 }  # fmt: skip
-FOLDER = [f"{name}.jsonl{end}" for name in ("corpus", "questions", "unanswerable*") for end in ("", ".gz")]
+KNOWN = [  # files of a corpus in the folder format, of a kept data set, of an adapter
+    *(f"{name}.jsonl{end}" for name in ("corpus", "questions", "unanswerable*") for end in ("", ".gz")),
+    "subsets.json", "*.safetensors",
+]  # fmt: skip
 DATA = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz")  # of other corpora's files
 
 
@@ -48,15 +51,16 @@ def made_by(notebook: Path, *, shown: bool = False) -> dict[str, dict[str, str]]
     return {"code": code, "packages": {name: _version(name) for root, name in PACKAGES.items() if root in roots}}
 
 
-def sources_of(params: Params) -> dict[str, str]:
-    """Hashes of the files of a corpus that lies on this machine, by name; nothing of one that is not there (any more).
+def sources_of(params: Params, number: int) -> dict[str, str]:
+    """Hashes of the files from outside that a chapter reads, by name; nothing of what is not there (any more).
 
-    A folder that holds corpus.jsonl is a corpus in the folder format; of any other path all data files count.
+    Of chapter 01 the corpus: a folder that holds corpus.jsonl is one in the folder format, of any other path all data
+    files count. Of chapter 03 the adapter that it begins from.
     """
-    found = {}
-    for place in filter(None, (params.corpus.path, params.corpus.new_path)):
+    found, places = {}, {1: (params.corpus.path, params.corpus.new_path), 3: (params.lm.adapter,)}
+    for place in filter(None, places.get(number, ())):
         root = Path(place).expanduser()
-        own = [path for pattern in (*FOLDER, "subsets.json") for path in sorted(root.glob(pattern))]
+        own = [path for pattern in KNOWN for path in sorted(root.glob(pattern))]
         others = () if own else sorted(root.rglob("*"))
         files = [root] if root.is_file() else own or [path for path in others if path.name.endswith(DATA)]
         found |= {path.relative_to(root.parent).as_posix(): hash_path(path) for path in files}

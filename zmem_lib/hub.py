@@ -47,6 +47,14 @@ def find_lm(lm: str, revision: str) -> Path:
     return folder
 
 
+def find_adapter(adapter: str) -> Path:
+    """The folder that `lm.adapter` names."""
+    folder = Path(adapter).expanduser()
+    if not (folder / "adapter_config.json").is_file() or not (folder / "adapter_model.safetensors").is_file():
+        raise BadInput(f"lm.adapter {adapter!r} holds no adapter: give a folder as a run leaves it (runs/NAME/lm)")
+    return folder
+
+
 def find_model(key: str, name: str, revision: str = "") -> Path:
     """The folder of the model `name` that a parameter of MODELS gives: a local one, or that of the hub's cache."""
     folder = Path(name).expanduser()

@@ -109,7 +109,7 @@ def test_a_corrected_answer_of_a_local_corpus_makes_it_read_again(smoke_params, 
     (corpus / "notes.txt").write_text("not of the corpus")
     assert is_finished(tmp_path / "smoke", 1, params)
     (corpus / "questions.jsonl").write_text("one answer corrected")
-    assert changes(tmp_path / "smoke", 1, params) == "corpus file corpus/questions.jsonl changed"
+    assert changes(tmp_path / "smoke", 1, params) == "file from outside corpus/questions.jsonl changed"
     assert is_finished(tmp_path / "smoke", 2, params), "by its inputs, the tables of chapter 01"
     shutil.rmtree(corpus)
     assert is_finished(tmp_path / "smoke", 1, params), "what is gone cannot be read again"

@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 from zmem_lib.files import BadInput, new_folder
-from zmem_lib.hub import find_lm
+from zmem_lib.hub import find_adapter, find_lm
 from zmem_lib.memory.prompts import MARKERS, TERMS, Prompts, Row, collate, make_prompts
 from zmem_lib.memory.shape import Settings, scratch_config
 from zmem_lib.memory.soft_prompt import MemoryHeads, load_heads, save_heads
@@ -91,7 +91,8 @@ def make_memory_lm(params: Settings, texts: Iterable[str]) -> MemoryLM:
         lm = LlamaForCausalLM(config).to(pick_device(params.machine.device))  # pyright: ignore[reportArgumentType]
         return wrap(lm, tokenizer, params)
     folder = find_lm(params.lm.name, params.lm.revision)
-    return wrap(load_lm(folder, params), _loaded(AutoTokenizer, folder), params, folder)
+    adapter = find_adapter(params.lm.adapter) if params.lm.adapter else None
+    return wrap(load_lm(folder, params, adapter), _loaded(AutoTokenizer, folder), params, adapter or folder)
 
 
 def load_memory_lm(folder: Path, params: Settings) -> MemoryLM:
@@ -202,11 +203,19 @@ def with_adapter(lm: nn.Module, params: Settings, folder: Path | None = None) ->
     """The frozen model with a LoRA adapter, float32, on every linear layer but the output head: new, or a folder's."""
     from peft import LoraConfig, PeftModel, get_peft_model  # imports bitsandbytes, which a model made here does without
 
+    rank = params.lm.lora_rank
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft asks transformers by an old name
         if folder:
-            return PeftModel.from_pretrained(lm, str(folder))
+            try:
+                loaded: Any = PeftModel.from_pretrained(lm, str(folder), is_trainable=True)
+            except (RuntimeError, ValueError) as error:
+                raise BadInput(
+                    f"{folder} holds no adapter of {params.lm.name}: it was made for another model"
+                ) from error
+            if (there := loaded.peft_config["default"].r) != rank:
+                raise BadInput(f"the adapter in {folder} has rank {there}, not {rank}: set lm.lora_rank to {there}")
+            return loaded
         torch.manual_seed(params.seed)
-        rank = params.lm.lora_rank
         adapted = get_peft_model(lm, LoraConfig(r=rank, lora_alpha=LORA_SCALE * rank, **LORA))
     adapted.peft_config["default"].base_model_name_or_path = params.lm.name  # not the folder of this machine's cache
     return adapted

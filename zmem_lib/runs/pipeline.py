@@ -13,7 +13,7 @@ from pathlib import Path
 from zmem_lib.chapters import CHAPTERS, NOTEBOOKS, changes, chapters_of, is_finished, is_whole
 from zmem_lib.files import LOCK, BadInput, drop_temporaries, write_atomic, writing
 from zmem_lib.fingerprint import git_revision
-from zmem_lib.hub import find_lm, find_model
+from zmem_lib.hub import find_adapter, find_lm, find_model
 from zmem_lib.meter import about
 from zmem_lib.params import LATE, Params, dumped, flat, read_params
 from zmem_lib.report.results import PREVIOUS, keep_previous
@@ -87,6 +87,8 @@ def fetch(params: Params, number: int) -> None:
         find_model("evaluate.judge_model", params.evaluate.judge_model)
     if params.has_lm and params.lm.name != "scratch" and using:
         find_lm(params.lm.name, params.lm.revision)
+    if params.lm.adapter and number == 3:
+        find_adapter(params.lm.adapter)
     if answer.rerank_model and answer.rerank_depth and using:
         find_model("answer.rerank_model", answer.rerank_model)
     if params.machine.device == "cuda":  # no other can be missing
