@@ -21,7 +21,7 @@ HANGUL = re.compile("[가-힣]")
 
 @pytest.fixture(scope="module")
 def kept():
-    folder = ROOT / "results/runs/sleepqa"
+    folder = ROOT / "tests/kept/sleepqa"
     tables = {name: read_kept(folder, name) for name in ("summary", "pairs", "costs", "write_curve")}
     return tables | {"noise": noise()}
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def tables_of(run):
-    folder = ROOT / "results/runs" / run
+    folder = ROOT / "tests/kept" / run
     return {name: read_kept(folder, name) for name in ("summary", "pairs")} | {"right_z": no_rows("right_z")}
 
 

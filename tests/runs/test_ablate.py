@@ -154,7 +154,7 @@ def test_rows_of_other_code_are_listed_as_such_and_made_again(study):
 
 def test_rows_of_the_time_before_sections_are_read_and_listed(study):
     made = study.results / "ablations/smoke/full-0"
-    shutil.copytree(ROOT / "results/ablations/tiny/full-0", made)
+    shutil.copytree(ROOT / "tests/kept/full-0", made)
     assert "kept: 0 of 2 seeds, 1 of other parameters" in row_lines(replace(study, rows=("full",)))[0]
     tiny = replace(study, params=read_params(ROOT / "params/tiny.yaml"), rows=("full",), results=ROOT / "results")
     assert is_off(flat(study.params), "key") and "full" in row_lines(tiny)[0]
