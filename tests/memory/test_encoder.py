@@ -122,8 +122,17 @@ def test_heads_are_saved_with_their_model_and_fill_only_what_fits(memory_lm, tmp
     before = {name: weight.clone() for name, weight in other.heads.state_dict().items()}
     load_heads(other.heads, tmp_path / "lm")
     stay = {name for name, weight in other.heads.state_dict().items() if torch.equal(weight, before[name])}
-    assert stay == {"connector.weight", "to_block.bias", "to_block.weight"}
+    assert stay - {"spread"} == {"connector.weight", "to_block.bias", "to_block.weight"}
     assert torch.equal(other.heads.to_key.weight, memory_lm.heads.to_key.weight)
+
+
+def test_the_unit_of_blocks_is_that_of_before_the_embeddings_learned(tmp_path):
+    lm = small_lm(PARAMS)
+    scale = lm.heads.scale
+    with torch.no_grad():
+        lm.lm.get_input_embeddings().weight.mul_(2)
+    save_memory_lm(lm, tmp_path / "lm", "card")
+    assert load_memory_lm(tmp_path / "lm", PARAMS).heads.scale == pytest.approx(scale)
 
 
 def test_random_blocks_have_the_embeddings_scale_and_follow_the_seed(memory_lm):

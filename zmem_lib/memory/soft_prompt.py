@@ -21,6 +21,8 @@ HEADS_FILE = "heads.safetensors"  # beside their model
 class MemoryHeads(nn.Module):
     """The maps that are asked for; those that are not are absent, or do nothing."""
 
+    spread: Tensor  # (), the standard deviation of the embeddings before they learned: the unit of blocks and rates
+
     def __init__(
         self, embeddings: Tensor, *, z_tokens: int, z_width: int, key_width: int, encoder: bool, places: int = 0
     ) -> None:
@@ -31,7 +33,8 @@ class MemoryHeads(nn.Module):
         super().__init__()
         d, scale = embeddings.shape[1], embeddings.detach().float().std().item()
         self.z_tokens, self.key_width = z_tokens, key_width
-        self.width, self.scale = z_width or d, scale  # W of a soft token; the standard deviation of the embeddings
+        self.width, self.scale = z_width or d, scale  # W of a soft token; spread as a number
+        self.register_buffer("spread", torch.tensor(scale))
         if z_width > d:
             raise BadInput(f"memory.z_width {z_width} is more than the model's own width {d}: lower it, or set it to 0")
         self.connector: Any = nn.Linear(self.width, d, bias=False) if z_width else nn.Identity()
@@ -84,4 +87,5 @@ def load_heads(heads: MemoryHeads, folder: Path) -> set[str]:
     here = heads.state_dict()
     fitting = {name: there[name] for name in here if name in there and there[name].shape == here[name].shape}
     heads.load_state_dict(fitting, strict=False)
+    heads.scale = heads.spread.item()
     return set(fitting)
