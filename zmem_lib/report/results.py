@@ -61,7 +61,7 @@ def keep_row(folder: Path, params: Params, target: Path, about: Mapping[str, Any
     ends = (curve["step"] == step.transform("min")) | (curve["step"] == step.transform("max"))
     selectors = read_table(folder / "selectors.parquet", "selectors")
     tables = {"summary": summary[main], "write_curve": curve[ends], "selectors": selectors}
-    if about["row"] == "full":
+    if about.get("row") == "full":
         tables["by_document"] = means_by_document(read_table(folder / "scores.parquet", "scores"))
     _keep(tables, manifest_of(folder, params) | dict(about), target)
 
