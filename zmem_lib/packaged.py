@@ -114,7 +114,7 @@ def convert(name: str, parts: list[Path], folder: Path) -> None:
             tokenizer = AutoTokenizer.from_pretrained(new, **read)
             lm: Any = AutoModelForCausalLM.from_pretrained(new, dtype=torch.float32, **read)
         except (ImportError, OSError, ValueError, KeyError) as error:
-            said = " ".join(str(error).split())[:200]
+            said = " ".join(str(error).replace(str(new), "it").split())[:200]
             raise BadInput(
                 f"lm.name {name}: its GGUF file cannot be read ({said}): run `make install` again"
             ) from error

@@ -33,11 +33,10 @@ class KeyBank:
 def encode_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
     """Block and unit key side by side (B,K*W+E) of documents given as token ids (prompts.text); gradients flow."""
     heads = memory_lm.heads
-    if heads.places is not None and heads.to_key is None:
-        return slot_sums(memory_lm, texts)
-    embedded, mask = left_padded(memory_lm, None, texts)  # (B,T,D), (B,T)
     if heads.places is not None:
-        return torch.cat([slot_sums(memory_lm, texts), mean_vectors(memory_lm, embedded, mask)], 1)  # (B,K*W+E)
+        keys = () if heads.to_key is None else (mean_vectors(memory_lm, texts),)  # (B,E)
+        return torch.cat([slot_sums(memory_lm, texts).flatten(1), *keys], 1)  # (B,K*W+E)
+    embedded, mask = left_padded(memory_lm, None, texts)  # (B,T,D), (B,T)
     tokens = heads.memory_tokens.to(embedded.dtype).expand(len(texts), -1, -1)  # (B,K,D)
     whole = torch.cat([mask, mask.new_ones(tokens.shape[:2])], 1)  # (B,T+K)
     states = last_states(memory_lm, torch.cat([embedded, tokens], 1), whole)  # (B,T+K,D)
@@ -49,7 +48,7 @@ def encode_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
 
 
 def slot_sums(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
-    """Blocks (B,K*W) of documents given as token ids (prompts.text), their embeddings summed in slots; gradients flow.
+    """Blocks (B,K,W) of documents given as token ids (prompts.text), their embeddings summed in slots; gradients flow.
 
     The tokens of a document are spread evenly over the K slots, as many of them as have a place.
     """
@@ -62,17 +61,12 @@ def slot_sums(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
             ids[b, k, : len(slot)] = slot
     ids = ids.to(memory_lm.device)
     embedded = memory_lm.lm.get_input_embeddings()(ids.clamp(min=0)) * (ids >= 0)[..., None]  # (B,K,J,D)
-    return torch.einsum("bkjd,jdw->bkw", embedded.float(), heads.places).flatten(1)  # (B,K*W)
+    return torch.einsum("bkjd,jdw->bkw", embedded.float(), heads.places)  # (B,K,W)
 
 
-def question_rows(memory_lm: MemoryLM, questions: Sequence[list[int]]) -> Tensor:
-    """Unit vectors (B,E) of questions given as token ids (prompts.find); gradients flow."""
-    embedded, mask = left_padded(memory_lm, None, questions)  # (B,T,D), (B,T)
-    return mean_vectors(memory_lm, embedded, mask)
-
-
-def mean_vectors(memory_lm: MemoryLM, embedded: Tensor, mask: Tensor) -> Tensor:
-    """Unit vectors (B,E) of texts by their embeddings (B,T,D), padded in front where the mask (B,T) is 0."""
+def mean_vectors(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
+    """Unit vectors (B,E) of documents (prompts.text) or questions (prompts.find) as token ids; gradients flow."""
+    embedded, mask = left_padded(memory_lm, None, texts)  # (B,T,D), (B,T)
     return to_vectors(memory_lm, last_states(memory_lm, embedded, mask), mask)
 
 
@@ -121,7 +115,7 @@ def document_keys(memory_lm: MemoryLM, texts: Sequence[str], limit: int) -> Tens
 def question_vectors(memory_lm: MemoryLM, questions: Sequence[str]) -> Tensor:
     """Unit vectors (Q,E) of questions, float32 on the CPU."""
     rows = [memory_lm.prompts.find(question) for question in questions]
-    return torch.cat([question_rows(memory_lm, chunk) for chunk in _chunks(rows, "reading questions")]).cpu()  # (Q,E)
+    return torch.cat([mean_vectors(memory_lm, chunk) for chunk in _chunks(rows, "reading questions")]).cpu()  # (Q,E)
 
 
 def _chunks(rows: list[list[int]], label: str) -> Iterator[list[list[int]]]:
@@ -138,8 +132,14 @@ def start_z(
     token embeddings, makes of the document, of at most `limit` tokens.
     """
     n, heads = len(texts), memory_lm.heads
-    if start in ("encode", "pooled"):
+    if start == "encode":
         return encode(memory_lm, texts, limit)[0]
+    if start == "pooled":
+        rows = [memory_lm.prompts.text(text, limit) for text in texts]
+        with torch.no_grad():
+            return torch.cat(
+                [heads.random_z(0, seed), *(slot_sums(memory_lm, some).cpu() for some in _chunks(rows, start))]
+            )
     if start == "mean" and z_seen is not None:
         return z_seen.mean(0, keepdim=True).expand(n, -1, -1).clone()
     seeds = [text_seed(seed, text) for text in texts]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.utils.checkpoint import checkpoint
 
-from zmem_lib.memory.encoder import TEMPERATURE, KeyBank, encode_rows, question_rows
+from zmem_lib.memory.encoder import TEMPERATURE, KeyBank, encode_rows, mean_vectors
 from zmem_lib.memory.lessons import Batch, Lessons
 from zmem_lib.memory.lm import MemoryLM, counted_logits, nll_of
 from zmem_lib.memory.prompts import TERMS, Row, behind_text
@@ -164,7 +164,7 @@ def key_loss(work: Work) -> float:
     at = torch.as_tensor(np.searchsorted(work.keyed, documents), device=work.keys.device)
     right = np.searchsorted(documents, lessons.tuple_index[tuples])
     for chunk in work.chunks(len(tuples)):
-        vectors = question_rows(work.memory_lm, [lessons.question(i) for i in tuples[chunk]])  # (B,E)
+        vectors = mean_vectors(work.memory_lm, [lessons.question(i) for i in tuples[chunk]])  # (B,E)
         logits = vectors @ work.keys[at].T / TEMPERATURE  # (B,U')
         barred = np.array([[d in lessons.gold[i] for d in documents] for i in tuples[chunk]])  # (B,U')
         barred[np.arange(len(barred)), right[chunk]] = False

@@ -33,7 +33,7 @@ class MemoryHeads(nn.Module):
         super().__init__()
         d, scale = embeddings.shape[1], embeddings.detach().float().std().item()
         self.z_tokens, self.key_width = z_tokens, key_width
-        self.width, self.scale = z_width or d, scale  # W of a soft token; spread as a number
+        self.width = z_width or d  # W of a soft token
         self.register_buffer("spread", torch.tensor(scale))
         if z_width > d:
             raise BadInput(f"memory.z_width {z_width} is more than the model's own width {d}: lower it, or set it to 0")
@@ -45,6 +45,11 @@ class MemoryHeads(nn.Module):
         self.to_key: Any = nn.Linear(d, key_width) if key_width else None
         if self.to_block is not None:
             nn.init.normal_(self.to_block.weight, std=scale * d**-0.5)  # from normed states to the embeddings' scale
+
+    @property
+    def scale(self) -> float:
+        """The unit of blocks and rates."""
+        return self.spread.item()
 
     def random_z(self, n: int, seed: int) -> Tensor:
         """Random blocks (n,K,W), normal, as large as the token embeddings."""
@@ -87,5 +92,4 @@ def load_heads(heads: MemoryHeads, folder: Path) -> set[str]:
     here = heads.state_dict()
     fitting = {name: there[name] for name in here if name in there and there[name].shape == here[name].shape}
     heads.load_state_dict(fitting, strict=False)
-    heads.scale = heads.spread.item()
     return set(fitting)

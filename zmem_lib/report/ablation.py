@@ -85,10 +85,9 @@ def measured(parent: Path, kept: Manifests) -> pd.DataFrame:
 
 
 def by_document(parent: Path, kept: Manifests) -> pd.DataFrame:
-    """What every document got in the kept seeds of the row `full`: the table by_document with `seed`."""
-    found = {folder: one["seed"] for folder, one in kept.items() if (parent / folder / "by_document.csv").is_file()}
-    tables = [read_kept(parent / folder, "by_document").assign(seed=seed) for folder, seed in found.items()]
-    return pd.concat(tables) if tables else no_rows("by_document").assign(seed=0)
+    """What every document got in the kept seeds of the row `full`, one below the other: the table by_document."""
+    there = [folder for folder in kept if (parent / folder / "by_document.csv").is_file()]
+    return pd.concat([no_rows("by_document"), *(read_kept(parent / folder, "by_document") for folder in there)])
 
 
 def paired_parts(means: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -87,10 +87,8 @@ def keep_run(folder: Path, target: Path) -> None:
 
 def means_by_document(scores: pd.DataFrame) -> pd.DataFrame:
     """The table by_document of scores: of each of PAIRED the mean over the questions about one seen or new document."""
-    some = scores[
-        scores["part"].isin(["seen", "new"])
-        & pd.Index(zip(scores["system"], scores["metric"], strict=True)).isin(PAIRED.values())
-    ]
+    places = pd.DataFrame(PAIRED.values(), columns=["system", "metric"])
+    some = scores[scores["part"].isin(["seen", "new"])].merge(places)
     means = some.groupby([*PLACE, "cluster"], sort=False)["value"].mean().dropna().reset_index()
     means["document"] = [f"{hash_of(cluster):012x}" for cluster in means["cluster"]]
     return check(means[list(TABLES["by_document"])], "by_document")

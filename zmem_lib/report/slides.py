@@ -77,10 +77,9 @@ def model(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str
     said["select"] = words[f"select.{params.answer.select}"].format(**said)
     trained = "train" if params.train.lm else "train_z"
     bullets = [words[f"model.{key}"].format(**said) for key in (trained, "write", "choose", "answer")]
+    scratch, name = words["fact.scratch"].format(**said), Path(title_of(params.lm.name)).name
     facts = {
-        "lm": words["fact.scratch"].format(**said)
-        if params.lm.name == "scratch"
-        else Path(title_of(params.lm.name)).name,
+        "lm": scratch if params.lm.name == "scratch" else name,
         "docs": words["fact.counts"].format(**said),
         "block": words["fact.width" if params.memory.z_width else "fact.tokens"].format(**said),
         "key": words["fact.numbers" if params.memory.key_width else "fact.none"].format(**said),
