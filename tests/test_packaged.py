@@ -93,31 +93,37 @@ def test_the_shape_of_a_packaged_model_is_known_before_it_is_there(made_up):
     assert not (made_up / "cache").exists()
 
 
-# --- the real one -----------------------------------------------------------------------------------------------------
+# --- the real ones ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def folder():
-    return find_packaged("packaged")
+@pytest.fixture(scope="module", params=PACKAGES)
+def real(request):
+    """A name that `lm.name` takes, whose package is here, and its folder."""
+    try:
+        return request.param, find_packaged(request.param)
+    except BadInput as error:
+        pytest.skip(str(error))
 
 
-def test_it_speaks_when_asked_by_its_template(folder):
-    tokenizer, lm = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
-    asked = [{"role": "user", "content": "What is the capital of France?"}]
-    prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+def test_it_knows_the_capital_of_france(real):
+    tokenizer, lm = (kind.from_pretrained(real[1]) for kind in (AutoTokenizer, AutoModelForCausalLM))
+    question = "What is the capital of France?"
+    prompt = tokenizer(f"Question: {question}\nAnswer:", return_tensors="pt")
+    if tokenizer.chat_template:
+        asked, options = [{"role": "user", "content": question}], {"return_dict": True}
+        prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", **options)
     written = lm.generate(**prompt, max_new_tokens=12, do_sample=False)[0, prompt["input_ids"].shape[1] :]
     assert "Paris" in tokenizer.decode(written)
 
 
-def test_its_likelihoods_are_those_of_plain_transformers(folder):
-    memory_lm = make_memory_lm(small_params({"lm.name": "packaged", "lm.lora_rank": 2}), [])
+def test_its_likelihoods_are_those_of_plain_transformers(real):
+    name, folder = real
+    memory_lm = make_memory_lm(small_params({"lm.name": name, "lm.lora_rank": 2}), [])
     prompts, plain = memory_lm.prompts, AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     ids, begun = prompts.encode("The Normans gave their name to Normandy, a region in France."), len(prompts.begin)
     tokens = torch.tensor([[*prompts.begin, *ids]])
     row = Row(tokens[0].tolist(), [0] * begun + [1] * len(ids))
-    z = memory_lm.embeddings[
-        tokens[:, begun : begun + 3]
-    ]  # (1,3,D): the embeddings of real tokens as z are these tokens
+    z = memory_lm.embeddings[tokens[:, begun : begun + 3]]  # (1,3,D): real tokens' embeddings as z are these tokens
     with torch.no_grad():
         expected = plain(tokens).logits[0, begun - 1 : -1]  # (T,V)
         logits, *_ = counted_logits(memory_lm, None, [row])  # (T,V)
