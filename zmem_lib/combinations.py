@@ -52,6 +52,10 @@ def models(params: Any) -> Iterator[str]:
         yield f"lm.quantisation {lm.quantisation} needs a pretrained lm.name: set it to none for scratch"
     if lm.adapter and params.learns_whole:
         yield "lm.adapter needs a model that learns through one: raise lm.lora_rank, with a pretrained lm.name"
+    if answer.reader == "schooled" and not lm.adapter:
+        yield "answer.reader schooled needs an adapter that has learned to read: give lm.adapter, or set it to local"
+    if answer.reader == "schooled" and params.learns_reading:
+        yield "answer.reader schooled stays as it came: set train.read_weight to 0, or answer.reader to local"
     if lm.quantisation != "none" and params.learns_whole:
         yield "weights in 4 bit cannot learn: raise lm.lora_rank, or set lm.quantisation to none"
     if train.optimiser == "muon" and not params.learns_whole:

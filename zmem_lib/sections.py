@@ -148,7 +148,9 @@ class Answer(Section):
     rerank_depth: CountOr0 = says(0, "documents that it and the language model put in order; 0: neither does")
     long_context_tokens: CountOr0 = says(0, "of passages for the system that reads as many as fit; 0: none")
     noise_questions: CountOr0 = says(0, "per part, answered again with evidence items replaced; 0: none")
-    reader: Literal["local", "api"] = says("local", "who answers: the run's own model, or one at an address")
+    reader: Literal["local", "schooled", "api"] = says(
+        "local", "who answers: the run's own model, this model with lm.adapter as it came, or one at an address"
+    )
     api_url: str = says("", "of a server that speaks OpenAI's protocol; the key is ZMEM_API_KEY in the environment")
     api_model: str = says("", "its name there")
     api_input_price: Weight = says(0.0, "dollars for a million tokens")
@@ -242,5 +244,5 @@ class Params(Section):
 
     @property
     def learns_reading(self) -> bool:
-        """Whether the reader's task is learned here: a model with an adapter reads without it."""
-        return self.learns_whole and self.train.lm and self.train.read_weight > 0
+        """Whether the reader's task is learned here."""
+        return self.train.lm and self.train.read_weight > 0

@@ -11,6 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from zmem_lib.files import BadInput
 from zmem_lib.memory.lm import (
+    attention,
     generate_all,
     left_padded,
     load_memory_lm,
@@ -143,14 +144,22 @@ def test_a_local_model_gets_an_adapter_that_survives_saving(memory_lm, tmp_path)
         assert not torch.allclose(token_nll(loaded, z, row)[0], after)
 
 
-def test_only_a_model_made_here_has_eager_attention(memory_lm, tmp_path):
+def test_attention_is_plain_on_a_cpu(memory_lm, tmp_path):
     folder = save_family("Qwen/Qwen2.5-0.5B-Instruct", tmp_path / "qwen")
     whole = make_memory_lm(changed(PARAMS, {"lm.name": folder, "lm.lora_rank": 0}), [])
     assert not whole.adapted and all(weight.requires_grad for weight in whole.lm.parameters())
-    assert whole.lm.config._attn_implementation == "sdpa"
-    assert memory_lm.lm.config._attn_implementation == "eager"
-    save_memory_lm(memory_lm, tmp_path / "scratch", "")
-    assert load_memory_lm(tmp_path / "scratch", PARAMS).lm.config._attn_implementation == "eager"
+    assert whole.lm.config._attn_implementation == memory_lm.lm.config._attn_implementation == "eager"
+    assert attention(torch.device("cuda")) is None
+
+
+def test_an_adapter_learns_in_float32_and_multiplies_in_the_arithmetic(tmp_path):
+    folder = save_family("Qwen/Qwen2.5-0.5B-Instruct", tmp_path / "qwen")
+    adapted = make_memory_lm(changed(PARAMS, {"lm.name": folder, "machine.precision": "bfloat16"}), [])
+    down = next(module for name, module in adapted.lm.named_modules() if name.endswith("lora_A.default"))
+    passed = []
+    down.register_forward_hook(lambda _, given, made: passed.append((given[0].dtype, made.dtype)))
+    token_nll(adapted, adapted.heads.random_z(1, seed=0), [adapted.prompts.question("Who?")])
+    assert down.weight.dtype is torch.float32 and passed == [(torch.bfloat16, torch.bfloat16)]
 
 
 def test_missing_model_and_missing_gpu_are_named(tmp_path):

@@ -53,7 +53,7 @@ def slot_sums(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
     The tokens of a document are spread evenly over the K slots, as many of them as have a place.
     """
     prompts, heads = memory_lm.prompts, memory_lm.heads
-    before = len(prompts.begin) + len(prompts.marks["evidence"])
+    before = len(prompts.begin) + len(prompts.marks["text"])
     many, ids = len(heads.places), torch.full((len(texts), heads.z_tokens, len(heads.places)), -1)  # (B,K,J)
     for b, text in enumerate(texts):
         slots = torch.tensor(text[before:-1][: heads.z_tokens * many]).tensor_split(heads.z_tokens)

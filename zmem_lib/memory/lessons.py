@@ -32,7 +32,7 @@ class Lessons:
 
     params: Settings
     prompts: Prompts
-    reads: bool  # the reader's task is learned here: a model with an adapter reads without it
+    reads: bool  # the reader's task is learned here
     tuples: pd.DataFrame  # for training
     tuple_row: Callable[[int], Row]
     tuple_index: np.ndarray
@@ -78,7 +78,7 @@ def make_lessons(memory_lm: MemoryLM, docs: pd.DataFrame, tuples: pd.DataFrame, 
     return Lessons(
         params=params,
         prompts=prompts,
-        reads=not memory_lm.adapted and params.train.lm and params.train.read_weight > 0,
+        reads=params.train.lm and params.train.read_weight > 0,
         tuples=train,
         tuple_row=rows,
         tuple_index=index.to_numpy(copy=True),

@@ -29,8 +29,8 @@ from zmem_lib.memory.shape import Settings, scratch_config
 from zmem_lib.memory.soft_prompt import MemoryHeads, load_heads, save_heads
 from zmem_lib.meter import progress
 
-SCRATCH_ATTENTION = "eager"  # at a few dozen tokens on a CPU, a third faster than the fused kernel
 LORA_SCALE = 2  # alpha over rank
+MEMORY, READER = "default", "reader"  # adapters: what learns here, and one that reads as it came
 LORA: dict[str, Any] = {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}  # of every adapter
 
 
@@ -86,19 +86,22 @@ def make_memory_lm(params: Settings, texts: Iterable[str]) -> MemoryLM:
     if params.lm.name == "scratch":
         tokenizer = train_tokenizer(texts, params.lm.vocab_size)
         ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-        config = scratch_config(params.lm, vocab_size=len(tokenizer), attn_implementation=SCRATCH_ATTENTION, **ids)
+        device = pick_device(params.machine.device)
+        config = scratch_config(params.lm, vocab_size=len(tokenizer), attn_implementation=attention(device), **ids)
         torch.manual_seed(params.seed)
-        lm = LlamaForCausalLM(config).to(pick_device(params.machine.device))  # pyright: ignore[reportArgumentType]
+        lm = LlamaForCausalLM(config).to(device)  # pyright: ignore[reportArgumentType]
         return wrap(lm, tokenizer, params)
     folder = find_lm(params.lm.name, params.lm.revision)
     adapter = find_adapter(params.lm.adapter) if params.lm.adapter else None
     return wrap(load_lm(folder, params, adapter), _loaded(AutoTokenizer, folder), params, adapter or folder)
 
 
-def load_memory_lm(folder: Path, params: Settings) -> MemoryLM:
-    """The model that `save_memory_lm` wrote to `folder`, frozen."""
+def load_memory_lm(folder: Path, params: Settings, reader: str = "") -> MemoryLM:
+    """The model that `save_memory_lm` wrote to `folder`, frozen; the adapter in the folder `reader` is to read."""
     below = folder if learns_whole(params.lm) else find_lm(params.lm.name, params.lm.revision)
     memory_lm = wrap(load_lm(below, params, folder), _loaded(AutoTokenizer, folder), params, folder)
+    if reader:
+        memory_lm.lm.load_adapter(str(find_adapter(reader)), READER)
     memory_lm.lm.requires_grad_(False)
     memory_lm.heads.requires_grad_(False)
     return memory_lm
@@ -160,17 +163,33 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float16 if on_gpu else torch.float32
 
 
+def attention(device: torch.device) -> str | None:
+    """The kernel of learning: with some dozen to two hundred tokens on a CPU, the plain one takes a third less time."""
+    return "eager" if device.type == "cpu" else None  # the family's best
+
+
+@contextmanager
+def fused_attention(memory_lm: MemoryLM) -> Iterator[None]:
+    """The kernel of generating while this lasts: the plain one would copy the keys of all heads at every token."""
+    causal, before = memory_lm.causal, memory_lm.causal.config._attn_implementation
+    causal.set_attn_implementation("sdpa" if causal._supports_sdpa else before)
+    try:
+        yield
+    finally:
+        causal.set_attn_implementation(before)
+
+
 def load_lm(folder: Path, params: Settings, adapter: Path | None = None) -> Any:
     """The language model in a folder, on the device: whole, in float32, or frozen, in the arithmetic's dtype.
 
     The frozen one has an adapter: a folder's, or a new one.
     """
     section, device = params.lm, pick_device(params.machine.device)
+    options: dict[str, Any] = {"attn_implementation": attention(device)}
     if learns_whole(section):
-        attention = {"attn_implementation": SCRATCH_ATTENTION} if section.name == "scratch" else {}
-        return _loaded(AutoModelForCausalLM, folder, dtype=torch.float32, **attention).to(device)
+        return _loaded(AutoModelForCausalLM, folder, dtype=torch.float32, **options).to(device)
     dtype = pick_dtype(params.machine.precision, device)
-    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}, "use_safetensors": True}
+    options |= {"dtype": dtype, "device_map": {"": device}, "use_safetensors": True}
     if section.quantisation == "nf4":
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
@@ -207,17 +226,20 @@ def with_adapter(lm: nn.Module, params: Settings, folder: Path | None = None) ->
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft asks transformers by an old name
         if folder:
             try:
-                loaded: Any = PeftModel.from_pretrained(lm, str(folder), is_trainable=True)
+                adapted: Any = PeftModel.from_pretrained(lm, str(folder), is_trainable=True)
             except (RuntimeError, ValueError) as error:
                 raise BadInput(
                     f"{folder} holds no adapter of {params.lm.name}: it was made for another model"
                 ) from error
-            if (there := loaded.peft_config["default"].r) != rank:
+            if (there := adapted.peft_config[MEMORY].r) != rank:
                 raise BadInput(f"the adapter in {folder} has rank {there}, not {rank}: set lm.lora_rank to {there}")
-            return loaded
-        torch.manual_seed(params.seed)
-        adapted = get_peft_model(lm, LoraConfig(r=rank, lora_alpha=LORA_SCALE * rank, **LORA))
-    adapted.peft_config["default"].base_model_name_or_path = params.lm.name  # not the folder of this machine's cache
+        else:
+            torch.manual_seed(params.seed)
+            adapted = get_peft_model(lm, LoraConfig(r=rank, lora_alpha=LORA_SCALE * rank, **LORA))
+            adapted.peft_config[MEMORY].base_model_name_or_path = params.lm.name  # not this machine's cache
+    for layer in adapted.modules():
+        if hasattr(layer, "cast_input_dtype_enabled"):  # its products in the arithmetic's dtype, as autocast has them
+            layer.cast_input_dtype_enabled = False
     return adapted
 
 
@@ -226,10 +248,29 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> FastTokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
-    specials, alphabet = [special for special, _ in MARKERS.values()], pre_tokenizers.ByteLevel.alphabet()
+    specials, alphabet = dict.fromkeys(special for special, _ in MARKERS.values()), pre_tokenizers.ByteLevel.alphabet()
     options = {"special_tokens": ["<pad>", "<end>", *specials], "initial_alphabet": alphabet, "show_progress": False}
     tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, **options))
     return FastTokenizer(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>")
+
+
+@contextmanager
+def reading(memory_lm: MemoryLM, *, learned: bool) -> Iterator[None]:
+    """The model as the reader of all systems while this lasts: as it is, if it has `learned` to read or has no adapter.
+
+    Else with the adapter that is to read, or, where there is none, without any.
+    """
+    if not memory_lm.adapted or learned:
+        yield
+    elif READER not in memory_lm.lm.peft_config:
+        with memory_lm.lm.disable_adapter():
+            yield
+    else:
+        memory_lm.lm.set_adapter(READER, inference_mode=True)
+        try:
+            yield
+        finally:
+            memory_lm.lm.set_adapter(MEMORY, inference_mode=True)
 
 
 @contextmanager
@@ -340,7 +381,7 @@ def generate_all(
         chosen = order[begin : begin + batch]
         block = None if z is None else z[chosen]  # (B,K,W)
         embedded, mask = left_padded(memory_lm, block, [prompts[i] for i in chosen])  # (B,P+T,D), (B,P+T)
-        with memory_lm.arithmetic():
+        with memory_lm.arithmetic(), fused_attention(memory_lm):
             new = memory_lm.lm.generate(inputs_embeds=embedded, attention_mask=mask, max_new_tokens=max_tokens)
         for i, ids in zip(chosen, new.tolist(), strict=True):  # new: (B,<=max_tokens)
             output[i] = list(takewhile(lambda token: token not in memory_lm.ends, ids))

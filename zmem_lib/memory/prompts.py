@@ -2,12 +2,12 @@
 
     z, <question> q <evidence> e <end>     q counts in the term `question`, e in the term `evidence`
     z, <evidence> document <end>           term `recite`: evidence to no question in particular; may begin inside
-    <evidence> document <end> <question> q <evidence> e <end>   term `text` from q to <end>; no z: the text twin
+    <text> document <end> <question> q <evidence> e <end>   term `text` from q to <end>; no z: the text twin
     <read> q <item> e ... <answer> a <end> term `read`; no z: this is the reader, the same for every system
     <question> q <find>                    no term; all its states make the question's vector, the last one its ids
 
 The first form gives both -log p(q | z), which the selector scores, and -log p(e | z, q). The markers are special tokens
-where the tokenizer was made here, plain words elsewhere. A model with a chat template reads through it.
+where the tokenizer was made here (of `text` that of `evidence`), plain words elsewhere. A model with a chat template reads through it.
 """
 
 import re
@@ -23,6 +23,7 @@ TERMS = ("none", "question", "evidence", "recite", "read", "text")  # a term is 
 MARKERS = {  # name: (special token of a tokenizer made here, plain text for any other)
     "question": ("<question>", "\nQuestion:"),
     "evidence": ("<evidence>", "\nEvidence:"),
+    "text": ("<evidence>", "Passage:"),
     "read": ("<read>", "Answer the question from the evidence, in a few words.\nQuestion:"),
     "item": ("<item>", "\nEvidence:"),
     "answer": ("<answer>", "\nAnswer:"),
@@ -97,7 +98,7 @@ class Prompts:
 
     def text(self, text: str, limit: int) -> list[int]:
         """A document to be read: what the text twin has in the place of z."""
-        return self.begin + self.marks["evidence"] + self.encode(text, limit) + [self.end]
+        return self.begin + self.marks["text"] + self.encode(text, limit) + [self.end]
 
     def twin(self, text: list[int], row: Row) -> Row:
         """A row that begins with a question, after its document's text; all behind its first marker counts: `text`."""

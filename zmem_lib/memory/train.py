@@ -48,7 +48,8 @@ class Training:
 
 def make_training(memory_lm: MemoryLM, z_table: ZTable, lessons: Lessons) -> Training:
     """A training before its first step."""
-    size = min(len(z_table.rows), BANK) * (lessons.params.train.key_weight > 0)
+    numbers = lessons.params.train
+    size = min(len(z_table.rows), BANK) * (numbers.key_weight > 0 and numbers.key_negatives > 0)
     keys = torch.zeros(size, memory_lm.heads.key_width, device=memory_lm.device)  # (M,E)
     bank = KeyBank(torch.arange(size, device=memory_lm.device), keys)
     optimisers = make_optimisers(memory_lm, lessons.params)

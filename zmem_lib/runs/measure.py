@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.memory.lessons import Lessons
-from zmem_lib.memory.lm import SCRATCH_ATTENTION, MemoryLM, learning_weights, load_lm, pick_device, ready
+from zmem_lib.memory.lm import MemoryLM, attention, learning_weights, load_lm, pick_device, ready
 from zmem_lib.memory.prompts import TERMS, Prompts, Row
 from zmem_lib.memory.shape import model_config, model_shape
 from zmem_lib.memory.table import ZTable, make_ztable
@@ -83,8 +83,8 @@ def random_memory_lm(params: Params, device: torch.device) -> MemoryLM:
     """A model of the run's shape with random weights, loaded as the run loads its own, without a tokenizer."""
     torch.manual_seed(params.seed)
     if params.lm.name == "scratch":
-        attention = {"attn_implementation": SCRATCH_ATTENTION}
-        lm = AutoModelForCausalLM.from_config(model_config(params), dtype=torch.float32, **attention).to(device)
+        options: Any = {"dtype": torch.float32, "attn_implementation": attention(device)}
+        lm = AutoModelForCausalLM.from_config(model_config(params), **options).to(device)
     else:
         with tempfile.TemporaryDirectory() as folder:
             with device:

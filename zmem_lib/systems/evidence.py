@@ -7,7 +7,6 @@ is no language model these are words.
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -19,7 +18,7 @@ from torch import Tensor
 from zmem_lib.api.client import Reply, ask_all, reader_address
 from zmem_lib.data.tuples import parts_of
 from zmem_lib.memory.choose import Ranking
-from zmem_lib.memory.lm import MemoryLM, generate_all
+from zmem_lib.memory.lm import MemoryLM, generate_all, reading
 from zmem_lib.memory.prompts import Prompts
 from zmem_lib.params import Params, changed
 from zmem_lib.systems import choosing
@@ -243,9 +242,9 @@ def read(
 ) -> pd.DataFrame:
     """Answer each question from its evidence items, each cut to `memory.evidence_tokens`; `folder` is the run's.
 
-    A model all of whose weights learn has learned the reader's task beside its memory (train.py); any other reads with
-    its adapter off and through its chat template. With `answer.reader` api a model at an address gets the same turn as
-    a chat message, with the evidence cut by the run's own tokenizer. Columns: answer, the first line of what is
+    The model reads as it is where it has learned the reader's task beside its memory (train.py), else with its adapter
+    off, or with the one that `answer.reader` schooled names; through its chat template if it has one. With api a model
+    at an address gets the same turn as a chat message, with the evidence cut by the run's own tokenizer. Columns: answer, the first line of what is
     written; evidence as the reader saw it; its tokens, and those that the reader counts; money in dollars.
     """
     prompts, limit, most = memory_lm.prompts, params.memory.evidence_tokens, params.answer.answer_tokens
@@ -256,7 +255,7 @@ def read(
         replies = cast("list[Reply]", ask_all(reader_address(params, folder), turns, max_tokens=most))
     else:
         asked = [prompts.reading(question, some, limit) for question, some in zip(questions, items, strict=True)]
-        with nullcontext() if params.learns_whole else memory_lm.lm.disable_adapter():
+        with reading(memory_lm, learned=params.learns_reading):
             written = generate_all(memory_lm, None, asked, max_tokens=most, batch=params.machine.answer_batch)
         told = zip(asked, written, strict=True)
         replies = [Reply(prompts.decode(ids), len(before), len(ids), 0.0) for before, ids in told]

@@ -5,6 +5,7 @@ Rows stand in one order everywhere: seen, new, then added since. What is slow to
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ class Holdings:
     @property
     def memory_lm(self) -> Any:
         """The language model; None in a run without one."""
-        return self.once("lm", lambda: load_memory_lm(self.folder / "lm", self.params) if self.params.has_lm else None)
+        reader = self.params.lm.adapter if self.params.answer.reader == "schooled" else ""
+        load = partial(load_memory_lm, self.folder / "lm", self.params, reader)
+        return self.once("lm", load if self.params.has_lm else lambda: None)
 
     def encoder(self, name: str = "dense") -> Any:
         """The sentence encoder as it came, or the tuned one: `dense_tuned`."""
