@@ -57,7 +57,8 @@ def sources_of(params: Params, number: int) -> dict[str, str]:
     Of chapter 01 the corpus: a folder that holds corpus.jsonl is one in the folder format, of any other path all data
     files count. Of chapter 03 the adapter that it begins from.
     """
-    found, places = {}, {1: (params.corpus.path, params.corpus.new_path), 3: (params.lm.adapter,)}
+    corpus = params.corpus
+    found, places = {}, {1: (corpus.path, corpus.new_path, *corpus.test_folders), 3: (params.lm.adapter,)}
     for place in filter(None, places.get(number, ())):
         root = Path(place).expanduser()
         own = [path for pattern in KNOWN for path in sorted(root.glob(pattern))]

@@ -15,6 +15,7 @@ import pandas as pd
 from zmem_lib.data import folder, synthetic
 from zmem_lib.data.data_set import find_files
 from zmem_lib.data.mirage import MIRAGE
+from zmem_lib.data.overlap import apart_from
 from zmem_lib.data.popqa import POPQA
 from zmem_lib.data.ragbench import RAGBENCH, T2RAGBENCH
 from zmem_lib.data.rows import Corpus, folded, seeds_fold
@@ -80,6 +81,8 @@ def load_corpus(params: Params) -> Corpus:
             second = whole_corpus(second_is)
         except BadInput as error:
             raise BadInput(f"corpus.new_path: {error}") from error
+    if folders := params.corpus.test_folders:
+        corpus = apart_from(corpus, [_test_corpus(path, params) for path in folders])
     if params.corpus.name == "folder" and params.corpus.subset:  # which is wanted whole
         room = len(corpus.docs) - (0 if second_is else params.corpus.new_documents)
         params = changed(params, {"corpus.documents": min(params.corpus.documents, max(room, 1))})
@@ -88,6 +91,13 @@ def load_corpus(params: Params) -> Corpus:
     if not (corpus.questions["split"] == "train").any():
         raise BadInput("no training question is about a chosen document: raise corpus.documents or change the seed")
     return replace(corpus, docs=check(corpus.docs, "docs"), questions=check(corpus.questions, "questions"))
+
+
+def _test_corpus(path: str, params: Params) -> Corpus:
+    try:
+        return folder.load(changed(params, {"corpus.path": path, "corpus.subset": ""}))
+    except BadInput as error:
+        raise BadInput(f"corpus.apart_from: {error}") from error
 
 
 def second_params(params: Params) -> Params | None:

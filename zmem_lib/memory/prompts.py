@@ -7,7 +7,8 @@
     <question> q <find>                    no term; all its states make the question's vector, the last one its ids
 
 The first form gives both -log p(q | z), which the selector scores, and -log p(e | z, q). The markers are special tokens
-where the tokenizer was made here (of `text` that of `evidence`), plain words elsewhere. A model with a chat template reads through it.
+where the tokenizer was made here (of `text` that of `evidence`), plain words elsewhere. A model with a chat template
+reads through it.
 """
 
 import re

@@ -244,8 +244,9 @@ def read(
 
     The model reads as it is where it has learned the reader's task beside its memory (train.py), else with its adapter
     off, or with the one that `answer.reader` schooled names; through its chat template if it has one. With api a model
-    at an address gets the same turn as a chat message, with the evidence cut by the run's own tokenizer. Columns: answer, the first line of what is
-    written; evidence as the reader saw it; its tokens, and those that the reader counts; money in dollars.
+    at an address gets the same turn as a chat message, with the evidence cut by the run's own tokenizer. Columns:
+    answer, the first line of what is written; evidence as the reader saw it; its tokens, and those that the reader
+    counts; money in dollars.
     """
     prompts, limit, most = memory_lm.prompts, params.memory.evidence_tokens, params.answer.answer_tokens
     cut = [[prompts.encode(item, limit) for item in some] for some in items]
