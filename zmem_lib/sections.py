@@ -131,6 +131,9 @@ class Write(Section):
     """Writing new documents, the model frozen."""
 
     start: Start = says("mean", "as memory.start; mean: of the trained blocks")
+    seen: Literal["joint", "text", "questions"] = says(
+        "joint", "z of seen documents: as trained, or written like new ones: from the text, or with its training questions"
+    )
     steps: Count = says(50, "updates of a block")
     rate: Rate = says(0.1, "of z, as train.z_rate; it falls by a cosine, as in training")
     stop: Share = says(0.0, "of its text that a document must recite for its writing to end; 0: all steps")

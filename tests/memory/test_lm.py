@@ -17,6 +17,7 @@ from zmem_lib.memory.lm import (
     load_memory_lm,
     make_memory_lm,
     pick_device,
+    reading,
     save_memory_lm,
     token_nll,
 )  # fmt: skip
@@ -160,6 +161,35 @@ def test_an_adapter_learns_in_float32_and_multiplies_in_the_arithmetic(tmp_path)
     down.register_forward_hook(lambda _, given, made: passed.append((given[0].dtype, made.dtype)))
     token_nll(adapted, adapted.heads.random_z(1, seed=0), [adapted.prompts.question("Who?")])
     assert down.weight.dtype is torch.float32 and passed == [(torch.bfloat16, torch.bfloat16)]
+
+
+def test_the_reader_is_the_adapter_as_it_came_whatever_was_learned_since(tmp_path):
+    family = {"lm.name": save_family("Qwen/Qwen2.5-0.5B-Instruct", tmp_path / "qwen")}
+    schooled = make_memory_lm(changed(PARAMS, family), [])
+    row, said = [schooled.prompts.question("Who?")], lambda model: token_nll(model, model.heads.random_z(1, 0), row)[0]
+    with torch.no_grad():
+        for name, weight in schooled.lm.named_parameters():
+            weight.add_(0.1 * ("lora_B" in name))
+    save_memory_lm(schooled, tmp_path / "schooled", "")
+    came, params = said(schooled), changed(PARAMS, family | {"lm.adapter": str(tmp_path / "schooled")})
+    learned = make_memory_lm(params, [])
+    with torch.no_grad():
+        for name, weight in learned.lm.named_parameters():
+            weight.add_(0.1 * ("lora_B" in name))
+    save_memory_lm(learned, tmp_path / "learned", "")
+    assert not [path for path in (tmp_path / "learned").iterdir() if path.is_dir()]
+    loaded = load_memory_lm(tmp_path / "learned", params, params.lm.adapter)
+    before = said(loaded)
+    assert torch.equal(before, said(learned)) and not torch.allclose(before, came)
+    with reading(loaded, learned=False):
+        assert torch.equal(said(loaded), came)
+    with reading(loaded, learned=True):
+        assert torch.equal(said(loaded), before)
+    assert torch.equal(said(loaded), before) and not [w for w in loaded.lm.parameters() if w.requires_grad]
+    with reading(learned, learned=False), learned.lm.disable_adapter():
+        bare = said(learned)
+    with reading(learned, learned=False):  # nobody came to read
+        assert torch.equal(said(learned), bare)
 
 
 def test_missing_model_and_missing_gpu_are_named(tmp_path):

@@ -35,7 +35,7 @@ from zmem_lib.memory.write import numbers_of, write
 from zmem_lib.params import Params, changed, params_hash, read_params
 from zmem_lib.systems.evidence import answers_of, generate_evidence
 from zmem_lib.systems.holdings import ADDED, Holdings, fitted, model_hash
-from zmem_lib.systems.systems import SYSTEMS, possible_systems
+from zmem_lib.systems.systems import SYSTEMS, possible_systems, z_files
 from zmem_lib.tables import check, read_table
 from zmem_lib.text import passages
 
@@ -221,7 +221,7 @@ def own_memory(folder: Path, params: Params) -> Memory:
     docs = read_table(folder / "docs.parquet", "docs")
     if not params.has_lm:
         return Memory(docs, torch.empty(0), torch.empty(0))
-    ids, z, keys = zip(*(load_z(folder / f"z_{part}.safetensors") for part in ("seen", "new")), strict=True)
+    ids, z, keys = zip(*(load_z(folder / file) for file in z_files(params)), strict=True)
     docs = docs.set_index("doc_id").loc[[*ids[0], *ids[1]]].reset_index()
     return Memory(docs, torch.cat(z), torch.cat(keys))  # (N,K,W), (N,E)
 

@@ -27,6 +27,11 @@ Hands = Literal[
 WHOLE_PASSAGES = ("text", "z and text", "packed")  # ways of handing
 
 
+def z_files(params: Params) -> tuple[str, str]:
+    """Where the blocks and keys of seen and new documents lie that a run answers from."""
+    return ("z_seen.safetensors" if params.write.seen == "joint" else "z_written.safetensors", Z[1])
+
+
 def reads_texts(params: Params) -> bool:
     """Whether the model knows what stands behind texts: it has learned that, or is pretrained."""
     return params.train.text_weight > 0 or params.lm.name != "scratch"
