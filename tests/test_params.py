@@ -171,6 +171,7 @@ def test_hash_and_what_counts_up_to_a_chapter():
         ({"run": "../elsewhere"}, "names a folder"),
         ({"run": "a b"}, "names a folder"),
         ({"lm.adapter": "."}, "lm.adapter needs a model that learns through one: raise lm.lora_rank"),
+        ({"answer.reader": "schooled"}, "answer.reader schooled needs an adapter that has learned to read"),
         ({"lm.hidden_size": 100, "lm.heads": 3}, "lm.hidden_size 100 must be a multiple of twice lm.heads (3)"),
         (
             {"memory.start": "pooled", "write.start": "encode"},
