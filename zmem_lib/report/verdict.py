@@ -180,7 +180,8 @@ def setting(docs: pd.DataFrame, questions: pd.DataFrame, params: Params) -> str:
     counts = {"seen": parts.get("seen", 0), "new": parts.get("new", 0), "all": len(docs)}
     counts |= {"test": splits.get("test", 0), "new_test": splits.get("new-test", 0), "top_k": params.answer.top_k}
     apart = words["setting.apart"].format(n=unasked) if unasked else ""
-    block = words["setting.block"].format(z_tokens=params.memory.z_tokens) if params.has_lm else ""
+    written = "" if params.write.seen == "joint" else words[f"setting.written.{params.write.seen}"]
+    block = words["setting.block"].format(z_tokens=params.memory.z_tokens, written=written) if params.has_lm else ""
     run = {"corpus": params.corpus.name, "tokens": params.memory.evidence_tokens, "brief": brief_tokens(params)}
     return words["setting"].format(apart=apart, block=block, **run, **counts)
 
@@ -245,6 +246,8 @@ def limits(tables: Mapping[str, pd.DataFrame], params: Params) -> list[str]:
     """What this run cannot show: seed, size of n, sample, corpus, reader, budget."""
     words = phrases(params.report.language)
     reader = words["limit.scratch"] if params.lm.name == "scratch" else f"`{title_of(params.lm.name)}`"
+    if params.answer.reader == "schooled":
+        reader = words["limit.schooled"].format(reader=reader)
     reader = f"`{params.answer.api_model}`" if params.answer.reader == "api" else reader
     return [
         words["limit.run"].format(seed=params.seed),
