@@ -44,7 +44,8 @@ def test_what_was_schooled_learns_a_corpus_reads_and_writes_every_document(tmp_p
     runs, texts = tmp_path / "runs", [*write_corpus(tmp_path / "other", 100), *write_corpus(tmp_path / "mine", 0)]
     lm = {"lm.name": save_family("meta-llama/Llama-3.2-3B-Instruct", tmp_path / "lm", texts), "lm.lora_rank": 4}
     places = {"corpus.path": str(tmp_path / "other"), "corpus.new_path": str(tmp_path / "mine")}
-    school = changed(read_params(ROOT / "params/school.yaml"), LESS | lm | places | {"corpus.apart_from": str(tmp_path / "mine")})
+    places["corpus.apart_from"] = str(tmp_path / "mine")
+    school = changed(read_params(ROOT / "params/school.yaml"), LESS | lm | places)
     places = {"corpus.path": str(tmp_path / "mine"), "lm.adapter": str(runs / "school/lm"), "corpus.new_articles": 2}
     mine = changed(read_params(ROOT / "params/squad-packaged.yaml"), LESS | lm | places)
     runs.mkdir()
@@ -58,7 +59,8 @@ def test_what_was_schooled_learns_a_corpus_reads_and_writes_every_document(tmp_p
     assert {"question", "evidence", "text", "read", "key", "recite"} <= set(log["term"])
     assert torch.equal(load_z(runs / "school/z_seen.safetensors")[1], started(runs / "school", school))
     folder = runs / mine.run
-    learned, schooled = (read_tensors(place / "adapter_model.safetensors")[0] for place in (folder / "lm", runs / "school/lm"))
+    saved = (place / "lm/adapter_model.safetensors" for place in (folder, runs / "school"))
+    learned, schooled = (read_tensors(path)[0] for path in saved)
     assert learned.keys() == schooled.keys() and any(not torch.equal(learned[name], schooled[name]) for name in learned)
     (ids, trained, _), (same, written, _) = (load_z(folder / f"z_{kind}.safetensors") for kind in ("seen", "written"))
     assert ids == same and (trained != written).flatten(1).any(1).all()

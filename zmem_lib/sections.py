@@ -132,7 +132,8 @@ class Write(Section):
 
     start: Start = says("mean", "as memory.start; mean: of the trained blocks")
     seen: Literal["joint", "text", "questions"] = says(
-        "joint", "z of seen documents: as trained, or written like new ones: from the text, or with its training questions"
+        "joint",
+        "z of seen documents: as trained, or written as new ones are: from text, or with training questions too",
     )
     steps: Count = says(50, "updates of a block")
     rate: Rate = says(0.1, "of z, as train.z_rate; it falls by a cosine, as in training")
