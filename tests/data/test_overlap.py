@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 from tiny_models import small_params
 
-from zmem_lib.data.corpus import load_corpus
-from zmem_lib.data.overlap import ASKED, SHARED, apart_from, grams
+from zmem_lib.data.corpus import ASKED, SHARED, apart_from, grams, load_corpus
 from zmem_lib.data.rows import Corpus
 from zmem_lib.files import BadInput
 from zmem_lib.fingerprint import sources_of

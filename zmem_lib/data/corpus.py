@@ -15,7 +15,6 @@ import pandas as pd
 from zmem_lib.data import folder, synthetic
 from zmem_lib.data.data_set import find_files
 from zmem_lib.data.mirage import MIRAGE
-from zmem_lib.data.overlap import apart_from
 from zmem_lib.data.popqa import POPQA
 from zmem_lib.data.ragbench import RAGBENCH, T2RAGBENCH
 from zmem_lib.data.rows import Corpus, folded, seeds_fold
@@ -24,6 +23,7 @@ from zmem_lib.data.tuples import find_evidence
 from zmem_lib.files import BadInput
 from zmem_lib.params import Params, changed
 from zmem_lib.tables import check
+from zmem_lib.text import words
 
 DATA_SETS = {"squad": SQUAD, "mirage": MIRAGE, "ragbench": RAGBENCH, "t2ragbench": T2RAGBENCH, "popqa": POPQA}
 LICENCES = {  # as the publishers state them (book/data.md); of a subset where it has its own
@@ -40,6 +40,10 @@ LEAKED = "training questions in the words of a held-out question about the same 
 NOT_CHOSEN = "questions about no chosen document"
 TWICE = "new documents whose text the first corpus has too"
 ABOUT_TWICE = "new questions about such documents only"
+SHARED = "documents that share most of their text with a corpus that tests"
+ASKED = "questions that such a corpus asks too, or about these documents"
+GRAM = 8  # words: two passages are one text where more than MOST of the runs of so many stand in the other too
+MOST = 0.5
 ORDER = 0  # of the draw that puts the documents in order, at every seed
 PREFIX = "new/"  # of an id in the second corpus that the first one has too
 
@@ -98,6 +102,25 @@ def _test_corpus(path: str, params: Params) -> Corpus:
         return folder.load(changed(params, {"corpus.path": path, "corpus.subset": ""}))
     except BadInput as error:
         raise BadInput(f"corpus.apart_from: {error}") from error
+
+
+def grams(text: str) -> set[tuple[str, ...]]:
+    """All runs of GRAM words of a text; of a shorter one all its words."""
+    said = words(text)
+    return {tuple(said[i : i + GRAM]) for i in range(max(len(said) - GRAM + 1, 1))}
+
+
+def apart_from(corpus: Corpus, tests: Iterable[Corpus]) -> Corpus:
+    """The corpus without the documents and questions that one of the `tests` has too, with the counts of these."""
+    tests = list(tests)
+    known = {gram for test in tests for text in test.docs["text"] for gram in grams(text)}
+    asked = {folded(question) for test in tests for question in test.questions["question"]}
+    shares = [len((own := grams(text)) & known) / len(own) for text in corpus.docs["text"]]
+    docs = corpus.docs[[share <= MOST for share in shares]]
+    there = corpus.questions["gold_doc_ids"].map(set(docs["doc_id"]).issuperset)
+    questions = corpus.questions[there & ~corpus.questions["question"].map(folded).isin(asked)]
+    dropped = {SHARED: len(corpus.docs) - len(docs), ASKED: len(corpus.questions) - len(questions)}
+    return replace(corpus, docs=docs, questions=questions, dropped=corpus.dropped | dropped)
 
 
 def second_params(params: Params) -> Params | None:

@@ -95,6 +95,7 @@ def random_memory_lm(params: Params, device: torch.device) -> MemoryLM:
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             lm = load_lm(Path(folder), params)
+        (lm.get_base_model() if params.lm.lora_rank else lm).set_attn_implementation("sdpa")  # as on a GPU
     lm.generation_config = GenerationConfig(pad_token_id=0, eos_token_id=[0])
     prompts = Prompts(None, {}, [0], 0, re.compile(r"(?!)"))
     return ready(lm, prompts, params)
