@@ -13,9 +13,12 @@ from tiny_models import sentence
 
 from zmem_lib.chapters import CHAPTERS, is_finished
 from zmem_lib.files import read_tensors
+from zmem_lib.memory.encoder import start_z
+from zmem_lib.memory.lm import make_memory_lm
 from zmem_lib.memory.table import load_z
-from zmem_lib.params import changed, dumped, read_params
+from zmem_lib.params import Params, changed, dumped, read_params
 from zmem_lib.tables import read_table
+from zmem_lib.text import passages
 
 LESS = SMALL | {"memory.z_width": 0, "answer.dense_epochs": 0, "corpus.documents": 24, "corpus.new_documents": 6}
 
@@ -68,12 +71,8 @@ def test_what_was_schooled_learns_a_corpus_reads_and_writes_every_document(tmp_p
     assert {"zmem-oracle", "zmem-other-question", "text-evidence", "bm25"} <= set(summary["system"])
 
 
-def started(folder: Path, params) -> torch.Tensor:
+def started(folder: Path, params: Params) -> torch.Tensor:
     """Where the blocks of a run began: with its first model, before it learned."""
-    from zmem_lib.memory.encoder import start_z
-    from zmem_lib.memory.lm import make_memory_lm
-    from zmem_lib.text import passages
-
     docs = read_table(folder / "docs.parquet", "docs").query("part == 'seen'")
     memory_lm = make_memory_lm(params, [])
     return start_z("pooled", passages(docs), memory_lm, limit=params.memory.document_tokens, seed=params.seed)

@@ -58,7 +58,7 @@ def sources_of(params: Params, number: int) -> dict[str, str]:
     files count. Of chapter 03 the adapter that it begins from.
     """
     corpus = params.corpus
-    found, places = {}, {1: (corpus.path, corpus.new_path, *corpus.test_folders), 3: (params.lm.adapter,)}
+    found, places = {}, {1: (corpus.path, corpus.new_path, corpus.apart_from), 3: (params.lm.adapter,)}
     for place in filter(None, places.get(number, ())):
         root = Path(place).expanduser()
         own = [path for pattern in KNOWN for path in sorted(root.glob(pattern))]

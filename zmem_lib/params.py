@@ -22,7 +22,7 @@ from zmem_lib.files import BadInput
 from zmem_lib.packaged import PACKAGES
 from zmem_lib.sections import MOST, Params
 
-ALWAYS_PATHS = ("corpus.path", "corpus.new_path", "lm.adapter", "evaluate.human_labels")
+ALWAYS_PATHS = ("corpus.path", "corpus.new_path", "corpus.apart_from", "lm.adapter", "evaluate.human_labels")
 HUB_IDS = ("lm.name", "answer.dense_model", "answer.rerank_model", "evaluate.judge_model")  # a path or a hub id
 PATHS = (*ALWAYS_PATHS, *HUB_IDS)  # kept whole where there is such a file or folder, so that a run opens from anywhere
 NO_PLACES = ("", "scratch", NO_LM, *PACKAGES)  # values of these that no folder of the same name takes the place of

@@ -51,8 +51,8 @@ class Corpus(Section):
     path: str = says("", "a local copy of its files, relative to the working directory; empty: from the hub")
     subset: str = says("", "the part of a data set that has several, such as covidqa of ragbench")
     revision: str = says("", "commit or branch on the hub")
-    apart_from: str = says("", "folders of corpora that test, with ; between: what the first one shares is left out")
     new_path: str = says("", "take the new documents from this second corpus; empty: from the same one")
+    apart_from: str = says("", "a corpus that tests: passages and questions that the first one shares are left out")
     documents: Count = says(400, "seen: trained jointly")
     new_documents: CountOr0 = says(40, "held out whole, written in 04; at each seed others")
     new_articles: CountOr0 = says(0, "of these, at most: in articles (titles) of which no document is seen")
@@ -60,11 +60,6 @@ class Corpus(Section):
     evidence_window: CountOr0 = says(0, "sentences kept on each side of the one that holds the answer")
     normalisation: Literal["squad", "korquad"] = says("squad", "how answers are compared: by words, or by characters")
     publish_text: bool = says(True, "false: pages and kept tables show figures of the corpus, never its passages")
-
-    @property
-    def test_folders(self) -> list[str]:
-        """The folders of `apart_from`."""
-        return [folder.strip() for folder in self.apart_from.split(";") if folder.strip()]
 
 
 class Lm(Section):

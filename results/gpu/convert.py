@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from zmem_lib.memory.lm import make_memory_lm, save_memory_lm
+from zmem_lib.memory.lm import MEMORY, make_memory_lm, save_memory_lm
 from zmem_lib.params import read_params
 
 HERE = Path(__file__).parent
@@ -14,15 +14,16 @@ CARD = "The adapter of results/gpu (see its README), rank 24, for SmolLM2-135M-I
 
 
 def main(folder: str) -> None:
-    params = read_params(HERE.parents[1] / "params/school.yaml", ["train.key_weight=0.0", "memory.key_width=0", "answer.select=query_likelihood"])
+    without_keys = ["train.key_weight=0.0", "memory.key_width=0", "answer.select=query_likelihood"]
+    params = read_params(HERE.parents[1] / "params/school.yaml", without_keys)
     memory_lm, kept, number = make_memory_lm(params, []), load_file(HERE / "adapter.safetensors"), 0
     with torch.no_grad():
         for layer in memory_lm.causal.model.layers:
             for part in (layer.self_attn, layer.mlp):
                 for _, linear in part.named_children():
                     if hasattr(linear, "lora_A"):
-                        linear.lora_A["default"].weight.copy_(kept[f"{number}.a"])
-                        linear.lora_B["default"].weight.copy_(kept[f"{number}.b"])
+                        linear.lora_A[MEMORY].weight.copy_(kept[f"{number}.a"])
+                        linear.lora_B[MEMORY].weight.copy_(kept[f"{number}.b"])
                         number += 1
         memory_lm.heads.places.copy_(load_file(HERE / "adapter-places.safetensors")["places"])
     assert 2 * number == len(kept), (number, len(kept))

@@ -2,14 +2,26 @@
 
 import json
 
+import pandas as pd
 import pytest
-from folders import DOCS, QUESTIONS, load, params_of, second_folder, write
+from folders import DOCS, QUESTIONS, in_folder, load, params_of, second_folder, write
 
-from zmem_lib.data.corpus import ABOUT_TWICE, LEAKED, NOT_CHOSEN, TWICE, load_corpus
+from zmem_lib.data.corpus import (
+    ABOUT_TWICE,
+    ASKED,
+    LEAKED,
+    NOT_CHOSEN,
+    SHARED,
+    TWICE,
+    apart_from,
+    grams,
+    load_corpus,
+)  # fmt: skip
 from zmem_lib.data.folder import OUTSIDE
-from zmem_lib.data.rows import seeds_fold
+from zmem_lib.data.rows import Corpus, seeds_fold
 from zmem_lib.data.synthetic import generate
 from zmem_lib.files import BadInput
+from zmem_lib.fingerprint import sources_of
 
 SUBSETS = {
     "4": {"passages": 4, "titles": ["T1", "T4", "T7", "T10"]},
@@ -247,3 +259,53 @@ def test_a_file_of_subsets_that_is_broken_or_not_there_is_named(text, sentence, 
     with pytest.raises(BadInput, match=sentence):
         load(folder, {"corpus.subset": "4"})
     assert len(load(folder).docs) == 11, "no subset needs no file"
+
+
+# --- apart from a corpus that tests
+
+ALPHABET = [chr(ord("a") + i) * 3 for i in range(26)]  # aaa bbb ccc ...
+
+
+def made_up(texts, questions):
+    """A corpus of numbered texts, and of (question, number of its text)."""
+    docs = pd.DataFrame({"doc_id": [f"d{i}" for i in range(len(texts))], "title": "", "text": texts})
+    rows = [{"question": question, "gold_doc_ids": [f"d{i}"]} for question, i in questions]
+    return Corpus(docs, pd.DataFrame(rows, columns=["question", "gold_doc_ids"]), "here", {"before": 1})
+
+
+def test_a_passage_that_shares_most_of_its_8_grams_is_left_out_with_its_questions():
+    whole, half, less, short = ALPHABET[:20], ALPHABET[:14], ALPHABET[:13], ALPHABET[:3]
+    own = ["".join(word) + "x" for word in ALPHABET]
+    texts = [
+        " ".join(whole).upper(),  # all 13 grams
+        " ".join([*half, *own[:6]]),  # 7 of 13
+        " ".join([*less, *own[:7]]),  # 6 of 13
+        " ".join(short),  # no test passage is this short: its only gram is not there
+    ]
+    corpus = made_up(texts, [("Of the first?", 0), ("Of the second?", 1), ("Of the third?", 2), ("Of the last?", 3)])
+    kept = apart_from(corpus, made_up([" ".join(whole)], []))
+    assert list(kept.docs["doc_id"]) == ["d2", "d3"]
+    assert list(kept.questions["question"]) == ["Of the third?", "Of the last?"]
+    assert kept.dropped == {"before": 1, SHARED: 2, ASKED: 2}
+
+
+def test_a_recurring_question_is_left_out_and_its_passage_stays():
+    corpus = made_up(["one two three", "four five six"], [("Who  IS it?", 0), ("Who was it?", 1)])
+    kept = apart_from(corpus, made_up(["nothing of it"], [("who is it?", 0)]))
+    assert len(kept.docs) == 2 and list(kept.questions["question"]) == ["Who was it?"] and kept.dropped[ASKED] == 1
+
+
+def test_grams_of_a_short_text():
+    assert grams("One two.") == {("one", "two")} and len(grams(" ".join(ALPHABET[:9]))) == 2
+
+
+def test_a_run_leaves_out_what_a_test_corpus_has(folder, tmp_path):
+    (tmp_path / "test").mkdir()
+    write(tmp_path / "test", [DOCS[3]], [QUESTIONS[9]])
+    values = {"corpus.apart_from": tmp_path / "test", "corpus.new_documents": 0, "corpus.documents": 11}
+    corpus = load(folder, values)
+    assert "d3" not in set(corpus.docs["doc_id"]) and (corpus.dropped[SHARED], corpus.dropped[ASKED]) == (1, 3)
+    sources = sources_of(in_folder(folder, values), 1)
+    assert {"test/corpus.jsonl", "test/questions.jsonl"} <= set(sources)
+    with pytest.raises(BadInput, match=r"^corpus\.apart_from: "):
+        load(folder, values | {"corpus.apart_from": tmp_path / "nowhere"})

@@ -78,17 +78,13 @@ def whole_corpus(params: Params) -> Corpus:
 
 def load_corpus(params: Params) -> Corpus:
     """The run's documents (seen first) and questions, with parts and splits, checked against the schema."""
-    second_is = second_params(params)
-    corpus, second = whole_corpus(changed(params, {"corpus.new_documents": 0}) if second_is else params), None
-    if second_is:
-        try:
-            second = whole_corpus(second_is)
-        except BadInput as error:
-            raise BadInput(f"corpus.new_path: {error}") from error
-    if folders := params.corpus.test_folders:
-        corpus = apart_from(corpus, [_test_corpus(path, params) for path in folders])
+    in_two = bool(params.corpus.new_path and params.corpus.new_documents)
+    corpus = whole_corpus(changed(params, {"corpus.new_documents": 0}) if in_two else params)
+    second = other_corpus("new_path", params) if in_two else None
+    if params.corpus.apart_from:
+        corpus = apart_from(corpus, other_corpus("apart_from", params))
     if params.corpus.name == "folder" and params.corpus.subset:  # which is wanted whole
-        room = len(corpus.docs) - (0 if second_is else params.corpus.new_documents)
+        room = len(corpus.docs) - (0 if second else params.corpus.new_documents)
         params = changed(params, {"corpus.documents": min(params.corpus.documents, max(room, 1))})
     if "part" not in corpus.docs or second:  # else the corpus has chosen itself
         corpus = choose(corpus, params, second)
@@ -97,11 +93,20 @@ def load_corpus(params: Params) -> Corpus:
     return replace(corpus, docs=check(corpus.docs, "docs"), questions=check(corpus.questions, "questions"))
 
 
-def _test_corpus(path: str, params: Params) -> Corpus:
+def other_corpus(key: str, params: Params) -> Corpus:
+    """All of the corpus at the path `corpus.KEY`, read as if it were the first; raises BadInput.
+
+    It is in the folder format or, where no corpus.jsonl lies there, in that of the first.
+    """
+    place = getattr(params.corpus, key)
+    in_folder = any((Path(place).expanduser() / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
+    values = {"corpus.path": place, "corpus.new_path": "", "corpus.absent_questions": 0}
+    if in_folder or params.corpus.name not in DATA_SETS:
+        values |= {"corpus.name": "folder", "corpus.subset": ""}
     try:
-        return folder.load(changed(params, {"corpus.path": path, "corpus.subset": ""}))
+        return whole_corpus(changed(params, values))
     except BadInput as error:
-        raise BadInput(f"corpus.apart_from: {error}") from error
+        raise BadInput(f"corpus.{key}: {error}") from error
 
 
 def grams(text: str) -> set[tuple[str, ...]]:
@@ -110,32 +115,16 @@ def grams(text: str) -> set[tuple[str, ...]]:
     return {tuple(said[i : i + GRAM]) for i in range(max(len(said) - GRAM + 1, 1))}
 
 
-def apart_from(corpus: Corpus, tests: Iterable[Corpus]) -> Corpus:
-    """The corpus without the documents and questions that one of the `tests` has too, with the counts of these."""
-    tests = list(tests)
-    known = {gram for test in tests for text in test.docs["text"] for gram in grams(text)}
-    asked = {folded(question) for test in tests for question in test.questions["question"]}
+def apart_from(corpus: Corpus, test: Corpus) -> Corpus:
+    """The corpus without the documents and questions that the corpus `test` has too, with the counts of these."""
+    known = set().union(*map(grams, test.docs["text"]))
     shares = [len((own := grams(text)) & known) / len(own) for text in corpus.docs["text"]]
     docs = corpus.docs[[share <= MOST for share in shares]]
-    there = corpus.questions["gold_doc_ids"].map(set(docs["doc_id"]).issuperset)
-    questions = corpus.questions[there & ~corpus.questions["question"].map(folded).isin(asked)]
+    asked, there = set(map(folded, test.questions["question"])), set(docs["doc_id"])
+    keeps = corpus.questions["gold_doc_ids"].map(there.issuperset)
+    questions = corpus.questions[keeps & ~corpus.questions["question"].map(folded).isin(asked)]
     dropped = {SHARED: len(corpus.docs) - len(docs), ASKED: len(corpus.questions) - len(questions)}
     return replace(corpus, docs=docs, questions=questions, dropped=corpus.dropped | dropped)
-
-
-def second_params(params: Params) -> Params | None:
-    """The parameters as if the corpus at corpus.new_path were the first; None where no second one is wanted.
-
-    It is in the folder format or, where no corpus.jsonl lies there, in that of the first.
-    """
-    if not (params.corpus.new_path and params.corpus.new_documents):
-        return None
-    path = Path(params.corpus.new_path).expanduser()
-    in_folder = any((path / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
-    values = {"corpus.path": params.corpus.new_path, "corpus.new_path": "", "corpus.absent_questions": 0}
-    if in_folder or params.corpus.name not in DATA_SETS:
-        values |= {"corpus.name": "folder", "corpus.subset": ""}
-    return changed(params, values)
 
 
 def choose(corpus: Corpus, params: Params, second: Corpus | None = None) -> Corpus:

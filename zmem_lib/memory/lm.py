@@ -168,15 +168,21 @@ def attention(device: torch.device) -> str | None:
     return "eager" if device.type == "cpu" else None  # the family's best
 
 
+def fuse_attention(causal: Any) -> None:
+    """Take the fused kernel, where the family has one: the default on a GPU."""
+    if causal._supports_sdpa:
+        causal.set_attn_implementation("sdpa")
+
+
 @contextmanager
 def fused_attention(memory_lm: MemoryLM) -> Iterator[None]:
     """The kernel of generating while this lasts: the plain one would copy the keys of all heads at every token."""
-    causal, before = memory_lm.causal, memory_lm.causal.config._attn_implementation
-    causal.set_attn_implementation("sdpa" if causal._supports_sdpa else before)
+    before = memory_lm.causal.config._attn_implementation
+    fuse_attention(memory_lm.causal)
     try:
         yield
     finally:
-        causal.set_attn_implementation(before)
+        memory_lm.causal.set_attn_implementation(before)
 
 
 def load_lm(folder: Path, params: Settings, adapter: Path | None = None) -> Any:

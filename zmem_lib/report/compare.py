@@ -37,7 +37,15 @@ MEASURES = {  # name in tables: system, metric
 }  # fmt: skip
 SIZE = {"corpus.documents", "corpus.subset"}  # parameters that say how much of one corpus is taken
 ASIDE = ("run", "machine.")  # begin the names of parameters that change nothing of what a run finds
-SAME_CORPUS = ("corpus.name", "corpus.path", "corpus.revision", "corpus.new_path", "corpus.new_documents", "seed")
+SAME_CORPUS = (
+    "corpus.name",
+    "corpus.path",
+    "corpus.revision",
+    "corpus.new_path",
+    "corpus.apart_from",
+    "corpus.new_documents",
+    "seed",
+)
 COSTS = {  # column of costs: its axis, and the unit in which it is shown
     "bytes_stored": ("megabytes stored", 1e6), "seconds_per_question": ("seconds per question", 1.0),
 }  # fmt: skip

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.memory.lessons import Lessons
-from zmem_lib.memory.lm import MemoryLM, attention, learning_weights, load_lm, pick_device, ready
+from zmem_lib.memory.lm import MemoryLM, attention, fuse_attention, learning_weights, load_lm, pick_device, ready
 from zmem_lib.memory.prompts import TERMS, Prompts, Row
 from zmem_lib.memory.shape import model_config, model_shape
 from zmem_lib.memory.table import ZTable, make_ztable
@@ -95,7 +95,7 @@ def random_memory_lm(params: Params, device: torch.device) -> MemoryLM:
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             lm = load_lm(Path(folder), params)
-        (lm.get_base_model() if params.lm.lora_rank else lm).set_attn_implementation("sdpa")  # as on a GPU
+        fuse_attention(lm.get_base_model() if params.lm.lora_rank else lm)
     lm.generation_config = GenerationConfig(pad_token_id=0, eos_token_id=[0])
     prompts = Prompts(None, {}, [0], 0, re.compile(r"(?!)"))
     return ready(lm, prompts, params)
