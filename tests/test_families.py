@@ -18,15 +18,8 @@ from zmem_lib.files import BadInput
 from zmem_lib.fingerprint import sources_of
 from zmem_lib.memory.choose import score_questions
 from zmem_lib.memory.lessons import make_lessons
-from zmem_lib.memory.lm import (
-    counted_logits,
-    load_memory_lm,
-    make_memory_lm,
-    pick_dtype,
-    ready,
-    save_memory_lm,
-    token_nll,
-)
+from zmem_lib.memory.likelihood import counted_logits, token_nll
+from zmem_lib.memory.lm import load_memory_lm, make_memory_lm, pick_dtype, ready, save_memory_lm
 from zmem_lib.memory.prompts import Prompts, Row
 from zmem_lib.memory.table import load_z, make_ztable, save_z
 from zmem_lib.memory.train import train
@@ -42,7 +35,8 @@ FAMILIES = {
 }
 LOAD = """import sys, torch
 from pathlib import Path
-from zmem_lib.memory.lm import load_memory_lm, token_nll
+from zmem_lib.memory.likelihood import token_nll
+from zmem_lib.memory.lm import load_memory_lm
 from zmem_lib.params import read_params
 from zmem_lib.memory.table import load_z
 folder = Path(sys.argv[1])

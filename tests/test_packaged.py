@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from zmem_lib import packaged
 from zmem_lib.files import BadInput
 from zmem_lib.hub import find_lm
-from zmem_lib.memory.lm import counted_logits, make_memory_lm
+from zmem_lib.memory.likelihood import counted_logits
+from zmem_lib.memory.lm import make_memory_lm
 from zmem_lib.memory.prompts import Row
 from zmem_lib.memory.shape import model_shape
 from zmem_lib.packaged import CACHE, PACKAGES, find_packaged

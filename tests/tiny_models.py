@@ -8,7 +8,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from zmem_lib.memory.lm import MemoryLM, generate_all, make_memory_lm, token_nll
+from zmem_lib.memory.likelihood import generate_all, token_nll
+from zmem_lib.memory.lm import MemoryLM, make_memory_lm
 from zmem_lib.params import Params, changed, read_params
 
 ROOT = Path(__file__).parent.parent

@@ -66,6 +66,10 @@ def models(params: Any) -> Iterator[str]:
         yield "memory.key_width needs the encoder, which gives new documents their keys: raise train.encode_share"
     if {"encode", "pooled"} <= {memory.start, write.start}:
         yield "memory.start and write.start cannot be encode and pooled: a model makes blocks of texts in one way"
+    if memory.kind == "kv":
+        yield from kv_blocks(params)
+    elif "chosen" in (memory.start, write.start):
+        yield "the start chosen takes keys and values of a document's tokens: set memory.kind to kv, or take pooled"
     if "encode" in (memory.start, write.start) and not train.encode_share:
         yield "the start encode needs an encoder: raise train.encode_share or choose another memory.start, write.start"
     if not memory.key_width and (train.key_weight or answer.select.startswith("key") or train.id_steps):
@@ -74,6 +78,20 @@ def models(params: Any) -> Iterator[str]:
         yield "a model made here learns to ask as the text twin: raise train.text_weight, or set self_questions to 0"
     if answer.select == "generated_id" and not train.id_steps:
         yield "answer.select generated_id needs ids that were learned: raise train.id_steps"
+
+
+def kv_blocks(params: Any) -> Iterator[str]:
+    """Of blocks of keys and values."""
+    memory, start = params.memory, params.write.start
+    if memory.start != start or start not in ("pooled", "chosen"):
+        yield (
+            "memory.kind kv begins from the document's own keys and values, seen and new alike: set memory.start and "
+            "write.start both to chosen or both to pooled"
+        )
+    if memory.z_width:
+        yield f"memory.z_width {memory.z_width} is of soft tokens, and memory.kind kv has none: set it to 0"
+    if params.machine.activation_checkpointing:
+        yield "machine.activation_checkpointing drops keys and values, which memory.kind kv is: set it to false"
 
 
 def windows(params: Any) -> Iterator[str]:

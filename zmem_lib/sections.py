@@ -16,7 +16,7 @@ TEST = re.compile(r"(\S+)(?: of (\S+))? vs (\S+)(?: of (\S+))? on (\S+)")  # a p
 
 CorpusName = Literal["synthetic", "folder", "squad", "mirage", "ragbench", "t2ragbench", "popqa"]
 Selector = Literal["query_likelihood", "key", "key_then_likelihood", "generated_id"]
-Start = Literal["random", "mean", "vocab", "pooled", "encode"]
+Start = Literal["random", "mean", "vocab", "pooled", "chosen", "encode"]
 STARTS = get_args(Start)
 Count = Annotated[int, Field(ge=1, le=MOST)]
 CountOr0 = Annotated[int, Field(ge=0, le=MOST)]
@@ -85,7 +85,10 @@ class Memory(Section):
     z_tokens: Count = says(8, "K soft tokens per document")
     z_width: CountOr0 = says(0, "of each, before the connector that all share; 0: the model's own, no connector")
     key_width: CountOr0 = says(0, "of the vector by which a document is found; 0: none")
-    start: Start = says("random", "of the table: random; mean or vocab, of the embeddings; of the text: pooled, encode")
+    kind: Literal["soft", "kv"] = says(
+        "soft", "of z: K input embeddings, or keys and values of K places in every layer"
+    )
+    start: Start = says("random", "of z: random; mean or vocab, of the embeddings; of the text: pooled, encode, chosen")
     document_tokens: Count = says(256, "of a document, at most, that it holds")
     evidence_tokens: Count = says(256, "of a piece of evidence, at most: learned, written, or handed to the reader")
 

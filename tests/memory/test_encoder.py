@@ -6,7 +6,8 @@ from tiny_models import random_blocks, sentence, small_lm, small_params
 
 from zmem_lib.files import BadInput
 from zmem_lib.memory.encoder import can_start, document_keys, encode, encode_rows, question_vectors, start_z
-from zmem_lib.memory.lm import load_memory_lm, prefix, save_memory_lm
+from zmem_lib.memory.likelihood import prefix
+from zmem_lib.memory.lm import load_memory_lm, save_memory_lm
 from zmem_lib.memory.soft_prompt import load_heads
 from zmem_lib.params import changed
 

@@ -10,17 +10,15 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from zmem_lib.files import BadInput
-from zmem_lib.memory.lm import (
+from zmem_lib.memory.likelihood import generate_all, left_padded, prefix, token_nll
+from zmem_lib.memory.lm import (  # fmt: skip
     attention,
-    generate_all,
-    left_padded,
     load_memory_lm,
     make_memory_lm,
     pick_device,
     reading,
     save_memory_lm,
-    token_nll,
-)  # fmt: skip
+)
 from zmem_lib.memory.prompts import TERMS, Row
 from zmem_lib.params import changed
 
@@ -76,11 +74,11 @@ def test_z_matters_to_every_token(memory_lm):
 def test_left_padded_equals_unpadded(memory_lm):
     prompts = [memory_lm.prompts.asked(sentence(i, n)) for i, n in enumerate((2, 9, 5))]
     z = random_blocks(3, PARAMS)
-    embedded, mask = left_padded(memory_lm, z, prompts)
+    embedded, mask = left_padded(memory_lm, prompts, prefix(memory_lm, z))
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     logits = memory_lm.lm(inputs_embeds=embedded, attention_mask=mask, position_ids=positions).logits[:, -1]
     for i, prompt in enumerate(prompts):
-        alone, _ = left_padded(memory_lm, z[i : i + 1], [prompt])
+        alone, _ = left_padded(memory_lm, [prompt], prefix(memory_lm, z[i : i + 1]))
         assert alone.shape[1] == 1 + PARAMS.memory.z_tokens + len(prompt)
         torch.testing.assert_close(logits[i], memory_lm.lm(inputs_embeds=alone).logits[0, -1], atol=1e-5, rtol=1e-5)
 
@@ -92,9 +90,10 @@ def test_generating_in_batches_equals_a_plain_greedy_loop(memory_lm, with_z):
     batched = generate_all(memory_lm, z, prompts, max_tokens=6, batch=3)
     for i, prompt in enumerate(prompts):
         block = z[i : i + 1] if with_z else None
+        begun = prefix(memory_lm, block) if with_z else None
         ids = list(prompt)
         for _ in range(6):
-            embedded, _ = left_padded(memory_lm, block, [ids])
+            embedded, _ = left_padded(memory_lm, [ids], begun)
             ids.append(memory_lm.lm(inputs_embeds=embedded).logits[0, -1].argmax().item())
         expected = list(takewhile(lambda token: token not in memory_lm.ends, ids[len(prompt) :]))
         assert batched[i] == expected

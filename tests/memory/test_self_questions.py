@@ -11,7 +11,8 @@ from tiny_models import generate, sentence, small_lm, small_params
 
 from zmem_lib.cache import open_cache
 from zmem_lib.memory import self_questions
-from zmem_lib.memory.lm import make_memory_lm, token_nll
+from zmem_lib.memory.likelihood import token_nll
+from zmem_lib.memory.lm import make_memory_lm
 from zmem_lib.memory.self_questions import (
     ASK,
     QUOTE,

@@ -22,7 +22,8 @@ from zmem_lib.memory.lessons import (
     recitations_at,
     text_rows,
 )
-from zmem_lib.memory.lm import counted_logits, learning_weights, token_nll
+from zmem_lib.memory.likelihood import counted_logits, token_nll
+from zmem_lib.memory.lm import learning_weights
 from zmem_lib.memory.losses import all_losses, key_loss, make_work
 from zmem_lib.memory.prompts import TERMS, Prompts, Row
 from zmem_lib.memory.table import cosine, make_ztable

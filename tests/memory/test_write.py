@@ -8,7 +8,8 @@ from tiny_models import generate, random_blocks, sentence, small_lm, small_param
 
 import zmem_lib.memory.write as writing
 from zmem_lib.memory.encoder import start_z
-from zmem_lib.memory.lm import greedy_scores, learning_weights
+from zmem_lib.memory.likelihood import greedy_scores
+from zmem_lib.memory.lm import learning_weights
 from zmem_lib.memory.write import numbers_of, snapshot_steps, write
 
 PARAMS = small_params({"write.steps": 20, "machine.write_batch": 2, "write.rate": 0.3, "train.recite_inside": 0.5})

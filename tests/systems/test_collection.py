@@ -19,7 +19,8 @@ from zmem_lib.data.folder import read_docs
 from zmem_lib.files import LOCK, BadInput, hash_path, held, write_json
 from zmem_lib.ids import search, tree
 from zmem_lib.memory.encoder import encode
-from zmem_lib.memory.lm import generate_all, load_memory_lm, save_memory_lm
+from zmem_lib.memory.likelihood import generate_all
+from zmem_lib.memory.lm import load_memory_lm, save_memory_lm
 from zmem_lib.memory.table import save_z
 from zmem_lib.memory.write import numbers_of, write
 from zmem_lib.opponents.bm25 import build_bm25, rank_bm25, save_bm25

@@ -20,7 +20,8 @@ from zmem_lib.evaluation.risk import BOUNDS, aurc, auroc, coverage_at, threshold
 from zmem_lib.evaluation.scoring import clusters_of, ranks
 from zmem_lib.evaluation.stats import Estimate, bootstrap, bootstrap_mean
 from zmem_lib.memory.choose import question_log_p
-from zmem_lib.memory.lm import MemoryLM, left_padded
+from zmem_lib.memory.likelihood import counted_logits
+from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.meter import memory_explained
 from zmem_lib.params import Params
 from zmem_lib.systems.collection import Collection
@@ -63,14 +64,11 @@ def first_token_entropy(memory_lm: MemoryLM, z: Tensor, questions: list[str], *,
     """Entropy (B,), in nats, of the first evidence token given z (B,K,W) and the question, `batch` at a time."""
     found = []
     for begin in range(0, len(questions), batch):
-        prompts = [memory_lm.prompts.asked(question) for question in questions[begin : begin + batch]]
-        embedded, mask = left_padded(memory_lm, z[begin : begin + batch], prompts)  # (B,P+T,D), (B,P+T)
-        places = (mask.cumsum(1) - 1).clamp(min=0)  # (B,P+T): padding in front moves no token
-        with memory_explained("machine.answer_batch"), memory_lm.arithmetic():
-            output = memory_lm.lm(
-                inputs_embeds=embedded, attention_mask=mask, position_ids=places, use_cache=False, logits_to_keep=1
-            )
-        log_p = output.logits[:, -1].float().log_softmax(-1)  # (B,V)
+        some = slice(begin, begin + batch)
+        rows = [memory_lm.prompts.evidence(question, "", 0) for question in questions[some]]  # of which the end counts
+        with memory_explained("machine.answer_batch"):
+            logits, *_ = counted_logits(memory_lm, z[some], rows, "evidence")  # (B,V)
+        log_p = logits.log_softmax(-1)  # (B,V)
         found.append(torch.special.entr(log_p.exp()).sum(-1).cpu())
     return torch.cat(found) if found else torch.empty(0)  # (B,)
 

@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 
 from zmem_lib.evaluation.stats import SAMPLES, bootstrap_mean
-from zmem_lib.memory.lm import MemoryLM, token_nll
+from zmem_lib.memory.likelihood import token_nll
+from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.memory.prompts import join
 from zmem_lib.meter import progress
 from zmem_lib.params import Params

@@ -19,7 +19,7 @@ from zmem_lib.evaluation.stats import bootstrap_mean
 from zmem_lib.files import BadInput
 from zmem_lib.memory.choose import rank, score_questions
 from zmem_lib.memory.encoder import question_vectors
-from zmem_lib.memory.lm import greedy_scores
+from zmem_lib.memory.likelihood import greedy_scores
 from zmem_lib.memory.table import load_z
 from zmem_lib.meter import progress
 from zmem_lib.systems.choosing import by_key_then_likelihood

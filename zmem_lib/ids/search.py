@@ -26,7 +26,8 @@ from zmem_lib.ids.tree import Id, IdTree, add_documents, build_tree, load_tree, 
 from zmem_lib.memory.choose import Ranking
 from zmem_lib.memory.encoder import last_states, positions
 from zmem_lib.memory.lessons import batch_indices
-from zmem_lib.memory.lm import MemoryLM, left_padded, make_scaler
+from zmem_lib.memory.likelihood import left_padded
+from zmem_lib.memory.lm import MemoryLM, make_scaler
 from zmem_lib.memory.shape import Settings
 from zmem_lib.memory.train import CLIP, cosine
 from zmem_lib.meter import memory_explained, progress
@@ -105,7 +106,7 @@ def train_ids(
 
 def id_nll(memory_lm: MemoryLM, head: IdHead, tree: IdTree, rows: Sequence[Lesson]) -> Tensor:
     """-log p(id | question) of every row: (B,)."""
-    embedded, mask = left_padded(memory_lm, None, [prompt for prompt, _ in rows])  # (B,P,D), (B,P)
+    embedded, mask = left_padded(memory_lm, [prompt for prompt, _ in rows])  # (B,P,D), (B,P)
     codes = head.embed(padded([path[:-1] for _, path in rows], memory_lm.device))  # (B,L-1,D)
     mask = torch.cat([mask, mask.new_ones(codes.shape[:2])], 1)  # (B,P+L-1): no id sees what is filled up behind it
     both = torch.cat([embedded, codes.to(embedded.dtype)], 1)  # (B,P+L-1,D)
@@ -141,7 +142,7 @@ def search_batch(
     memory_lm: MemoryLM, head: IdHead, tree: IdTree, prompts: Sequence[list[int]], running: Sequence[OneSearch]
 ) -> list[tuple[Found, bool]]:
     """What the search of every question returns; in each round the model reads what all of them follow."""
-    embedded, mask = left_padded(memory_lm, None, prompts)  # (Q,P,D), (Q,P)
+    embedded, mask = left_padded(memory_lm, prompts)  # (Q,P,D), (Q,P)
     options = {"attention_mask": mask, "position_ids": positions(mask), "use_cache": True}
     with memory_lm.arithmetic():  # the questions are read once, for all codes that may follow them
         output = memory_lm.backbone(inputs_embeds=embedded, **options)

@@ -7,13 +7,16 @@ The key of a document is matched with the question's vector; of a shortlist by k
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
 from zmem_lib.cache import Cache, remembered
-from zmem_lib.memory.lm import MemoryLM, prefix, token_nll
+from zmem_lib.memory.kv_prefix import kv_cache
+from zmem_lib.memory.likelihood import prefix, token_nll
+from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.memory.prompts import Row
 from zmem_lib.meter import memory_explained, progress
 
@@ -38,19 +41,30 @@ def score_chunk(memory_lm: MemoryLM, z: Tensor, rows: list[list[int]]) -> dict[s
     """`scores` (Q,B): log p of the questions in rows, after their marker, given each z (B,K,W)."""
     scores, first, lm = [], len(memory_lm.prompts.marks["question"]), memory_lm.lm
     with memory_explained("machine.scan_batch"):
-        with memory_lm.arithmetic():
-            before = lm(inputs_embeds=prefix(memory_lm, z), use_cache=True, logits_to_keep=1).past_key_values
-        layers = [(layer.keys, layer.values) for layer in before.layers]  # (B,heads,P,width) each
+        layers, place = begun_layers(memory_lm, z)  # (B,heads,P,width) each
         for ids in rows:
             tokens = torch.tensor(ids, device=memory_lm.device).expand(len(z), -1)  # (B,T)
             mask = tokens.new_ones(len(z), layers[0][0].shape[2] + len(ids))  # (B,P+T)
-            continued = DynamicCache(layers, config=lm.config)
+            places = torch.arange(place, place + len(ids), device=memory_lm.device).expand(len(z), -1)  # (B,T)
+            options = {"past_key_values": DynamicCache(layers, config=lm.config), "position_ids": places}
             with memory_lm.arithmetic():
-                logits = lm(input_ids=tokens, attention_mask=mask, past_key_values=continued).logits  # (B,T,V)
+                logits = lm(input_ids=tokens, attention_mask=mask, **options).logits  # (B,T,V)
             logits = logits[:, first - 1 : -1].float().flatten(0, 1)  # (B*(T-first),V)
             nll = nn.functional.cross_entropy(logits, tokens[:, first:].flatten(), reduction="none")
             scores.append(-nll.view(len(z), -1).sum(1).cpu())  # (B,)
     return {"scores": torch.stack(scores).float()}
+
+
+def begun_layers(memory_lm: MemoryLM, z: Tensor) -> tuple[list[tuple[Tensor, Tensor]], int]:
+    """Keys and values of every layer behind blocks z (B,K,W), and the place at which a question goes on."""
+    if memory_lm.heads.kv_sizes:
+        before, place = kv_cache(memory_lm, z), memory_lm.heads.reach
+    else:
+        with memory_lm.arithmetic():
+            output = memory_lm.lm(inputs_embeds=prefix(memory_lm, z), use_cache=True, logits_to_keep=1)
+        before, place = output.past_key_values, output.past_key_values.get_seq_length()
+    layers: list[Any] = before.layers
+    return [(layer.keys, layer.values) for layer in layers], place  # (B,heads,P,width) each
 
 
 def rerank(score: Callable[[list[tuple[int, str]]], list[float]], ranking: Ranking, depth: int) -> Ranking:

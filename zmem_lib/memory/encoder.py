@@ -1,7 +1,8 @@
 """The model reads: documents become blocks and keys, questions become vectors.
 
 A document followed by K memory tokens passes through the model once; its last states there become the block z (ICAE,
-2307.06945); or its token embeddings, summed in slots, do (soft_prompt.py). Its key, and the vector of
+2307.06945); or its token embeddings, summed in slots, do (soft_prompt.py); or the keys and values of some of its own
+tokens are the block (kv_prefix.py). Its key, and the vector of
 `<question> q <find>`, is one linear map of the mean of the last states over the text, each weighted by its place, as
 later ones have read more (SGPT: Muennighoff, 2202.08904, section 3.1). Every key, of a seen document as of a new one,
 comes from this reading: keys that were made in two ways would lie apart, and questions would find the one kind first.
@@ -14,7 +15,9 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from zmem_lib.memory.lm import MemoryLM, left_padded
+from zmem_lib.memory.kv_prefix import slot_weights, slots
+from zmem_lib.memory.likelihood import left_padded, positions
+from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.memory.table import unit
 from zmem_lib.meter import progress
 
@@ -33,10 +36,12 @@ class KeyBank:
 def encode_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
     """Block and unit key side by side (B,K*W+E) of documents given as token ids (prompts.text); gradients flow."""
     heads = memory_lm.heads
+    if heads.kv_sizes:
+        return kv_rows(memory_lm, texts)
     if heads.places is not None:
         keys = () if heads.to_key is None else (mean_vectors(memory_lm, texts),)  # (B,E)
         return torch.cat([slot_sums(memory_lm, texts).flatten(1), *keys], 1)  # (B,K*W+E)
-    embedded, mask = left_padded(memory_lm, None, texts)  # (B,T,D), (B,T)
+    embedded, mask = left_padded(memory_lm, texts)  # (B,T,D), (B,T)
     tokens = heads.memory_tokens.to(embedded.dtype).expand(len(texts), -1, -1)  # (B,K,D)
     whole = torch.cat([mask, mask.new_ones(tokens.shape[:2])], 1)  # (B,T+K)
     states = last_states(memory_lm, torch.cat([embedded, tokens], 1), whole)  # (B,T+K,D)
@@ -44,6 +49,24 @@ def encode_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
     with memory_lm.arithmetic():
         blocks = heads.to_block(states[:, read:]).float().flatten(1)  # (B,K*W)
     keys = blocks[:, :0] if heads.to_key is None else to_vectors(memory_lm, states[:, :read], mask)  # (B,E)
+    return torch.cat([blocks, keys], 1)  # (B,K*W+E)
+
+
+def kv_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
+    """The same where a block is keys and values: both come from one reading, which ends where questions begin.
+
+    Its constant first token stands at the first place, as it does before a block.
+    """
+    heads = memory_lm.heads
+    embedded, mask = left_padded(memory_lm, texts)  # (B,T,D), (B,T)
+    places = torch.arange(heads.reach - mask.shape[1], heads.reach, device=mask.device).expand_as(mask)
+    places = places.masked_fill(positions(mask) < len(memory_lm.prompts.begin), 0)  # (B,T)
+    options = {"attention_mask": mask, "position_ids": places, "use_cache": True}
+    with memory_lm.arithmetic():
+        output = memory_lm.backbone(inputs_embeds=embedded, **options)
+    states, layers = output.last_hidden_state, output.past_key_values.layers  # (B,T,D)
+    blocks = slots(slot_weights(memory_lm, texts, states), layers, heads).flatten(1)  # (B,K*W)
+    keys = blocks[:, :0] if heads.to_key is None else to_vectors(memory_lm, states, mask)  # (B,E)
     return torch.cat([blocks, keys], 1)  # (B,K*W+E)
 
 
@@ -66,7 +89,7 @@ def slot_sums(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
 
 def mean_vectors(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
     """Unit vectors (B,E) of documents (prompts.text) or questions (prompts.find) as token ids; gradients flow."""
-    embedded, mask = left_padded(memory_lm, None, texts)  # (B,T,D), (B,T)
+    embedded, mask = left_padded(memory_lm, texts)  # (B,T,D), (B,T)
     return to_vectors(memory_lm, last_states(memory_lm, embedded, mask), mask)
 
 
@@ -83,11 +106,6 @@ def last_states(memory_lm: MemoryLM, embedded: Tensor, mask: Tensor) -> Tensor:
     options = {"attention_mask": mask, "position_ids": positions(mask), "use_cache": False}
     with memory_lm.arithmetic():
         return memory_lm.backbone(inputs_embeds=embedded, **options).last_hidden_state
-
-
-def positions(mask: Tensor) -> Tensor:
-    """The place of every token in its row, from the mask (B,T) of rows padded in front."""
-    return (mask.cumsum(-1) - 1).clamp(min=0)  # (B,T)
 
 
 def encode(memory_lm: MemoryLM, texts: Sequence[str], limit: int) -> tuple[Tensor, Tensor]:
@@ -107,8 +125,9 @@ def encode_all(memory_lm: MemoryLM, rows: list[list[int]]) -> tuple[Tensor, Tens
 
 def document_keys(memory_lm: MemoryLM, texts: Sequence[str], limit: int) -> Tensor:
     """Unit keys (N,E) of documents, at most `limit` tokens of each; (N,0) of a model that reads none."""
-    reads = memory_lm.heads.to_block is not None or memory_lm.heads.places is not None
-    return encode(memory_lm, texts, limit)[1] if reads else torch.zeros(len(texts), 0)
+    heads = memory_lm.heads
+    reads = heads.to_block is not None or heads.places is not None or heads.kv_sizes
+    return encode(memory_lm, texts, limit)[1] if reads and heads.key_width else torch.zeros(len(texts), 0)
 
 
 @torch.no_grad()
@@ -129,10 +148,10 @@ def start_z(
 
     random: normal, as large as the token embeddings. mean: the mean of z_seen (N,K,W), or, before there is any, of the
     embeddings. vocab: the embeddings of tokens drawn at random. encode, pooled: what the model, or the sum over its
-    token embeddings, makes of the document, of at most `limit` tokens.
+    token embeddings, makes of the document, of at most `limit` tokens; for kind kv: kv_prefix.py.
     """
     n, heads = len(texts), memory_lm.heads
-    if start == "encode":
+    if start == "encode" or heads.kv_sizes:
         return encode(memory_lm, texts, limit)[0]
     if start == "pooled":
         rows = [memory_lm.prompts.text(text, limit) for text in texts]
@@ -156,7 +175,9 @@ def start_z(
 def can_start(memory_lm: MemoryLM, start: str) -> bool:
     """Whether a model has what a start needs."""
     heads = memory_lm.heads
-    return {"encode": heads.to_block, "pooled": heads.places}.get(start, heads) is not None
+    if heads.kv_sizes:
+        return start == heads.kv_start
+    return {"encode": heads.to_block, "pooled": heads.places, "chosen": None}.get(start, heads) is not None
 
 
 def text_seed(seed: int, text: str) -> int:

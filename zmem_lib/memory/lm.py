@@ -9,10 +9,9 @@ double-quantised: QLoRA, 2305.14314), and it learns through a LoRA adapter in fl
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,10 @@ from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 from zmem_lib.files import BadInput, new_folder
 from zmem_lib.hub import find_adapter, find_lm
-from zmem_lib.memory.prompts import MARKERS, TERMS, Prompts, Row, collate, make_prompts
+from zmem_lib.memory.kv_prefix import measure_layers
+from zmem_lib.memory.prompts import MARKERS, Prompts, make_prompts
 from zmem_lib.memory.shape import Settings, scratch_config
 from zmem_lib.memory.soft_prompt import MemoryHeads, load_heads, save_heads
-from zmem_lib.meter import progress
 
 LORA_SCALE = 2  # alpha over rank
 MEMORY, READER = "default", "reader"  # adapters: what learns here, and one that reads as it came
@@ -134,8 +133,14 @@ def ready(lm: Any, prompts: Prompts, params: Settings) -> MemoryLM:
     memory, device = params.memory, pick_device(params.machine.device)
     torch.manual_seed(params.seed)
     shape = {"z_tokens": memory.z_tokens, "z_width": memory.z_width, "key_width": memory.key_width}
-    places = -(-memory.document_tokens // memory.z_tokens) if "pooled" in (memory.start, params.write.start) else 0
-    heads = MemoryHeads(token_vectors(lm), **shape, encoder=params.train.encode_share > 0, places=places).to(device)
+    kv, pooled = memory.kind == "kv", "pooled" in (memory.start, params.write.start)
+    places = -(-memory.document_tokens // memory.z_tokens) if pooled and not kv else 0
+    reads = params.train.encode_share > 0 and not kv
+    heads = MemoryHeads(token_vectors(lm), **shape, encoder=reads, places=places)
+    if kv:
+        reach = memory.document_tokens + len(prompts.begin) + len(prompts.marks["text"]) + 1  # and its end
+        heads.hold_kv(*measure_layers(lm, params.seed), start=memory.start, reach=reach)
+    heads.to(device)
     memory_lm = MemoryLM(lm.eval(), heads, prompts, device, pick_dtype(params.machine.precision, device))
     if params.machine.activation_checkpointing:
         memory_lm.causal.activation_checkpointing_enable()
@@ -300,95 +305,3 @@ def learning_weights(memory_lm: MemoryLM) -> list[nn.Parameter]:
 def make_scaler(memory_lm: MemoryLM) -> torch.amp.GradScaler:
     """Loss scaling for float16 arithmetic, whose gradients would vanish; it does nothing for any other."""
     return torch.amp.GradScaler(memory_lm.device.type, enabled=memory_lm.dtype is torch.float16)
-
-
-def counted_logits(
-    memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row], term: str = ""
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Logits (counted,V) of tokens that count (every term, or one), given z (B,K,W); ids, terms, what counts (B,T)."""
-    pad = memory_lm.lm.generation_config.pad_token_id  # masked, so an end token serves where a family has no other
-    ids, terms, mask = (tensor.to(memory_lm.device) for tensor in collate(rows, pad))  # (B,T) each
-    counted = terms == TERMS.index(term) if term else terms > 0  # (B,T)
-    assert z is not None or not counted[:, 0].any(), "the first token of a row without z cannot be predicted"
-    embedded = memory_lm.lm.get_input_embeddings()(ids)  # (B,T,D)
-    if z is not None:
-        begun = prefix(memory_lm, z)  # (B,P,D)
-        embedded = torch.cat([begun, embedded], 1)  # (B,P+T,D)
-        mask = torch.cat([mask.new_ones(begun.shape[:2]), mask], 1)  # (B,P+T)
-
-    def before_counted(_: nn.Module, __: Any, output: Any) -> Any:  # few, of a reader's lesson
-        before = output.last_hidden_state.roll(1, 1)[:, -ids.shape[1] :]  # (B,T,D): position t-1 predicts token t
-        output.last_hidden_state = before[counted][None]  # (1,counted,D)
-        return output
-
-    hook = memory_lm.backbone.register_forward_hook(before_counted)  # so the model's own head, scales and caps follow
-    try:
-        with memory_lm.arithmetic():
-            logits = memory_lm.lm(inputs_embeds=embedded, attention_mask=mask, use_cache=False).logits[0]  # (counted,V)
-    finally:
-        hook.remove()
-    return logits.float(), ids, terms, counted
-
-
-def token_nll(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-    """-log p of every token that counts, else 0, given z (B,K,W) and the tokens before it; and its term: both (B,T)."""
-    logits, ids, terms, counted = counted_logits(memory_lm, z, rows)
-    return nll_of(logits, ids, counted), terms  # (B,T)
-
-
-def nll_of(logits: Tensor, ids: Tensor, counted: Tensor) -> Tensor:
-    """-log p (B,T) of the ids (B,T) that count under logits (counted,V); 0 where they do not."""
-    losses = nn.functional.cross_entropy(logits, ids[counted], reduction="none")  # (counted,)
-    return losses.new_zeros(ids.shape).masked_scatter(counted, losses)  # (B,T)
-
-
-@torch.no_grad()
-def greedy_scores(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-    """Of what counts in each row behind its z (B,K,W): the mean nll per token, and the share greedy decoding writes.
-
-    The share (B,) ends at the first token that is not the likeliest: up to there decoding and row are the same.
-    """
-    logits, ids, _, counted = counted_logits(memory_lm, z, rows)
-    nll = nll_of(logits, ids, counted).sum(1) / counted.sum(1)  # (B,)
-    right = (~counted).masked_scatter(counted, logits.argmax(-1) == ids[counted])  # (B,T)
-    before = (right.long().cumprod(1).bool() & counted).sum(1) / counted.sum(1)  # (B,)
-    return nll.cpu(), before.float().cpu()
-
-
-def prefix(memory_lm: MemoryLM, z: Tensor) -> Tensor:
-    """What stands before the tokens: a constant first token, then z (B,K,W); (B,P,D)."""
-    embed, heads = memory_lm.lm.get_input_embeddings(), memory_lm.heads
-    assert z.shape[-1] == heads.width, (z.shape, heads.width)
-    soft = heads.connector(z.to(memory_lm.device).float()).to(embed.weight.dtype)  # (B,K,D)
-    begin = embed(torch.tensor(memory_lm.prompts.begin, dtype=torch.long, device=memory_lm.device))  # (1,D)
-    return torch.cat([begin.expand(len(soft), -1, -1), soft], 1)  # (B,P,D)
-
-
-def left_padded(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-    """Embeddings (B,P+T,D) and mask (B,P+T) of each prompt behind its prefix with z (B,K,W), padded in front."""
-    embed = memory_lm.lm.get_input_embeddings()
-    blocks = [embed(torch.tensor(prompt, device=memory_lm.device)) for prompt in prompts]  # (T_i,D) each
-    if z is not None:
-        blocks = [torch.cat(pair) for pair in zip(prefix(memory_lm, z), blocks, strict=True)]  # (P+T_i,D)
-    width = max(len(block) for block in blocks)
-    padded = [nn.functional.pad(block, (0, 0, width - len(block), 0)) for block in blocks]
-    mask = [[0] * (width - len(block)) + [1] * len(block) for block in blocks]
-    return torch.stack(padded), torch.tensor(mask, device=memory_lm.device)  # (B,P+T,D), (B,P+T)
-
-
-@torch.no_grad()
-def generate_all(
-    memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]], *, max_tokens: int, batch: int
-) -> list[list[int]]:
-    """Greedy continuation of each prompt after its z (B,K,W), without the end token; batches are of like length."""
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    output: list[list[int]] = [[] for _ in prompts]
-    for begin in progress(range(0, len(order), batch), "generating"):
-        chosen = order[begin : begin + batch]
-        block = None if z is None else z[chosen]  # (B,K,W)
-        embedded, mask = left_padded(memory_lm, block, [prompts[i] for i in chosen])  # (B,P+T,D), (B,P+T)
-        with memory_lm.arithmetic(), fused_attention(memory_lm):
-            new = memory_lm.lm.generate(inputs_embeds=embedded, attention_mask=mask, max_new_tokens=max_tokens)
-        for i, ids in zip(chosen, new.tolist(), strict=True):  # new: (B,<=max_tokens)
-            output[i] = list(takewhile(lambda token: token not in memory_lm.ends, ids))
-    return output

@@ -19,7 +19,8 @@ from torch.utils.checkpoint import checkpoint
 
 from zmem_lib.memory.encoder import TEMPERATURE, KeyBank, encode_rows, mean_vectors
 from zmem_lib.memory.lessons import Batch, Lessons
-from zmem_lib.memory.lm import MemoryLM, counted_logits, nll_of
+from zmem_lib.memory.likelihood import counted_logits, nll_of
+from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.memory.prompts import TERMS, Row, behind_text
 from zmem_lib.memory.table import ZTable
 

@@ -26,7 +26,8 @@ from zmem_lib import text as plain_text
 from zmem_lib.cache import Cache, remembered
 from zmem_lib.memory.choose import question_log_p
 from zmem_lib.memory.encoder import text_seed
-from zmem_lib.memory.lm import MemoryLM, generate_all, left_padded
+from zmem_lib.memory.likelihood import generate_all, left_padded
+from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.memory.prompts import MARKERS
 from zmem_lib.memory.shape import Settings
 from zmem_lib.meter import progress
@@ -198,7 +199,7 @@ def sample(memory_lm: MemoryLM, rows: Sequence[list[int]], seeds: Sequence[int])
     tokenizer = memory_lm.prompts.tokenizer
     known = tokenizer.get_vocab()
     ends = sorted({*memory_lm.ends, *(known[special] for special, _ in MARKERS.values() if special in known)})
-    embedded, mask = left_padded(memory_lm, None, rows)  # (B,T,D), (B,T)
+    embedded, mask = left_padded(memory_lm, rows)  # (B,T,D), (B,T)
     likeliest, generators = TopPLogitsWarper(TOP_P), [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def noisy(ids: Any, logits: Any) -> Tensor:

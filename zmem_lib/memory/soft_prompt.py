@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zmem_lib.files import BadInput, read_tensors, write_tensors
+from zmem_lib.memory.kv_prefix import Sizes
 
 HEADS_FILE = "heads.safetensors"  # beside their model
 
@@ -22,6 +23,8 @@ class MemoryHeads(nn.Module):
     """The maps that are asked for; those that are not are absent, or do nothing."""
 
     spread: Tensor  # (), the standard deviation of the embeddings before they learned: the unit of blocks and rates
+    kv_mean: Tensor  # (W,), of keys and values; with the next one what a block of kind kv is in units of
+    kv_spread: Tensor  # (W,)
 
     def __init__(
         self, embeddings: Tensor, *, z_tokens: int, z_width: int, key_width: int, encoder: bool, places: int = 0
@@ -33,6 +36,8 @@ class MemoryHeads(nn.Module):
         super().__init__()
         d, scale = embeddings.shape[1], embeddings.detach().float().std().item()
         self.z_tokens, self.key_width = z_tokens, key_width
+        self.kv_sizes: Sizes = []  # of the layers, for blocks of kind kv
+        self.kv_start, self.reach = "", 0  # how these begin; where questions do, behind the longest document
         self.width = z_width or d  # W of a soft token
         self.register_buffer("spread", torch.tensor(scale))
         if z_width > d:
@@ -45,6 +50,13 @@ class MemoryHeads(nn.Module):
         self.to_key: Any = nn.Linear(d, key_width) if key_width else None
         if self.to_block is not None:
             nn.init.normal_(self.to_block.weight, std=scale * d**-0.5)  # from normed states to the embeddings' scale
+
+    def hold_kv(self, sizes: Sizes, mean: Tensor, spread: Tensor, *, start: str, reach: int) -> None:
+        """Make blocks keys and values, of layers of these sizes, in units of their spread around their mean (W,)."""
+        self.kv_sizes, self.kv_start, self.reach, self.width = sizes, start, reach, len(spread)
+        self.register_buffer("kv_mean", mean)
+        self.register_buffer("kv_spread", spread)
+        self.spread.fill_(1.0)
 
     @property
     def scale(self) -> float:

@@ -20,7 +20,8 @@ from zmem_lib.cache import Cache
 from zmem_lib.files import new_folder, read_json, read_tensors, restore, write_json, write_tensors
 from zmem_lib.memory.encoder import KeyBank, encode_all
 from zmem_lib.memory.lessons import Lessons, batch_at
-from zmem_lib.memory.lm import MemoryLM, learning_weights, make_scaler, token_nll
+from zmem_lib.memory.likelihood import token_nll
+from zmem_lib.memory.lm import MemoryLM, learning_weights, make_scaler
 from zmem_lib.memory.losses import all_losses, make_work, sum_by_term
 from zmem_lib.memory.prompts import TERMS
 from zmem_lib.memory.shape import Settings

@@ -20,7 +20,8 @@ from torch import Tensor
 from zmem_lib.cache import Cache, remembered
 from zmem_lib.memory.encoder import start_z, text_seed
 from zmem_lib.memory.lessons import recitations, recitations_at
-from zmem_lib.memory.lm import MemoryLM, frozen, greedy_scores, make_scaler, token_nll
+from zmem_lib.memory.likelihood import greedy_scores, token_nll
+from zmem_lib.memory.lm import MemoryLM, frozen, make_scaler
 from zmem_lib.memory.prompts import Row
 from zmem_lib.memory.shape import Settings
 from zmem_lib.memory.table import ZTable, cosine, make_ztable, move_rows

@@ -28,6 +28,7 @@ STARTS = {
     "mean": "#E69F00",
     "vocab": "#CC79A7",
     "pooled": "#009E73",
+    "chosen": "#009E73",
     "encode": "#0072B2",
 }  # of writing
 COLOURS = {name: system.colour for name, system in SYSTEMS.items()} | {

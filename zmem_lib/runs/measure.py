@@ -29,7 +29,7 @@ from zmem_lib.memory.train import make_training, train_step
 from zmem_lib.memory.write import Writable, Writing, numbers_of, write_batch
 from zmem_lib.meter import Cost
 from zmem_lib.params import Params, changed
-from zmem_lib.runs.needs import GIB, Pass, memory, number_bytes, passes
+from zmem_lib.runs.needs import GIB, Pass, block_width, memory, number_bytes, passes
 
 STEPS = 2  # the second has all moments
 
@@ -60,7 +60,7 @@ def measure(params: Params) -> dict[int, Cost]:
     """Train STEPS steps and write one batch at full length: peak memory and seconds a step of chapters 3 and 4."""
     params = shortened(params)
     device = pick_device(params.machine.device)
-    shape = (params.corpus.documents, params.memory.z_tokens, params.memory.z_width or model_shape(params).hidden)
+    shape = (params.corpus.documents, params.memory.z_tokens, block_width(params))
     z_table = make_ztable(torch.randn(shape))  # never on a GPU, so on a CPU it does not count either
     others = held_bytes(device)
     memory_lm = random_memory_lm(params, device)

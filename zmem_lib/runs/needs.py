@@ -76,8 +76,13 @@ def learned_weights(params: Params) -> int:
 
 def row_bytes(params: Params) -> int:
     """Bytes of one document in the memory: its block and its key, in float32."""
-    width = params.memory.z_width or model_shape(params).hidden
-    return 4 * (params.memory.z_tokens * width + params.memory.key_width)
+    return 4 * (params.memory.z_tokens * block_width(params) + params.memory.key_width)
+
+
+def block_width(params: Params) -> int:
+    """The numbers W of each of the K parts of a block."""
+    shape = model_shape(params)
+    return 2 * shape.layers * shape.keys if params.memory.kind == "kv" else params.memory.z_width or shape.hidden
 
 
 def passes(params: Params, chapter: int) -> list[Pass]:

@@ -61,7 +61,7 @@ def model_lines(params: Params) -> list[str]:
         f"  {shape.linear + shape.other:,} weights: {shape.layers} layers of width {shape.hidden}, "
         f"vocabulary {shape.vocabulary:,}; {learns:,} of the model learn",
         f"  corpus {corpus.name}: {corpus.documents:,} documents seen, {corpus.new_documents:,} new; z of "
-        f"{memory.z_tokens} x {memory.z_width or shape.hidden}{keys}, {needs.row_bytes(params) / 1024:,.1f} KiB each",
+        f"{memory.z_tokens} x {needs.block_width(params)}{keys}, {needs.row_bytes(params) / 1024:,.1f} KiB each",
     ]
 
 

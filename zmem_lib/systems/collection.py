@@ -28,7 +28,7 @@ from zmem_lib.ids import tree as id_trees
 from zmem_lib.ids.search import NEW
 from zmem_lib.memory.encoder import document_keys, start_z
 from zmem_lib.memory.lessons import asked_rows
-from zmem_lib.memory.lm import generate_all
+from zmem_lib.memory.likelihood import generate_all
 from zmem_lib.memory.self_questions import given_questions, own_questions
 from zmem_lib.memory.table import load_z
 from zmem_lib.memory.write import numbers_of, write

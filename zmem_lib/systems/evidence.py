@@ -18,7 +18,8 @@ from torch import Tensor
 from zmem_lib.api.client import Reply, ask_all, reader_address
 from zmem_lib.data.tuples import parts_of
 from zmem_lib.memory.choose import Ranking
-from zmem_lib.memory.lm import MemoryLM, generate_all, reading
+from zmem_lib.memory.likelihood import generate_all
+from zmem_lib.memory.lm import MemoryLM, reading
 from zmem_lib.memory.prompts import Prompts
 from zmem_lib.params import Params, changed
 from zmem_lib.systems import choosing

@@ -1,0 +1,105 @@
+"""Blocks of the kind `kv`: keys and values of K places in every layer, as if a text had been read before the question.
+
+A block z (K,W) holds, for each place, the keys and values of all layers and heads side by side, each number as its
+distance from what it is on average, in units of what it varies by. Prefix tuning (2101.00190) learns such a prefix for
+a task and Cartridges (2506.06266) one for a text; here too the first token of every text stays before it, and does not
+learn. A block begins as the keys and values that the document's own reading leaves: of the K tokens that surprise the
+model most (`chosen`; self-information as in Selective Context, 2310.06201), or their means over K slots (`pooled`). A
+document is read to end where questions begin, at one place for all.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from zmem_lib.files import BadInput
+
+SAMPLE = 256  # random tokens, read to learn what keys and values vary by
+Sizes = list[tuple[int, int, int]]  # of each layer: heads, width of a key, of a value
+
+
+@torch.no_grad()
+def measure_layers(lm: Any, seed: int) -> tuple[Sizes, Tensor, Tensor]:
+    """The sizes of a model's keys and values; of each number of them in reading the mean and the spread, (W,) each."""
+    words = torch.randint(lm.get_input_embeddings().weight.shape[0], (1, SAMPLE), generator=_generator(seed))
+    cache = lm(input_ids=words.to(lm.device), use_cache=True, logits_to_keep=1).past_key_values
+    if not isinstance(cache, DynamicCache) or not all(hasattr(layer, "keys") for layer in cache.layers):
+        raise BadInput("memory.kind kv needs a model with keys and values in every layer: set it to soft")
+    layers: list[Any] = cache.layers
+    sizes = [(layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[3]) for layer in layers]
+    read = flat(layers)[0]  # (T,W)
+    return sizes, read.mean(0), read.std(0).clamp(min=1e-3)
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def flat(layers: Sequence[Any]) -> Tensor:
+    """Keys and values (B,heads,T,width) of all layers side by side: (B,T,W) in float32."""
+    parts = [part for layer in layers for part in (layer.keys, layer.values)]
+    return torch.cat([part.float().transpose(1, 2).flatten(2) for part in parts], 2)  # (B,T,W)
+
+
+def kv_cache(memory_lm: Any, z: Tensor) -> DynamicCache:
+    """What the layers hold before the first token: of the constant one, then of blocks z (B,K,W); 1 + K places."""
+    heads, lm, device = memory_lm.heads, memory_lm.lm, memory_lm.device
+    begin = torch.tensor([memory_lm.prompts.begin], device=device)
+    with torch.no_grad(), memory_lm.arithmetic():
+        first = memory_lm.backbone(input_ids=begin, use_cache=True).past_key_values
+    values = (z.to(device).float() * heads.kv_spread + heads.kv_mean).to(memory_lm.dtype)  # (B,K,W)
+    widths = [(count * key, count * value) for count, key, value in heads.kv_sizes]
+    parts = values.split([width for pair in widths for width in pair], 2)
+    layers = []
+    for i, (layer, (count, _, _)) in enumerate(zip(first.layers, heads.kv_sizes, strict=True)):
+        pair = [
+            part.unflatten(2, (count, -1)).transpose(1, 2) for part in parts[2 * i : 2 * i + 2]
+        ]  # (B,heads,K,width)
+        before = [part.to(memory_lm.dtype).expand(len(z), -1, -1, -1) for part in (layer.keys, layer.values)]
+        layers.append(tuple(torch.cat(both, 2) for both in zip(before, pair, strict=True)))  # (B,heads,1+K,width)
+    return DynamicCache(layers, config=lm.config)
+
+
+def slots(weights: Tensor, layers: Sequence[Any], heads: Any) -> Tensor:
+    """Blocks (B,K,W) from what the layers hold of B texts, by the weights (B,K,T) of their tokens in each place."""
+    summed = [
+        torch.einsum("bkt,bhtd->bkhd", weights, part.float()).flatten(2)  # (B,K,heads*width)
+        for layer in layers for part in (layer.keys, layer.values)
+    ]  # fmt: skip
+    return (torch.cat(summed, 2) - heads.kv_mean) / heads.kv_spread  # (B,K,W)
+
+
+@torch.no_grad()
+def slot_weights(memory_lm: Any, texts: Sequence[list[int]], states: Tensor) -> Tensor:
+    """Which tokens of texts (prompts.text), read into states (B,T,D) padded in front, make which place: (B,K,T).
+
+    The text's end, which has read all of it, is always chosen. Of a text of fewer tokens some places are alike.
+    """
+    heads, prompts, wide = memory_lm.heads, memory_lm.prompts, states.shape[1]
+    given, k = len(prompts.begin) + len(prompts.marks["text"]), heads.z_tokens
+    weights = states.new_zeros(len(texts), k, wide, dtype=torch.float32)  # (B,K,T)
+    for b, text in enumerate(texts):
+        body = np.arange(wide - len(text) + given, wide)
+        if heads.kv_start == "chosen":
+            surprise = surprises(memory_lm, text, states[b, wide - len(text) :])[given:]  # (T_b,)
+            surprise[-1] = torch.inf
+            best = surprise.topk(min(k, len(body))).indices.sort().values.cpu().numpy()
+            groups = body[best][:, None]
+        else:
+            groups = np.array_split(body, min(k, len(body)))
+        for i in range(k):
+            group = groups[i % len(groups)]
+            weights[b, i, torch.as_tensor(group)] = 1 / len(group)
+    return weights
+
+
+def surprises(memory_lm: Any, text: list[int], states: Tensor) -> Tensor:
+    """-log p (T,) of every token of a text after those before it, from its last states (T,D); 0 for the first."""
+    with memory_lm.arithmetic():
+        logits = memory_lm.lm.get_output_embeddings()(states[:-1]).float()  # (T-1,V)
+    ids = torch.tensor(text[1:], device=logits.device)
+    return nn.functional.pad(nn.functional.cross_entropy(logits, ids, reduction="none"), (1, 0))  # (T,)
