@@ -124,6 +124,16 @@ def test_the_model_learns_through_blocks_of_its_own_reading_and_their_keys_are_t
     assert can_start(lm, lm.heads.kv_start) and not can_start(lm, "random")
 
 
+def test_an_adapter_in_half_precision_makes_and_reads_blocks(tmp_path):
+    changes = {"lm.name": save_family(SMALL_MODELS[0], tmp_path), "lm.lora_rank": 2, "machine.precision": "bfloat16"}
+    lm = small_lm(changed(KV, changes))
+    rows = encode_rows(lm, [lm.prompts.text(text, 40) for text in TEXTS])
+    z = rows[:, :-6].unflatten(1, (lm.heads.z_tokens, -1))
+    token_nll(lm, z, rows_of(lm))[0].sum().backward()
+    learned = [weight.grad.abs().max() for name, weight in lm.lm.named_parameters() if "v_proj.lora_B" in name]
+    assert learned and min(learned) > 0 and generate_all(lm, z.detach(), [[5], [6, 7], [8]], max_tokens=2, batch=3)
+
+
 def test_units_are_kept_with_the_model(tmp_path, memory_lm):
     save_memory_lm(memory_lm, tmp_path / "lm", "card")
     params = changed(KV, {"memory.start": memory_lm.heads.kv_start, "write.start": memory_lm.heads.kv_start})

@@ -137,11 +137,12 @@ def ready(lm: Any, prompts: Prompts, params: Settings) -> MemoryLM:
     places = -(-memory.document_tokens // memory.z_tokens) if pooled and not kv else 0
     reads = params.train.encode_share > 0 and not kv
     heads = MemoryHeads(token_vectors(lm), **shape, encoder=reads, places=places)
+    memory_lm = MemoryLM(lm.eval(), heads, prompts, device, pick_dtype(params.machine.precision, device))
     if kv:
         reach = memory.document_tokens + len(prompts.begin) + len(prompts.marks["text"]) + 1  # and its end
-        heads.hold_kv(*measure_layers(lm, params.seed), start=memory.start, reach=reach)
+        with memory_lm.arithmetic():
+            heads.hold_kv(*measure_layers(lm, params.seed), start=memory.start, reach=reach)
     heads.to(device)
-    memory_lm = MemoryLM(lm.eval(), heads, prompts, device, pick_dtype(params.machine.precision, device))
     if params.machine.activation_checkpointing:
         memory_lm.causal.activation_checkpointing_enable()
     return memory_lm
