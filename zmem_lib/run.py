@@ -52,6 +52,25 @@ def command_run(options: Namespace) -> None:
         _build(list(dict.fromkeys([params.run, *finished_runs(options.runs)])), options)
 
 
+def command_school(options: Namespace) -> None:
+    """Teach a pretrained model on other text to write evidence, to find and to read, before it meets a corpus.
+
+    It learns on the documents of PARAMS.yaml and is measured on the dev questions about its new documents, which it
+    never learns, at the start and whenever its rows have doubled. DIR/NAME/lm is then what `lm.adapter` takes. The same
+    command goes on where it was stopped.
+    """
+    from zmem_lib.runs.environment import unwound_by_signals
+    from zmem_lib.runs.pipeline import start_over
+    from zmem_lib.runs.school import school
+
+    params = read_params(options.params, options.set)
+    folder = options.runs / params.run
+    with unwound_by_signals(), held(folder):
+        if options.start_over:
+            start_over(folder)
+        print(f"schooled: set lm.adapter={school(params, options.runs, notebooks=options.notebooks)}")
+
+
 def command_params(options: Namespace) -> None:
     """Print each parameter of a file, with its meaning, its bounds, and where its value comes from."""
     _print(param_lines(options.params, options.set))
@@ -237,6 +256,7 @@ COMMANDS: dict[str, tuple] = {  # its function, whose docstring is its help, and
         _option("--from", dest="first", type=int, choices=CHAPTERS, metavar="NN", help="execute again from here on"),
         _option("--to", dest="last", type=int, choices=CHAPTERS, metavar="NN", default=7, help="stop after this one"),
     ),
+    "school": (command_school, PARAMS, SET, RUNS, TEMPLATES, AGAIN),
     "params": (command_params, PARAMS, SET),
     "plan": (
         command_plan, FILES, SET,

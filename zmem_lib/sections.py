@@ -251,6 +251,11 @@ class Params(Section):
         return round(self.train.self_questions_after * self.train.steps) if self.train.self_questions else 0
 
     @property
+    def schools(self) -> bool:
+        """Whether every block comes from its text, so that an adapter learns and nothing of a document."""
+        return self.train.encode_share == 1 and not self.learns_whole and self.has_lm
+
+    @property
     def learns_reading(self) -> bool:
         """Whether the reader's task is learned here."""
         return self.train.lm and self.train.read_weight > 0

@@ -83,6 +83,15 @@ def test_left_padded_equals_unpadded(memory_lm):
         torch.testing.assert_close(logits[i], memory_lm.lm(inputs_embeds=alone).logits[0, -1], atol=1e-5, rtol=1e-5)
 
 
+def test_the_output_head_gets_its_states_in_one_piece(memory_lm):
+    given = []
+    watch = memory_lm.lm.get_output_embeddings().register_forward_hook(lambda _, states, __: given.append(states[0]))
+    generate_all(memory_lm, None, [[5, 6, 7], [8, 9]], max_tokens=2, batch=2)
+    watch.remove()
+    assert [tuple(states.shape) for states in given] == [(2, 1, 32)] * 2
+    assert all(states.is_contiguous() for states in given), "a slice of the last states costs seconds in bfloat16"
+
+
 @pytest.mark.parametrize("with_z", [True, False])
 def test_generating_in_batches_equals_a_plain_greedy_loop(memory_lm, with_z):
     prompts = [memory_lm.prompts.asked(sentence(i, n)) for i, n in enumerate((2, 9, 5, 7))]

@@ -16,7 +16,7 @@ from zmem_lib.run import main
 from zmem_lib.runs import needs
 from zmem_lib.runs.duration import L4, PADDING, Machine, estimate_seconds, expected_seconds, this_machine
 from zmem_lib.runs.measure import measure
-from zmem_lib.runs.plan import L4_BYTES, api_requests, model_lines, plan_lines, summary_lines
+from zmem_lib.runs.plan import L4_BYTES, api_requests, chapter_seconds, model_lines, plan_lines, summary_lines
 
 PARAMS = ROOT / "params"
 FILES = sorted(PARAMS.glob("*.yaml"))
@@ -198,3 +198,18 @@ def test_an_earlier_run_is_believed_before_the_formula(smoke_params, tmp_path):
 
 def test_durations_are_said_as_one_says_them():
     assert [about(s) for s in (1, 42, 170, 9000)] == ["about 5 s", "about 40 s", "about 3 min", "about 2.5 h"]
+
+
+def test_a_schooling_is_planned_as_what_it_does_and_writing_all_anew_costs_more():
+    school = read_params(ROOT / "params/school.yaml")
+    seconds = chapter_seconds(school)
+    assert list(seconds) == ["01_corpus", "02_tuples", "learning", "measuring"] and school.schools
+    longer = chapter_seconds(changed(school, {"train.steps": 4 * school.train.steps}))
+    assert longer["learning"] == pytest.approx(4 * seconds["learning"])
+    assert longer["measuring"] > seconds["measuring"] > 0, "two doublings more"
+    assert any(line.split()[0] == "learning" for line in plan_lines(school) if line.strip())
+    joint, text, asked = (
+        chapter_seconds(changed(read_params(ROOT / "params/squad-packaged.yaml"), {"write.seen": seen}))["04_write_znew"]
+        for seen in ("joint", "text", "questions")
+    )
+    assert joint < text < asked

@@ -200,6 +200,8 @@ def load_checkpoint(training: Training, keep: Cache | None) -> dict[str, Any] | 
 def changing(training: Training) -> dict[str, Tensor]:
     """By name, the weights that learn, the table with its moments, and the bank; a tied weight once."""
     held = {"table": training.z_table, "bank": training.bank}
+    if training.lessons.params.train.encode_share == 1:  # schooling: every block comes from its text
+        del held["table"]
     tensors = {
         f"{name}.{part}": tensor for name, one in held.items() for part, tensor in vars(one).items()
         if isinstance(tensor, Tensor)

@@ -68,11 +68,14 @@ ON_AVERAGE = {  # column of answers: its head, its digits
 # Chapters 03 and 04: the model, training and writing
 
 
-def model_card(params: Params) -> str:
-    """README.md of a saved model: what it is, how it was made, how to load it; with the front matter of the hub."""
+def model_card(params: Params, schooled: Mapping[str, str] | None = None) -> str:
+    """README.md of a saved model: what it is, how it was made, how to load it; with the front matter of the hub.
+
+    Of a model that was `schooled` also what, by name, is to be said of that.
+    """
     front = {"library_name": "transformers" if params.learns_whole else "peft", "tags": ["zmem", "soft-prompt"]}
     front |= {} if params.lm.name == "scratch" else {"base_model": title_of(params.lm.name)}
-    shown = {"front": yaml.safe_dump(front, sort_keys=False), "parameters": dumped(params)}
+    shown = {"front": yaml.safe_dump(front, sort_keys=False), "parameters": dumped(params), "schooled": schooled or {}}
     return template("model_card.md.j2").render(params=params, **shown)
 
 

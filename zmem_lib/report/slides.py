@@ -75,13 +75,14 @@ def model(tables: Mapping[str, pd.DataFrame], params: Params, words: Mapping[str
         table = pd.DataFrame([(words["fact.docs"], words["fact.counts"].format(**said))])
         return Slide(words["model.title"], (words["model.none"],), table)
     said["select"] = words[f"select.{params.answer.select}"].format(**said)
+    block = "kv" if params.memory.kind == "kv" else "width" if params.memory.z_width else "tokens"
     trained = "train" if params.train.lm else "train_z"
     bullets = [words[f"model.{key}"].format(**said) for key in (trained, "write", "choose", "answer")]
     scratch, name = words["fact.scratch"].format(**said), Path(title_of(params.lm.name)).name
     facts = {
         "lm": scratch if params.lm.name == "scratch" else name,
         "docs": words["fact.counts"].format(**said),
-        "block": words["fact.width" if params.memory.z_width else "fact.tokens"].format(**said),
+        "block": words[f"fact.{block}"].format(**said),
         "key": words["fact.numbers" if params.memory.key_width else "fact.none"].format(**said),
         "steps": f"{params.train.steps:,}",
         "write": f"{params.write.steps:,}",

@@ -181,7 +181,9 @@ def setting(docs: pd.DataFrame, questions: pd.DataFrame, params: Params) -> str:
     counts |= {"test": splits.get("test", 0), "new_test": splits.get("new-test", 0), "top_k": params.answer.top_k}
     apart = words["setting.apart"].format(n=unasked) if unasked else ""
     written = "" if params.write.seen == "joint" else words[f"setting.written.{params.write.seen}"]
-    block = words["setting.block"].format(z_tokens=params.memory.z_tokens, written=written) if params.has_lm else ""
+    memory = params.memory
+    block = words[f"setting.block.{memory.kind}"].format(z_tokens=memory.z_tokens, written=written)
+    block *= params.has_lm
     run = {"corpus": params.corpus.name, "tokens": params.memory.evidence_tokens, "brief": brief_tokens(params)}
     return words["setting"].format(apart=apart, block=block, **run, **counts)
 

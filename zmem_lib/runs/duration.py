@@ -153,6 +153,13 @@ def _write(params: Params, machine: Machine) -> float:
     asked = ASKED * (params.memory.z_tokens + QUESTION_TOKENS + EVIDENCE_TOKENS) * (params.write.self_questions > 0)
     tokens = (params.memory.z_tokens + params.memory.document_tokens + asked) * rows * steps
     batches = math.ceil(rows / params.machine.write_batch) * steps
+    if params.write.seen != "joint":  # every seen document too, from one start
+        rows, given = params.corpus.documents, ASKED * (params.write.seen == "questions")
+        each = params.memory.z_tokens + params.memory.document_tokens
+        each += given * (params.memory.z_tokens + QUESTION_TOKENS + EVIDENCE_TOKENS)
+        tokens += each * rows * params.write.steps
+        batches += math.ceil(rows / params.machine.write_batch) * params.write.steps
+        rows = params.corpus.new_documents
     asking = _ask(params, machine, documents=rows, each=params.write.self_questions)
     return asking + descent_seconds(params, machine, tokens=tokens, batches=batches, learning=False)
 

@@ -6,7 +6,7 @@ before anything is downloaded or measured.
 
 from collections.abc import Iterable, Mapping
 
-from zmem_lib.chapters import chapters_of
+from zmem_lib.chapters import CHAPTERS, chapters_of
 from zmem_lib.memory.shape import model_shape, published
 from zmem_lib.meter import about
 from zmem_lib.packaged import title_of
@@ -91,7 +91,12 @@ def disk_lines(params: Params) -> list[str]:
 
 
 def chapter_seconds(params: Params) -> dict[str, float]:
-    """Seconds of each chapter on an L4."""
+    """Seconds of each chapter on an L4; of a schooling, of its two chapters and what it does itself."""
+    if params.schools:
+        from zmem_lib.runs.school import planned_seconds  # imports torch, which takes seconds
+
+        before = {name: duration.estimate_seconds(params, i, duration.L4) for i, name in CHAPTERS.items() if i < 3}
+        return before | planned_seconds(params, duration.L4)
     return {name: duration.estimate_seconds(params, i, duration.L4) for i, name in chapters_of(params).items()}
 
 
