@@ -177,6 +177,26 @@ def test_hash_and_what_counts_up_to_a_chapter():
             {"memory.start": "pooled", "write.start": "encode"},
             "memory.start and write.start cannot be encode and pooled",
         ),
+        ({"memory.kind": "kv", "memory.z_width": 0}, "set memory.start and write.start both to chosen"),
+        (
+            {"memory.kind": "kv", "memory.z_width": 0, "memory.start": "chosen", "write.start": "pooled"},
+            "set memory.start and write.start both to chosen or both to pooled",
+        ),
+        (
+            {"memory.kind": "kv", "memory.z_width": 8, "memory.start": "chosen", "write.start": "chosen"},
+            "memory.z_width 8 is of soft tokens",
+        ),
+        (
+            {
+                "memory.kind": "kv",
+                "memory.z_width": 0,
+                "memory.start": "chosen",
+                "write.start": "chosen",
+                "machine.activation_checkpointing": True,
+            },
+            "machine.activation_checkpointing drops keys and values",
+        ),
+        ({"write.start": "chosen"}, "set memory.kind to kv, or take pooled"),
     ],
 )
 def test_a_mistake_is_named(change, sentence):
