@@ -124,7 +124,9 @@ def test_plan_is_printed_for_every_parameter_file(path, capsys):
     assert main(["plan", str(path), "--price", "2"]) == 0
     text = capsys.readouterr().out
     assert "planned cost: $" in text and "at $2.00 an hour" in text
-    assert ("03_train_joint" in text) == read_params(path).has_lm
+    params = read_params(path)
+    assert ("03_train_joint" in text) == (params.has_lm and not params.schools)
+    assert ("learning" in text) == params.schools
     assert "TOO MUCH" not in text
 
 
