@@ -16,6 +16,7 @@ from zmem_lib.memory.lm import load_memory_lm, make_memory_lm, save_memory_lm
 from zmem_lib.memory.prompts import TERMS, Row, behind_text
 from zmem_lib.memory.write import write
 from zmem_lib.params import changed
+from zmem_lib.runs.needs import block_width
 
 KV = small_params(
     {"memory.kind": "kv", "memory.start": "chosen", "write.start": "chosen", "memory.z_tokens": 30,
@@ -138,6 +139,9 @@ def test_units_are_kept_with_the_model(tmp_path, memory_lm):
     save_memory_lm(memory_lm, tmp_path / "lm", "card")
     params = changed(KV, {"memory.start": memory_lm.heads.kv_start, "write.start": memory_lm.heads.kv_start})
     again = load_memory_lm(tmp_path / "lm", params)
+    assert again.heads.scale == 1 and again.heads.width == block_width(params)
+    again.heads.spread.fill_(0.1)  # as an adapter leaves it that was schooled with soft blocks
+    assert again.heads.scale == 1, "no unit of another kind"
     assert torch.equal(again.heads.kv_spread, memory_lm.heads.kv_spread)
     torch.testing.assert_close(start(again), start(memory_lm))
     plain = make_memory_lm(params, TEXTS)

@@ -22,6 +22,7 @@ from zmem_lib.memory.encoder import question_vectors
 from zmem_lib.memory.likelihood import greedy_scores
 from zmem_lib.memory.table import load_z
 from zmem_lib.meter import progress
+from zmem_lib.params import Params
 from zmem_lib.systems.choosing import by_key_then_likelihood
 from zmem_lib.systems.collection import Collection
 from zmem_lib.systems.evidence import generate_evidence, read
@@ -39,9 +40,7 @@ def write_curve(collection: Collection) -> pd.DataFrame:
     """
     folder, params = collection.folder, collection.params
     log = read_table(folder / "write_log.parquet", "write_log")
-    questions = read_table(folder / "questions.parquet", "questions").query("split == 'new-dev'")
-    if 0 < params.answer.questions < len(questions):
-        questions = questions.sample(params.answer.questions, random_state=params.seed)
+    questions = new_dev_questions(folder, params)
     snapshots = sorted((folder / "z_new_steps").glob("*.safetensors")) if len(questions) else []
     if not snapshots:
         return no_rows("write_curve")
@@ -61,6 +60,13 @@ def write_curve(collection: Collection) -> pd.DataFrame:
             estimate = bootstrap_mean(values, samples, params.seed, clusters=clusters)
             rows.append(place | {"metric": metric, **vars(estimate)})
     return check(pd.DataFrame(rows, columns=list(TABLES["write_curve"])), "write_curve")
+
+
+def new_dev_questions(folder: Path, params: Params) -> pd.DataFrame:
+    """At most `answer.questions` dev questions about new documents."""
+    questions = read_table(folder / "questions.parquet", "questions").query("split == 'new-dev'")
+    few = 0 < params.answer.questions < len(questions)
+    return questions.sample(params.answer.questions, random_state=params.seed) if few else questions
 
 
 def finder(collection: Collection, questions: pd.DataFrame) -> Find:

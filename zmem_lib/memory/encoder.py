@@ -15,7 +15,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from zmem_lib.memory.kv_prefix import slot_weights, slots
+from zmem_lib.memory.kv_prefix import side_by_side, slot_weights
 from zmem_lib.memory.likelihood import left_padded, positions
 from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.memory.table import unit
@@ -36,7 +36,7 @@ class KeyBank:
 def encode_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
     """Block and unit key side by side (B,K*W+E) of documents given as token ids (prompts.text); gradients flow."""
     heads = memory_lm.heads
-    if heads.kv_sizes:
+    if heads.kv_start:
         return kv_rows(memory_lm, texts)
     if heads.places is not None:
         keys = () if heads.to_key is None else (mean_vectors(memory_lm, texts),)  # (B,E)
@@ -65,7 +65,8 @@ def kv_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
     with memory_lm.arithmetic():
         output = memory_lm.backbone(inputs_embeds=embedded, **options)
     states, layers = output.last_hidden_state, output.past_key_values.layers  # (B,T,D)
-    blocks = slots(slot_weights(memory_lm, texts, states), layers, heads).flatten(1)  # (B,K*W)
+    held = side_by_side(layers, slot_weights(memory_lm, texts, states))  # (B,K,W)
+    blocks = ((held - heads.kv_mean) / heads.kv_spread).flatten(1)  # (B,K*W)
     keys = blocks[:, :0] if heads.to_key is None else to_vectors(memory_lm, states, mask)  # (B,E)
     return torch.cat([blocks, keys], 1)  # (B,K*W+E)
 
@@ -125,9 +126,7 @@ def encode_all(memory_lm: MemoryLM, rows: list[list[int]]) -> tuple[Tensor, Tens
 
 def document_keys(memory_lm: MemoryLM, texts: Sequence[str], limit: int) -> Tensor:
     """Unit keys (N,E) of documents, at most `limit` tokens of each; (N,0) of a model that reads none."""
-    heads = memory_lm.heads
-    reads = heads.to_block is not None or heads.places is not None or heads.kv_sizes
-    return encode(memory_lm, texts, limit)[1] if reads and heads.key_width else torch.zeros(len(texts), 0)
+    return encode(memory_lm, texts, limit)[1] if memory_lm.heads.key_width else torch.zeros(len(texts), 0)
 
 
 @torch.no_grad()
@@ -151,7 +150,7 @@ def start_z(
     token embeddings, makes of the document, of at most `limit` tokens; for kind kv: kv_prefix.py.
     """
     n, heads = len(texts), memory_lm.heads
-    if start == "encode" or heads.kv_sizes:
+    if start == "encode" or heads.kv_start:
         return encode(memory_lm, texts, limit)[0]
     if start == "pooled":
         rows = [memory_lm.prompts.text(text, limit) for text in texts]
@@ -175,7 +174,7 @@ def start_z(
 def can_start(memory_lm: MemoryLM, start: str) -> bool:
     """Whether a model has what a start needs."""
     heads = memory_lm.heads
-    if heads.kv_sizes:
+    if heads.kv_start:
         return start == heads.kv_start
     return {"encode": heads.to_block, "pooled": heads.places, "chosen": None}.get(start, heads) is not None
 

@@ -19,30 +19,28 @@ from transformers import DynamicCache
 from zmem_lib.files import BadInput
 
 SAMPLE = 256  # random tokens, read to learn what keys and values vary by
-Sizes = list[tuple[int, int, int]]  # of each layer: heads, width of a key, of a value
 
 
 @torch.no_grad()
-def measure_layers(lm: Any, seed: int) -> tuple[Sizes, Tensor, Tensor]:
-    """The sizes of a model's keys and values; of each number of them in reading the mean and the spread, (W,) each."""
-    words = torch.randint(lm.get_input_embeddings().weight.shape[0], (1, SAMPLE), generator=_generator(seed))
+def measure_layers(lm: Any, seed: int) -> tuple[Tensor, Tensor]:
+    """Of each number of a model's keys and values in reading the mean and the spread, (W,) each."""
+    generator = torch.Generator().manual_seed(seed)
+    words = torch.randint(lm.get_input_embeddings().weight.shape[0], (1, SAMPLE), generator=generator)
     cache = lm(input_ids=words.to(lm.device), use_cache=True, logits_to_keep=1).past_key_values
     if not isinstance(cache, DynamicCache) or not all(hasattr(layer, "keys") for layer in cache.layers):
         raise BadInput("memory.kind kv needs a model with keys and values in every layer: set it to soft")
-    layers: list[Any] = cache.layers
-    sizes = [(layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[3]) for layer in layers]
-    read = flat(layers)[0]  # (T,W)
-    return sizes, read.mean(0), read.std(0).clamp(min=1e-3)
+    each = torch.eye(SAMPLE, device=lm.device)[None]
+    read = side_by_side(cache.layers, each)[0]  # (T,W)
+    return read.mean(0), read.std(0).clamp(min=1e-3)
 
 
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def flat(layers: Sequence[Any]) -> Tensor:
-    """Keys and values (B,heads,T,width) of all layers side by side: (B,T,W) in float32."""
-    parts = [part for layer in layers for part in (layer.keys, layer.values)]
-    return torch.cat([part.float().transpose(1, 2).flatten(2) for part in parts], 2)  # (B,T,W)
+def side_by_side(layers: Sequence[Any], weights: Tensor) -> Tensor:
+    """Keys and values of all layers in one row for each place, which sums tokens by its weights (B,K,T): (B,K,W)."""
+    summed = [
+        torch.einsum("bkt,bhtd->bkhd", weights, part.float()).flatten(2)  # (B,K,heads*width)
+        for layer in layers for part in (layer.keys, layer.values)
+    ]  # fmt: skip
+    return torch.cat(summed, 2)  # (B,K,W)
 
 
 def kv_cache(memory_lm: Any, z: Tensor) -> DynamicCache:
@@ -52,25 +50,16 @@ def kv_cache(memory_lm: Any, z: Tensor) -> DynamicCache:
     with torch.no_grad(), memory_lm.arithmetic():
         first = memory_lm.backbone(input_ids=begin, use_cache=True).past_key_values
     values = (z.to(device).float() * heads.kv_spread + heads.kv_mean).to(memory_lm.dtype)  # (B,K,W)
-    widths = [(count * key, count * value) for count, key, value in heads.kv_sizes]
-    parts = values.split([width for pair in widths for width in pair], 2)
-    layers = []
-    for i, (layer, (count, _, _)) in enumerate(zip(first.layers, heads.kv_sizes, strict=True)):
-        pair = [
-            part.unflatten(2, (count, -1)).transpose(1, 2) for part in parts[2 * i : 2 * i + 2]
-        ]  # (B,heads,K,width)
-        before = [part.to(memory_lm.dtype).expand(len(z), -1, -1, -1) for part in (layer.keys, layer.values)]
-        layers.append(tuple(torch.cat(both, 2) for both in zip(before, pair, strict=True)))  # (B,heads,1+K,width)
+    pairs: list[Any] = [(layer.keys, layer.values) for layer in first.layers]  # (1,heads,1,width) each
+    own = iter(values.split([part.shape[1] * part.shape[3] for pair in pairs for part in pair], 2))
+    layers = [tuple(behind(part, next(own)) for part in pair) for pair in pairs]  # (B,heads,1+K,width) each
     return DynamicCache(layers, config=lm.config)
 
 
-def slots(weights: Tensor, layers: Sequence[Any], heads: Any) -> Tensor:
-    """Blocks (B,K,W) from what the layers hold of B texts, by the weights (B,K,T) of their tokens in each place."""
-    summed = [
-        torch.einsum("bkt,bhtd->bkhd", weights, part.float()).flatten(2)  # (B,K,heads*width)
-        for layer in layers for part in (layer.keys, layer.values)
-    ]  # fmt: skip
-    return (torch.cat(summed, 2) - heads.kv_mean) / heads.kv_spread  # (B,K,W)
+def behind(first: Tensor, own: Tensor) -> Tensor:
+    """What one layer holds of the first token (1,heads,1,width), and behind it of blocks (B,K,heads*width)."""
+    own = own.unflatten(2, (first.shape[1], -1)).transpose(1, 2)  # (B,heads,K,width)
+    return torch.cat([first.to(own).expand(len(own), -1, -1, -1), own], 2)  # (B,heads,1+K,width)
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ def counted_logits(
     assert z is not None or not counted[:, 0].any(), "the first token of a row without z cannot be predicted"
     embedded = memory_lm.lm.get_input_embeddings()(ids)  # (B,T,D)
     options: dict[str, Any] = {}
-    if z is not None and memory_lm.heads.kv_sizes:
+    if z is not None and memory_lm.heads.kv_start:
         options = {"past_key_values": kv_cache(memory_lm, z), "position_ids": memory_lm.heads.reach + positions(mask)}
         mask = torch.cat([mask.new_ones(len(z), z.shape[1] + 1), mask], 1)  # (B,P+T)
     elif z is not None:
@@ -122,15 +122,14 @@ def generate_all(
 
 def generation_inputs(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]]) -> dict[str, Any]:
     """What `generate` continues: each prompt behind its block z (B,K,W), or, without z, alone."""
-    if z is None or not memory_lm.heads.kv_sizes:
+    if z is None or not memory_lm.heads.kv_start:
         embedded, mask = left_padded(memory_lm, prompts, None if z is None else prefix(memory_lm, z))
         return {"inputs_embeds": embedded, "attention_mask": mask}
     embedded, mask = left_padded(memory_lm, prompts)  # (B,T,D), (B,T)
-    places, begun = memory_lm.heads.reach + positions(mask), z.shape[1] + 1  # P, of which no embedding is looked at
-    before = {"inputs_embeds": embedded, "attention_mask": mask, "position_ids": places}
-    fill = {"attention_mask": 1}
-    padded = {
-        name: nn.functional.pad(part, (*(0, 0) * (part.ndim - 2), begun, 0), value=fill.get(name, 0))
-        for name, part in before.items()
-    }  # (B,P+T,...) each
-    return {**padded, "past_key_values": kv_cache(memory_lm, z)}
+    begun = (z.shape[1] + 1, 0)  # P places before the rest, of which only the mask is looked at
+    return {
+        "inputs_embeds": nn.functional.pad(embedded, (0, 0, *begun)),  # (B,P+T,D)
+        "attention_mask": nn.functional.pad(mask, begun, value=1),  # (B,P+T)
+        "position_ids": nn.functional.pad(memory_lm.heads.reach + positions(mask), begun),  # (B,P+T)
+        "past_key_values": kv_cache(memory_lm, z),
+    }

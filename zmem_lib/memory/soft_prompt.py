@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from zmem_lib.files import BadInput, read_tensors, write_tensors
-from zmem_lib.memory.kv_prefix import Sizes
 
 HEADS_FILE = "heads.safetensors"  # beside their model
 
@@ -36,8 +35,7 @@ class MemoryHeads(nn.Module):
         super().__init__()
         d, scale = embeddings.shape[1], embeddings.detach().float().std().item()
         self.z_tokens, self.key_width = z_tokens, key_width
-        self.kv_sizes: Sizes = []  # of the layers, for blocks of kind kv
-        self.kv_start, self.reach = "", 0  # how these begin; where questions do, behind the longest document
+        self.kv_start, self.reach = "", 0  # of kind kv: how blocks begin; where questions do, behind the longest text
         self.width = z_width or d  # W of a soft token
         self.register_buffer("spread", torch.tensor(scale))
         if z_width > d:
@@ -51,17 +49,16 @@ class MemoryHeads(nn.Module):
         if self.to_block is not None:
             nn.init.normal_(self.to_block.weight, std=scale * d**-0.5)  # from normed states to the embeddings' scale
 
-    def hold_kv(self, sizes: Sizes, mean: Tensor, spread: Tensor, *, start: str, reach: int) -> None:
-        """Make blocks keys and values, of layers of these sizes, in units of their spread around their mean (W,)."""
-        self.kv_sizes, self.kv_start, self.reach, self.width = sizes, start, reach, len(spread)
+    def hold_kv(self, mean: Tensor, spread: Tensor, *, start: str, reach: int) -> None:
+        """Make blocks keys and values, in units of their spread around their mean (W,)."""
+        self.kv_start, self.reach, self.width = start, reach, len(spread)
         self.register_buffer("kv_mean", mean)
         self.register_buffer("kv_spread", spread)
-        self.spread.fill_(1.0)
 
     @property
     def scale(self) -> float:
-        """The unit of blocks and rates."""
-        return self.spread.item()
+        """The unit of blocks and rates; keys and values are in units of theirs already."""
+        return 1.0 if self.kv_start else self.spread.item()
 
     def random_z(self, n: int, seed: int) -> Tensor:
         """Random blocks (n,K,W), normal, as large as the token embeddings."""

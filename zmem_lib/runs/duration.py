@@ -149,18 +149,15 @@ def _train(params: Params, machine: Machine) -> float:
 def _write(params: Params, machine: Machine) -> float:
     from zmem_lib.memory.write import ASKED  # imports torch, which takes seconds
 
-    rows, steps = params.corpus.new_documents, params.write.steps * 4  # starts, at most
-    asked = ASKED * (params.memory.z_tokens + QUESTION_TOKENS + EVIDENCE_TOKENS) * (params.write.self_questions > 0)
-    tokens = (params.memory.z_tokens + params.memory.document_tokens + asked) * rows * steps
-    batches = math.ceil(rows / params.machine.write_batch) * steps
-    if params.write.seen != "joint":  # every seen document too, from one start
-        rows, given = params.corpus.documents, ASKED * (params.write.seen == "questions")
-        each = params.memory.z_tokens + params.memory.document_tokens
-        each += given * (params.memory.z_tokens + QUESTION_TOKENS + EVIDENCE_TOKENS)
-        tokens += each * rows * params.write.steps
-        batches += math.ceil(rows / params.machine.write_batch) * params.write.steps
-        rows = params.corpus.new_documents
-    asking = _ask(params, machine, documents=rows, each=params.write.self_questions)
+    numbers, tokens, batches, block = params.write, 0, 0, params.memory.z_tokens
+    written = [(params.corpus.new_documents, 4, numbers.self_questions > 0)]  # starts, at most; whether it is asked too
+    if numbers.seen != "joint":
+        written.append((params.corpus.documents, 1, numbers.seen == "questions"))
+    for rows, starts, asked in written:
+        each = block + params.memory.document_tokens + asked * ASKED * (block + QUESTION_TOKENS + EVIDENCE_TOKENS)
+        tokens += each * rows * numbers.steps * starts
+        batches += math.ceil(rows / params.machine.write_batch) * numbers.steps * starts
+    asking = _ask(params, machine, documents=params.corpus.new_documents, each=numbers.self_questions)
     return asking + descent_seconds(params, machine, tokens=tokens, batches=batches, learning=False)
 
 

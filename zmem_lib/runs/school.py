@@ -19,6 +19,7 @@ import torch
 from zmem_lib.cache import Cache, drop_cache, open_cache, remembered
 from zmem_lib.chapters import chapter_made_by
 from zmem_lib.evaluation.scoring import score_answers, summarise
+from zmem_lib.evaluation.write_curve import new_dev_questions
 from zmem_lib.files import BadInput, hash_path, read_json, write_atomic
 from zmem_lib.fingerprint import git_revision
 from zmem_lib.memory.encoder import encode, start_z
@@ -38,8 +39,8 @@ from zmem_lib.text import passages
 FIRST_ROWS = 1000  # after which the model is measured for the first time, but for its start
 LEAST_GAIN = 0.02  # for a doubling of the rows
 LEADING = ("text-evidence", "zmem-oracle")  # of which one has to gain
-MEASURED = (*LEADING, "zmem-other-question", "zmem-shuffled", "gold+random-sentence", "gold-passage")
-WRITING = 4  # of these, that write their evidence
+WRITING = (*LEADING, "zmem-other-question", "zmem-shuffled")  # evidence
+MEASURED = (*WRITING, "gold+random-sentence", "gold-passage")
 METRICS = ("answer_in_evidence", "em", "f1")
 LEARNED = ("docs.parquet", "tuples.parquet", "questions.parquet")
 
@@ -114,7 +115,7 @@ def planned_seconds(params: Params, machine: duration.Machine) -> dict[str, floa
         params, machine, tokens=duration.training_tokens(params) * steps, batches=3 * steps, learning=True
     )
     asked = len(marks(steps, tuples)) * (answer.questions or 2 * params.corpus.new_documents)
-    reader, written = len(MEASURED) * answer.answer_tokens, WRITING * duration.EVIDENCE_TOKENS
+    reader, written = len(MEASURED) * answer.answer_tokens, len(WRITING) * duration.EVIDENCE_TOKENS
     read = asked * len(MEASURED) * (params.memory.document_tokens + duration.QUESTION_TOKENS)
     passes = asked / params.machine.answer_batch * (duration.LONGEST * written + reader)
     measuring = duration.forward_seconds(params, machine, read=read, written=asked * (written + reader), passes=passes)
@@ -144,9 +145,7 @@ def measured(memory_lm: MemoryLM, held: Holdings) -> pd.DataFrame:
     memory_lm.lm.eval()
     texts = passages(held.docs)
     held.z = start_z(params.memory.start, texts, memory_lm, limit=limit, seed=params.seed)  # (N,K,W)
-    questions = read_table(held.folder / "questions.parquet", "questions")
-    asked = questions[questions["split"] == "new-dev"].sample(frac=1, random_state=params.seed)
-    asked = asked.head(params.answer.questions or len(asked)).assign(part="new")
+    asked = new_dev_questions(held.folder, params).assign(part="new")
     answers = {name: answers_of(name, asked, held) for name in MEASURED}
     scores = score_answers(asked, held.docs, answers, params, ragas=False)
     summary = summarise(scores, params.evaluate.bootstrap_samples, params.seed)
