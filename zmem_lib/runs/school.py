@@ -40,8 +40,8 @@ FIRST_ROWS = 1000  # after which the model is measured for the first time, but f
 LEAST_GAIN = 0.02  # for a doubling of the rows
 LEADING = ("text-evidence", "zmem-oracle")  # of which one has to gain
 WRITING = (*LEADING, "zmem-other-question", "zmem-shuffled")  # evidence
+READ = ("text-evidence", "gold-passage")  # by the reader, who answers from them
 MEASURED = (*WRITING, "gold+random-sentence", "gold-passage")
-METRICS = ("answer_in_evidence", "em", "f1")
 LEARNED = ("docs.parquet", "tuples.parquet", "questions.parquet")
 
 
@@ -115,8 +115,8 @@ def planned_seconds(params: Params, machine: duration.Machine) -> dict[str, floa
         params, machine, tokens=duration.training_tokens(params) * steps, batches=3 * steps, learning=True
     )
     asked = len(marks(steps, tuples)) * (answer.questions or 2 * params.corpus.new_documents)
-    reader, written = len(MEASURED) * answer.answer_tokens, len(WRITING) * duration.EVIDENCE_TOKENS
-    read = asked * len(MEASURED) * (params.memory.document_tokens + duration.QUESTION_TOKENS)
+    reader, written = len(READ) * answer.answer_tokens, len(WRITING) * duration.EVIDENCE_TOKENS
+    read = asked * (len(WRITING) + len(READ)) * (params.memory.document_tokens + duration.QUESTION_TOKENS)
     passes = asked / params.machine.answer_batch * (duration.LONGEST * written + reader)
     measuring = duration.forward_seconds(params, machine, read=read, written=asked * (written + reader), passes=passes)
     return {"learning": learning, "measuring": measuring}
@@ -146,10 +146,11 @@ def measured(memory_lm: MemoryLM, held: Holdings) -> pd.DataFrame:
     texts = passages(held.docs)
     held.z = start_z(params.memory.start, texts, memory_lm, limit=limit, seed=params.seed)  # (N,K,W)
     asked = new_dev_questions(held.folder, params).assign(part="new")
-    answers = {name: answers_of(name, asked, held) for name in MEASURED}
+    answers = {name: answers_of(name, asked, held, reads=name in READ) for name in MEASURED}
     scores = score_answers(asked, held.docs, answers, params, ragas=False)
     summary = summarise(scores, params.evaluate.bootstrap_samples, params.seed)
-    return summary[summary["metric"].isin(METRICS)].reset_index(drop=True)
+    answered = summary["metric"].isin(["em", "f1"]) & summary["system"].isin(READ)
+    return summary[answered | summary["metric"].eq("answer_in_evidence")].reset_index(drop=True)
 
 
 def no_table(memory_lm: MemoryLM, n: int) -> ZTable:

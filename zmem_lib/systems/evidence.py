@@ -51,8 +51,13 @@ def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
     return picked.sort_values("question_id").reset_index(drop=True)
 
 
-def answers_of(name: str, questions: pd.DataFrame, held: Holdings, *, laps: list[float] | None = None) -> pd.DataFrame:
-    """What a system of SYSTEMS answers: the table answers; `laps` gets the seconds to choose, write and read."""
+def answers_of(
+    name: str, questions: pd.DataFrame, held: Holdings, *, reads: bool = True, laps: list[float] | None = None
+) -> pd.DataFrame:
+    """What a system of SYSTEMS answers: the table answers; `laps` gets the seconds to choose, write and read.
+
+    Unless it `reads`, there is evidence alone, and no answer.
+    """
     system, began = SYSTEMS[name], time.perf_counter()
     if system.hands == "z, other question":
         questions = with_another(questions, held)
@@ -68,7 +73,7 @@ def answers_of(name: str, questions: pd.DataFrame, held: Holdings, *, laps: list
         scores = [values[: len(some)] for values, some in zip(scores, items, strict=True)]
         held = wide(held)
     ranking, handed = (ids, scores) if system.compared else None, time.perf_counter()
-    table = answer(questions, held, items, ranking=ranking, spent=spent, began=began)
+    table = answer(questions, held, items, ranking=ranking, spent=spent, began=began, reads=reads)
     if laps is not None:
         laps += [chose - began, handed - chose, time.perf_counter() - handed]
     return table
@@ -221,11 +226,11 @@ def wide(held: Holdings) -> Holdings:
 
 def answer(
     questions: pd.DataFrame, held: Holdings, items: Items, *, ranking: Ranking | None = None,
-    spent: Sequence[tuple[int, int]] = (), began: float,
+    spent: Sequence[tuple[int, int]] = (), began: float, reads: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
     """Read the items and return the answers table; `spent` are the tokens already read and written per question."""
     params, n = held.params, len(questions)
-    if held.memory_lm is None:  # nobody reads: each item's first words, no answer, no token
+    if held.memory_lm is None or not reads:  # nobody reads: each item's first words, no answer, no token
         shown = [[first_words(item, params.memory.evidence_tokens) for item in some] for some in items]
         table = _table([Reply("", 0, 0, 0.0)] * n, shown, [len(" ".join(some).split()) for some in shown])
     else:
