@@ -64,12 +64,10 @@ def models(params: Any) -> Iterator[str]:
         yield f"lm.hidden_size {lm.hidden_size} must be a multiple of twice lm.heads ({lm.heads})"
     if memory.key_width and not train.encode_share:
         yield "memory.key_width needs the encoder, which gives new documents their keys: raise train.encode_share"
-    if {"encode", "pooled"} <= {memory.start, write.start}:
-        yield "memory.start and write.start cannot be encode and pooled: a model makes blocks of texts in one way"
-    if memory.kind == "kv":
+    if len(both := {"encode", "pooled", "chosen"} & {memory.start, write.start}) > 1:
+        yield f"memory.start and write.start cannot be {' and '.join(sorted(both))}: a model makes blocks in one way"
+    elif memory.kind == "kv":
         yield from kv_blocks(params)
-    elif "chosen" in (memory.start, write.start):
-        yield "the start chosen takes keys and values of a document's tokens: set memory.kind to kv, or take pooled"
     if "encode" in (memory.start, write.start) and not train.encode_share:
         yield "the start encode needs an encoder: raise train.encode_share or choose another memory.start, write.start"
     if not memory.key_width and (train.key_weight or answer.select.startswith("key") or train.id_steps):

@@ -188,3 +188,24 @@ def test_places_of_a_slot_are_told_apart_and_learn(memory_lm):
         lm.heads.places[0] *= 2
     turned = [text[:3] + text[3:][::-1] for text in texts]
     assert not torch.allclose(encode_rows(lm, turned)[:, :24], encode_rows(lm, texts)[:, :24])
+
+
+# --- chosen: the embeddings of those tokens of a document that surprise the model most ------------------------------
+
+
+@pytest.mark.parametrize("width", [0, 32])
+def test_a_chosen_block_is_the_most_surprising_tokens_in_their_order(width):
+    changes = {"memory.start": "chosen", "memory.z_width": width, "memory.z_tokens": 3, "memory.key_width": 6}
+    lm = small_lm(changed(PARAMS, changes))
+    text = lm.prompts.text(TEXTS[2], 40)
+    ids = torch.tensor([text])
+    logits = lm.causal(input_ids=ids).logits[0].detach()
+    surprise = torch.nn.functional.cross_entropy(logits[:-1], ids[0, 1:], reduction="none")  # of text[1:]
+    before = len(lm.prompts.begin) + len(lm.prompts.marks["text"])
+    places = surprise[before - 1 : -1].topk(3).indices.sort().values + before
+    z = start_z("chosen", TEXTS, lm, limit=40, seed=1)  # (N,K,W)
+    torch.testing.assert_close(lm.heads.connector(z[2]), lm.embeddings[ids[0, places]], atol=1e-4, rtol=1e-4)
+    rows = encode_rows(lm, [lm.prompts.text(one, 40) for one in TEXTS])
+    torch.testing.assert_close(rows[:, -6:].detach(), document_keys(lm, TEXTS, 40), atol=1e-5, rtol=1e-4)
+    assert start_z("chosen", [""], lm, limit=40, seed=1).abs().max() == 0, "nothing in it"
+    assert can_start(lm, "chosen") and not can_start(lm, "pooled") and can_start(lm, "random")

@@ -32,7 +32,7 @@ def memory_lm(request):
 
 
 def start(lm, texts=TEXTS):
-    return start_z(lm.heads.kv_start, texts, lm, limit=40, seed=1)  # (N,K,W)
+    return start_z(lm.heads.start, texts, lm, limit=40, seed=1)  # (N,K,W)
 
 
 def rows_of(lm):
@@ -122,7 +122,7 @@ def test_the_model_learns_through_blocks_of_its_own_reading_and_their_keys_are_t
     gradients = [layer.self_attn.v_proj.weight.grad for layer in lm.backbone.layers]
     lm.lm.zero_grad()
     assert all(gradient is not None and gradient.abs().max() > 0 for gradient in gradients)
-    assert can_start(lm, lm.heads.kv_start) and not can_start(lm, "random")
+    assert can_start(lm, lm.heads.start) and not can_start(lm, "random")
 
 
 def test_an_adapter_in_half_precision_makes_and_reads_blocks(tmp_path):
@@ -137,7 +137,7 @@ def test_an_adapter_in_half_precision_makes_and_reads_blocks(tmp_path):
 
 def test_units_are_kept_with_the_model(tmp_path, memory_lm):
     save_memory_lm(memory_lm, tmp_path / "lm", "card")
-    params = changed(KV, {"memory.start": memory_lm.heads.kv_start, "write.start": memory_lm.heads.kv_start})
+    params = changed(KV, {"memory.start": memory_lm.heads.start, "write.start": memory_lm.heads.start})
     again = load_memory_lm(tmp_path / "lm", params)
     assert again.heads.scale == 1 and again.heads.width == block_width(params)
     again.heads.spread.fill_(0.1)  # as an adapter leaves it that was schooled with soft blocks

@@ -57,7 +57,7 @@ def score_chunk(memory_lm: MemoryLM, z: Tensor, rows: list[list[int]]) -> dict[s
 
 def begun_layers(memory_lm: MemoryLM, z: Tensor) -> tuple[list[tuple[Tensor, Tensor]], int]:
     """Keys and values of every layer behind blocks z (B,K,W), and the place at which a question goes on."""
-    if memory_lm.heads.kv_start:
+    if memory_lm.heads.kv:
         before, place = kv_cache(memory_lm, z), memory_lm.heads.reach
     else:
         with memory_lm.arithmetic():

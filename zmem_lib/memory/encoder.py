@@ -1,8 +1,8 @@
 """The model reads: documents become blocks and keys, questions become vectors.
 
 A document followed by K memory tokens passes through the model once; its last states there become the block z (ICAE,
-2307.06945); or its token embeddings, summed in slots, do (soft_prompt.py); or the keys and values of some of its own
-tokens are the block (kv_prefix.py). Its key, and the vector of
+2307.06945); or its token embeddings, summed in slots (soft_prompt.py), or some of them, do; or the keys and values of
+some of its tokens are the block (kv_prefix.py). Its key, and the vector of
 `<question> q <find>`, is one linear map of the mean of the last states over the text, each weighted by its place, as
 later ones have read more (SGPT: Muennighoff, 2202.08904, section 3.1). Every key, of a seen document as of a new one,
 comes from this reading: keys that were made in two ways would lie apart, and questions would find the one kind first.
@@ -36,9 +36,11 @@ class KeyBank:
 def encode_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
     """Block and unit key side by side (B,K*W+E) of documents given as token ids (prompts.text); gradients flow."""
     heads = memory_lm.heads
-    if heads.kv_start:
+    if heads.kv:
         return kv_rows(memory_lm, texts)
-    if heads.places is not None:
+    if heads.start == "chosen":
+        return chosen_rows(memory_lm, texts)
+    if heads.start == "pooled":
         keys = () if heads.to_key is None else (mean_vectors(memory_lm, texts),)  # (B,E)
         return torch.cat([slot_sums(memory_lm, texts).flatten(1), *keys], 1)  # (B,K*W+E)
     embedded, mask = left_padded(memory_lm, texts)  # (B,T,D), (B,T)
@@ -49,6 +51,17 @@ def encode_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
     with memory_lm.arithmetic():
         blocks = heads.to_block(states[:, read:]).float().flatten(1)  # (B,K*W)
     keys = blocks[:, :0] if heads.to_key is None else to_vectors(memory_lm, states[:, :read], mask)  # (B,E)
+    return torch.cat([blocks, keys], 1)  # (B,K*W+E)
+
+
+def chosen_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
+    """The same where a block is the embeddings of those tokens of a document that surprise the model most."""
+    heads = memory_lm.heads
+    embedded, mask = left_padded(memory_lm, texts)  # (B,T,D), (B,T)
+    states = last_states(memory_lm, embedded, mask)  # (B,T,D)
+    weights = slot_weights(memory_lm, texts, states)  # (B,K,T)
+    blocks = heads.nearest_z(torch.einsum("bkt,btd->bkd", weights, embedded.float())).flatten(1)  # (B,K*W)
+    keys = blocks[:, :0] if heads.to_key is None else to_vectors(memory_lm, states, mask)  # (B,E)
     return torch.cat([blocks, keys], 1)  # (B,K*W+E)
 
 
@@ -147,10 +160,11 @@ def start_z(
 
     random: normal, as large as the token embeddings. mean: the mean of z_seen (N,K,W), or, before there is any, of the
     embeddings. vocab: the embeddings of tokens drawn at random. encode, pooled: what the model, or the sum over its
-    token embeddings, makes of the document, of at most `limit` tokens; for kind kv: kv_prefix.py.
+    token embeddings, makes of the document, of at most `limit` tokens; chosen: the embeddings of those that surprise
+    it; for kind kv: kv_prefix.py.
     """
     n, heads = len(texts), memory_lm.heads
-    if start == "encode" or heads.kv_start:
+    if start in ("encode", "chosen") or heads.kv:
         return encode(memory_lm, texts, limit)[0]
     if start == "pooled":
         rows = [memory_lm.prompts.text(text, limit) for text in texts]
@@ -174,9 +188,7 @@ def start_z(
 def can_start(memory_lm: MemoryLM, start: str) -> bool:
     """Whether a model has what a start needs."""
     heads = memory_lm.heads
-    if heads.kv_start:
-        return start == heads.kv_start
-    return {"encode": heads.to_block, "pooled": heads.places, "chosen": None}.get(start, heads) is not None
+    return start == heads.start if heads.kv or start in ("encode", "pooled", "chosen") else True
 
 
 def text_seed(seed: int, text: str) -> int:

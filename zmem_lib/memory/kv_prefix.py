@@ -66,16 +66,20 @@ def behind(first: Tensor, own: Tensor) -> Tensor:
 def slot_weights(memory_lm: Any, texts: Sequence[list[int]], states: Tensor) -> Tensor:
     """Which tokens of texts (prompts.text), read into states (B,T,D) padded in front, make which place: (B,K,T).
 
-    The text's end, which has read all of it, is always chosen. Of a text of fewer tokens some places are alike.
+    Of keys and values the text's end, which has read all of it, is always chosen; an embedding of it would say nothing.
+    Of a text of fewer tokens some places are alike.
     """
     heads, prompts, wide = memory_lm.heads, memory_lm.prompts, states.shape[1]
     given, k = len(prompts.begin) + len(prompts.marks["text"]), heads.z_tokens
     weights = states.new_zeros(len(texts), k, wide, dtype=torch.float32)  # (B,K,T)
     for b, text in enumerate(texts):
-        body = np.arange(wide - len(text) + given, wide)
-        if heads.kv_start == "chosen":
-            surprise = surprises(memory_lm, text, states[b, wide - len(text) :])[given:]  # (T_b,)
-            surprise[-1] = torch.inf
+        body = np.arange(wide - len(text) + given, wide if heads.kv else wide - 1)
+        if not len(body):
+            continue
+        if heads.start == "chosen":
+            surprise = surprises(memory_lm, text, states[b, wide - len(text) :])[given : given + len(body)]  # (T_b,)
+            if heads.kv:
+                surprise[-1] = torch.inf
             best = surprise.topk(min(k, len(body))).indices.sort().values.cpu().numpy()
             groups = body[best][:, None]
         else:

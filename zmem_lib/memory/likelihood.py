@@ -28,7 +28,7 @@ def counted_logits(
     assert z is not None or not counted[:, 0].any(), "the first token of a row without z cannot be predicted"
     embedded = memory_lm.lm.get_input_embeddings()(ids)  # (B,T,D)
     options: dict[str, Any] = {}
-    if z is not None and memory_lm.heads.kv_start:
+    if z is not None and memory_lm.heads.kv:
         options = {"past_key_values": kv_cache(memory_lm, z), "position_ids": memory_lm.heads.reach + positions(mask)}
         mask = torch.cat([mask.new_ones(len(z), z.shape[1] + 1), mask], 1)  # (B,P+T)
     elif z is not None:
@@ -122,7 +122,7 @@ def generate_all(
 
 def generation_inputs(memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]]) -> dict[str, Any]:
     """What `generate` continues: each prompt behind its block z (B,K,W), or, without z, alone."""
-    if z is None or not memory_lm.heads.kv_start:
+    if z is None or not memory_lm.heads.kv:
         embedded, mask = left_padded(memory_lm, prompts, None if z is None else prefix(memory_lm, z))
         return {"inputs_embeds": embedded, "attention_mask": mask}
     embedded, mask = left_padded(memory_lm, prompts)  # (B,T,D), (B,T)

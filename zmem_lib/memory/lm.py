@@ -133,15 +133,15 @@ def ready(lm: Any, prompts: Prompts, params: Settings) -> MemoryLM:
     memory, device = params.memory, pick_device(params.machine.device)
     torch.manual_seed(params.seed)
     shape = {"z_tokens": memory.z_tokens, "z_width": memory.z_width, "key_width": memory.key_width}
-    kv, pooled = memory.kind == "kv", "pooled" in (memory.start, params.write.start)
-    places = -(-memory.document_tokens // memory.z_tokens) if pooled and not kv else 0
-    reads = params.train.encode_share > 0 and not kv
-    heads = MemoryHeads(token_vectors(lm), **shape, encoder=reads, places=places)
+    kv, starts = memory.kind == "kv", {memory.start, params.write.start}
+    start = next(iter(starts & {"pooled", "chosen"}), "encode" if params.train.encode_share else "")
+    places = -(-memory.document_tokens // memory.z_tokens) if start == "pooled" and not kv else 0
+    heads = MemoryHeads(token_vectors(lm), **shape, start="" if kv else start, places=places)
     memory_lm = MemoryLM(lm.eval(), heads, prompts, device, pick_dtype(params.machine.precision, device))
     if kv:
         reach = memory.document_tokens + len(prompts.begin) + len(prompts.marks["text"]) + 1  # and its end
         with memory_lm.arithmetic():
-            heads.hold_kv(*measure_layers(lm, params.seed), start=memory.start, reach=reach)
+            heads.hold_kv(*measure_layers(lm, params.seed), start=start, reach=reach)
     heads.to(device)
     lm.get_output_embeddings().register_forward_pre_hook(in_one_piece)
     if params.machine.activation_checkpointing:

@@ -3,7 +3,8 @@
 A connector brings z from its own width W to the model's D, as one linear map for all documents (MetaQueries,
 2504.06256, joins two frozen worlds so); memory tokens behind a document make the model itself emit a block (ICAE,
 2307.06945), or, cheaper, its token embeddings are spread over the slots of a block and summed in each, every place of a
-slot through a matrix of its own; and one map makes the keys of documents and the vectors of questions.
+slot through a matrix of its own, or some of them are the block as they are; and one map makes the keys of documents and
+the vectors of questions.
 """
 
 from collections.abc import Collection
@@ -26,22 +27,24 @@ class MemoryHeads(nn.Module):
     kv_spread: Tensor  # (W,)
 
     def __init__(
-        self, embeddings: Tensor, *, z_tokens: int, z_width: int, key_width: int, encoder: bool, places: int = 0
+        self, embeddings: Tensor, *, z_tokens: int, z_width: int, key_width: int, start: str = "", places: int = 0
     ) -> None:
-        """For a model with these embeddings (V,D); z_width 0: its own, key_width 0: no key; `encoder`: it reads.
+        """For a model with these embeddings (V,D); z_width 0: its own, key_width 0: no key.
 
-        With `places` blocks are sums of the embeddings of that many tokens a slot, and the model reads for keys alone.
+        `start` is how a text becomes a block, if it does: by `encode` the model reads it, by `pooled` a block is sums
+        of the embeddings of so many tokens a slot as there are `places`, by `chosen` the embeddings of some tokens.
         """
         super().__init__()
         d, scale = embeddings.shape[1], embeddings.detach().float().std().item()
         self.z_tokens, self.key_width = z_tokens, key_width
-        self.kv_start, self.reach = "", 0  # of kind kv: how blocks begin; where questions do, behind the longest text
+        self.start, self.kv = start, False
+        self.reach = 0  # of kind kv: where questions begin, behind the longest text
         self.width = z_width or d  # W of a soft token
         self.register_buffer("spread", torch.tensor(scale))
         if z_width > d:
             raise BadInput(f"memory.z_width {z_width} is more than the model's own width {d}: lower it, or set it to 0")
         self.connector: Any = nn.Linear(self.width, d, bias=False) if z_width else nn.Identity()
-        reads = encoder and not places
+        reads = start == "encode"
         self.memory_tokens: Any = nn.Parameter(torch.randn(z_tokens, d) * scale) if reads else None
         self.to_block: Any = nn.Linear(d, self.width) if reads else None
         self.places: Any = nn.Parameter(torch.zeros(places, d, self.width)) if places else None  # (J,D,W)
@@ -51,14 +54,14 @@ class MemoryHeads(nn.Module):
 
     def hold_kv(self, mean: Tensor, spread: Tensor, *, start: str, reach: int) -> None:
         """Make blocks keys and values, in units of their spread around their mean (W,)."""
-        self.kv_start, self.reach, self.width = start, reach, len(spread)
+        self.kv, self.start, self.reach, self.width = True, start, reach, len(spread)
         self.register_buffer("kv_mean", mean)
         self.register_buffer("kv_spread", spread)
 
     @property
     def scale(self) -> float:
         """The unit of blocks and rates; keys and values are in units of theirs already."""
-        return 1.0 if self.kv_start else self.spread.item()
+        return 1.0 if self.kv else self.spread.item()
 
     def random_z(self, n: int, seed: int) -> Tensor:
         """Random blocks (n,K,W), normal, as large as the token embeddings."""
