@@ -21,7 +21,7 @@ from zmem_lib.systems.systems import SYSTEMS
 from zmem_lib.tables import CHANCES, read_table
 
 FILES = {path.stem: read_params(path) for path in sorted((ROOT / "params").glob("*.yaml"))}
-HUB = {name: params for name, params in FILES.items() if "/" in params.lm.name}
+HUB = {name: params for name, params in FILES.items() if "/" in params.lm.name and not params.schools}
 SMALL = {
     "machine.device": "cpu", "corpus.documents": 40, "corpus.new_documents": 10, "train.steps": 3,
     "train.batch_tuples": 4, "train.batch_recite": 4, "memory.z_tokens": 3, "memory.z_width": 32,
@@ -77,6 +77,7 @@ def test_a_small_model_of_the_class_goes_through_all_chapters(name, tmp_path, mo
     monkeypatch.setenv("ZMEM_PROGRESS", "")
     texts = write_mirage(tmp_path / "mirage", 12)
     made = {
+        "lm.adapter": "",
         "lm.name": save_family(HUB[name].lm.name, tmp_path / "lm", texts),
         "answer.rerank_model": save_cross_encoder(tmp_path / "reranker"),
         "corpus.path": str(tmp_path / "mirage"),
