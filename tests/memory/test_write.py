@@ -69,6 +69,8 @@ def test_a_document_that_recites_well_enough_stops_and_the_others_go_on(monkeypa
     monkeypatch.setattr(writing, "greedy_scores", lambda *_: scores)
     snapshots, log = write(memory_lm, texts(8, 8), z, **NUMBERS | {"stop": 0.9})
     assert all(torch.equal(snapshot[0], z[0]) for snapshot in snapshots.values())
+    end, _ = write(memory_lm, texts(8, 8), z, **NUMBERS | {"stop": 0.9, "curve": False})
+    assert list(end) == [20] and torch.equal(end[20], snapshots[20]), "no more is kept, and it ends the same"
     assert not torch.equal(snapshots[20][1], snapshots[10][1]) and (log.writing == 0.5).all()
 
 

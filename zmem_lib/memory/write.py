@@ -52,6 +52,12 @@ class Writing:
     document_tokens: int = 256
     seed: int = 1
     batch: int = 64  # documents side by side
+    curve: bool = True  # snapshots along the way too, not of the end alone
+
+    @property
+    def marks(self) -> list[int]:
+        """The steps after which there are snapshots."""
+        return snapshot_steps(self.steps) if self.curve else [self.steps]
 
 
 def numbers_of(params: Settings) -> dict[str, Any]:
@@ -85,7 +91,7 @@ def write(
         chunk = slice(begin, begin + how.batch)
         make = partial(write_batch, memory_lm, documents[chunk], z[chunk], how)
         batches.append(remembered(keep, f"{start}_{begin:07d}_{len(rows[chunk])}.safetensors", make))
-    log: dict[str, Any] = {"start": start, "step": snapshot_steps(how.steps)}
+    log: dict[str, Any] = {"start": start, "step": how.marks}
     for name in MEASURED:
         sums = sum((batch[name] for batch in batches), torch.zeros(len(log["step"])))  # (snapshots,)
         log[name] = (sums / max(len(rows), 1)).tolist()
@@ -102,9 +108,10 @@ def write_batch(memory_lm: MemoryLM, documents: Sequence[Writable], z: Tensor, h
     scaler, batch, log = make_scaler(memory_lm), {}, []
     with frozen(memory_lm), memory_explained("machine.write_batch"):
         for step in range(how.steps + 1):
-            if step in snapshot_steps(how.steps):
+            if step in (snapshot_steps(how.steps) if how.stop else how.marks):
                 nll, recited = greedy_scores(memory_lm, table.z, [one.recitations[0] for one in documents])
                 active = np.flatnonzero(recited.numpy() < how.stop).tolist() if how.stop else active
+            if step in how.marks:
                 log.append((nll.sum().item(), recited.sum().item(), float(len(active)), seconds))
                 batch[f"z_{step}"] = table.z.clone()
             if not active or step == how.steps:

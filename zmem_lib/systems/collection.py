@@ -111,7 +111,8 @@ class Collection(Holdings):
         z = start_z(start, texts, memory_lm, limit=limits.document_tokens, seed=params.seed, z_seen=z_seen)
         keys = document_keys(memory_lm, texts, limits.document_tokens)
         to_begin = pd.Series({"seconds_to_begin": (time.perf_counter() - began) / len(docs)})
-        snapshots, log = write(memory_lm, texts, z, start=start, asked=asked, keep=cache, **numbers_of(params))
+        options = numbers_of(params) | {"start": start, "asked": asked, "curve": False}
+        snapshots, log = write(memory_lm, texts, z, keep=cache, **options)
         return snapshots[params.write.steps], keys, pd.concat([log.iloc[-1], to_begin])
 
     def add(self, docs: pd.DataFrame, *, replacing: bool = False) -> pd.Series:
