@@ -16,7 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import takewhile
 from pathlib import Path
 
+from zmem_lib import schooled
 from zmem_lib.files import hash_path
+from zmem_lib.hub import PACKAGED
 from zmem_lib.params import Params
 
 LIBRARY = Path(__file__).parent
@@ -58,7 +60,8 @@ def sources_of(params: Params, number: int) -> dict[str, str]:
     files count. Of chapter 03 the adapter that it begins from.
     """
     corpus = params.corpus
-    found, places = {}, {1: (corpus.path, corpus.new_path, corpus.apart_from), 3: (params.lm.adapter,)}
+    adapter = str(schooled.SCHOOLED) if params.lm.adapter == PACKAGED else params.lm.adapter
+    found, places = {}, {1: (corpus.path, corpus.new_path, corpus.apart_from), 3: (adapter,)}
     for place in filter(None, places.get(number, ())):
         root = Path(place).expanduser()
         own = [path for pattern in KNOWN for path in sorted(root.glob(pattern))]

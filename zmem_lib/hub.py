@@ -11,11 +11,13 @@ from pathlib import Path
 
 from zmem_lib.files import BadInput
 from zmem_lib.packaged import PACKAGES, find_packaged
+from zmem_lib.schooled import find_schooled
 
 MODELS = {  # parameters that name one
     "lm.name": "a language model", "answer.rerank_model": "a cross-encoder",
     "evaluate.judge_model": "a model of entailment",
 }  # fmt: skip
+PACKAGED = "packaged"  # of lm.adapter: what comes with the project
 MODEL_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 NOT_NEEDED = ["original/*", "consolidated*", "onnx/*", "openvino/*"]  # the same weights in other formats
 
@@ -48,7 +50,9 @@ def find_lm(lm: str, revision: str) -> Path:
 
 
 def find_adapter(adapter: str) -> Path:
-    """The folder that `lm.adapter` names."""
+    """The folder that `lm.adapter` names: the one that comes with the project, or a run's."""
+    if adapter == PACKAGED:
+        return find_schooled()
     folder = Path(adapter).expanduser()
     if not (folder / "adapter_config.json").is_file() or not (folder / "adapter_model.safetensors").is_file():
         raise BadInput(f"lm.adapter {adapter!r} holds no adapter: give a folder as a run leaves it (runs/NAME/lm)")

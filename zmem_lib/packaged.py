@@ -56,9 +56,14 @@ def title_of(lm: str) -> str:
     return PACKAGES[lm].title if lm in PACKAGES else lm
 
 
+def cache_folder() -> Path:
+    """Where what is converted lies."""
+    return Path(os.environ.get(CACHE) or "~/.cache/zmem").expanduser()
+
+
 def find_packaged(name: str) -> Path:
     """The folder of the model `name`, made on first use; whoever needs it meanwhile waits."""
-    package, cache = PACKAGES[name], Path(os.environ.get(CACHE) or "~/.cache/zmem").expanduser()
+    package, cache = PACKAGES[name], cache_folder()
     folder = cache / f"{name}-{package.sha256[:12]}"
     if folder.is_dir():
         return folder

@@ -70,7 +70,7 @@ class Lm(Section):
     quantisation: Literal["none", "nf4"] = says("none", "nf4: frozen weights in 4 bit, double-quantised (QLoRA)")
     lora_rank: CountOr0 = says(16, "of the adapter; 0: all weights learn, as they always do with scratch")
     adapter: str = says(
-        "", "folder of an adapter with its heads, such as runs/NAME/lm, that learns on; empty: a new one"
+        "", "packaged, or a folder of an adapter with its heads, as runs/NAME/lm, that learns on; empty: a new one"
     )
     window_tokens: Count = says(1024, "the longest sequence, soft tokens included")
     vocab_size: CountOr0 = says(0, "with the next three the shape of a model made from scratch; 0 for any other")
