@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run ablations test test-all lab book lint clean
+.PHONY: help install run ablations test test-all lab book gpu lint clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -45,6 +45,10 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 
 book: $(READY)  ## build the book again from the finished runs
 	$(BIN)/zmem book
+
+gpu: $(READY)  ## on a GPU, in nine minutes: schooling, joint training, writing (TRAIN=DIR DEV=DIR; bench/gpu/README.md)
+	$(BIN)/python bench/gpu/pack.py .gpu $(TRAIN) $(DEV)
+	cd .gpu/code && $(CURDIR)/$(BIN)/python session.py data $(CURDIR)/.gpu/out
 
 lint: $(READY)  ## style, types, and notebooks without output
 	$(BIN)/ruff check .

@@ -51,6 +51,12 @@ def make_ztable(z: Tensor, *, folder: Path | None = None) -> ZTable:
     return ZTable(k, width, rows, first, second, torch.zeros(n, dtype=torch.int64))
 
 
+def no_table(n: int, k: int, width: int) -> ZTable:
+    """A table of n rows that takes no memory: for training that makes every block of its text, and moves none."""
+    rows = torch.zeros(1, 1).expand(n, k * width)
+    return ZTable(k, width, rows, rows[:0], rows[:0], torch.zeros(0, dtype=torch.int64))
+
+
 def _zeros(n: int, width: int, folder: Path | None, name: str) -> Tensor:
     """Zeros (n,width), in memory or in the file NAME.bin, of which only what is used is read."""
     if folder is None:

@@ -25,7 +25,7 @@ from zmem_lib.fingerprint import git_revision
 from zmem_lib.memory.encoder import encode, start_z
 from zmem_lib.memory.lessons import Lessons, make_lessons
 from zmem_lib.memory.lm import MemoryLM, make_memory_lm, save_memory_lm
-from zmem_lib.memory.table import ZTable
+from zmem_lib.memory.table import no_table
 from zmem_lib.memory.train import train
 from zmem_lib.params import Params, params_hash
 from zmem_lib.report.chapter_tables import model_card
@@ -90,7 +90,8 @@ def facts(folder: Path, curve: pd.DataFrame) -> dict[str, str]:
 
 def learned(memory_lm: MemoryLM, lessons: Lessons, held: Holdings, keep: Cache, say: Say) -> pd.DataFrame:
     """Train in place, mark by mark; the summary of every mark, with `rows` learned and `seconds` of training."""
-    table, lessons = no_table(memory_lm, len(lessons.docs)), replace(lessons, dev_rows=[])
+    table = no_table(len(lessons.docs), memory_lm.heads.z_tokens, memory_lm.heads.width)
+    lessons = replace(lessons, dev_rows=[])
     tuples, steps, found = held.params.train.batch_tuples, held.params.train.steps, []
     within = Cache(keep.folder / "train", keep.made_with)
     for step in marks(steps, tuples):
@@ -151,10 +152,3 @@ def measured(memory_lm: MemoryLM, held: Holdings) -> pd.DataFrame:
     summary = summarise(scores, params.evaluate.bootstrap_samples, params.seed)
     answered = summary["metric"].isin(["em", "f1"]) & summary["system"].isin(READ)
     return summary[answered | summary["metric"].eq("answer_in_evidence")].reset_index(drop=True)
-
-
-def no_table(memory_lm: MemoryLM, n: int) -> ZTable:
-    """A table of n rows that takes no memory: schooling makes every block, and moves none."""
-    k, width = memory_lm.heads.z_tokens, memory_lm.heads.width
-    rows = torch.zeros(1, 1).expand(n, k * width)
-    return ZTable(k, width, rows, rows[:0], rows[:0], torch.zeros(0, dtype=torch.int64))
