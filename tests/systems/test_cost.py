@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -10,8 +11,9 @@ from tiny_collection import small_collection, small_docs, small_questions
 from tiny_models import small_params
 
 from zmem_lib import meter
+from zmem_lib.cache import Cache
 from zmem_lib.opponents.bm25 import load_bm25, save_bm25
-from zmem_lib.systems import choosing, cost, holdings
+from zmem_lib.systems import choosing, cost, evidence, holdings
 
 PARAMS = small_params({"memory.key_width": 4, "answer.shortlist": 3, "train.text_weight": 0.5, "train.id_steps": 0})
 N = 5
@@ -78,6 +80,20 @@ def test_choosing_evidence_and_reading_are_timed_apart_and_loading_for_none(aske
     assert row["peak_memory_bytes"] == 0, "nothing is measured on a CPU"
     _, z_row = cost.answered("zmem-oracle", asked, held)
     assert z_row["evidence_seconds"] > 10 * row["evidence_seconds"], "it is written"
+
+
+def test_a_later_system_that_hands_over_the_same_passages_costs_as_much(collection, asked, tmp_path, monkeypatch):
+    held = replace(collection, folder=tmp_path, cache=Cache(tmp_path / "under_way", ""), loaded=dict(collection.loaded))
+    whole = evidence.generate_all
+
+    def slow(memory_lm, z, prompts, **named):
+        time.sleep(0.05 * len(prompts))
+        return whole(memory_lm, z, prompts, **named)
+
+    monkeypatch.setattr(evidence, "generate_all", slow)
+    spent = [cost.answered("gold-passage", asked, held, suffix=suffix)[1] for suffix in ("", "-again")]
+    assert min(one["read_seconds"] for one in spent) > 0.05, "by question"
+    assert spent[1]["seconds_per_question"] == pytest.approx(spent[0]["seconds_per_question"], rel=0.5)
 
 
 def test_building_is_repaid_by_cheaper_questions_or_never():

@@ -1,6 +1,7 @@
 """The reader at an address: the same evidence and instruction as the local one, real tokens and dollars, no secret."""
 
 import shutil
+import time
 
 import pandas as pd
 import pytest
@@ -69,6 +70,26 @@ def test_both_readers_get_the_same_evidence(memory_lm, tmp_path):
     lengths = [len(turn[0]["content"]) for turn in turns]
     assert (list(other.input_tokens), list(other.output_tokens)) == (lengths, [3, 3])
     assert list(other.money) == pytest.approx([(length * 1.0 + 3 * 2.0) / 1e6 for length in lengths])
+
+
+def test_what_was_read_is_not_read_again_and_costs_the_same(memory_lm, monkeypatch):
+    questions, items, prompts = ["who is amber", "where is bird"], [["cloud dust"], []], []
+    whole, known = evidence.generate_all, {}
+
+    def watched(*given, **named):
+        prompts.extend(given[2])
+        time.sleep(0.05 * len(given[2]))
+        return whole(*given, **named)
+
+    monkeypatch.setattr(evidence, "generate_all", watched)
+    first = read(memory_lm, questions, items, PARAMS, folder=None, known=known)
+    assert len(prompts) == 2 and first.spared_seconds.eq(0).all()
+    again = read(memory_lm, ["who is bird", *questions], [["iris"], *items], PARAMS, folder=None, known=known)
+    assert len(prompts) == 3, "the new one alone"
+    assert list(again.answer[1:]) == list(first.answer) and list(again.evidence[1:]) == list(first.evidence)
+    assert again.spared_seconds[0] == 0 and again.spared_seconds[1:].ge(0.05).all()
+    twice = read(memory_lm, questions[:1] * 2, items[:1] * 2, PARAMS, folder=None)
+    assert len(prompts) == 4 and list(twice.spared_seconds > 0) == [False, True] and twice.answer.nunique() == 1
 
 
 def test_what_answers_cost_stands_in_answers_costs_and_tables(memory_lm, tmp_path, monkeypatch):

@@ -34,6 +34,7 @@ FIRST_TOKENS = 8  # of the first passage of a long context, at least, however sm
 Items = list[list[str]]  # evidence items by question
 Handed = tuple[Items, list[tuple[int, int]]]  # items, and (input, output) tokens spent, by question
 Chosen = Sequence[Sequence[str]]  # document ids by question
+Readings = dict[tuple[int, ...], tuple[list[int], float]]  # by prompt: what the reader wrote, and its seconds
 
 
 def pick_questions(questions: pd.DataFrame, params: Params) -> pd.DataFrame:
@@ -75,7 +76,7 @@ def answers_of(
     ranking, handed = (ids, scores) if system.compared else None, time.perf_counter()
     table = answer(questions, held, items, ranking=ranking, spent=spent, began=began, reads=reads)
     if laps is not None:
-        laps += [chose - began, handed - chose, time.perf_counter() - handed]
+        laps += [chose - began, handed - chose, table["seconds"].sum() - (handed - began)]
     return table
 
 
@@ -228,33 +229,40 @@ def answer(
     questions: pd.DataFrame, held: Holdings, items: Items, *, ranking: Ranking | None = None,
     spent: Sequence[tuple[int, int]] = (), began: float, reads: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
-    """Read the items and return the answers table; `spent` are the tokens already read and written per question."""
-    params, n = held.params, len(questions)
+    """Read the items and return the answers table; `spent` are the tokens already read and written per question.
+
+    What a chapter's reader has read for another system is not read again, and counts with its seconds all the same.
+    """
+    params, n, spared = held.params, len(questions), 0.0
     if held.memory_lm is None or not reads:  # nobody reads: each item's first words, no answer, no token
         shown = [[first_words(item, params.memory.evidence_tokens) for item in some] for some in items]
         table = _table([Reply("", 0, 0, 0.0)] * n, shown, [len(" ".join(some).split()) for some in shown])
     else:
-        table = read(held.memory_lm, list(questions["question"]), items, params, folder=held.folder)
+        known: Readings | None = held.once("readings", dict) if held.cache else None
+        table = read(held.memory_lm, list(questions["question"]), items, params, folder=held.folder, known=known)
+        spared = table.pop("spared_seconds").sum()
     table["ranked_doc_ids"], table["ranked_scores"] = ranking or ([[]] * n, [[]] * n)
     for name, tokens in zip(("input_tokens", "output_tokens"), zip(*spent, strict=True), strict=False):
         table[name] += tokens
     for name in ("question_id", "part", "kind"):
         table[name] = list(questions[name]) if name in questions else ""
-    return check(table.assign(seconds=(time.perf_counter() - began) / max(n, 1)), "answers")
+    return check(table.assign(seconds=(time.perf_counter() - began + spared) / max(n, 1)), "answers")
 
 
 def read(
-    memory_lm: MemoryLM, questions: Sequence[str], items: Sequence[list[str]], params: Params, *, folder: Path
-) -> pd.DataFrame:
+    memory_lm: MemoryLM, questions: Sequence[str], items: Sequence[list[str]], params: Params, *, folder: Path,
+    known: Readings | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Answer each question from its evidence items, each cut to `memory.evidence_tokens`; `folder` is the run's.
 
     The model reads as it is where it has learned the reader's task beside its memory (train.py), else with its adapter
     off, or with the one that `answer.reader` schooled names; through its chat template if it has one. With api a model
     at an address gets the same turn as a chat message, with the evidence cut by the run's own tokenizer. Columns:
     answer, the first line of what is written; evidence as the reader saw it; its tokens, and those that the reader
-    counts; money in dollars.
+    counts; money in dollars; the seconds that were spared, as the prompt was among the `known` ones, which grow.
     """
     prompts, limit, most = memory_lm.prompts, params.memory.evidence_tokens, params.answer.answer_tokens
+    spared = [0.0] * len(questions)
     cut = [[prompts.encode(item, limit) for item in some] for some in items]
     shown = [[prompts.decode(ids) for ids in some] for some in cut]
     if params.answer.reader == "api":
@@ -263,10 +271,26 @@ def read(
     else:
         asked = [prompts.reading(question, some, limit) for question, some in zip(questions, items, strict=True)]
         with reading(memory_lm, learned=params.learns_reading):
-            written = generate_all(memory_lm, None, asked, max_tokens=most, batch=params.machine.answer_batch)
+            written, spared = read_once(memory_lm, asked, {} if known is None else known, params)
         told = zip(asked, written, strict=True)
         replies = [Reply(prompts.decode(ids), len(before), len(ids), 0.0) for before, ids in told]
-    return _table(replies, shown, [sum(map(len, some)) for some in cut])
+    table = _table(replies, shown, [sum(map(len, some)) for some in cut])
+    return table.assign(spared_seconds=spared)
+
+
+def read_once(
+    memory_lm: MemoryLM, asked: list[list[int]], known: Readings, params: Params
+) -> tuple[list[list[int]], list[float]]:
+    """What is written after each prompt, and the seconds that were spared for it; the `known` ones grow."""
+    fresh, began = [prompt for prompt in dict.fromkeys(map(tuple, asked)) if prompt not in known], time.perf_counter()
+    most, batch = params.answer.answer_tokens, params.machine.answer_batch
+    written = generate_all(memory_lm, None, list(map(list, fresh)), max_tokens=most, batch=batch)
+    each, spared = (time.perf_counter() - began) / max(len(fresh), 1), dict.fromkeys(fresh, 0.0)
+    known |= {prompt: (ids, each) for prompt, ids in zip(fresh, written, strict=True)}
+    seconds = []
+    for prompt in map(tuple, asked):
+        seconds.append(spared.pop(prompt, known[prompt][1]))
+    return [known[tuple(prompt)][0] for prompt in asked], seconds
 
 
 def _table(replies: Sequence[Reply], shown: Items, evidence_tokens: list[int]) -> pd.DataFrame:
