@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import ROOT
 from families import save_family
 from tiny_models import small_params
 
@@ -9,9 +10,10 @@ from zmem_lib import schooled
 from zmem_lib.files import BadInput, read_tensors
 from zmem_lib.fingerprint import sources_of
 from zmem_lib.hub import find_adapter
+from zmem_lib.memory.likelihood import generate_all
 from zmem_lib.memory.lm import make_memory_lm, save_memory_lm
 from zmem_lib.packaged import CACHE
-from zmem_lib.params import changed
+from zmem_lib.params import changed, read_params
 from zmem_lib.schooled import UNIT, WEIGHTS, pack
 
 LORA = {"lm.lora_rank": 4, "lm.vocab_size": 0, "lm.hidden_size": 0, "lm.layers": 0, "lm.heads": 0}
@@ -65,3 +67,20 @@ def test_a_chapter_knows_the_adapter_that_it_begins_from(packed):
     assert name == f"packed/{WEIGHTS}"
     (packed[2] / WEIGHTS).write_bytes(b"others")
     assert sources_of(params, 3)[name] != before
+
+
+def test_the_one_that_comes_with_the_project_writes_the_sentence_that_answers():
+    memory_lm = make_memory_lm(read_params(ROOT / "params/school.yaml", ["lm.adapter=packaged"]), [])
+    prompts, asked = (
+        memory_lm.prompts,
+        {"Where did Ada Weber learn chemistry?": 1, "When did her first book appear?": 2},
+    )
+    sentences = [
+        "Ada Weber was born in Trier, the third of seven children.",
+        "She learned chemistry at the university of Bonn, and then in Graz.",
+        "Her first book, on salts, appeared in 1930.",
+    ]
+    text = prompts.text(" ".join(sentences), 100)
+    given = [text + prompts.asked(question) for question in asked]
+    written = generate_all(memory_lm, None, given, max_tokens=40, batch=2)
+    assert [prompts.decode(ids).strip() for ids in written] == [sentences[i] for i in asked.values()]

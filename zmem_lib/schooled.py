@@ -15,7 +15,7 @@ from zmem_lib.packaged import cache_folder, elsewhere
 if TYPE_CHECKING:
     from torch import Tensor
 
-SCHOOLED = Path(__file__).parent / "schooled"  # the packed one that comes with the project
+SCHOOLED = Path(__file__).with_name("packaged_adapter")  # the packed one that comes with the project
 WEIGHTS = "weights.safetensors"
 FILES = ("adapter_model.safetensors", "heads.safetensors")  # of an adapter's folder: tensors
 KEPT = ("adapter_config.json", "README.md")  # of it too: as they are
