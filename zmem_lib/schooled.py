@@ -67,11 +67,7 @@ def unpack(packed: Path, folder: Path) -> None:
     with new_folder(folder) as new:
         for file in FILES:
             names = [name for name in there if name.startswith(f"{file}/") and not name.endswith(UNIT)]
-            units = {name: there.get(name + UNIT) for name in names}
-            tensors = {
-                name.partition("/")[2]: there[name] if (unit := units[name]) is None else there[name].float() * unit
-                for name in names
-            }
+            tensors = {name.partition("/")[2]: there[name] * there.get(name + UNIT, 1) for name in names}
             if tensors:
                 write_tensors(tensors, new / file, {"format": "pt"})
         for file in KEPT:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from zmem_lib.files import BadInput
 from zmem_lib.packaged import PACKAGES, part_path
 from zmem_lib.params import read_params
 from zmem_lib.runs.pipeline import run_chapters
@@ -41,7 +42,7 @@ def main() -> None:
     (code / "data").mkdir(parents=True, exist_ok=True)
     places = {
         "school": [f"corpus.path={options.train}", f"corpus.apart_from={options.dev}", "corpus.new_path="],
-        "own": [f"corpus.path={options.dev}", "corpus.new_articles=0", "write.seen=questions"],
+        "own": [f"corpus.path={options.dev}", "corpus.new_articles=0"],
     }
     for (name, changes), documents in zip(places.items(), options.documents, strict=True):
         changes += ["corpus.new_documents=0", "corpus.absent_questions=0", f"corpus.documents={documents}"]
@@ -75,11 +76,10 @@ def leave(name: str, changes: list[str], out: Path, data: Path) -> None:
     params = read_params(PROJECT / "params" / FILES[name], [*changes, f"run=gpu-{name}"])
     folder = run_chapters(params, out / "runs", last=2, notebooks=PROJECT / "notebooks")
     (data / f"{name}.json").write_text(params.model_dump_json(), encoding="utf-8")
-    docs, questions = read_table(folder / "docs.parquet", "docs"), read_table(folder / "questions.parquet", "questions")
-    held = Holdings(folder, params, docs, torch.zeros(0), torch.zeros(0))
-    test = with_another(questions[questions["split"] == "test"], held)
-    tables = {"docs": docs, "tuples": read_table(folder / "tuples.parquet", "tuples")}
+    tables = {kind: read_table(folder / f"{kind}.parquet", kind) for kind in ("docs", "tuples")}
     if name == "own":
+        held = Holdings(folder, params, tables["docs"], torch.zeros(0), torch.zeros(0))
+        test = with_another(read_table(folder / "questions.parquet", "questions").query("split == 'test'"), held)
         tables["questions"] = test.sample(min(QUESTIONS, len(test)), random_state=params.seed)
     for kind, table in tables.items():
         plain = pd.DataFrame(table.to_dict("records"))
@@ -87,4 +87,7 @@ def leave(name: str, changes: list[str], out: Path, data: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BadInput as error:
+        sys.exit(f"pack.py: {error}")

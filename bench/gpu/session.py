@@ -8,10 +8,8 @@ steps are timed first, and as many are made as there is room for.
 import argparse
 import json
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -44,8 +42,8 @@ class Session:
         self.data, self.out, self.seconds, self.began = data, out, seconds, time.monotonic()
         self.params = self.read_params("school")
         self.memory_lm: MemoryLM = make_memory_lm(self.params, [])
-        gpu = self.memory_lm.device.type == "cuda"
-        self.say("loaded", device=torch.cuda.get_device_name() if gpu else "cpu")
+        self.gpu = self.memory_lm.device.type == "cuda"
+        self.say("loaded", device=torch.cuda.get_device_name() if self.gpu else "cpu")
 
     def read_params(self, name: str) -> Settings:
         """The parameters of the run NAME."""
@@ -86,14 +84,18 @@ class Session:
 
     def waited(self, began: float) -> float:
         """Seconds since `began`, what the GPU still does included."""
-        if self.memory_lm.device.type == "cuda":
+        if self.gpu:
             torch.cuda.synchronize()
         return time.monotonic() - began
 
     def peak(self) -> float:
         """The most memory that torch held on the GPU so far, GiB."""
-        gpu = self.memory_lm.device.type == "cuda"
-        return round(torch.cuda.max_memory_allocated() / 2**30, 2) if gpu else 0.0
+        return round(torch.cuda.max_memory_allocated() / 2**30, 2) if self.gpu else 0.0
+
+    def begun(self, docs: pd.DataFrame) -> Tensor:
+        """The blocks (N,K,W) that documents begin from."""
+        memory, seed = self.params.memory, self.params.seed
+        return start_z(memory.start, passages(docs), self.memory_lm, limit=memory.document_tokens, seed=seed)
 
     def measure(self, at: str, z: Tensor, docs: pd.DataFrame, questions: pd.DataFrame, *, finds: bool = False) -> None:
         """Answer in evidence from z (N,K,W) of docs, from another's, to another question, from the text; recall@1."""
@@ -138,49 +140,37 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="the folder that pack.py filled")
     parser.add_argument("out", type=Path, help="where the figures and the adapter go")
     parser.add_argument("--seconds", type=float, default=500.0, help="of all phases together")
-    parser.add_argument("--documents", type=int, default=0, help="of those that are written, at most; 0: all")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     session = Session(options.data, options.out, options.seconds)
-    docs, questions = session.rows("own_docs"), session.rows("own_questions")
-    docs = docs.head(options.documents or len(docs))
-    known = questions["gold_doc_ids"].str[0].isin(docs["doc_id"])
-    questions, memory_lm = questions[known].reset_index(drop=True), session.memory_lm
-
-    def begun(some: pd.DataFrame) -> Tensor:
-        params = session.params
-        return start_z(
-            params.memory.start, passages(some), memory_lm, limit=params.memory.document_tokens, seed=params.seed
-        )
-
-    session.measure("start", begun(docs), docs, questions)
+    docs, questions, memory_lm = session.rows("own_docs"), session.rows("own_questions"), session.memory_lm
+    session.measure("start", session.begun(docs), docs, questions)
     others, tuples = session.rows("school_docs"), session.rows("school_tuples")
     lessons = replace(make_lessons(memory_lm, others, tuples, session.params), dev_rows=[])
     session.learn("school", no_table(len(others), memory_lm.heads.z_tokens, memory_lm.heads.width), lessons)
     save_memory_lm(memory_lm, options.out / "lm", CARD)
     pack(options.out / "lm", options.out / "packed")
-    session.measure("schooled", begun(docs), docs, questions)
+    session.measure("schooled", session.begun(docs), docs, questions)
 
     own, given = session.read_params("own"), session.rows("own_tuples")
-    table, lessons = make_ztable(begun(docs)), make_lessons(memory_lm, docs, given, own)
+    table, lessons = make_ztable(session.begun(docs)), make_lessons(memory_lm, docs, given, own)
     session.learn("joint", table, lessons)
     session.measure("joint", table.z, docs, questions, finds=True)
-    write_all(session, own, docs, given, begun, questions)
+    write_all(session, own, docs, given, questions)
     session.say("done", peak_gib=session.peak())
 
 
 def write_all(
-    session: Session, own: Settings, docs: pd.DataFrame, given: pd.DataFrame, begun: Callable[..., Any],
-    questions: pd.DataFrame,
-) -> None:  # fmt: skip
+    session: Session, own: Settings, docs: pd.DataFrame, given: pd.DataFrame, questions: pd.DataFrame
+) -> None:
     """Write as many documents anew as fit, from text and given questions, the model frozen, and measure them."""
     memory_lm, blocks, began = session.memory_lm, [], time.monotonic()
+    train = given[given["split"] == "train"]
     for first in range(0, len(docs), CHUNK):
         some = docs[first : first + CHUNK]
-        train = given[given["split"] == "train"]
         asked = asked_rows(memory_lm.prompts, train, list(some["doc_id"]), own.memory.evidence_tokens)
         options = numbers_of(own) | {"asked": asked, "curve": False, "start": own.write.start}
-        blocks.append(write(memory_lm, passages(some), begun(some), **options)[0][own.write.steps])
+        blocks.append(write(memory_lm, passages(some), session.begun(some), **options)[0][own.write.steps])
         if time.monotonic() - began > PHASES["write"] * session.seconds:
             break
     z, docs = torch.cat(blocks), docs.head(sum(map(len, blocks)))

@@ -50,8 +50,7 @@ def encode_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
     read = mask.shape[1]  # T
     with memory_lm.arithmetic():
         blocks = heads.to_block(states[:, read:]).float().flatten(1)  # (B,K*W)
-    keys = blocks[:, :0] if heads.to_key is None else to_vectors(memory_lm, states[:, :read], mask)  # (B,E)
-    return torch.cat([blocks, keys], 1)  # (B,K*W+E)
+    return with_keys(memory_lm, blocks, states[:, :read], mask)
 
 
 def chosen_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
@@ -61,8 +60,7 @@ def chosen_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
     states = last_states(memory_lm, embedded, mask)  # (B,T,D)
     weights = slot_weights(memory_lm, texts, states)  # (B,K,T)
     blocks = heads.nearest_z(torch.einsum("bkt,btd->bkd", weights, embedded.float())).flatten(1)  # (B,K*W)
-    keys = blocks[:, :0] if heads.to_key is None else to_vectors(memory_lm, states, mask)  # (B,E)
-    return torch.cat([blocks, keys], 1)  # (B,K*W+E)
+    return with_keys(memory_lm, blocks, states, mask)
 
 
 def kv_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
@@ -80,7 +78,12 @@ def kv_rows(memory_lm: MemoryLM, texts: Sequence[list[int]]) -> Tensor:
     states, layers = output.last_hidden_state, output.past_key_values.layers  # (B,T,D)
     held = side_by_side(layers, slot_weights(memory_lm, texts, states))  # (B,K,W)
     blocks = ((held - heads.kv_mean) / heads.kv_spread).flatten(1)  # (B,K*W)
-    keys = blocks[:, :0] if heads.to_key is None else to_vectors(memory_lm, states, mask)  # (B,E)
+    return with_keys(memory_lm, blocks, states, mask)
+
+
+def with_keys(memory_lm: MemoryLM, blocks: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+    """Blocks (B,K*W) and beside them the keys, if there are any, from last states (B,T,D) over the texts: (B,K*W+E)."""
+    keys = blocks[:, :0] if memory_lm.heads.to_key is None else to_vectors(memory_lm, states, mask)  # (B,E)
     return torch.cat([blocks, keys], 1)  # (B,K*W+E)
 
 

@@ -282,15 +282,14 @@ def read_once(
     memory_lm: MemoryLM, asked: list[list[int]], known: Readings, params: Params
 ) -> tuple[list[list[int]], list[float]]:
     """What is written after each prompt, and the seconds that were spared for it; the `known` ones grow."""
-    fresh, began = [prompt for prompt in dict.fromkeys(map(tuple, asked)) if prompt not in known], time.perf_counter()
+    prompts, began = list(map(tuple, asked)), time.perf_counter()
+    fresh = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
     most, batch = params.answer.answer_tokens, params.machine.answer_batch
     written = generate_all(memory_lm, None, list(map(list, fresh)), max_tokens=most, batch=batch)
     each, spared = (time.perf_counter() - began) / max(len(fresh), 1), dict.fromkeys(fresh, 0.0)
     known |= {prompt: (ids, each) for prompt, ids in zip(fresh, written, strict=True)}
-    seconds = []
-    for prompt in map(tuple, asked):
-        seconds.append(spared.pop(prompt, known[prompt][1]))
-    return [known[tuple(prompt)][0] for prompt in asked], seconds
+    seconds = [spared.pop(prompt, known[prompt][1]) for prompt in prompts]  # none for the first time that it is asked
+    return [known[prompt][0] for prompt in prompts], seconds
 
 
 def _table(replies: Sequence[Reply], shown: Items, evidence_tokens: list[int]) -> pd.DataFrame:
