@@ -14,7 +14,7 @@ from zmem_lib.memory.likelihood import generate_all
 from zmem_lib.memory.lm import make_memory_lm, save_memory_lm
 from zmem_lib.packaged import CACHE
 from zmem_lib.params import changed, read_params
-from zmem_lib.schooled import UNIT, WEIGHTS, pack
+from zmem_lib.schooled import UNIT, WEIGHTS, pack, unpack
 
 LORA = {"lm.lora_rank": 4, "lm.vocab_size": 0, "lm.hidden_size": 0, "lm.layers": 0, "lm.heads": 0}
 LORA |= {"memory.start": "pooled", "memory.key_width": 6, "memory.z_width": 0, "train.encode_share": 0.5}
@@ -69,8 +69,9 @@ def test_a_chapter_knows_the_adapter_that_it_begins_from(packed):
     assert sources_of(params, 3)[name] != before
 
 
-def test_the_one_that_comes_with_the_project_writes_the_sentence_that_answers():
-    memory_lm = make_memory_lm(read_params(ROOT / "params/school.yaml", ["lm.adapter=packaged"]), [])
+def test_the_one_that_comes_with_the_project_writes_the_sentence_that_answers(tmp_path):
+    unpack(schooled.SCHOOLED, tmp_path / "adapter")  # not the one that the cache has from another day
+    memory_lm = make_memory_lm(read_params(ROOT / "params/school.yaml", [f"lm.adapter={tmp_path / 'adapter'}"]), [])
     prompts, asked = (
         memory_lm.prompts,
         {"Where did Ada Weber learn chemistry?": 1, "When did her first book appear?": 2},
