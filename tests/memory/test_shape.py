@@ -14,6 +14,8 @@ from zmem_lib.params import read_params
 PARAMS = Path(__file__).parents[2] / "params"
 PRETRAINED = [path for path in PARAMS.glob("*.yaml") if "/" in read_params(path).lm.name]
 PUBLISHED = {  # billions of weights, from the model cards
+    "HuggingFaceTB/SmolLM2-135M-Instruct": 0.1345,
+    "google/gemma-3-270m": 0.268,
     "Qwen/Qwen2.5-0.5B-Instruct": 0.494,
     "Qwen/Qwen2.5-3B-Instruct": 3.09,
     "Qwen/Qwen2.5-7B-Instruct": 7.62,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from zmem_lib.chapters import CHAPTERS, chapters_of
 from zmem_lib.memory.shape import model_shape, published
 from zmem_lib.meter import about
-from zmem_lib.packaged import title_of
+from zmem_lib.packaged import PACKAGES, title_of
 from zmem_lib.params import Params
 from zmem_lib.runs import duration, needs
 from zmem_lib.runs.needs import GIB, gpu_total, number_bytes
@@ -85,8 +85,9 @@ def disk_lines(params: Params) -> list[str]:
     sizes = {name: _gib(size) for name, size in parts.items() if size}
     lines = _block("Disk, planned, GiB", sizes | {"in all": _gib(sum(parts.values()))})
     if known:
-        gated = "accept it on the hub and set HF_TOKEN" if known["gated"] else "no token needed"
-        lines.append(f"  licence of the model: {known['licence']}; {gated}")
+        gated = known["gated"] and params.lm.name not in PACKAGES
+        token = "accept it on the hub and set HF_TOKEN" if gated else "no token needed"
+        lines.append(f"  licence of the model: {known['licence']}; {token}")
     return lines
 
 
