@@ -8,7 +8,7 @@ later ones have read more (SGPT: Muennighoff, 2202.08904, section 3.1). Every ke
 comes from this reading: keys that were made in two ways would lie apart, and questions would find the one kind first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -130,12 +130,10 @@ def encode(memory_lm: MemoryLM, texts: Sequence[str], limit: int) -> tuple[Tenso
     return encode_all(memory_lm, [memory_lm.prompts.text(text, limit) for text in texts])
 
 
-@torch.no_grad()
 def encode_all(memory_lm: MemoryLM, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
     """The same of documents as token ids (prompts.text)."""
     heads, width = memory_lm.heads, memory_lm.heads.z_tokens * memory_lm.heads.width
-    encoded = [encode_rows(memory_lm, chunk).float().cpu() for chunk in _chunks(rows, "encoding")]
-    joined = torch.cat([torch.empty(0, width + heads.key_width), *encoded])  # (N,K*W+E)
+    joined = _read_all(encode_rows, memory_lm, rows, width + heads.key_width)
     z, keys = joined.split([width, heads.key_width], 1)  # (N,K*W), (N,E)
     return z.reshape(len(rows), heads.z_tokens, heads.width), keys.contiguous()  # (N,K,W), (N,E)
 
@@ -145,15 +143,21 @@ def document_keys(memory_lm: MemoryLM, texts: Sequence[str], limit: int) -> Tens
     return encode(memory_lm, texts, limit)[1] if memory_lm.heads.key_width else torch.zeros(len(texts), 0)
 
 
-@torch.no_grad()
 def question_vectors(memory_lm: MemoryLM, questions: Sequence[str]) -> Tensor:
     """Unit vectors (Q,E) of questions, float32 on the CPU."""
     rows = [memory_lm.prompts.find(question) for question in questions]
-    return torch.cat([mean_vectors(memory_lm, chunk) for chunk in _chunks(rows, "reading questions")]).cpu()  # (Q,E)
+    return _read_all(mean_vectors, memory_lm, rows, memory_lm.heads.key_width)
 
 
-def _chunks(rows: list[list[int]], label: str) -> Iterator[list[list[int]]]:
-    return (rows[begin : begin + BATCH] for begin in progress(range(0, len(rows), BATCH), label))
+@torch.no_grad()
+def _read_all(read: Callable[..., Tensor], memory_lm: MemoryLM, rows: list[list[int]], *shape: int) -> Tensor:
+    """What `read` makes of rows of token ids, `shape` of each, float32 on the CPU; rows of like length side by side."""
+    made = torch.empty(len(rows), *shape)  # (N,...)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    for begin in progress(range(0, len(rows), BATCH), "reading"):
+        batch = order[begin : begin + BATCH]
+        made[batch] = read(memory_lm, [rows[i] for i in batch]).float().cpu()
+    return made
 
 
 def start_z(
@@ -171,10 +175,7 @@ def start_z(
         return encode(memory_lm, texts, limit)[0]
     if start == "pooled":
         rows = [memory_lm.prompts.text(text, limit) for text in texts]
-        with torch.no_grad():
-            return torch.cat(
-                [heads.random_z(0, seed), *(slot_sums(memory_lm, some).cpu() for some in _chunks(rows, start))]
-            )
+        return _read_all(slot_sums, memory_lm, rows, heads.z_tokens, heads.width)
     if start == "mean" and z_seen is not None:
         return z_seen.mean(0, keepdim=True).expand(n, -1, -1).clone()
     seeds = [text_seed(seed, text) for text in texts]
