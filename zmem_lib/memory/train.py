@@ -29,7 +29,7 @@ from zmem_lib.memory.table import ZTable, cosine, move_rows
 from zmem_lib.meter import memory_explained, progress
 
 CLIP = 1.0
-LOG_EVERY = 0.04  # of the steps
+LOG_EVERY = 0.1  # of the steps: all dev tuples are read each time
 DECAY = 0.01  # of the weights
 BANK = 4096  # documents, at most, whose keys questions are held against
 REFRESH = 100  # steps after which the encoder makes these keys anew
