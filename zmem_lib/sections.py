@@ -14,7 +14,7 @@ MOST = 2**31 - 1  # of any number: what every library takes as a seed, a count o
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 TEST = re.compile(r"(\S+)(?: of (\S+))? vs (\S+)(?: of (\S+))? on (\S+)")  # a primary test
 
-CorpusName = Literal["synthetic", "folder", "squad", "mirage", "ragbench", "t2ragbench", "popqa"]
+CorpusName = Literal["synthetic", "almanac", "folder", "squad", "mirage", "ragbench", "t2ragbench", "popqa"]
 Selector = Literal["query_likelihood", "key", "key_then_likelihood", "generated_id"]
 Start = Literal["random", "mean", "vocab", "pooled", "chosen", "encode"]
 STARTS = get_args(Start)

@@ -12,6 +12,7 @@ from zmem_lib.params import changed
 from zmem_lib.systems.holdings import Holdings
 from zmem_lib.systems.sentences import idf_of_terms, nearest_sentence, random_sentence, with_another
 from zmem_lib.tables import write_table
+from zmem_lib.text import passages
 
 TEXT = "The fox sleeps. The owl sings. The fox eats."
 DOCS = pd.DataFrame({"doc_id": ["a", "b", "c"], "title": "", "text": [TEXT, "The fox runs.", "The owl flies."]})
@@ -23,7 +24,7 @@ def held(tmp_path):
 
 
 def test_a_word_weighs_the_more_the_fewer_passages_have_it(held):
-    idf = idf_of_terms(held)
+    idf = idf_of_terms(passages(held.docs))
     assert idf["the"] == pytest.approx(0.1335, abs=1e-4)  # log(1 + 0.5 / 3.5): in all three
     assert idf["fox"] == pytest.approx(0.4700, abs=1e-4)  # log(1 + 1.5 / 2.5)
     assert idf["sings"] == pytest.approx(0.9808, abs=1e-4)  # log(1 + 2.5 / 1.5)

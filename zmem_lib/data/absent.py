@@ -6,13 +6,12 @@ corpus and looks as if it answered, as in SQuAD 2.0, Rajpurkar et al. 2018) and 
 whose gold documents the run has not chosen; now and then another passage may answer one all the same).
 """
 
-from pathlib import Path
 from random import Random
 
 import pandas as pd
 
 from zmem_lib.data.corpus import whole_corpus
-from zmem_lib.data.folder import Unanswerable, own_rows
+from zmem_lib.data.folder import Unanswerable, folder_of, own_rows
 from zmem_lib.data.rows import folded, hash_of
 from zmem_lib.data.synthetic import ATTRIBUTES, FIRST_NAMES, LAST_NAMES
 from zmem_lib.params import Params
@@ -34,7 +33,9 @@ def absent_questions(params: Params, docs: pd.DataFrame, questions: pd.DataFrame
         found = nobody(docs, params)
     else:
         chosen = set(docs["doc_id"])
-        found = (unanswerable(params, chosen) if params.corpus.name == "folder" else []) + left_out(params, chosen)
+        found = (unanswerable(params, chosen) if params.corpus.name in ("folder", "almanac") else []) + left_out(
+            params, chosen
+        )
     rows = pd.DataFrame(found, columns=["question_id", "question", "kind"], dtype=str)
     rows = rows[~rows["question"].map(folded).isin(set(questions["question"].map(folded)))]
     rows = rows.drop_duplicates("question")
@@ -65,8 +66,7 @@ def nobody(docs: pd.DataFrame, params: Params) -> Found:
 
 def unanswerable(params: Params, chosen: set[str]) -> Found:
     """The questions of a folder's unanswerable*.jsonl whose passage is among the chosen documents; raises BadInput."""
-    folder = Path(params.corpus.path).expanduser()
-    paths = sorted(path for suffix in ("", ".gz") for path in folder.glob(f"unanswerable*.jsonl{suffix}"))
+    paths = sorted(path for suffix in ("", ".gz") for path in folder_of(params).glob(f"unanswerable*.jsonl{suffix}"))
     asked = [row for _, row in own_rows(Unanswerable, "question_id", *paths) if row.doc_id in chosen]
     return [(row.question_id, row.question.strip(), "unanswerable") for row in asked]
 

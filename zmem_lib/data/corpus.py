@@ -29,6 +29,7 @@ DATA_SETS = {"squad": SQUAD, "mirage": MIRAGE, "ragbench": RAGBENCH, "t2ragbench
 LICENCES = {  # as the publishers state them (book/data.md); of a subset where it has its own
     "synthetic": "none needed: made here, about people who do not exist",
     "folder": "that of your corpus",
+    "almanac": "Apache 2.0: written for this project, about a country that does not exist",
     "squad": "CC BY-SA 4.0",
     "squad korquad": "CC BY-ND 2.0 KR",
     "mirage": "Apache 2.0",
@@ -58,7 +59,7 @@ def fetch_corpus(params: Params) -> None:
     """Fetch the files of the first corpus where they come from the hub; raises BadInput where they are not there."""
     if params.corpus.name in DATA_SETS:
         find_files(DATA_SETS[params.corpus.name], params)
-    elif params.corpus.name == "folder":
+    elif params.corpus.name in ("folder", "almanac"):
         folder.files(params)
 
 
@@ -68,7 +69,7 @@ def whole_corpus(params: Params) -> Corpus:
     if data_set:
         found, dropped = find_files(data_set, params), dict.fromkeys(data_set.reasons, 0)
         corpus = Corpus(*data_set.read(found, dropped), source=found.source, dropped=dropped)
-    elif params.corpus.name == "folder":
+    elif params.corpus.name in ("folder", "almanac"):
         corpus = folder.load(params)
     else:
         made = synthetic.generate(params.corpus.documents, params.corpus.new_documents, seed=params.seed)

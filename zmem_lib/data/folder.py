@@ -8,6 +8,9 @@ Other fields are ignored, blank lines too. One JSON object a line, UTF-8; every 
 With `corpus.subset` the corpus is that part of it which `subsets.json` in the same folder gives the name: an object of
 names, each with a list of `titles` or of `doc_ids`; corpus.documents is then the most that are taken of it. Questions
 that no document answers may lie in `unanswerable*.jsonl` (absent.py).
+
+The almanac, an encyclopedia of a country that does not exist, is such a folder, which comes with this module; its
+subset `ko` is another, in Korean.
 """
 
 import json
@@ -24,6 +27,7 @@ from zmem_lib.files import BadInput
 from zmem_lib.params import Params
 
 SUBSETS = "subsets.json"
+ALMANAC = Path(__file__).with_name("almanac")
 OUTSIDE = "documents outside of the subset"
 
 
@@ -55,14 +59,25 @@ class Subset(BaseModel):
     doc_ids: AllFilled | None = None
 
 
-def files(params: Params) -> tuple[Path, Path]:
-    """Where the documents lie, and the questions; raises BadInput."""
-    if not params.corpus.path:
+def folder_of(params: Params) -> Path:
+    """The folder of the run's corpus; raises BadInput."""
+    path, subset = params.corpus.path, params.corpus.subset
+    if params.corpus.name == "almanac":
+        if path or subset not in ("", "ko"):
+            raise BadInput("corpus almanac takes no corpus.path, and no corpus.subset but ko: leave them empty")
+        return ALMANAC / (subset or "en")
+    if not path:
         raise BadInput("corpus folder needs corpus.path: give the folder that holds corpus.jsonl and questions.jsonl")
-    folder = Path(params.corpus.path).expanduser()
+    folder = Path(path).expanduser()
     if not folder.is_dir():
         raise BadInput(f"corpus.path {folder} is not a folder (seen from {Path.cwd()}): correct corpus.path")
-    if params.corpus.subset:
+    return folder
+
+
+def files(params: Params) -> tuple[Path, Path]:
+    """Where the documents lie, and the questions; raises BadInput."""
+    folder = folder_of(params)
+    if params.corpus.subset and params.corpus.name != "almanac":
         read_subset(folder / SUBSETS, params.corpus.subset)  # to refuse it before anything is read
     paths = []
     for name in ("corpus.jsonl", "questions.jsonl"):
@@ -78,7 +93,10 @@ def load(params: Params) -> rows.Corpus:
     docs_path, questions_path = files(params)
     docs, dropped = read_docs(docs_path), {}
     questions = read_questions(questions_path, dict(zip(docs["doc_id"], docs["text"], strict=True)))
-    if subset := params.corpus.subset:
+    subset = params.corpus.subset
+    if params.corpus.name == "almanac":
+        return rows.Corpus(docs, questions, source=f"the almanac of this project {subset}".strip(), dropped=dropped)
+    if subset:
         path = docs_path.with_name(SUBSETS)
         column, values = read_subset(path, subset)
         if unknown := sorted(values - set(docs[column])):

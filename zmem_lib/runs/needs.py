@@ -164,7 +164,7 @@ def disk_bytes(params: Params) -> dict[str, float]:
     corpus = params.corpus
     always = {
         "this environment": ENVIRONMENT,
-        "data set, downloaded": DATA_SET * (corpus.name not in ("synthetic", "folder") and not corpus.path),
+        "data set, downloaded": DATA_SET * (corpus.name not in ("synthetic", "almanac", "folder") and not corpus.path),
         "tables and indices": TABLES * float(corpus.documents + corpus.new_documents),
     }
     if not params.has_lm:

@@ -18,8 +18,13 @@ from zmem_lib.text import normalise, passages, sentence_spans, words
 
 def nearest_sentence(question: str, text: str, held: Holdings) -> str:
     """The sentence of a text that is nearest to the question, the first of equally near ones."""
-    idf, asked = idf_of_terms(held), terms_of(question)
-    return max(sentences(text), key=lambda one: sum(idf.get(term, 0.0) for term in asked & terms_of(one)))
+    return nearest_of(question, sentences(text), held.once("idf", lambda: idf_of_terms(passages(held.docs))))
+
+
+def nearest_of(question: str, texts: list[str], idf: dict[str, float]) -> str:
+    """The text that is nearest to the question, the first of equally near ones."""
+    asked = terms_of(question)
+    return max(texts, key=lambda one: sum(idf.get(term, 0.0) for term in asked & terms_of(one)))
 
 
 def random_sentence(question_id: str, text: str, held: Holdings) -> str:
@@ -37,14 +42,10 @@ def terms_of(text: str) -> set[str]:
     return set(words(text, pieces=True))
 
 
-def idf_of_terms(held: Holdings) -> dict[str, float]:
-    """The idf of each word of the run's passages."""
-
-    def count() -> dict[str, float]:
-        having = Counter(term for text in passages(held.docs) for term in terms_of(text))
-        return {term: log(1 + (len(held.docs) - n + 0.5) / (n + 0.5)) for term, n in having.items()}
-
-    return held.once("idf", count)
+def idf_of_terms(texts: list[str]) -> dict[str, float]:
+    """The idf of each word of some passages."""
+    having = Counter(term for text in texts for term in terms_of(text))
+    return {term: log(1 + (len(texts) - n + 0.5) / (n + 0.5)) for term, n in having.items()}
 
 
 def with_another(questions: pd.DataFrame, held: Holdings) -> pd.DataFrame:
