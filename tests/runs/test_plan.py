@@ -189,6 +189,17 @@ def test_estimates_grow_with_the_work(smoke_params):
     assert this_machine("cpu").flops_per_second > 1.0e7
 
 
+def test_keys_and_values_pass_no_model(smoke_params):
+    soft, kv = (changed(smoke_params, {"memory.kind": kind, "memory.z_tokens": 64}) for kind in ("soft", "kv"))
+    for chapter in (3, 4, 5):
+        assert estimate_seconds(kv, chapter, Machine(1.0e10)) < estimate_seconds(soft, chapter, Machine(1.0e10))
+
+
+def test_a_packaged_model_needs_no_token_of_the_hub(capsys):
+    assert main(["plan", str(PARAMS / "korquad-gemma.yaml")]) == 0
+    assert "licence of the model: gemma; no token needed" in capsys.readouterr().out
+
+
 def test_an_earlier_run_is_believed_before_the_formula(smoke_params, tmp_path):
     manifest = finish_step(start_step(3, changed(smoke_params, {"run": "other"}), tmp_path), [], [], least_seconds=12.5)
     (tmp_path / "broken").mkdir()

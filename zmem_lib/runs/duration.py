@@ -115,7 +115,7 @@ def training_tokens(params: Params) -> float:
     """Tokens that one step of joint training sends through the model."""
     from zmem_lib.memory.train import REFRESH  # imports torch, which takes seconds
 
-    train, block, question = params.train, params.memory.z_tokens, QUESTION_TOKENS
+    train, block, question = params.train, _block(params), QUESTION_TOKENS
     document = 0.5 * params.memory.document_tokens
     reading = (EVIDENCE_TOKENS + 0.5 * params.memory.evidence_tokens) / 2  # half of the reader's lessons have a passage
     twins = (train.text_weight > 0) + 0.4 * (train.distill_weight > 0)
@@ -129,6 +129,11 @@ def training_tokens(params: Params) -> float:
         + params.corpus.documents * document / (3 * REFRESH) * (train.key_weight > 0)  # the bank, without gradients
     )
     return per_step * PADDING[params.corpus.name]
+
+
+def _block(params: Params) -> int:
+    """Tokens of a block that pass through the model: keys and values of one stand there already."""
+    return 0 if params.memory.kind == "kv" else params.memory.z_tokens
 
 
 def _documents(params: Params) -> int:
@@ -149,7 +154,7 @@ def _train(params: Params, machine: Machine) -> float:
 def _write(params: Params, machine: Machine) -> float:
     from zmem_lib.memory.write import ASKED  # imports torch, which takes seconds
 
-    numbers, tokens, batches, block = params.write, 0, 0, params.memory.z_tokens
+    numbers, tokens, batches, block = params.write, 0, 0, _block(params)
     written = [(params.corpus.new_documents, 4, numbers.self_questions > 0)]  # starts, at most; whether it is asked too
     if numbers.seen != "joint":
         written.append((params.corpus.documents, 1, numbers.seen == "questions"))
@@ -174,7 +179,7 @@ def _answer(params: Params, machine: Machine) -> float:
         questions = answer.questions or documents
         matching = RETRIEVERS * MATCHING_S * questions * documents
         return (documents + questions) / machine.encoded_per_second + matching + _tune(params, machine)
-    read = questions * documents * (memory.z_tokens + QUESTION_TOKENS)
+    read = questions * documents * (_block(params) + QUESTION_TOKENS)
     written = GENERATING_SYSTEMS * answer.top_k * min(EVIDENCE_TOKENS, memory.evidence_tokens)
     written += READING_SYSTEMS * (answer.answer_tokens + 0.3 * BLOCK_TEXT_TOKENS)
     longest = min(LONGEST * EVIDENCE_TOKENS, memory.evidence_tokens)
