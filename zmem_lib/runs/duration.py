@@ -20,7 +20,7 @@ from zmem_lib.params import Params, changed, completed, flat
 from zmem_lib.runs.needs import NF4_BYTES
 
 QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the last: a document as a reader sees it
-GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, SNAPSHOTS = 9, 24, 3, 24
+GENERATING_SYSTEMS, READING_SYSTEMS, PARTS, STARTS = 9, 24, 3, 4
 RETRIEVERS = 8  # systems of a run without a language model
 TRAINED, BACKWARDS = 5, 3  # training questions about a document; what learning from a text takes, in encoded ones
 MATCHING_S, SCORING_S = 4.0e-6, 5.0e-3  # of a question and a document by BM25; of an answer
@@ -136,6 +136,23 @@ def _block(params: Params) -> int:
     return 0 if params.memory.kind == "kv" else params.memory.z_tokens
 
 
+def _starts(params: Params) -> int:
+    """Starts from which new documents are written, at most."""
+    return 1 if params.memory.kind == "kv" else STARTS
+
+
+def snapshots_scored(params: Params) -> int:
+    """States of the new documents' blocks that chapter 06 looks at, from all starts."""
+    from zmem_lib.memory.write import snapshot_steps  # imports torch, which takes seconds
+
+    return _starts(params) * len(snapshot_steps(params.write.steps))
+
+
+def questions_of_a_snapshot(params: Params) -> int:
+    """New-dev questions that are answered from each, at most about: six of every third new document."""
+    return min(params.answer.questions or math.inf, 2 * params.corpus.new_documents)
+
+
 def _documents(params: Params) -> int:
     return params.corpus.documents + params.corpus.new_documents
 
@@ -155,7 +172,7 @@ def _write(params: Params, machine: Machine) -> float:
     from zmem_lib.memory.write import ASKED  # imports torch, which takes seconds
 
     numbers, tokens, batches, block = params.write, 0, 0, _block(params)
-    written = [(params.corpus.new_documents, 4, numbers.self_questions > 0)]  # starts, at most; whether it is asked too
+    written = [(params.corpus.new_documents, _starts(params), numbers.self_questions > 0)]  # whether it is asked too
     if numbers.seen != "joint":
         written.append((params.corpus.documents, 1, numbers.seen == "questions"))
     for rows, starts, asked in written:
@@ -209,16 +226,19 @@ def _read_more(params: Params, machine: Machine) -> float:
     noisy = PARTS * answer.noise_questions
     tokens += 8 * noisy * (answer.long_context_tokens + 2 * answer.top_k * document)  # two kinds, four shares
     renewed = changed(params, {"corpus.new_documents": math.ceil(0.8 * noisy)})
-    written = _write(renewed, machine) / 4 if noisy else 0.0  # one start of four
+    written = _write(renewed, machine) / _starts(params) if noisy else 0.0
     return forward_seconds(params, machine, read=tokens) + written
 
 
 def _evaluate(params: Params, machine: Machine) -> float:
     if not params.has_lm:
         return RETRIEVERS * SCORING_S * (params.answer.questions or params.corpus.documents)
-    asked = SNAPSHOTS * 6 * params.corpus.new_documents
-    written = asked * (EVIDENCE_TOKENS + params.memory.document_tokens)
-    longest = min(LONGEST * EVIDENCE_TOKENS, params.memory.evidence_tokens)
+    snapshots, asked, block = snapshots_scored(params), questions_of_a_snapshot(params), _block(params)
+    found = params.answer.shortlist if params.memory.key_width else _documents(params)
+    read = asked * found * (block + QUESTION_TOKENS) + params.corpus.new_documents * params.memory.document_tokens
+    written = asked * (EVIDENCE_TOKENS + params.answer.answer_tokens)
+    longest = min(LONGEST * EVIDENCE_TOKENS, params.memory.evidence_tokens) + params.answer.answer_tokens
     passes = math.ceil(asked / params.machine.answer_batch) * longest
     counting = 1.0e-2 * params.evaluate.bootstrap_samples + SCORING_S * questions_answered(params)
-    return forward_seconds(params, machine, written=written, passes=passes) + counting
+    of_each = forward_seconds(params, machine, read=read, written=written, passes=passes)
+    return snapshots * of_each + counting

@@ -131,10 +131,10 @@ def address_parts(params: Params) -> list[list[str]]:
 
 def api_requests(params: Params) -> tuple[int, int, int]:
     """Requests to a reader at an address, and their input and output tokens: all systems, absent ones, snapshots."""
-    answer, new = params.answer, 6 * params.corpus.new_documents
+    answer, snapshots = params.answer, duration.snapshots_scored(params)
     absent = 2 * len(which(lambda system: system.asked_absent)) * params.corpus.absent_questions
     asked = len(SYSTEMS) * duration.questions_answered(params) + absent
-    requests = asked + duration.SNAPSHOTS * min(new, answer.questions or new)
+    requests = asked + snapshots * duration.questions_of_a_snapshot(params)
     evidence = answer.top_k * min(duration.BLOCK_TEXT_TOKENS, params.memory.evidence_tokens)
     read = requests * (INSTRUCTION_TOKENS + duration.QUESTION_TOKENS + evidence)
     return requests, read, requests * answer.answer_tokens
