@@ -9,8 +9,10 @@ a machine with transformers lacks.
 import re
 import string
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
+from math import log
 from typing import TYPE_CHECKING
 
 import regex
@@ -175,6 +177,32 @@ def sentence_window(text: str, start: int, end: int, window: int) -> tuple[int, 
     hit = [i for i, (first, last) in enumerate(spans) if first < end and start < last]
     low, high = max(hit[0] - window, 0), min(hit[-1] + window, len(spans) - 1)
     return spans[low][0], spans[high][1]
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text; an empty one is its own."""
+    return [text[start:end] for start, end in sentence_spans(text)] or [text]
+
+
+# A text is near to a question by the idf of the words that both have: each counts once, and the more the fewer of the
+# passages have it (Lucene's idf, which is never negative).
+
+
+def terms_of(text: str) -> set[str]:
+    """The distinct words of a text, and of scripts without spaces, and Hangul, its letters and pairs of letters."""
+    return set(words(text, pieces=True))
+
+
+def idf_of_terms(texts: list[str]) -> dict[str, float]:
+    """The idf of each word of some passages."""
+    having = Counter(term for text in texts for term in terms_of(text))
+    return {term: log(1 + (len(texts) - n + 0.5) / (n + 0.5)) for term, n in having.items()}
+
+
+def nearest_of(question: str, texts: list[str], idf: dict[str, float]) -> str:
+    """The text that is nearest to the question, the first of equally near ones."""
+    asked = terms_of(question)
+    return max(texts, key=lambda one: sum(idf.get(term, 0.0) for term in asked & terms_of(one)))
 
 
 def _ends(before: str, gap: regex.Match[str], after: str, has_capitals: bool) -> bool:

@@ -12,8 +12,7 @@ import pandas as pd
 
 from zmem_lib.evaluation.metrics import answer_in_evidence
 from zmem_lib.opponents.bm25 import build_bm25, language_of, rank_bm25, reciprocal_gold_ranks, split_terms
-from zmem_lib.systems.sentences import idf_of_terms, nearest_of, sentences
-from zmem_lib.text import passages
+from zmem_lib.text import idf_of_terms, nearest_of, passages, sentences
 
 FEW = 1 / 3  # of a question's content words
 

@@ -50,14 +50,15 @@ L4 = Machine(0.5 * 121e12, 1000.0, 0.8 * 300e9, 1.5e-3)
 
 @cache
 def this_machine(device: str) -> Machine:
-    """What the chapters will run on: this processor, in the faster of float32 and bfloat16, or a GPU, taken for an L4."""
+    """What the chapters will run on: this processor, in the arithmetic that it takes itself, or a GPU, taken for an L4."""
     import torch
 
     if device != "cpu" and torch.cuda.is_available():
         return L4  # measuring it here would keep some of its memory from the chapters
-    matrix = torch.rand(MATRIX, MATRIX)
-    seconds = [min(repeat(lambda a=a: a @ a, number=1, repeat=6)) for a in (matrix, matrix.bfloat16())]
-    return Machine(2 * MATRIX**3 / min(seconds))
+    native = torch.cpu._is_avx512_bf16_supported()
+    matrix = torch.rand(MATRIX, MATRIX, dtype=torch.bfloat16 if native else torch.float32)
+    seconds = min(repeat(lambda: matrix @ matrix, number=1, repeat=6))
+    return Machine(2 * MATRIX**3 / seconds)
 
 
 def expected_seconds(params: Params, chapter: int, runs: Path) -> float:
@@ -150,7 +151,8 @@ def snapshots_scored(params: Params) -> int:
 
 def questions_of_a_snapshot(params: Params) -> int:
     """New-dev questions that are answered from each, at most about: six of every third new document."""
-    return min(params.answer.questions or math.inf, 2 * params.corpus.new_documents)
+    most = 2 * params.corpus.new_documents
+    return min(params.answer.questions or most, most)
 
 
 def _documents(params: Params) -> int:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import cast
 
 import pandas as pd
@@ -24,10 +25,9 @@ from zmem_lib.memory.prompts import Prompts
 from zmem_lib.params import Params, changed
 from zmem_lib.systems import choosing
 from zmem_lib.systems.holdings import Holdings
-from zmem_lib.systems.sentences import nearest_sentence, random_sentence, with_another
 from zmem_lib.systems.systems import SYSTEMS, Hands
-from zmem_lib.tables import check
-from zmem_lib.text import first_words
+from zmem_lib.tables import check, read_table
+from zmem_lib.text import first_words, idf_of_terms, nearest_of, normalise, passages, sentences
 
 FIRST_TOKENS = 8  # of the first passage of a long context, at least, however small it is
 
@@ -156,6 +156,41 @@ def picked(chosen: Chosen, held: Holdings, by: pd.Series, pick: Callable[[str, s
     text_of = dict(zip(held.docs["doc_id"], held.docs["text"], strict=True))
     items = [[pick(one, text_of[doc_id], held) for doc_id in doc_ids] for one, doc_ids in zip(by, chosen, strict=True)]
     return cut_items(held, items, brief_tokens(held.params)), [(0, 0)] * len(items)
+
+
+def nearest_sentence(question: str, text: str, held: Holdings) -> str:
+    """The sentence of a text that is nearest to the question, the first of equally near ones."""
+    return nearest_of(question, sentences(text), held.once("idf", lambda: idf_of_terms(passages(held.docs))))
+
+
+def random_sentence(question_id: str, text: str, held: Holdings) -> str:
+    """A sentence of a text, each as likely: which one, the seed and the question's id say, not the sample it is in."""
+    return Random(f"{held.params.seed} {question_id}").choice(sentences(text))
+
+
+def with_another(questions: pd.DataFrame, held: Holdings) -> pd.DataFrame:
+    """The questions that have another one about the same first gold document, with its text in the column `another`.
+
+    It is drawn from the run's questions of all splits, and has neither the same words nor an answer in common: a
+    question said in other words would ask for the same. A question without such a one is left out.
+    """
+    known = read_table(held.folder / "questions.parquet", "questions").to_dict("records")
+    golds = {row["question_id"]: set(map(normalise, row["answers"])) for row in known}
+    about: dict[str, list[dict]] = {}
+    for row in known:
+        about.setdefault(row["gold_doc_ids"][0], []).append(row)
+    drawn = []
+    for row in questions.to_dict("records"):
+        wording, answers = normalise(row["question"]), golds.get(row["question_id"], set())
+        others = [
+            one["question"]
+            for one in about.get(row["gold_doc_ids"][0], ())
+            if normalise(one["question"]) != wording and not answers & golds[one["question_id"]]
+        ]
+        rng = Random(f"{held.params.seed} {row['question_id']}")
+        drawn.append(rng.choice(others) if others else None)
+    found = questions.assign(another=pd.Series(drawn, questions.index, dtype=object))
+    return found[found["another"].notna()].reset_index(drop=True)
 
 
 def cut_items(held: Holdings, items: Items, limit: int) -> Items:

@@ -9,10 +9,10 @@ import torch
 from tiny_models import small_params
 
 from zmem_lib.params import changed
+from zmem_lib.systems.evidence import nearest_sentence, random_sentence, with_another
 from zmem_lib.systems.holdings import Holdings
-from zmem_lib.systems.sentences import idf_of_terms, nearest_sentence, random_sentence, with_another
 from zmem_lib.tables import write_table
-from zmem_lib.text import passages
+from zmem_lib.text import idf_of_terms, passages
 
 TEXT = "The fox sleeps. The owl sings. The fox eats."
 DOCS = pd.DataFrame({"doc_id": ["a", "b", "c"], "title": "", "text": [TEXT, "The fox runs.", "The owl flies."]})
