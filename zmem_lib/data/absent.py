@@ -10,7 +10,7 @@ from random import Random
 
 import pandas as pd
 
-from zmem_lib.data.corpus import whole_corpus
+from zmem_lib.data.corpus import DATA_SETS, whole_corpus
 from zmem_lib.data.folder import Unanswerable, folder_of, own_rows
 from zmem_lib.data.rows import folded, hash_of
 from zmem_lib.data.synthetic import ATTRIBUTES, FIRST_NAMES, LAST_NAMES
@@ -33,9 +33,8 @@ def absent_questions(params: Params, docs: pd.DataFrame, questions: pd.DataFrame
         found = nobody(docs, params)
     else:
         chosen = set(docs["doc_id"])
-        found = (unanswerable(params, chosen) if params.corpus.name in ("folder", "almanac") else []) + left_out(
-            params, chosen
-        )
+        own = [] if params.corpus.name in DATA_SETS else unanswerable(params, chosen)
+        found = own + left_out(params, chosen)
     rows = pd.DataFrame(found, columns=["question_id", "question", "kind"], dtype=str)
     rows = rows[~rows["question"].map(folded).isin(set(questions["question"].map(folded)))]
     rows = rows.drop_duplicates("question")

@@ -59,7 +59,7 @@ def fetch_corpus(params: Params) -> None:
     """Fetch the files of the first corpus where they come from the hub; raises BadInput where they are not there."""
     if params.corpus.name in DATA_SETS:
         find_files(DATA_SETS[params.corpus.name], params)
-    elif params.corpus.name in ("folder", "almanac"):
+    elif params.corpus.name != "synthetic":
         folder.files(params)
 
 
@@ -69,7 +69,7 @@ def whole_corpus(params: Params) -> Corpus:
     if data_set:
         found, dropped = find_files(data_set, params), dict.fromkeys(data_set.reasons, 0)
         corpus = Corpus(*data_set.read(found, dropped), source=found.source, dropped=dropped)
-    elif params.corpus.name in ("folder", "almanac"):
+    elif params.corpus.name != "synthetic":
         corpus = folder.load(params)
     else:
         made = synthetic.generate(params.corpus.documents, params.corpus.new_documents, seed=params.seed)
