@@ -16,8 +16,8 @@ from zmem_lib.files import BadInput
 from zmem_lib.packaged import PACKAGES, part_path
 from zmem_lib.params import read_params
 from zmem_lib.runs.pipeline import run_chapters
+from zmem_lib.systems.evidence import with_another
 from zmem_lib.systems.holdings import Holdings
-from zmem_lib.systems.sentences import with_another
 from zmem_lib.tables import read_table
 
 HERE = Path(__file__).parent
