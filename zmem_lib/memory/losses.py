@@ -111,7 +111,10 @@ def row_losses(
     """Add the gradients of rows, each behind the blocks of its documents (B,M); the mean nll per token of each term.
 
     The first `distilled` of them, the batch's tuples, also learn from the model that has the text: the term `distill`.
+    The others stand beside rows of like length, so that less is padded where a step is made in pieces.
     """
+    order = sorted(range(len(rows)), key=lambda i: (i >= distilled) * len(rows[i].ids))
+    rows, documents = [rows[i] for i in order], None if documents is None else documents[order]
     weights = vars(work.lessons.params.train) | {"evidence_weight": 1.0}
     count = Counter(TERMS[term] for row in rows for term in row.terms)
     count["distill"] = sum(row.terms.count(EVIDENCE) for row in rows[:distilled])

@@ -129,10 +129,12 @@ def dev_nll(training: Training) -> dict[str, float]:
     """Mean nll per token of question and evidence over the dev tuples of seen documents."""
     memory_lm, lessons, found = training.memory_lm, training.lessons, []
     memory_lm.lm.eval()
-    for begin in range(0, len(lessons.dev_rows), lessons.params.train.batch_tuples):
-        some = slice(begin, begin + lessons.params.train.batch_tuples)
+    rows, size = lessons.dev_rows, lessons.params.train.batch_tuples
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))  # rows of like length side by side
+    for begin in range(0, len(order), size):
+        some = order[begin : begin + size]
         z = training.z_table.z[lessons.dev_index[some]]  # (B,K,W)
-        found.append(token_nll(memory_lm, z, lessons.dev_rows[some]))  # (B,T) each
+        found.append(token_nll(memory_lm, z, [rows[i] for i in some]))  # (B,T) each
     if not found:
         return {}
     nll, terms = (torch.cat([tensor.flatten() for tensor in kind]) for kind in zip(*found, strict=True))
