@@ -23,6 +23,7 @@ CHAPTERS = {
     7: "07_report",
 }  # fmt: skip
 MEMORY_CHAPTERS = (3, 4)  # of training and writing: left out of a run without a language model
+MEASURING_CHAPTERS = (5, 6, 7)  # left out of a run over texts that nobody has asked about
 FINDINGS = 7  # the chapter that shows what the others found
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
@@ -39,7 +40,13 @@ class Step:
 
 def chapters_of(params: Params) -> dict[int, str]:
     """Number and name of the chapters that a run executes."""
-    return {number: name for number, name in CHAPTERS.items() if params.has_lm or number not in MEMORY_CHAPTERS}
+    return chapters_by(has_lm=params.has_lm, tests=params.tests)
+
+
+def chapters_by(*, has_lm: bool, tests: bool) -> dict[int, str]:
+    """Number and name of the chapters of a run with or without a language model, and with or without test questions."""
+    left_out = MEMORY_CHAPTERS * (not has_lm) + MEASURING_CHAPTERS * (not tests)
+    return {number: name for number, name in CHAPTERS.items() if number not in left_out}
 
 
 def start_step(number: int, params: Params, runs: str | Path) -> Step:

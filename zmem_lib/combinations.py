@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from zmem_lib.files import BadInput
 from zmem_lib.text import QUESTION_TOKENS
 
+TEXTS = "texts"  # corpus.name of a folder of texts that nobody has asked about
 NO_LM = "none"  # lm.name of a run of the retrieval opponents alone
 SHAPE = ("vocab_size", "hidden_size", "layers", "heads")  # of a model made from scratch; 0 for any other
 
@@ -18,7 +19,7 @@ SHAPE = ("vocab_size", "hidden_size", "layers", "heads")  # of a model made from
 def refuse_combinations(params: Any, where: str) -> None:
     """Raise BadInput for the first combination of a run's Params that cannot run."""
     of_models = (without_lm,) if params.lm.name == NO_LM else (models, windows)
-    for rule in (*of_models, addresses, judges, names):
+    for rule in (texts, *of_models, addresses, judges, names):
         for sentence in rule(params):
             raise BadInput(f"{where}: {sentence}")
 
@@ -41,6 +42,23 @@ def without_lm(params: Any) -> Iterator[str]:
         if (there := attrgetter(name)(params)) != value:
             hint = f"set {name} to {value}, or give a language model"
             yield f"{name} {there} needs answers, and a run with lm.name none has none: {hint}"
+
+
+def texts(params: Any) -> Iterator[str]:
+    """Of a corpus that has no questions but those which the model asks itself, so that nothing is held out."""
+    if params.tests:
+        if params.corpus.own_questions:
+            yield "corpus.own_questions are asked about corpus texts: set it to 0, or see train.self_questions"
+        return
+    if params.lm.name in (NO_LM, "scratch"):
+        yield f"corpus texts needs a model that can ask, and lm.name is {params.lm.name}: give a pretrained one"
+    if not params.corpus.own_questions:
+        yield "corpus texts has no questions but the model's own: raise corpus.own_questions"
+    for name in ("new_documents", "absent_questions"):
+        if getattr(params.corpus, name):
+            yield f"corpus texts measures nothing, so nothing is held out: set corpus.{name} to 0"
+    if params.answer.select == "key_then_likelihood":
+        yield "answer.select key_then_likelihood is weighed on given questions, which corpus texts lacks: take another"
 
 
 def models(params: Any) -> Iterator[str]:

@@ -35,7 +35,9 @@ KNOWN = [  # files of a corpus in the folder format, of a kept data set, of an a
     *(f"{name}.jsonl{end}" for name in ("corpus", "questions", "unanswerable*") for end in ("", ".gz")),
     "subsets.json", "*.safetensors",
 ]  # fmt: skip
-DATA = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz")  # of other corpora's files
+DATA = (  # of other corpora's files
+    ".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz", ".txt", ".md",
+)  # fmt: skip
 
 
 def made_by(notebook: Path, *, shown: bool = False) -> dict[str, dict[str, str]]:

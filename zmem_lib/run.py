@@ -45,7 +45,8 @@ def command_run(options: Namespace) -> None:
     if options.last == 7:
         from zmem_lib.report.chapter_tables import printed_summary
 
-        print(printed_summary(folder))
+        untested = f"\nnothing is measured, as these texts came without questions; zmem ask {params.run} asks them\n"
+        print(printed_summary(folder) if params.tests else untested)
     if options.book:
         from zmem_lib.report.book import finished_runs
 

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from zmem_lib.combinations import NO_LM
+from zmem_lib.combinations import NO_LM, TEXTS
 
 MOST = 2**31 - 1  # of any number: what every library takes as a seed, a count or a size
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 TEST = re.compile(r"(\S+)(?: of (\S+))? vs (\S+)(?: of (\S+))? on (\S+)")  # a primary test
 
-CorpusName = Literal["synthetic", "almanac", "folder", "squad", "mirage", "ragbench", "t2ragbench", "popqa"]
+CorpusName = Literal["synthetic", "almanac", "folder", "texts", "squad", "mirage", "ragbench", "t2ragbench", "popqa"]
 Selector = Literal["query_likelihood", "key", "key_then_likelihood", "generated_id"]
 Start = Literal["random", "mean", "vocab", "pooled", "chosen", "encode"]
 STARTS = get_args(Start)
@@ -56,6 +56,7 @@ class Corpus(Section):
     documents: Count = says(400, "seen: trained jointly")
     new_documents: CountOr0 = says(40, "held out whole, written in 04; at each seed others")
     new_articles: CountOr0 = says(0, "of these, at most: in articles (titles) of which no document is seen")
+    own_questions: CountOr0 = says(0, "texts only: that the model asks itself about each passage, before chapter 01")
     absent_questions: CountOr0 = says(0, "that no document answers, to see whether the systems know")
     evidence_window: CountOr0 = says(0, "sentences kept on each side of the one that holds the answer")
     normalisation: Literal["squad", "korquad"] = says("squad", "how answers are compared: by words, or by characters")
@@ -239,6 +240,11 @@ class Params(Section):
     def has_lm(self) -> bool:
         """Whether the run has a language model, and so a memory; without one the retrieval opponents stand alone."""
         return self.lm.name != NO_LM
+
+    @property
+    def tests(self) -> bool:
+        """Whether the corpus has questions; where the model asks its own about mere texts, nothing can be measured."""
+        return self.corpus.name != TEXTS
 
     @property
     def learns_whole(self) -> bool:

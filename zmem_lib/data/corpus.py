@@ -12,7 +12,7 @@ from random import Random
 
 import pandas as pd
 
-from zmem_lib.data import folder, synthetic
+from zmem_lib.data import folder, synthetic, texts
 from zmem_lib.data.data_set import find_files
 from zmem_lib.data.mirage import MIRAGE
 from zmem_lib.data.popqa import POPQA
@@ -29,6 +29,7 @@ DATA_SETS = {"squad": SQUAD, "mirage": MIRAGE, "ragbench": RAGBENCH, "t2ragbench
 LICENCES = {  # as the publishers state them (book/data.md); of a subset where it has its own
     "synthetic": "none needed: made here, about people who do not exist",
     "folder": "that of your corpus",
+    "texts": "that of your texts",
     "almanac": "Apache 2.0: written for this project, about a country that does not exist",
     "squad": "CC BY-SA 4.0",
     "squad korquad": "CC BY-ND 2.0 KR",
@@ -60,15 +61,20 @@ def fetch_corpus(params: Params) -> None:
     if params.corpus.name in DATA_SETS:
         find_files(DATA_SETS[params.corpus.name], params)
     elif params.corpus.name != "synthetic":
-        folder.files(params)
+        (folder if params.tests else texts).files(params)
 
 
-def whole_corpus(params: Params) -> Corpus:
-    """All documents and questions of the first corpus, none chosen yet but of synthetic; raises BadInput."""
+def whole_corpus(params: Params, run: Path | None = None) -> Corpus:
+    """All documents and questions of the first corpus, none chosen yet but of synthetic; raises BadInput.
+
+    The questions about mere texts lie in the folder of the run.
+    """
     data_set = DATA_SETS.get(params.corpus.name)
     if data_set:
         found, dropped = find_files(data_set, params), dict.fromkeys(data_set.reasons, 0)
         corpus = Corpus(*data_set.read(found, dropped), source=found.source, dropped=dropped)
+    elif not params.tests:
+        corpus = texts.load(params, run)
     elif params.corpus.name != "synthetic":
         corpus = folder.load(params)
     else:
@@ -77,14 +83,14 @@ def whole_corpus(params: Params) -> Corpus:
     return replace(corpus, licence=licence_of(params))
 
 
-def load_corpus(params: Params) -> Corpus:
+def load_corpus(params: Params, run: Path | None = None) -> Corpus:
     """The run's documents (seen first) and questions, with parts and splits, checked against the schema."""
     in_two = bool(params.corpus.new_path and params.corpus.new_documents)
-    corpus = whole_corpus(changed(params, {"corpus.new_documents": 0}) if in_two else params)
+    corpus = whole_corpus(changed(params, {"corpus.new_documents": 0}) if in_two else params, run)
     second = other_corpus("new_path", params) if in_two else None
     if params.corpus.apart_from:
         corpus = apart_from(corpus, other_corpus("apart_from", params))
-    if params.corpus.name == "folder" and params.corpus.subset:  # which is wanted whole
+    if not params.tests or (params.corpus.name == "folder" and params.corpus.subset):  # which is wanted whole
         room = len(corpus.docs) - (0 if second else params.corpus.new_documents)
         params = changed(params, {"corpus.documents": min(params.corpus.documents, max(room, 1))})
     if "part" not in corpus.docs or second:  # else the corpus has chosen itself

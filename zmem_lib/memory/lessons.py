@@ -147,9 +147,10 @@ def others(right: np.ndarray, n: int, m: int, rng: np.random.Generator) -> np.nd
 
 
 def tuples_at(lessons: Lessons, step: int) -> np.ndarray:
-    """Numbers (B,) of the training tuples that are due at a step; where there are any, a third are the model's own."""
+    """Numbers (B,) of the training tuples that are due at a step; a third the model's own, or all."""
     size, seed, given, own = lessons.params.train.batch_tuples, lessons.params.seed, lessons.answered, lessons.own
-    n_own = size // 3 if len(own) else 0  # they come late and ask for what no other question does: they catch up
+    share = 3 if len(given) else 1  # beside given ones they come late, and ask for what no other does: they catch up
+    n_own = size // share if len(own) else 0
     chosen = given[batch_indices(len(given), size - n_own, step=step, seed=seed)]
     return np.concatenate([chosen, own[batch_indices(len(own), n_own, step=step, seed=seed + 3)]])
 

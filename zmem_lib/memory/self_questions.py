@@ -2,9 +2,10 @@
 
 The text twin, which has learned p(question, evidence | text), draws questions about each sentence in turn, as doc2query
 does from a text (1904.08375), and confirms those that are likelier behind their own sentence than behind any other of
-the document, a round trip as in Promptagator (2209.11755). A model with a chat template reads the text, is asked for
-questions, and then for the sentence that answers each, word for word. A question that is nearly a held-out one never
-trains. Such a tuple has no answer, only its evidence once more: the reader's lessons leave it out.
+the document, a round trip as in Promptagator (2209.11755). So does a model that came with an adapter. Any other with a
+chat template reads the text, is asked for questions, and then for the sentence that answers each, word for word. A
+question that is nearly a held-out one never trains. Such a tuple has no answer, only its evidence once more: the
+reader's lessons leave it out.
 """
 
 import re
@@ -59,7 +60,7 @@ def own_questions(
     """
     if not n:
         return pd.DataFrame(columns=list(TABLES["tuples"])), pd.DataFrame({"what": ["asked"], "n": [0]})
-    chats = bool(memory_lm.prompts.tokenizer.chat_template)
+    chats = bool(memory_lm.prompts.tokenizer.chat_template) and not params.lm.adapter  # which has learned to ask
     ask = chat_questions if chats else partial(drawn_questions, known=known)
     asked = ask(memory_lm, docs, n, params)
     sifted, fates = sift(asked, docs, questions, korquad=params.corpus.normalisation == "korquad")

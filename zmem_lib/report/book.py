@@ -17,12 +17,14 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from zmem_lib.chapters import CHAPTERS, MEMORY_CHAPTERS
-from zmem_lib.combinations import NO_LM
+from zmem_lib.chapters import CHAPTERS, chapters_by
+from zmem_lib.combinations import NO_LM, TEXTS
 from zmem_lib.files import BadInput
 from zmem_lib.params import completed
 from zmem_lib.report.compare import read_runs, write_page
 from zmem_lib.report.slides import FILE as SLIDES
+from zmem_lib.report.untested import PAGE as UNTESTED
+from zmem_lib.report.untested import write_untested
 
 BOOK = Path(__file__).parents[2] / "book"
 ERROR_TAG = "papermill-error-cell-tag"
@@ -37,17 +39,17 @@ OPTIONS = ("-W", "-n", "--keep-going", "-q")  # every warning is an error, and a
 
 def finished_runs(runs: Path) -> list[str]:
     """Names of the runs whose executed chapters are all there, the one that ended last first."""
-    ends = {path.parent: path.stat().st_mtime for path in runs.glob(f"*/{FINDINGS}.ipynb")}
-    whole = [folder for folder in ends if all((folder / f"{name}.ipynb").is_file() for name in chapters_in(folder))]
-    return [folder.name for folder in sorted(whole, key=ends.__getitem__, reverse=True)]
+    folders = [path.parent for path in runs.glob(f"*/{CHAPTERS[1]}.ipynb")]
+    copies = {folder: [folder / f"{name}.ipynb" for name in chapters_in(folder)] for folder in folders}
+    ends = {folder: paths[-1].stat().st_mtime for folder, paths in copies.items() if all(map(Path.is_file, paths))}
+    return [folder.name for folder in sorted(ends, key=ends.__getitem__, reverse=True)]
 
 
 def chapters_in(folder: Path) -> list[str]:
-    """Names of the chapters that the run in a folder executes, by its parameter `lm.name` alone."""
+    """Names of the chapters that the run in a folder executes, by `lm.name` and `corpus.name` alone."""
     path = folder / "params.yaml"
-    values = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    without = completed(values)["lm.name"] == NO_LM
-    return [name for number, name in CHAPTERS.items() if not (without and number in MEMORY_CHAPTERS)]
+    values = completed(yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {})
+    return list(chapters_by(has_lm=values["lm.name"] != NO_LM, tests=values["corpus.name"] != TEXTS).values())
 
 
 def build_book(runs: Path, names: list[str], *, pages: Path = BOOK, out: Path = BOOK) -> Path:
@@ -95,7 +97,7 @@ def with_descriptions(page: str, described: Mapping[str, str]) -> str:
 
 def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path:
     """Put pages, notebooks and the table of contents into the source folder, made anew, and return it."""
-    copies = {name: run_notebooks(runs / name) for name in dict.fromkeys(names)}
+    copies, fronts = {name: run_notebooks(runs / name) for name in dict.fromkeys(names)}, {}
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(pages, source, ignore=shutil.ignore_patterns("_build"))
     first = next(iter(copies))
@@ -103,18 +105,31 @@ def assemble(runs: Path, names: list[str], *, pages: Path, source: Path) -> Path
         (source / name).mkdir()
         for path in paths:
             shutil.copyfile(path, source / name / path.name)
-        page = source / name / f"{FINDINGS}.ipynb"
-        page.write_text(page.read_text(encoding="utf-8").replace('"hide-input"', '"remove-input"'), encoding="utf-8")
-    (source / first / f"{FINDINGS}.ipynb").rename(source / "index.ipynb")
+        page = front_page(runs / name, source / name)
+        fronts[name] = page.stem
+        if name == first:
+            page.rename(source / f"index{page.suffix}")
     toc = yaml.safe_load((pages / "_toc.yml").read_text(encoding="utf-8"))
     parts = []
     for name in copies:
-        chapters = [*([] if name == first else [FINDINGS]), *chapters_in(runs / name)[:-1]]
+        chapters = [chapter for chapter in chapters_in(runs / name) if chapter != FINDINGS]
+        chapters = chapters if name == first else [fronts[name], *chapters]
         parts.append({"caption": f"Run {name}", "chapters": [{"file": f"{name}/{chapter}"} for chapter in chapters]})
     parts += comparison(runs, list(copies), source)
     toc = {"format": toc["format"], "root": "index", "parts": parts + toc["parts"]}
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
     return source
+
+
+def front_page(run: Path, source: Path) -> Path:
+    """The page of findings among a run's copied chapters, its code hidden; where nothing was measured, another."""
+    page = source / f"{FINDINGS}.ipynb"
+    if page.is_file():
+        page.write_text(page.read_text(encoding="utf-8").replace('"hide-input"', '"remove-input"'), encoding="utf-8")
+    else:
+        page = source / f"{UNTESTED}.md"
+        write_untested(run, page)
+    return page
 
 
 def copy_slides(runs: Path, names: list[str], html: Path) -> None:
@@ -139,7 +154,9 @@ def run_notebooks(folder: Path) -> list[Path]:
     paths = [folder / f"{name}.ipynb" for name in chapters_in(folder)]
     for path in paths:
         if not path.is_file():
-            raise BadInput(f"{path} is missing: let the run go through to chapter 07 first (zmem run PARAMS.yaml)")
+            raise BadInput(
+                f"{path} is missing: let the run go through to its last chapter first (zmem run PARAMS.yaml)"
+            )
         cells = nbformat.read(path, as_version=4).cells
         code = [cell for cell in cells if cell.cell_type == "code"]
         errors = [output for cell in code for output in cell.outputs if output.output_type == "error"]

@@ -25,7 +25,8 @@ RETRIEVERS = 8  # systems of a run without a language model
 TRAINED, BACKWARDS = 5, 3  # training questions about a document; what learning from a text takes, in encoded ones
 MATCHING_S, SCORING_S = 4.0e-6, 5.0e-3  # of a question and a document by BM25; of an answer
 PADDING = {  # rows of unlike length are filled up to the longest of their batch
-    "synthetic": 1.0, "almanac": 1.5, "folder": 2.5, "squad": 2.5, "mirage": 2.0, "ragbench": 2.5, "t2ragbench": 2.5, "popqa": 2.0,
+    "synthetic": 1.0, "almanac": 1.5, "folder": 2.5, "texts": 2.5, "squad": 2.5, "mirage": 2.0, "ragbench": 2.5,
+    "t2ragbench": 2.5, "popqa": 2.0,
 }  # fmt: skip
 EFFICIENCY = 0.35  # share of a plain matrix product's speed that a small transformer reaches
 STEPWISE = 0.1  # the same while it writes token by token

@@ -159,12 +159,13 @@ def download_bytes(params: Params) -> float:
 
 def disk_bytes(params: Params) -> dict[str, float]:
     """Bytes on disk by what they are for, at their largest."""
+    from zmem_lib.data.corpus import DATA_SETS
     from zmem_lib.memory.write import snapshot_steps  # imports torch, which takes seconds
 
     corpus = params.corpus
     always = {
         "this environment": ENVIRONMENT,
-        "data set, downloaded": DATA_SET * (corpus.name not in ("synthetic", "almanac", "folder") and not corpus.path),
+        "data set, downloaded": DATA_SET * (corpus.name in DATA_SETS and not corpus.path),
         "tables and indices": TABLES * float(corpus.documents + corpus.new_documents),
     }
     if not params.has_lm:

@@ -57,6 +57,11 @@ def run_chapters(
             if reason:
                 say(f"{name}: runs again, {reason}")
             fetch(params, number)
+            if number == 1 and not params.tests:
+                from zmem_lib.runs.asking import ask_texts  # imports transformers, which takes seconds
+
+                say(f"{params.lm.name} asks itself about the texts ...")
+                ask_texts(params, folder)
             if number == EVALUATION and has_copy(folder, number):  # else it was stopped
                 keep_previous(folder)
             say(f"{name}: {about(expected_seconds(params, number, runs))} ...")

@@ -9,22 +9,21 @@ from zmem_lib.data.folder import read_docs
 from zmem_lib.params import changed
 from zmem_lib.systems.choosing import SELECTORS
 from zmem_lib.systems.collection import Collection, added_memory, open_collection
-from zmem_lib.systems.systems import SYSTEMS
+from zmem_lib.systems.systems import SYSTEMS, possible_systems
 
 ASKED = ("zmem", "bm25", "dense")
 SHOWN_CHARACTERS = 300  # of a piece of evidence
 
 
-def answer_lines(
-    collection: Collection, question: str, top_k: int | None = None, *, systems: Sequence[str] = ASKED
-) -> Iterator[str]:
+def answer_lines(collection: Collection, question: str, top_k: int | None = None) -> Iterator[str]:
     """Lines that tell, system by system, the chosen documents, their evidence and the reader's answer."""
     if top_k:
         collection = replace(collection, params=changed(collection.params, {"answer.top_k": top_k}))
     yield f"question: {question}"
     yield f"documents: {len(collection.docs)}, of which the reader gets {collection.params.answer.top_k}"
     title_of = collection.docs.set_index("doc_id")["title"]
-    for row in collection.ask(question, systems).to_dict("records"):
+    names = [name for name in ASKED if name in possible_systems(collection.params)]
+    for row in collection.ask(question, names).to_dict("records"):
         verb = "writes" if SYSTEMS[row["system"]].hands == "z" else "brings"
         score = SELECTORS[collection.params.answer.select].score if row["system"] == "zmem" else "score"
         yield ""

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from zmem_lib.cache import Cache, drop_cache, open_cache
-from zmem_lib.chapters import is_whole
+from zmem_lib.chapters import chapters_of, is_whole
 from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.files import BadInput, drop_temporaries, held, read_json, write_atomic, write_json
 from zmem_lib.ids import tree as id_trees
@@ -195,7 +195,7 @@ def open_collection(
 ) -> Collection:  # fmt: skip
     """What the run in the folder `run`, or of the name `run` in `runs`, holds now; without `added`, after its chapters.
 
-    Raises BadInput if chapters 01 to 05 are not finished, but where `params` are given.
+    Raises BadInput if its chapters up to 05 are not finished, but where `params` are given.
     """
     folder = Path(runs) / run
     if params is None:
@@ -205,7 +205,7 @@ def open_collection(
             raise BadInput(f"{folder} is not the folder of a run ({known}): execute it first (zmem run PARAMS.yaml)")
         params = read_params(folder / "params.yaml")
         refuse_memoryless(params, "asking, scoring and changing a memory")
-        for number in range(1, 6):
+        for number in (number for number in chapters_of(params) if number <= 5):
             if not is_whole(folder, number, params):
                 raise BadInput(f"chapter {number:02d} of {folder} is not finished: resume the run first (zmem run)")
     collection = Collection(folder, params, *own_memory(folder, params), cache=cache)
