@@ -166,7 +166,7 @@ def test_hash_and_what_counts_up_to_a_chapter():
         ({"train.lm": "yes"}, "'train.lm' must be a valid boolean, not 'yes'"),
         (
             {"corpus.name": "squat"},
-            "'corpus.name' must be synthetic, almanac, folder, squad, mirage, ragbench, t2ragbench or popqa",
+            "'corpus.name' must be synthetic, almanac, folder, texts, squad, mirage, ragbench, t2ragbench or popqa",
         ),
         ({"run": "../elsewhere"}, "names a folder"),
         ({"run": "a b"}, "names a folder"),

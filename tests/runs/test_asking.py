@@ -51,7 +51,11 @@ def test_a_question_that_does_not_find_its_passage_is_left_out_and_counted(run):
         "own questions, empty": 4, "own questions, duplicate": 1, "own questions, unanswerable": 0, asking.UNFOUND: 1,
     }  # fmt: skip
     assert asked == [([f"{name}.txt#1" for name in NAMES], 5, 0)]
-    assert [path.name for path in (folder / "run").iterdir()] == [OWN]
+    asking.ask_texts(params_of(folder), folder / "run")
+    assert len(asked) == 1  # the same texts are not asked about again
+    (folder / "texts/Ada.txt").write_text("Ada lives in a tent.", encoding="utf-8")
+    asking.ask_texts(params_of(folder), folder / "run")
+    assert len(asked) == 2
 
 
 def test_where_nothing_of_use_was_asked_the_run_ends_with_a_sentence(run, monkeypatch):

@@ -7,7 +7,10 @@ passage among the first FOUND: one that names nothing fits any passage. What is 
 from pathlib import Path
 from typing import Any
 
-from zmem_lib.cache import drop_cache, open_cache, remembered
+import pandas as pd
+
+from zmem_lib.cache import open_cache, remembered
+from zmem_lib.chapters import chapter_made_by
 from zmem_lib.data.texts import OWN, own_question, read_texts
 from zmem_lib.files import BadInput
 from zmem_lib.memory.lm import make_memory_lm
@@ -24,25 +27,20 @@ UNFOUND = f"own questions whose passage is not among BM25's first {FOUND}"
 def ask_texts(params: Params, folder: Path) -> None:
     """Ask about the texts of a run, or leave what was asked about the same texts; raises BadInput if nothing is left."""
     docs = read_texts(params)
-    keep = open_cache(folder / "under_way_00", params_hash(params, 3), docs.to_json())
-    made = remembered(keep, (folder / OWN).resolve(), lambda: asked(params))
+    keep = open_cache(folder / "asking", params_hash(params, 3), chapter_made_by(3)["code"], docs.to_json())
+    made = remembered(keep, (folder / OWN).resolve(), lambda: asked(docs, params))
     if not made["questions"]:
         raise BadInput(f"the model asked nothing of use about {params.corpus.path}: raise corpus.own_questions")
-    drop_cache(keep)
 
 
-def asked(params: Params) -> dict[str, Any]:
+def asked(docs: pd.DataFrame, params: Params) -> dict[str, Any]:
     """The `questions` that the model asks about the texts, rows of the table, and how many were `left out`, by reason."""
-    docs, n = read_texts(params), params.corpus.own_questions
-    memory_lm = make_memory_lm(params, passages(docs))
+    memory_lm, n = make_memory_lm(params, passages(docs)), params.corpus.own_questions
     own, counts = own_questions(memory_lm, docs, n, params=params, questions=no_rows("questions"))
     ranked, _ = rank_bm25(build_bm25(list(docs["doc_id"]), passages(docs)), list(own["question"]), FOUND)
-    found = [row for row, best in zip(own.itertuples(), ranked, strict=True) if row.doc_id in best]
+    found = [row for row, best in zip(own.to_dict("records"), ranked, strict=True) if row["doc_id"] in best]
+    names = ("question_id", "question", "doc_id", "evidence", "evidence_start")
     fates = dict(zip(counts["what"], counts["n"].tolist(), strict=True))
     left_out = {f"own questions, {fate}": fates[fate] for fate in ("empty", "duplicate", "unanswerable")}
-    return {
-        "questions": [
-            own_question(row.question_id, row.question, row.doc_id, row.evidence, row.evidence_start) for row in found
-        ],
-        "left out": left_out | {UNFOUND: len(own) - len(found)},
-    }
+    questions = [own_question(*(row[name] for name in names)) for row in found]
+    return {"questions": questions, "left out": left_out | {UNFOUND: len(own) - len(found)}}
