@@ -165,7 +165,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "infinite": (command(set="train.z_rate=.inf"), "'train.z_rate' must be a finite number, not inf"),
     "not a number": (command(set="train.z_rate=.nan"), "'train.z_rate' must be a finite number, not nan"),
     "1e-4": (command(set="train.z_rate=1e-4"), "write 1.0e-4"),
-    "unknown corpus": (command(set="corpus.name=squat"), "must be synthetic, almanac, folder, squad, mirage"),
+    "unknown corpus": (command(set="corpus.name=squat"), "must be synthetic, almanac, folder, texts, squad, mirage"),
     "unknown device": (command(set="machine.device=gpu"), "'machine.device' must be auto, cpu or cuda, not 'gpu'"),
     "window too small": (command(set="lm.window_tokens=64"), "lm.window_tokens 64 is too small"),
     "long context too long": (command(set="answer.long_context_tokens=201"), "does not fit into lm.window_tokens 256"),

@@ -9,7 +9,7 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 from zmem_lib.files import BadInput
 from zmem_lib.judges.entailment import Entailer, entailed, load_entailer, sentence_claims
 from zmem_lib.params import read_params
-from zmem_lib.runs.pipeline import fetch
+from zmem_lib.runs.before import fetch
 
 
 def save_nli(folder, labels=("contradiction", "ENTAILMENT", "neutral"), *, safe=True):

@@ -3,7 +3,7 @@
 A passage is what stands under a heading of a Markdown file or, where a file has no heading, a paragraph; one of more
 than WORDS is cut, between sentences where it can be. Its title is the file's name and its heading, its doc_id the
 file's path and a number. What is hidden, or has no word, is left out. The language model makes the questions
-(runs/asking.py).
+(runs/before.py).
 """
 
 import re

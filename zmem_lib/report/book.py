@@ -15,20 +15,26 @@ from html import escape
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import yaml
 
-from zmem_lib.chapters import CHAPTERS, chapters_by
+from zmem_lib.chapters import CHAPTERS, chapters_by, read_manifest
 from zmem_lib.combinations import NO_LM, TEXTS
-from zmem_lib.files import BadInput
-from zmem_lib.params import completed
+from zmem_lib.data.texts import OWN
+from zmem_lib.files import BadInput, must_exist, read_json
+from zmem_lib.memory.table import load_z
+from zmem_lib.meter import about
+from zmem_lib.params import completed, read_params
 from zmem_lib.report.compare import read_runs, write_page
 from zmem_lib.report.slides import FILE as SLIDES
-from zmem_lib.report.untested import PAGE as UNTESTED
-from zmem_lib.report.untested import write_untested
+from zmem_lib.report.tables import text_table
+from zmem_lib.report.wording import template
+from zmem_lib.systems.systems import z_files
+from zmem_lib.tables import read_table
 
 BOOK = Path(__file__).parents[2] / "book"
 ERROR_TAG = "papermill-error-cell-tag"
-FINDINGS = CHAPTERS[7]
+FINDINGS, UNTESTED = CHAPTERS[7], "untested"  # front pages
 JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"  # of this environment, whatever PATH says
 FONT_PRELOAD = re.compile(r'<link rel="preload" as="font"[^>]*>')  # a browser refuses these in a page opened as a file
 IMAGE = re.compile(r'<img alt="([^"]*)" (src="(?:[^"]*/)?_images/([^"/.]+)\.[a-z]+")')  # as Sphinx writes it, no other
@@ -130,6 +136,25 @@ def front_page(run: Path, source: Path) -> Path:
         page = source / f"{UNTESTED}.md"
         write_untested(run, page)
     return page
+
+
+def write_untested(run: Path, page: Path) -> None:
+    """Write the front page of a run over texts that came without questions: what it holds, and no figure."""
+    params, docs = read_params(run / "params.yaml"), read_table(run / "docs.parquet", "docs")
+    asked = read_json(must_exist(run / OWN))
+    named = docs.assign(file=docs["doc_id"].str.rpartition("#")[0], words=[len(text.split()) for text in docs["text"]])
+    questions = pd.Series([row["gold_doc_ids"][0] for row in asked["questions"]], dtype=str)
+    of_file = questions.str.rpartition("#")[0].value_counts()
+    table = named.groupby("file", sort=False)["words"].agg(passages="size", words="sum").reset_index()
+    table["questions kept"] = table["file"].map(of_file).fillna(0).astype(int)
+    z, seconds = load_z(run / z_files(params)[0])[1], [(read_manifest(run, n) or {}).get("seconds", 0) for n in (3, 4)]
+    text = template(f"{UNTESTED}_{params.report.language}.md.j2").render(
+        run=params.run, passages=f"{len(docs):,}", files=f"{len(table):,}", words=f"{named['words'].mean():.0f}",
+        block_kib=f"{z[0].nbytes / 1024:,.1f}", kept=f"{len(questions):,}",
+        asked=f"{len(docs) * params.corpus.own_questions:,}", learning=about(seconds[0]), writing=about(seconds[1]),
+        table=text_table(table, params, {"files": len(table), "passages": len(docs)}).data,
+    )  # fmt: skip
+    page.write_text(text, encoding="utf-8")
 
 
 def copy_slides(runs: Path, names: list[str], html: Path) -> None:

@@ -3,7 +3,6 @@
 Leaves executed copies and what the chapters write in runs/NAME/, and the parameters, resolved, in params.yaml.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -13,17 +12,16 @@ from pathlib import Path
 from zmem_lib.chapters import CHAPTERS, NOTEBOOKS, changes, chapters_of, is_finished, is_whole
 from zmem_lib.files import LOCK, BadInput, drop_temporaries, write_atomic, writing
 from zmem_lib.fingerprint import git_revision
-from zmem_lib.hub import find_adapter, find_lm, find_model
 from zmem_lib.meter import about
 from zmem_lib.params import LATE, Params, dumped, flat, read_params
 from zmem_lib.report.results import PREVIOUS, keep_previous
+from zmem_lib.runs.before import ask_texts, fetch
 from zmem_lib.runs.duration import expected_seconds
 from zmem_lib.runs.environment import kernel_environment
 from zmem_lib.runs.kernel import run_chapter
 
 Say = Callable[[str], None]
 say_now: Say = partial(print, flush=True)  # through a pipe too
-USING_LM = (3, 4, 5, 6)  # chapters
 EVALUATION = 6
 OTHER_NAME = "give this one another name (--set run=NAME) or throw that one away (--start-over)"
 
@@ -58,8 +56,6 @@ def run_chapters(
                 say(f"{name}: runs again, {reason}")
             fetch(params, number)
             if number == 1 and not params.tests:
-                from zmem_lib.runs.asking import ask_texts  # imports transformers, which takes seconds
-
                 say(f"{params.lm.name} asks itself about the texts ...")
                 ask_texts(params, folder)
             if number == EVALUATION and has_copy(folder, number):  # else it was stopped
@@ -79,27 +75,6 @@ def is_done(folder: Path, number: int, params: Params) -> bool:
 def has_copy(folder: Path, number: int) -> bool:
     """Whether a chapter's executed copy is there."""
     return (folder / f"{CHAPTERS[number]}.ipynb").is_file()
-
-
-def fetch(params: Params, number: int) -> None:
-    """Look for what a chapter needs from outside before it begins, and download it here, where its bars are seen."""
-    from zmem_lib.data.corpus import fetch_corpus
-
-    answer, using = params.answer, number in USING_LM or bool(os.environ.get("HF_HUB_OFFLINE"))
-    if number == 1:
-        fetch_corpus(params)
-    if params.evaluate.judge == "nli" and number in (1, EVALUATION):
-        find_model("evaluate.judge_model", params.evaluate.judge_model)
-    if params.has_lm and params.lm.name != "scratch" and using:
-        find_lm(params.lm.name, params.lm.revision)
-    if params.lm.adapter and number == 3:
-        find_adapter(params.lm.adapter)
-    if answer.rerank_model and answer.rerank_depth and using:
-        find_model("answer.rerank_model", answer.rerank_model)
-    if params.machine.device == "cuda":  # no other can be missing
-        from zmem_lib.memory.lm import pick_device  # imports transformers, which takes seconds
-
-        pick_device(params.machine.device)
 
 
 def write_params(params: Params, folder: Path) -> None:

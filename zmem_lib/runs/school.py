@@ -30,7 +30,8 @@ from zmem_lib.memory.train import train
 from zmem_lib.params import Params, params_hash
 from zmem_lib.report.chapter_tables import model_card
 from zmem_lib.runs import duration
-from zmem_lib.runs.pipeline import Say, fetch, run_chapters, say_now
+from zmem_lib.runs.before import fetch
+from zmem_lib.runs.pipeline import Say, run_chapters, say_now
 from zmem_lib.systems.evidence import answers_of
 from zmem_lib.systems.holdings import Holdings
 from zmem_lib.tables import read_table

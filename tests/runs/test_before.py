@@ -6,7 +6,7 @@ import pytest
 from zmem_lib.data.texts import OWN
 from zmem_lib.files import BadInput, read_json
 from zmem_lib.params import read_params
-from zmem_lib.runs import asking
+from zmem_lib.runs import before
 from zmem_lib.tables import TABLES
 
 NAMES = ("Ada", "Bo", "Cyd", "Dov", "Eva", "Fay", "Gus")
@@ -31,8 +31,8 @@ def run(tmp_path, monkeypatch):
         kept = pd.DataFrame(rows if n else [], columns=list(TABLES["tuples"]))
         return kept, pd.DataFrame({"what": list(counts), "n": list(counts.values())})
 
-    monkeypatch.setattr(asking, "own_questions", own_questions)
-    monkeypatch.setattr(asking, "make_memory_lm", lambda *_: None)
+    monkeypatch.setattr("zmem_lib.memory.self_questions.own_questions", own_questions)
+    monkeypatch.setattr("zmem_lib.memory.lm.make_memory_lm", lambda *_: None)
     (tmp_path / "run").mkdir()
     return tmp_path, asked
 
@@ -43,23 +43,23 @@ def params_of(folder, *more):
 
 def test_a_question_that_does_not_find_its_passage_is_left_out_and_counted(run):
     folder, asked = run
-    asking.ask_texts(params_of(folder), folder / "run")
+    before.ask_texts(params_of(folder), folder / "run")
     made = read_json(folder / "run" / OWN)
     assert [row["question"] for row in made["questions"]] == ["Where does Gus live?"]
     assert made["questions"][0]["gold_doc_ids"] == ["Gus.txt#1"]
     assert made["left out"] == {
-        "own questions, empty": 4, "own questions, duplicate": 1, "own questions, unanswerable": 0, asking.UNFOUND: 1,
+        "own questions, empty": 4, "own questions, duplicate": 1, "own questions, unanswerable": 0, before.UNFOUND: 1,
     }  # fmt: skip
     assert asked == [([f"{name}.txt#1" for name in NAMES], 5, 0)]
-    asking.ask_texts(params_of(folder), folder / "run")
+    before.ask_texts(params_of(folder), folder / "run")
     assert len(asked) == 1  # the same texts are not asked about again
     (folder / "texts/Ada.txt").write_text("Ada lives in a tent.", encoding="utf-8")
-    asking.ask_texts(params_of(folder), folder / "run")
+    before.ask_texts(params_of(folder), folder / "run")
     assert len(asked) == 2
 
 
 def test_where_nothing_of_use_was_asked_the_run_ends_with_a_sentence(run, monkeypatch):
     folder, _ = run
-    monkeypatch.setattr(asking, "FOUND", 0)
+    monkeypatch.setattr(before, "FOUND", 0)
     with pytest.raises(BadInput, match=r"asked nothing of use about .*texts: raise corpus\.own_questions"):
-        asking.ask_texts(params_of(folder), folder / "run")
+        before.ask_texts(params_of(folder), folder / "run")
