@@ -112,3 +112,10 @@ def test_a_text_needs_no_more_than_a_model():
 def test_snapshot_steps_end_with_the_last():
     assert snapshot_steps(300) == [0, 1, 2, 5, 10, 20, 50, 100, 200, 300]
     assert snapshot_steps(1) == [0, 1]
+
+
+def test_rows_of_unlike_length_do_not_stand_side_by_side():
+    lengths = [10, 12, 15, 16, 40, 41, 42, 43, 200]
+    slices = list(writing.like_lengths(lengths, 3))
+    assert [lengths[one] for one in slices] == [[10, 12, 15], [16], [40, 41, 42], [43], [200]]
+    assert list(writing.like_lengths([], 3)) == []

@@ -7,7 +7,7 @@ encoder's: a block that is pulled towards reciting leaves the region in which a 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ from zmem_lib.memory.table import ZTable, cosine, make_ztable, move_rows
 from zmem_lib.meter import memory_explained, progress
 
 MEASURED = ("nll", "recited", "writing", "seconds_per_document")
+LIKE = 1.5  # a whole document among sentences would pad them all to its length
 ASKED = 2  # of its own questions that a document learns at a step of writing
 
 
@@ -142,8 +143,7 @@ def write_step(
     learning = table.rows[index].to(memory_lm.device).requires_grad_(True)  # (B,K*W)
     block = table.blocks(learning)  # (B,K,W)
     memory_lm.lm.train(memory_lm.causal.is_activation_checkpointing)  # checkpoints are made in training mode only
-    for begin in range(0, len(rows), how.batch):
-        chunk = slice(begin, begin + how.batch)
+    for chunk in like_lengths([len(row.ids) for row in rows], how.batch):
         nll, terms = token_nll(memory_lm, block[place[chunk]], rows[chunk])  # (R,T) each
         counted = terms > 0
         scaler.scale(((nll * counted).sum(1) / counted.sum(1)).sum()).backward()
@@ -156,6 +156,15 @@ def write_step(
         move_rows(table, index, gradient, lr)
     scaler.update()
     memory_lm.lm.eval()
+
+
+def like_lengths(lengths: Sequence[int], most: int) -> Iterator[slice]:
+    """Slices of rows in rising order of length: at most so many, and none longer than LIKE times the first of them."""
+    begin = 0
+    for end in range(1, len(lengths) + 1):
+        if end == len(lengths) or end - begin == most or lengths[end] > LIKE * lengths[begin]:
+            yield slice(begin, end)
+            begin = end
 
 
 def snapshot_steps(steps: int) -> list[int]:
