@@ -1,4 +1,4 @@
-"""What blocks hold, before anything is found or read: python bench/right_z.py RUN_FOLDER [--joint] [--out FILE.csv].
+"""What blocks hold, before anything is found or read: python bench/right_z.py RUN_FOLDER [--joint] [--systems ...].
 
 Of a run whose chapters 01 to 04 are finished, on all its test questions: how often the answer stands in what is written
 from the right block, from the same asked another question, from another's, from the text, and in a random sentence of
@@ -32,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--joint", action="store_true")
+    parser.add_argument("--systems", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     params = read_params(options.run / "params.yaml")
@@ -40,7 +41,7 @@ def main() -> None:
     questions = read_table(options.run / "questions.parquet", "questions")
     asked = questions.assign(part=parts_of(questions))
     asked = asked[asked["part"].isin(TEST_PARTS)].reset_index(drop=True)
-    answers = {name: answers_of(name, asked, held, reads=False) for name in NAMES}
+    answers = {name: answers_of(name, asked, held, reads=False) for name in options.systems}
     scores = score_answers(asked, held.docs, answers, params, ragas=False)
     drawn = {"samples": params.evaluate.bootstrap_samples, "seed": params.seed}
     summary = summarise(scores, **drawn).query("metric == @METRIC").assign(blocks=params.write.seen)

@@ -88,15 +88,17 @@ def write(
     rows = [recitations(memory_lm.prompts, text, how.document_tokens) for text in texts]
     seeds, batches = [text_seed(how.seed, text) for text in texts], []
     documents = list(map(Writable, rows, asked or [[]] * len(rows), seeds))
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0].ids))  # of like length side by side: less padding
     for begin in progress(range(0, len(rows), how.batch), f"writing {start}"):
-        chunk = slice(begin, begin + how.batch)
-        make = partial(write_batch, memory_lm, documents[chunk], z[chunk], how)
-        batches.append(remembered(keep, f"{start}_{begin:07d}_{len(rows[chunk])}.safetensors", make))
+        chunk = order[begin : begin + how.batch]
+        make = partial(write_batch, memory_lm, [documents[i] for i in chunk], z[chunk], how)
+        batches.append(remembered(keep, f"{start}_{begin:07d}_{len(chunk)}.safetensors", make))
     log: dict[str, Any] = {"start": start, "step": how.marks}
     for name in MEASURED:
         sums = sum((batch[name] for batch in batches), torch.zeros(len(log["step"])))  # (snapshots,)
         log[name] = (sums / max(len(rows), 1)).tolist()
-    snapshots = {step: torch.cat([z[:0], *(batch[f"z_{step}"] for batch in batches)]) for step in log["step"]}
+    back = torch.tensor(order, dtype=torch.long).argsort()  # (M,)
+    snapshots = {step: torch.cat([z[:0], *(batch[f"z_{step}"] for batch in batches)])[back] for step in log["step"]}
     return snapshots, pd.DataFrame(log | {"n": len(rows)})
 
 
