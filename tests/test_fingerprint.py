@@ -9,7 +9,7 @@ from conftest import ROOT
 
 from zmem_lib import fingerprint
 from zmem_lib.fingerprint import git_revision, made_by, sources_of
-from zmem_lib.params import changed
+from zmem_lib.params import changed, read_params
 
 MODULES = {
     "text.py": "WORDS = 3\n",
@@ -135,6 +135,8 @@ def test_sources_are_the_files_of_local_corpora(smoke_params, tmp_path):
     assert set(sources_of(both, 1)) == {*own, "hub/data/a.parquet"}
     alone = changed(smoke_params, {"corpus.path": str(tmp_path / "own/train.csv")})
     assert set(sources_of(alone, 1)) == {"train.csv"}
+    texts = read_params(ROOT / "params/mine.yaml", [f"corpus.path={tmp_path}"])
+    assert set(sources_of(texts, 1)) == {f"{tmp_path.name}/hub/README.md"}
 
 
 def test_a_revision_says_that_files_differ_from_it(tmp_path, monkeypatch):

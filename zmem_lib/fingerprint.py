@@ -35,9 +35,8 @@ KNOWN = [  # files of a corpus in the folder format, of a kept data set, of an a
     *(f"{name}.jsonl{end}" for name in ("corpus", "questions", "unanswerable*") for end in ("", ".gz")),
     "subsets.json", "*.safetensors",
 ]  # fmt: skip
-DATA = (  # of other corpora's files
-    ".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz", ".txt", ".md",
-)  # fmt: skip
+DATA = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz")  # of other corpora's files
+TEXTS = (".txt", ".md")  # of mere texts
 
 
 def made_by(notebook: Path, *, shown: bool = False) -> dict[str, dict[str, str]]:
@@ -59,16 +58,18 @@ def sources_of(params: Params, number: int) -> dict[str, str]:
     """Hashes of the files from outside that a chapter reads, by name; nothing of what is not there (any more).
 
     Of chapter 01 the corpus: a folder that holds corpus.jsonl is one in the folder format, of any other path all data
-    files count. Of chapter 03 the adapter that it begins from.
+    files count, or all texts. Of chapter 03 the adapter that it begins from.
     """
     corpus = params.corpus
     adapter = str(schooled.SCHOOLED) if params.lm.adapter == PACKAGED else params.lm.adapter
     found, places = {}, {1: (corpus.path, corpus.new_path, corpus.apart_from), 3: (adapter,)}
+    texts = number == 1 and not params.tests
     for place in filter(None, places.get(number, ())):
         root = Path(place).expanduser()
-        own = [path for pattern in KNOWN for path in sorted(root.glob(pattern))]
+        own = [] if texts else [path for pattern in KNOWN for path in sorted(root.glob(pattern))]
         others = () if own else sorted(root.rglob("*"))
-        files = [root] if root.is_file() else own or [path for path in others if path.name.endswith(DATA)]
+        endings = TEXTS if texts else DATA
+        files = [root] if root.is_file() else own or [path for path in others if path.name.lower().endswith(endings)]
         found |= {path.relative_to(root.parent).as_posix(): hash_path(path) for path in files}
     return found
 
