@@ -8,7 +8,7 @@ from tiny_models import generate, random_blocks, sentence, small_lm, small_param
 
 import zmem_lib.memory.write as writing
 from zmem_lib.memory.encoder import start_z
-from zmem_lib.memory.likelihood import greedy_scores
+from zmem_lib.memory.likelihood import alike, greedy_scores
 from zmem_lib.memory.lm import learning_weights
 from zmem_lib.memory.write import numbers_of, snapshot_steps, write
 
@@ -117,6 +117,6 @@ def test_snapshot_steps_end_with_the_last():
 
 def test_rows_of_unlike_length_do_not_stand_side_by_side():
     lengths = [10, 12, 15, 16, 40, 41, 42, 43, 200]
-    slices = list(writing.like_lengths(lengths, 3))
-    assert [lengths[one] for one in slices] == [[10, 12, 15], [16], [40, 41, 42], [43], [200]]
-    assert list(writing.like_lengths([], 3)) == []
+    batches = alike(lengths, 3, writing.LIKE)
+    assert [[lengths[i] for i in batch] for batch in batches] == [[10, 12, 15], [16], [40, 41, 42], [43], [200]]
+    assert alike([], 3, writing.LIKE) == []

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from zmem_lib.memory.kv_prefix import side_by_side, slot_weights
-from zmem_lib.memory.likelihood import left_padded, positions
+from zmem_lib.memory.likelihood import alike, left_padded, positions
 from zmem_lib.memory.lm import MemoryLM
 from zmem_lib.memory.table import unit
 from zmem_lib.meter import progress
@@ -153,9 +153,7 @@ def question_vectors(memory_lm: MemoryLM, questions: Sequence[str]) -> Tensor:
 def _read_all(read: Callable[..., Tensor], memory_lm: MemoryLM, rows: list[list[int]], *shape: int) -> Tensor:
     """What `read` makes of rows of token ids, `shape` of each, float32 on the CPU; rows of like length side by side."""
     made = torch.empty(len(rows), *shape)  # (N,...)
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    for begin in progress(range(0, len(rows), BATCH), "reading"):
-        batch = order[begin : begin + BATCH]
+    for batch in progress(alike([len(row) for row in rows], BATCH), "reading"):
         made[batch] = read(memory_lm, [rows[i] for i in batch]).float().cpu()
     return made
 

@@ -7,6 +7,7 @@ and values of every layer.
 
 from collections.abc import Sequence
 from itertools import takewhile
+from math import inf
 from typing import Any
 
 import torch
@@ -75,6 +76,19 @@ def greedy_scores(memory_lm: MemoryLM, z: Tensor | None, rows: Sequence[Row]) ->
     return nll.cpu(), before.float().cpu()
 
 
+def alike(lengths: Sequence[int], most: int, times: float = inf) -> list[list[int]]:
+    """The places of rows in batches of at most so many, in rising order of length, so that little is padded.
+
+    None is longer than so many `times` the first of its batch.
+    """
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if not batches or len(batches[-1]) == most or lengths[i] > times * lengths[batches[-1][0]]:
+            batches.append([])
+        batches[-1].append(i)
+    return batches
+
+
 def positions(mask: Tensor) -> Tensor:
     """The place of every token in its row, from the mask (B,T)."""
     return (mask.cumsum(-1) - 1).clamp(min=0)  # (B,T)
@@ -108,10 +122,8 @@ def generate_all(
     memory_lm: MemoryLM, z: Tensor | None, prompts: Sequence[list[int]], *, max_tokens: int, batch: int
 ) -> list[list[int]]:
     """Greedy continuation of each prompt after its z (B,K,W), without the end token; batches are of like length."""
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     output: list[list[int]] = [[] for _ in prompts]
-    for begin in progress(range(0, len(order), batch), "generating"):
-        chosen = order[begin : begin + batch]
+    for chosen in progress(alike([len(prompt) for prompt in prompts], batch), "generating"):
         given = generation_inputs(memory_lm, None if z is None else z[chosen], [prompts[i] for i in chosen])
         with memory_lm.arithmetic(), fused_attention(memory_lm):
             new = memory_lm.lm.generate(**given, max_new_tokens=max_tokens)

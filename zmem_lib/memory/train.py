@@ -20,7 +20,7 @@ from zmem_lib.cache import Cache
 from zmem_lib.files import new_folder, read_json, read_tensors, restore, write_json, write_tensors
 from zmem_lib.memory.encoder import KeyBank, encode_all
 from zmem_lib.memory.lessons import Lessons, batch_at
-from zmem_lib.memory.likelihood import token_nll
+from zmem_lib.memory.likelihood import alike, token_nll
 from zmem_lib.memory.lm import MemoryLM, learning_weights, make_scaler
 from zmem_lib.memory.losses import all_losses, make_work, sum_by_term
 from zmem_lib.memory.prompts import TERMS
@@ -129,10 +129,8 @@ def dev_nll(training: Training) -> dict[str, float]:
     """Mean nll per token of question and evidence over the dev tuples of seen documents."""
     memory_lm, lessons, found = training.memory_lm, training.lessons, []
     memory_lm.lm.eval()
-    rows, size = lessons.dev_rows, lessons.params.train.batch_tuples
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))  # rows of like length side by side
-    for begin in range(0, len(order), size):
-        some = order[begin : begin + size]
+    rows = lessons.dev_rows
+    for some in alike([len(row.ids) for row in rows], lessons.params.train.batch_tuples):
         z = training.z_table.z[lessons.dev_index[some]]  # (B,K,W)
         found.append(token_nll(memory_lm, z, [rows[i] for i in some]))  # (B,T) each
     if not found:

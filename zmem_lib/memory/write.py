@@ -7,7 +7,7 @@ encoder's: a block that is pulled towards reciting leaves the region in which a 
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from torch import Tensor
 from zmem_lib.cache import Cache, remembered
 from zmem_lib.memory.encoder import start_z, text_seed
 from zmem_lib.memory.lessons import recitations, recitations_at
-from zmem_lib.memory.likelihood import greedy_scores, token_nll
+from zmem_lib.memory.likelihood import alike, greedy_scores, token_nll
 from zmem_lib.memory.lm import MemoryLM, frozen, make_scaler
 from zmem_lib.memory.prompts import Row
 from zmem_lib.memory.shape import Settings
@@ -28,7 +28,7 @@ from zmem_lib.memory.table import ZTable, cosine, make_ztable, move_rows
 from zmem_lib.meter import memory_explained, progress
 
 MEASURED = ("nll", "recited", "writing", "seconds_per_document")
-LIKE = 1.5  # a whole document among sentences would pad them all to its length
+LIKE = 1.5  # times the shortest row of a batch: a whole document would pad all sentences beside it
 ASKED = 2  # of its own questions that a document learns at a step of writing
 
 
@@ -88,16 +88,15 @@ def write(
     rows = [recitations(memory_lm.prompts, text, how.document_tokens) for text in texts]
     seeds, batches = [text_seed(how.seed, text) for text in texts], []
     documents = list(map(Writable, rows, asked or [[]] * len(rows), seeds))
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0].ids))  # of like length side by side: less padding
-    for begin in progress(range(0, len(rows), how.batch), f"writing {start}"):
-        chunk = order[begin : begin + how.batch]
+    chunks = alike([len(recited[0].ids) for recited in rows], how.batch)
+    for number, chunk in enumerate(progress(chunks, f"writing {start}")):
         make = partial(write_batch, memory_lm, [documents[i] for i in chunk], z[chunk], how)
-        batches.append(remembered(keep, f"{start}_{begin:07d}_{len(chunk)}.safetensors", make))
+        batches.append(remembered(keep, f"{start}_{number:07d}_{len(chunk)}.safetensors", make))
     log: dict[str, Any] = {"start": start, "step": how.marks}
     for name in MEASURED:
         sums = sum((batch[name] for batch in batches), torch.zeros(len(log["step"])))  # (snapshots,)
         log[name] = (sums / max(len(rows), 1)).tolist()
-    back = torch.tensor(order, dtype=torch.long).argsort()  # (M,)
+    back = torch.tensor([i for chunk in chunks for i in chunk], dtype=torch.long).argsort()  # (M,)
     snapshots = {step: torch.cat([z[:0], *(batch[f"z_{step}"] for batch in batches)])[back] for step in log["step"]}
     return snapshots, pd.DataFrame(log | {"n": len(rows)})
 
@@ -121,7 +120,6 @@ def write_batch(memory_lm: MemoryLM, documents: Sequence[Writable], z: Tensor, h
                 continue
             began = time.perf_counter()
             due = [(i, row) for i in active for row in due_rows(documents[i], step, how.recite_inside)]
-            due.sort(key=lambda one: len(one[1].ids))  # rows of like length side by side
             lr = how.rate * memory_lm.heads.scale * cosine(step, how.steps)
             write_step(memory_lm, table, due, start=z, how=how, lr=lr, scaler=scaler)
             seconds += time.perf_counter() - began
@@ -145,8 +143,8 @@ def write_step(
     learning = table.rows[index].to(memory_lm.device).requires_grad_(True)  # (B,K*W)
     block = table.blocks(learning)  # (B,K,W)
     memory_lm.lm.train(memory_lm.causal.is_activation_checkpointing)  # checkpoints are made in training mode only
-    for chunk in like_lengths([len(row.ids) for row in rows], how.batch):
-        nll, terms = token_nll(memory_lm, block[place[chunk]], rows[chunk])  # (R,T) each
+    for chunk in alike([len(row.ids) for row in rows], how.batch, LIKE):
+        nll, terms = token_nll(memory_lm, block[place[chunk]], [rows[i] for i in chunk])  # (R,T) each
         counted = terms > 0
         scaler.scale(((nll * counted).sum(1) / counted.sum(1)).sum()).backward()
     if how.proximal:
@@ -158,15 +156,6 @@ def write_step(
         move_rows(table, index, gradient, lr)
     scaler.update()
     memory_lm.lm.eval()
-
-
-def like_lengths(lengths: Sequence[int], most: int) -> Iterator[slice]:
-    """Slices of rows in rising order of length: at most so many, and none longer than LIKE times the first of them."""
-    begin = 0
-    for end in range(1, len(lengths) + 1):
-        if end == len(lengths) or end - begin == most or lengths[end] > LIKE * lengths[begin]:
-            yield slice(begin, end)
-            begin = end
 
 
 def snapshot_steps(steps: int) -> list[int]:
