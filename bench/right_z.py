@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from zmem_lib.data.tuples import parts_of
 from zmem_lib.evaluation.primary import planned, primary_table
 from zmem_lib.evaluation.scoring import score_answers, summarise
 from zmem_lib.params import changed, read_params
 from zmem_lib.systems.collection import open_collection
-from zmem_lib.systems.evidence import answers_of
-from zmem_lib.tables import TEST_PARTS, read_table
+from zmem_lib.systems.evidence import answers_of, pick_questions
+from zmem_lib.tables import read_table
 
 NAMES = (
     "zmem-oracle", "zmem-other-question", "zmem-shuffled", "text-evidence", "gold+sentence", "gold+random-sentence",
@@ -35,12 +34,11 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    params = read_params(options.run / "params.yaml")
+    params = changed(read_params(options.run / "params.yaml"), {"answer.questions": 0})  # all
     params = changed(params, {"write.seen": "joint"}) if options.joint else params
     held = open_collection(options.run, params=params, added=False)
-    questions = read_table(options.run / "questions.parquet", "questions")
-    asked = questions.assign(part=parts_of(questions))
-    asked = asked[asked["part"].isin(TEST_PARTS)].reset_index(drop=True)
+    picked = pick_questions(read_table(options.run / "questions.parquet", "questions"), params)
+    asked = picked[picked["part"] != "trained"].reset_index(drop=True)
     answers = {name: answers_of(name, asked, held, reads=False) for name in options.systems}
     scores = score_answers(asked, held.docs, answers, params, ragas=False)
     drawn = {"samples": params.evaluate.bootstrap_samples, "seed": params.seed}

@@ -25,3 +25,6 @@ def test_a_folder_of_texts_goes_the_whole_way(tmp_path, capsys):
     assert main(["ask", "small", "Who is the captain of the Marigold?", "--runs", str(tmp_path / "runs")]) == 0
     said = capsys.readouterr().out
     assert "zmem: answer" in said and "boat.txt#1" in said and "bm25" not in said
+    for command in ("score", "keep"):
+        assert main([command, "small", "--runs", str(tmp_path / "runs")]) == 2
+        assert "run small is about texts without any" in capsys.readouterr().err

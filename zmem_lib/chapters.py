@@ -24,6 +24,7 @@ CHAPTERS = {
 }  # fmt: skip
 MEMORY_CHAPTERS = (3, 4)  # of training and writing: left out of a run without a language model
 MEASURING_CHAPTERS = (5, 6, 7)  # left out of a run over texts that nobody has asked about
+EVALUATION = 6
 FINDINGS = 7  # the chapter that shows what the others found
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 

@@ -32,6 +32,12 @@ def refuse_memoryless(params: Any, what: str) -> None:
         )
 
 
+def refuse_untested(params: Any, what: str) -> None:
+    """Raise BadInput where `what` needs questions that were held out, and there are none."""
+    if not params.tests:
+        raise BadInput(f"{what} needs test questions, and run {params.run} is about texts without any: take another")
+
+
 def without_lm(params: Any) -> Iterator[str]:
     """Of a run without a language model: nobody reads, so nothing of it can be asked of an answer."""
     neutral = {

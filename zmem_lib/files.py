@@ -24,6 +24,7 @@ TEMPORARY = re.compile(r"\..+\.(\d+|ipynb)")  # .NAME.PID of write_atomic, and a
 NEW, OLD = ".new", ".old"  # end the names of a folder that is being filled, and of the one that it replaces
 LOCK = ".lock"  # it stays when the holder ends: removing it would let two later runs hold two files of one name
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)  # a file system that has none: go on, on trust
+TEXT_ENDINGS = (".txt", ".md")
 NO_SPACE = ("No space left on device", "Disk quota exceeded", "File too large")  # as the system says it, in any library
 
 
@@ -149,6 +150,12 @@ def must_exist(path: Path) -> Path:
         if place.exists():
             return place
     raise BadInput(f"{path} does not exist: run the earlier chapters of this run first (zmem run PARAMS.yaml)")
+
+
+def text_files(folder: Path) -> list[Path]:
+    """The .txt and .md files of a folder and of those inside it, in order; what is hidden is left out."""
+    inside = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in TEXT_ENDINGS and path.is_file())
+    return [path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
 def hash_path(path: Path) -> str:

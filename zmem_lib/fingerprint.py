@@ -17,7 +17,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from zmem_lib import schooled
-from zmem_lib.files import hash_path
+from zmem_lib.files import hash_path, text_files
 from zmem_lib.hub import PACKAGED
 from zmem_lib.params import Params
 
@@ -36,7 +36,6 @@ KNOWN = [  # files of a corpus in the folder format, of a kept data set, of an a
     "subsets.json", "*.safetensors",
 ]  # fmt: skip
 DATA = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz")  # of other corpora's files
-TEXTS = (".txt", ".md")  # of mere texts
 
 
 def made_by(notebook: Path, *, shown: bool = False) -> dict[str, dict[str, str]]:
@@ -63,13 +62,12 @@ def sources_of(params: Params, number: int) -> dict[str, str]:
     corpus = params.corpus
     adapter = str(schooled.SCHOOLED) if params.lm.adapter == PACKAGED else params.lm.adapter
     found, places = {}, {1: (corpus.path, corpus.new_path, corpus.apart_from), 3: (adapter,)}
-    texts = number == 1 and not params.tests
     for place in filter(None, places.get(number, ())):
         root = Path(place).expanduser()
-        own = [] if texts else [path for pattern in KNOWN for path in sorted(root.glob(pattern))]
+        own = [path for pattern in KNOWN for path in sorted(root.glob(pattern))]
+        own = text_files(root) if number == 1 and not params.tests else own
         others = () if own else sorted(root.rglob("*"))
-        endings = TEXTS if texts else DATA
-        files = [root] if root.is_file() else own or [path for path in others if path.name.lower().endswith(endings)]
+        files = [root] if root.is_file() else own or [path for path in others if path.name.endswith(DATA)]
         found |= {path.relative_to(root.parent).as_posix(): hash_path(path) for path in files}
     return found
 

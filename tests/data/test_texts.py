@@ -98,7 +98,8 @@ def test_what_does_not_go_with_texts_is_refused(tmp_path, more, said):
 
 def test_the_models_questions_become_those_of_the_corpus(tmp_path):
     (tmp_path / "a.txt").write_text("Ada lives in Bern.\n\nBo lives in Rome.", encoding="utf-8")
-    rows = [texts.own_question(f"pseudo-{i}", f"Who is {i}?", "a.txt#1", "Ada lives in Bern.", 0) for i in range(20)]
+    base = {"doc_id": "a.txt#1", "evidence": "Ada lives in Bern.", "evidence_start": 0}
+    rows = [texts.own_question(base | {"question_id": f"pseudo-{i}", "question": f"Who is {i}?"}) for i in range(20)]
     write_json({"questions": rows, "left out": {"empty": 3}}, tmp_path / texts.OWN)
     corpus = load_corpus(params_of(tmp_path), tmp_path)
     assert list(corpus.docs.part) == ["seen", "seen"] and corpus.dropped["empty"] == 3

@@ -7,17 +7,17 @@ file's path and a number. What is hidden, or has no word, is left out. The langu
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from zmem_lib.data.rows import DOC_COLUMNS, Corpus, hash_of, question_row
-from zmem_lib.files import BadInput, must_exist, read_json
+from zmem_lib.files import BadInput, must_exist, read_json, text_files
 from zmem_lib.params import Params
 from zmem_lib.text import sentence_spans, unprintable, words
 
-ENDINGS = (".txt", ".md")
 OWN = "own_questions.json"  # in the run's folder: the questions, and how many were left out and why
 DEV_SHARE = 0.2  # of the questions, by which the learning is watched
 WORDS = 250  # of a passage, at most
@@ -34,9 +34,7 @@ def files(params: Params) -> list[Path]:
     folder = Path(params.corpus.path).expanduser()
     if not folder.is_dir():
         raise BadInput(f"corpus.path {folder} is not a folder (seen from {Path.cwd()}): correct corpus.path")
-    inside = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS and path.is_file())
-    found = [path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    if not found:
+    if not (found := text_files(folder)):
         raise BadInput(f"{folder} holds no .txt and no .md file: give a folder that does")
     return found
 
@@ -66,11 +64,12 @@ def load(params: Params, run: Path | None) -> Corpus:
     return Corpus(docs, pd.DataFrame(asked["questions"]), source=source, dropped=asked["left out"])
 
 
-def own_question(question_id: str, question: str, doc_id: str, evidence: str, start: int) -> dict:
-    """The row of a question that the model has asked: its answer is the sentence that it was asked about."""
+def own_question(tuple_row: Mapping[Any, Any]) -> dict:
+    """The row of a question that the model has asked, from its tuple: its answer is the sentence it was asked about."""
+    question_id, evidence = tuple_row["question_id"], tuple_row["evidence"]
     split = "dev" if hash_of(question_id) < DEV_SHARE * 16**12 else "train"
-    more = {"split": split, "answer_start": start, "evidence": evidence}
-    return question_row(question_id, question, [evidence], [doc_id], **more)
+    more = {"split": split, "answer_start": tuple_row["evidence_start"], "evidence": evidence}
+    return question_row(question_id, tuple_row["question"], [evidence], [tuple_row["doc_id"]], **more)
 
 
 def read(path: Path) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zmem_lib.combinations import refuse_untested
 from zmem_lib.evaluation import metrics
 from zmem_lib.evaluation.metrics import METRICS, answer_in_evidence, retrieval_scores
 from zmem_lib.evaluation.stats import grouped_means
@@ -150,6 +151,7 @@ def score_lines(folder: Path, systems: Sequence[str], questions: int = 0) -> Ite
     """
     collection = open_collection(folder, added=False)
     params, table = collection.params, read_table(folder / "questions.parquet", "questions")
+    refuse_untested(params, "scoring")
     picked = pick_questions(table, changed(params, {"answer.questions": questions}))
     answers = collection.ask(picked[picked["part"] != "trained"].reset_index(drop=True), systems)
     by_system = {name: answers[answers["system"] == name] for name in systems}

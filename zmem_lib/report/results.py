@@ -21,6 +21,7 @@ import pandas as pd
 import yaml
 
 from zmem_lib.chapters import CHAPTERS, chapter_made_by, chapters_of, is_whole
+from zmem_lib.combinations import refuse_untested
 from zmem_lib.data.rows import hash_of
 from zmem_lib.evaluation.metrics import METRICS
 from zmem_lib.files import NEW, OLD, BadInput, hash_path, must_exist, new_folder, read_json, write_json
@@ -71,6 +72,7 @@ def keep_run(folder: Path, target: Path) -> None:
     if not (folder / "params.yaml").is_file():
         raise BadInput(f"{folder} is not the folder of a run: execute one first (zmem run PARAMS.yaml)")
     params = read_params(folder / "params.yaml")
+    refuse_untested(params, "keeping its tables")
     for number in (number for number in chapters_of(params) if number in NEEDED):
         if not is_whole(folder, number, params):
             raise BadInput(

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 
 from zmem_lib.ablation import ROWS, is_off
-from zmem_lib.combinations import refuse_memoryless
+from zmem_lib.combinations import refuse_memoryless, refuse_untested
 from zmem_lib.files import BadInput, held
 from zmem_lib.params import Params, check_params, flat
 from zmem_lib.report.results import changed_params, is_of_present_code, keep_row, read_manifest, row_folder
@@ -52,6 +52,7 @@ def ablate(study: Study, *, execute: Callable[..., Path] = run_chapters, say: Sa
     A row that is off in the file is skipped, which is said; all parameters are checked before the first run.
     """
     refuse_memoryless(study.params, "an ablation")
+    refuse_untested(study.params, "an ablation")
     for name in off_rows(study):
         say(f"row {name}: off in this file already, skipped")
     work = jobs(study)

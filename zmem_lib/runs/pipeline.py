@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from zmem_lib.chapters import CHAPTERS, NOTEBOOKS, changes, chapters_of, is_finished, is_whole
+from zmem_lib.chapters import CHAPTERS, EVALUATION, NOTEBOOKS, changes, chapters_of, is_finished, is_whole
 from zmem_lib.files import LOCK, BadInput, drop_temporaries, write_atomic, writing
 from zmem_lib.fingerprint import git_revision
 from zmem_lib.meter import about
@@ -22,7 +22,6 @@ from zmem_lib.runs.kernel import run_chapter
 
 Say = Callable[[str], None]
 say_now: Say = partial(print, flush=True)  # through a pipe too
-EVALUATION = 6
 OTHER_NAME = "give this one another name (--set run=NAME) or throw that one away (--start-over)"
 
 
