@@ -4,6 +4,7 @@ import json
 import shutil
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, SECRETS, zmem
@@ -20,7 +21,7 @@ PARAMS = read_params(ROOT / "params/smoke.yaml")
 PLAIN = {".parquet", ".safetensors", ".json", ".ipynb", ".faiss", ".yaml", ".png", ".md", ".jinja", ".html", ".pptx"}
 NOT_HERE = ("dense-tuned", "hybrid+rerank")  # the encoder of the one would take up 90 MB, of the other there is none
 COMPARED_HERE = [name for name in SYSTEMS if name not in NOT_HERE]
-NAMES = set(TABLES) - {"answers", "asked", "by_document"}  # once per system; per part; of kept rows alone
+NAMES = set(TABLES) - {"answers", "asked", "by_document", "scored"}  # by system; by part; of what is kept; of a command
 
 
 def test_every_chapter_is_executed_and_finished(smoke_runs):
@@ -122,11 +123,29 @@ def test_score_asks_all_test_questions_and_says_what_it_does_not_know(smoke_runs
             ("recall@1", "bm25"),
         }
         assert {line[line.index("=") + 1] for line in lines} == {str(asked[split])}, "no sample"
+    assert "recall@1            zmem " not in done.stdout, "not asked"
     assert main(["score", "smoke", "--systems", "bm52", "--runs", str(smoke_runs)]) == 2
     said = capsys.readouterr().err
     assert "there is no system 'bm52': choose from zmem, zmem+text" in said
     assert main(["score", "smoke", "--questions", "-1", "--runs", str(smoke_runs)]) == 2
     assert "--questions must be 0 (all) or more" in capsys.readouterr().err
+
+
+def test_score_writes_a_table_of_evidence_that_nobody_read(smoke_runs, tmp_path):
+    systems = ["--systems", "zmem-oracle", "zmem-other-question", "--questions", "6", "--unread"]
+    tables = {}
+    for blocks in ("", "joint"):
+        path = tmp_path / f"{blocks}.csv"
+        chosen = ["--blocks", blocks] * bool(blocks)
+        assert main(["score", "smoke", *systems, *chosen, "--csv", str(path), "--runs", str(smoke_runs)]) == 0
+        tables[blocks] = pd.read_csv(path)
+        assert set(tables[blocks]["metric"]) == {"answer_in_evidence"}
+    written, joint = (tables[name].query("part == 'seen'").set_index("system") for name in tables)
+    difference = "zmem-oracle - zmem-other-question"
+    assert set(written.index) == {"zmem-oracle", "zmem-other-question", difference}
+    assert written.loc[difference, "p_holm"] > 0 and np.isnan(written.loc["zmem-oracle", "p_holm"])
+    own = read_params(smoke_runs / "smoke/params.yaml").write.seen
+    assert (set(written["blocks"]), set(joint["blocks"])) == ({own}, {"joint"})
 
 
 def test_nothing_names_this_machine(smoke_runs):

@@ -136,6 +136,7 @@ class Write(Section):
     )
     steps: Count = says(50, "updates of a block")
     rate: Rate = says(0.1, "of z, as train.z_rate; it falls by a cosine, as in training")
+    curve_span: Weight = says(0.0, "the write curve is drawn at the rate times this, and over it, too; 0: at the rate")
     stop: Share = says(0.0, "of its text that a document must recite for its writing to end; 0: all steps")
     proximal: Weight = says(0.0, "of the squared distance from the start")
     self_questions: CountOr0 = says(0, "per document, asked by the model from its text, learned beside the text")

@@ -94,17 +94,19 @@ def test_documents_are_found_among_seen_and_new_ones(folder, key_width, monkeypa
     held, asked = collection_of(folder, params), []
     memory_lm = held.memory_lm
     questions = pd.DataFrame({"question": [sentence(i, 4) for i in range(3)]})
-    z, keys = random_blocks(2, PARAMS, seed=5), torch.ones(2, 4)
+    z = random_blocks(1, PARAMS, seed=5)
     plain = question_vectors
     monkeypatch.setattr(write_curve, "question_vectors", lambda *args: asked.append(args) or plain(*args))
     find = write_curve.finder(held, questions)
-    _, seen, seen_keys = write_curve.load_z(folder / "z_seen.safetensors")
-    scores = write_curve.score_questions(memory_lm, torch.cat([seen, z]), list(questions["question"]), batch=8)
+    before = held.z.clone()
+    with_it = torch.cat([held.z[:3], z])  # of n2, the last
+    scores = write_curve.score_questions(memory_lm, with_it, list(questions["question"]), batch=8)
     if key_width:
         vectors = question_vectors(memory_lm, list(questions["question"]))
-        cosines = vectors @ unit(torch.cat([seen_keys, keys])).T  # (Q,N), as the likelihood all in the shortlist
+        cosines = vectors @ unit(held.keys).T  # (Q,N), as the likelihood all in the shortlist
         scores = sum((one - one.amin(1, True)) / (one.amax(1, True) - one.amin(1, True)) for one in (scores, cosines))
-    assert find(z, keys) == find(z, keys) == [(SEEN + NEW)[place] for place in scores.argmax(1)]
+    found = [(SEEN + NEW)[place] for place in scores.argmax(1)]
+    assert find(["n2"], z) == find(["n2"], z) == found and torch.equal(held.z, before)
     assert len(asked) == bool(key_width), "vectors are made once for all snapshots"
 
 

@@ -11,7 +11,7 @@ from test_families import FAMILIES, stir
 from tiny_collection import small_collection, small_docs, small_questions
 from tiny_models import one_by_one, save_cross_encoder, small_lm, small_params
 
-from zmem_lib.evaluation.scoring import score_lines
+from zmem_lib.evaluation.scoring import score_run
 from zmem_lib.files import BadInput, read_json, write_json
 from zmem_lib.memory.lm import make_memory_lm
 from zmem_lib.opponents import fusion, rerank
@@ -208,7 +208,7 @@ def test_what_the_parameters_leave_out_is_not_scored(tmp_path, monkeypatch):
     monkeypatch.setattr("zmem_lib.evaluation.scoring.open_collection", lambda *_, **__: held_without(tmp_path))
     monkeypatch.setattr("zmem_lib.evaluation.scoring.read_table", lambda *_: small_questions(2).assign(split="test"))
     with pytest.raises(BadInput, match="leave long-context out"):
-        next(score_lines(tmp_path, ["zmem", "long-context"]))
+        score_run(tmp_path, ["zmem", "long-context"])
 
 
 def held_without(folder):

@@ -18,6 +18,7 @@ import pandas as pd
 from zmem_lib.combinations import refuse_untested
 from zmem_lib.evaluation import metrics
 from zmem_lib.evaluation.metrics import METRICS, answer_in_evidence, retrieval_scores
+from zmem_lib.evaluation.primary import planned, primary_table
 from zmem_lib.evaluation.stats import grouped_means
 from zmem_lib.files import BadInput
 from zmem_lib.meter import progress
@@ -144,26 +145,52 @@ def selector_table(questions: pd.DataFrame, rankings: pd.DataFrame, samples: int
     return check(grouped_means(values, ["selector", "part", "metric"], samples, seed), "selectors")
 
 
-def score_lines(folder: Path, systems: Sequence[str], questions: int = 0) -> Iterator[str]:
-    """All test questions of a finished run scored anew, where its chapters ask a sample; nothing is kept.
+def score_run(
+    folder: Path, systems: Sequence[str], *, questions: int = 0, blocks: str = "", reads: bool = True
+) -> pd.DataFrame:
+    """All test questions of a run scored anew, where its chapters ask a sample: the table scored.
 
-    A line for every part, system and measure: mean, 95 % interval, counts; `questions` of each part and kind, 0: all.
+    A row for every part, measure and system, and, as a difference, for every primary test between two of the systems.
+    `questions` are of each part and kind, 0 is all. `blocks` joint takes those that training left. Chapters up to 04
+    suffice for systems that need not find their document; without `reads` the evidence alone is written and scored.
     """
-    collection = open_collection(folder, added=False)
+    finds = any(SYSTEMS[name].compared for name in systems if name in SYSTEMS)
+    collection = open_collection(folder, added=False, last=5 if finds else 4)
     params, table = collection.params, read_table(folder / "questions.parquet", "questions")
     refuse_untested(params, "scoring")
+    if blocks:
+        params = changed(params, {"write.seen": blocks})
+        collection = open_collection(folder, added=False, params=params)
     picked = pick_questions(table, changed(params, {"answer.questions": questions}))
-    answers = collection.ask(picked[picked["part"] != "trained"].reset_index(drop=True), systems)
+    answers = collection.ask(picked[picked["part"] != "trained"].reset_index(drop=True), systems, reads=reads)
     by_system = {name: answers[answers["system"] == name] for name in systems}
     scores = score_answers(picked, collection.docs, by_system, params, ragas=False)
-    shown = scores[scores["metric"].isin(PRINTED)]
-    summary = summarise(shown, params.evaluate.bootstrap_samples, params.seed)
+    shown = scores[scores["metric"].isin([name for name in PRINTED if reads or not METRICS[name].reader])]
+    drawn = {"samples": params.evaluate.bootstrap_samples, "seed": params.seed}
     place = {name: number for number, name in enumerate((*PARTS, *PRINTED))}
-    summary = summary.sort_values(["part", "metric"], key=lambda names: names.map(place), kind="stable")
-    for row in summary.itertuples():
-        interval = f"[{row.ci_low:.3f}, {row.ci_high:.3f}]"
-        counts = f"n = {row.n} from {row.clusters} documents"
-        yield f"{row.part:17} {row.metric:19} {row.system:14} {row.value:.3f} {interval}  {counts}"
+    summary = summarise(shown, **drawn).sort_values(
+        ["part", "metric"], key=lambda names: names.map(place), kind="stable"
+    )
+    tests = primary_table(shown, **drawn, tests=planned(params.evaluate.primary), margin=params.evaluate.margin)
+    tests = tests[tests["n"] > 0].assign(
+        part=lambda rows: minus(rows["first_part"], rows["second_part"]),
+        system=lambda rows: minus(rows["first"], rows["second"]),
+    )
+    table = pd.concat([summary, tests[[*summary.columns, "p_holm"]]], ignore_index=True)
+    return check(table.assign(blocks=params.write.seen), "scored")
+
+
+def minus(first: pd.Series, second: pd.Series) -> pd.Series:
+    """What a difference is of: one name where both sides have the same."""
+    return first.where(first == second, first + " - " + second)
+
+
+def scored_lines(table: pd.DataFrame) -> Iterator[str]:
+    """The rows of the table scored, a line each."""
+    for row in table.itertuples():
+        p = "" if pd.isna(row.p_holm) else f", p = {row.p_holm:.4f} (Holm)"
+        told = f"{row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]  n = {row.n} from {row.clusters} documents{p}"
+        yield f"{row.part:17} {row.metric:19} {row.system:14} {told}"
 
 
 def joined(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:

@@ -1,10 +1,11 @@
-"""What the new documents' z can do at every snapshot of its writing, from every start: the table write_curve.
+"""What new documents' z can do at every snapshot of their writing, from every start and at other rates: write_curve.
 
 Of each snapshot: what its z writes for new-dev questions, which no other chapter uses (the gold document's z given),
-what the reader makes of it, whether the document is found among all, and how much of it greedy decoding recites.
+what the reader makes of it, whether the document is found among all of the run, and how much of it greedy decoding
+recites. The snapshots are of the documents that these questions are about; all others are as the run answers from them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,14 +30,14 @@ from zmem_lib.systems.evidence import generate_evidence, read
 from zmem_lib.tables import TABLES, check, no_rows, read_table
 
 CURVE_METRICS = ("answer_in_evidence", "em", "recall@1", "recited")
-Find = Callable[[Tensor, Tensor], list[str]]  # z and keys of the new documents -> the first document of each question
+Find = Callable[[Sequence[str], Tensor], list[str]]  # documents, z of theirs -> the first document of each question
 
 
 def write_curve(collection: Collection) -> pd.DataFrame:
     """The measures CURVE_METRICS of each snapshot with their intervals, the table write_curve.
 
-    `recited` is of all new documents, the others of at most `answer.questions` new-dev questions. Beside them stand the
-    recite loss and the seconds per document of write_log.
+    `recited` is of documents, the others of at most `answer.questions` new-dev questions. Beside them stand the recite
+    loss and the seconds per document of write_log.
     """
     folder, params = collection.folder, collection.params
     log = read_table(folder / "write_log.parquet", "write_log")
@@ -70,21 +71,21 @@ def new_dev_questions(folder: Path, params: Params) -> pd.DataFrame:
 
 
 def finder(collection: Collection, questions: pd.DataFrame) -> Find:
-    """How documents are found among all, the new ones with other z and keys: by key then likelihood, or by that alone.
+    """How documents are found among all, some of them with another z: by key then likelihood, or by that alone.
 
-    What does not change is made once for all snapshots: the questions' vectors, or the scan of the seen documents.
+    What does not change is made once for all snapshots: the questions' vectors, or the scan of the documents.
     """
-    asked, seen = list(questions["question"]), int((collection.docs["part"] == "seen").sum())
+    asked, by_key = list(questions["question"]), collection.params.memory.key_width > 0
     scan = partial(score_questions, collection.memory_lm, questions=asked, batch=collection.params.machine.scan_batch)
-    by_key, z_seen, keys_seen = collection.params.memory.key_width > 0, collection.z[:seen], collection.keys[:seen]
-    known = question_vectors(collection.memory_lm, asked) if by_key else scan(z_seen)  # (Q,E), or (Q,N)
+    known = question_vectors(collection.memory_lm, asked) if by_key else scan(collection.z)  # (Q,E), or (Q,N)
 
-    def find(z: Tensor, keys: Tensor) -> list[str]:
+    def find(doc_ids: Sequence[str], z: Tensor) -> list[str]:
+        rows = torch.tensor([collection.row_of[doc_id] for doc_id in doc_ids])  # (M,)
         if by_key:
-            there = replace(collection, z=torch.cat([z_seen, z]), keys=torch.cat([keys_seen, keys]))  # (N,K,W), (N,E)
+            there = replace(collection, z=collection.z.index_copy(0, rows, z))  # (N,K,W)
             ranked, _ = by_key_then_likelihood(questions, there, known)
         else:
-            ranked, _ = rank(torch.cat([known, scan(z)], 1), list(collection.docs["doc_id"]), 1)  # of (Q,N+M)
+            ranked, _ = rank(known.index_copy(1, rows, scan(z)), list(collection.docs["doc_id"]), 1)  # of (Q,N)
         return [ids[0] for ids in ranked]
 
     return find
@@ -93,7 +94,7 @@ def finder(collection: Collection, questions: pd.DataFrame) -> Find:
 def snapshot_scores(path: Path, questions: pd.DataFrame, collection: Collection, find: Find) -> dict[str, Tensor]:
     """Of one snapshot, per question: answer_in_evidence, em, recall@1 (Q,); per document: recited (M,)."""
     memory_lm, params = collection.memory_lm, collection.params
-    doc_ids, z, keys = load_z(path)
+    doc_ids, z, _ = load_z(path)
     row_of = {doc_id: row for row, doc_id in enumerate(doc_ids)}
     golds, asked, answers = (list(questions[name]) for name in ("gold_doc_ids", "question", "answers"))
     index = [next(row_of[doc_id] for doc_id in gold if doc_id in row_of) for gold in golds]
@@ -108,7 +109,7 @@ def snapshot_scores(path: Path, questions: pd.DataFrame, collection: Collection,
     scores = {
         "answer_in_evidence": [answer_in_evidence(*pair, rule) for pair in zip(shown, answers, strict=True)],
         "em": [em(*pair, rule) for pair in zip(readings["answer"], answers, strict=True)],
-        "recall@1": [float(doc_id in gold) for doc_id, gold in zip(find(z, keys), golds, strict=True)],
+        "recall@1": [float(doc_id in gold) for doc_id, gold in zip(find(doc_ids, z), golds, strict=True)],
         "recited": recited,
     }
     return {name: torch.tensor(values).double() for name, values in scores.items()}

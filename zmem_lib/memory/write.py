@@ -19,13 +19,14 @@ from torch import Tensor
 
 from zmem_lib.cache import Cache, remembered
 from zmem_lib.memory.encoder import start_z, text_seed
-from zmem_lib.memory.lessons import recitations, recitations_at
+from zmem_lib.memory.lessons import asked_rows, recitations, recitations_at
 from zmem_lib.memory.likelihood import alike, greedy_scores, token_nll
 from zmem_lib.memory.lm import MemoryLM, frozen, make_scaler
 from zmem_lib.memory.prompts import Row
 from zmem_lib.memory.shape import Settings
 from zmem_lib.memory.table import ZTable, cosine, make_ztable, move_rows
 from zmem_lib.meter import memory_explained, progress
+from zmem_lib.text import passages
 
 MEASURED = ("nll", "recited", "writing", "seconds_per_document")
 LIKE = 1.5  # times the shortest row of a batch: a whole document would pad all sentences beside it
@@ -68,34 +69,50 @@ def numbers_of(params: Settings) -> dict[str, Any]:
     return own | {"seed": params.seed, "batch": params.machine.write_batch}
 
 
+def write_documents(
+    memory_lm: MemoryLM, docs: pd.DataFrame, asked: pd.DataFrame | None, params: Settings, **how: Any
+) -> tuple[dict[int, Tensor], pd.DataFrame]:
+    """What `write` makes of documents (doc_id, title, text) and tuples about them; `how` goes over the parameters."""
+    doc_ids, limit = list(docs["doc_id"]), params.memory.evidence_tokens
+    learned = None if asked is None else asked_rows(memory_lm.prompts, asked, doc_ids, limit)
+    how = numbers_of(params) | {"start": params.write.start} | how
+    return write(memory_lm, passages(docs), asked=learned, **how)
+
+
 def write(
     memory_lm: MemoryLM,
     texts: Sequence[str],
     z: Tensor | None = None,
     *,
     start: str = "random",
+    z_seen: Tensor | None = None,
+    name: str = "",
     asked: Sequence[list[Row]] | None = None,
     keep: Cache | None = None,
     **numbers: Any,
 ) -> tuple[dict[int, Tensor], pd.DataFrame]:
-    """Write every text into its block of z (M,K,W), or a random one: snapshots {step: (M,K,W)} and the write_log table.
+    """Write every text into its block: snapshots {step: (M,K,W)} and the table write_log, where it is called `name`.
 
-    `numbers` are fields of Writing, `asked` the evidence rows of the questions that were made up about each document,
-    `start` names z in the log. With `keep` a chapter that was killed goes on after the last batch that was written.
+    From z (M,K,W), or from a `start`, for which there may be z_seen. `numbers` are fields of Writing, `asked` the
+    evidence rows of the questions about each document. With `keep` a chapter that was killed goes on after the last
+    batch that was written.
     """
-    how = Writing(**numbers)
-    z = start_z("random", texts, memory_lm, limit=how.document_tokens, seed=how.seed) if z is None else z
+    how, name, began = Writing(**numbers), name or start, time.perf_counter()
+    if z is None:
+        z = start_z(start, texts, memory_lm, limit=how.document_tokens, seed=how.seed, z_seen=z_seen)
+    begun = (time.perf_counter() - began) / max(len(texts), 1)
     rows = [recitations(memory_lm.prompts, text, how.document_tokens) for text in texts]
     seeds, batches = [text_seed(how.seed, text) for text in texts], []
     documents = list(map(Writable, rows, asked or [[]] * len(rows), seeds))
     chunks = alike([len(recited[0].ids) for recited in rows], how.batch)
-    for number, chunk in enumerate(progress(chunks, f"writing {start}")):
+    for number, chunk in enumerate(progress(chunks, f"writing {name}")):
         make = partial(write_batch, memory_lm, [documents[i] for i in chunk], z[chunk], how)
-        batches.append(remembered(keep, f"{start}_{number:07d}_{len(chunk)}.safetensors", make))
-    log: dict[str, Any] = {"start": start, "step": how.marks}
+        batches.append(remembered(keep, f"{name}_{number:07d}_{len(chunk)}.safetensors", make))
+    log: dict[str, Any] = {"start": name, "step": how.marks}
     for name in MEASURED:
         sums = sum((batch[name] for batch in batches), torch.zeros(len(log["step"])))  # (snapshots,)
         log[name] = (sums / max(len(rows), 1)).tolist()
+    log["seconds_per_document"] = [begun + seconds for seconds in log["seconds_per_document"]]
     back = torch.tensor([i for chunk in chunks for i in chunk], dtype=torch.long).argsort()  # (M,)
     snapshots = {step: torch.cat([z[:0], *(batch[f"z_{step}"] for batch in batches)])[back] for step in log["step"]}
     return snapshots, pd.DataFrame(log | {"n": len(rows)})

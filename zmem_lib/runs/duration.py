@@ -17,7 +17,7 @@ from typing import Any
 from zmem_lib.chapters import read_manifest
 from zmem_lib.memory.shape import model_shape
 from zmem_lib.params import Params, changed, completed, flat
-from zmem_lib.runs.needs import NF4_BYTES
+from zmem_lib.runs.needs import NF4_BYTES, curves_written, documents_of_a_curve, snapshots_scored
 
 QUESTION_TOKENS, EVIDENCE_TOKENS, BLOCK_TEXT_TOKENS = 15, 40, 120  # means; the last: a document as a reader sees it
 GENERATING_SYSTEMS, READING_SYSTEMS, PARTS = 9, 24, 3
@@ -138,18 +138,6 @@ def _block(params: Params) -> int:
     return 0 if params.memory.kind == "kv" else params.memory.z_tokens
 
 
-def _starts(params: Params) -> int:
-    """Starts from which new documents are written, at most."""
-    return 1 if params.memory.kind == "kv" else 4  # random, mean, vocab, and the one that its heads are made for
-
-
-def snapshots_scored(params: Params) -> int:
-    """States of the new documents' blocks that chapter 06 looks at, from all starts."""
-    from zmem_lib.memory.write import snapshot_steps  # imports torch, which takes seconds
-
-    return _starts(params) * len(snapshot_steps(params.write.steps))
-
-
 def questions_of_a_snapshot(params: Params) -> int:
     """New-dev questions that are answered from each, at most about: six of every third new document."""
     most = 2 * params.corpus.new_documents
@@ -172,18 +160,23 @@ def _train(params: Params, machine: Machine) -> float:
 
 
 def _write(params: Params, machine: Machine) -> float:
+    numbers, new = params.write, params.corpus.new_documents
+    again = (curves_written(params) - 1) * documents_of_a_curve(params)
+    seconds = _descend(params, machine, documents=new + again, asked=numbers.self_questions > 0)
+    if numbers.seen != "joint":
+        documents = params.corpus.documents
+        seconds += _descend(params, machine, documents=documents, asked=numbers.seen == "questions")
+    return seconds + _ask(params, machine, documents=new, each=numbers.self_questions)
+
+
+def _descend(params: Params, machine: Machine, *, documents: int, asked: bool) -> float:
+    """Writing documents once, with or without questions beside their text."""
     from zmem_lib.memory.write import ASKED  # imports torch, which takes seconds
 
-    numbers, tokens, batches, block = params.write, 0, 0, _block(params)
-    written = [(params.corpus.new_documents, _starts(params), numbers.self_questions > 0)]  # whether it is asked too
-    if numbers.seen != "joint":
-        written.append((params.corpus.documents, 1, numbers.seen == "questions"))
-    for rows, starts, asked in written:
-        each = block + params.memory.document_tokens + asked * ASKED * (block + QUESTION_TOKENS + EVIDENCE_TOKENS)
-        tokens += each * rows * numbers.steps * starts
-        batches += math.ceil(rows / params.machine.write_batch) * numbers.steps * starts
-    asking = _ask(params, machine, documents=params.corpus.new_documents, each=numbers.self_questions)
-    return asking + descent_seconds(params, machine, tokens=tokens, batches=batches, learning=False)
+    steps, block = params.write.steps, _block(params)
+    each = block + params.memory.document_tokens + asked * ASKED * (block + QUESTION_TOKENS + EVIDENCE_TOKENS)
+    batches = math.ceil(documents / params.machine.write_batch) * steps
+    return descent_seconds(params, machine, tokens=each * documents * steps, batches=batches, learning=False)
 
 
 def _ask(params: Params, machine: Machine, *, documents: int, each: int) -> float:
@@ -228,8 +221,9 @@ def _read_more(params: Params, machine: Machine) -> float:
     tokens = questions_answered(params) * (orders + answer.long_context_tokens)
     noisy = PARTS * answer.noise_questions
     tokens += 8 * noisy * (answer.long_context_tokens + 2 * answer.top_k * document)  # two kinds, four shares
-    renewed = changed(params, {"corpus.new_documents": math.ceil(0.8 * noisy)})
-    written = _write(renewed, machine) / _starts(params) if noisy else 0.0
+    renewed, own = math.ceil(0.8 * noisy), params.write.self_questions
+    written = _descend(params, machine, documents=renewed, asked=own > 0)
+    written += _ask(params, machine, documents=renewed, each=own)
     return forward_seconds(params, machine, read=tokens) + written
 
 
@@ -238,7 +232,7 @@ def _evaluate(params: Params, machine: Machine) -> float:
         return RETRIEVERS * SCORING_S * (params.answer.questions or params.corpus.documents)
     snapshots, asked, block = snapshots_scored(params), questions_of_a_snapshot(params), _block(params)
     found = params.answer.shortlist if params.memory.key_width else _documents(params)
-    read = asked * found * (block + QUESTION_TOKENS) + params.corpus.new_documents * params.memory.document_tokens
+    read = asked * found * (block + QUESTION_TOKENS) + documents_of_a_curve(params) * params.memory.document_tokens
     written = asked * (EVIDENCE_TOKENS + params.answer.answer_tokens)
     longest = min(LONGEST * EVIDENCE_TOKENS, params.memory.evidence_tokens) + params.answer.answer_tokens
     passes = math.ceil(asked / params.machine.answer_batch) * longest

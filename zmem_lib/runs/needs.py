@@ -4,6 +4,7 @@ Of memory the formula counts the bytes that stay (weights, adapter, z and their 
 bytes that come and go: activations, logits, keys and values.
 """
 
+import math
 from dataclasses import dataclass
 
 from zmem_lib.memory.shape import model_shape, published
@@ -157,10 +158,27 @@ def download_bytes(params: Params) -> float:
     return known["download_bytes"] + TOKENIZER if known else 0.0
 
 
+def curves_written(params: Params) -> int:
+    """Ways in which the documents of the write curve are written, at most: starts, and other rates."""
+    starts = 1 if params.memory.kind == "kv" else 4  # random, mean, vocab, and the one that its heads are made for
+    return starts + 2 * (params.write.curve_span > 0)
+
+
+def documents_of_a_curve(params: Params) -> int:
+    """New documents that new-dev questions are about."""
+    return math.ceil(params.corpus.new_documents / 3)
+
+
+def snapshots_scored(params: Params) -> int:
+    """States of these documents' blocks that chapter 06 looks at."""
+    from zmem_lib.memory.write import snapshot_steps  # imports torch, which takes seconds
+
+    return curves_written(params) * len(snapshot_steps(params.write.steps))
+
+
 def disk_bytes(params: Params) -> dict[str, float]:
     """Bytes on disk by what they are for, at their largest."""
     from zmem_lib.data.corpus import DATA_SETS
-    from zmem_lib.memory.write import snapshot_steps  # imports torch, which takes seconds
 
     corpus = params.corpus
     always = {
@@ -171,10 +189,11 @@ def disk_bytes(params: Params) -> dict[str, float]:
     if not params.has_lm:
         return always
     learned = learned_weights(params) * (params.train.lm or params.learns_whole)
-    seen, new = (documents * float(row_bytes(params)) for documents in (corpus.documents, corpus.new_documents))
+    numbers = (corpus.documents, corpus.new_documents, snapshots_scored(params) * documents_of_a_curve(params))
+    seen, new, snapshots = (number * float(row_bytes(params)) for number in numbers)
     return always | {
         "model, downloaded": download_bytes(params),
         "lm/ and z": 4.0 * learned + TOKENIZER + seen + new,
-        "z at steps of writing": 4 * 2 * len(snapshot_steps(params.write.steps)) * new,  # starts; pieces and whole
+        "z at steps of writing": 2 * snapshots,  # in pieces and whole
         "checkpoint, two at a time": 2 * 3 * (4.0 * learned + seen) * params.train.lm,  # with both moments
     }

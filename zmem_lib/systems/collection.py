@@ -26,12 +26,11 @@ from zmem_lib.combinations import refuse_memoryless
 from zmem_lib.files import BadInput, drop_temporaries, held, read_json, write_atomic, write_json
 from zmem_lib.ids import tree as id_trees
 from zmem_lib.ids.search import NEW
-from zmem_lib.memory.encoder import document_keys, start_z
-from zmem_lib.memory.lessons import asked_rows
+from zmem_lib.memory.encoder import document_keys
 from zmem_lib.memory.likelihood import generate_all
 from zmem_lib.memory.self_questions import given_questions, own_questions
 from zmem_lib.memory.table import load_z
-from zmem_lib.memory.write import numbers_of, write
+from zmem_lib.memory.write import write_documents
 from zmem_lib.params import Params, changed, params_hash, read_params
 from zmem_lib.systems.evidence import answers_of, generate_evidence
 from zmem_lib.systems.holdings import ADDED, Holdings, fitted, model_hash
@@ -56,11 +55,13 @@ class Memory(NamedTuple):
 class Collection(Holdings):
     """A run's documents and all that systems work with, to be asked and changed."""
 
-    def ask(self, questions: str | Sequence[str] | pd.DataFrame, systems: Sequence[str] = ("zmem",)) -> pd.DataFrame:
+    def ask(
+        self, questions: str | Sequence[str] | pd.DataFrame, systems: Sequence[str] = ("zmem",), *, reads: bool = True
+    ) -> pd.DataFrame:
         """What systems answer: the table answers, with a column `system` in front.
 
         `questions` are texts, or a table with question_id, question, gold_doc_ids and part; without gold documents only
-        the systems that find theirs can be asked.
+        the systems that find theirs can be asked. Without `reads` they hand over their evidence, and nobody answers.
         """
         if not isinstance(questions, pd.DataFrame):
             texts = [questions] if isinstance(questions, str) else questions
@@ -75,7 +76,7 @@ class Collection(Holdings):
             if SYSTEMS[name].given in ("right", "wrong") and not all(map(len, questions["gold_doc_ids"])):
                 raise BadInput(f"{name} needs to know a question's gold document: give a table with gold_doc_ids")
         anew = replace(self, cache=None)  # pieces of a chapter's work are about the chapter's questions
-        tables = [answers_of(name, questions, anew) for name in systems]
+        tables = [answers_of(name, questions, anew, reads=reads) for name in systems]
         return pd.concat(tables, keys=systems, names=["system"]).reset_index(level=0).reset_index(drop=True)
 
     def evidence(self, question: str, doc_id: str | None = None, z: Tensor | None = None) -> str:
@@ -102,17 +103,14 @@ class Collection(Holdings):
         self, docs: pd.DataFrame, params: Params | None = None, cache: Cache | None = None
     ) -> tuple[Tensor, Tensor, pd.Series]:
         """z (N,K,W) and keys (N,E) of new documents, and the last row of write_log, with `seconds_to_begin` each."""
-        began, params, memory_lm, asked = time.perf_counter(), params or self.params, self.memory_lm, None
-        texts, prompts, limits = passages(docs), memory_lm.prompts, params.memory
+        began, params, memory_lm, own = time.perf_counter(), params or self.params, self.memory_lm, None
         if n := params.write.self_questions:
             own, _ = own_questions(memory_lm, docs, n, params=params, questions=given_questions(self.folder))
-            asked = asked_rows(prompts, own, list(docs["doc_id"]), limits.evidence_tokens)
-        start, (_, z_seen, _) = params.write.start, load_z(self.folder / "z_seen.safetensors")
-        z = start_z(start, texts, memory_lm, limit=limits.document_tokens, seed=params.seed, z_seen=z_seen)
-        keys = document_keys(memory_lm, texts, limits.document_tokens)
+        keys = document_keys(memory_lm, passages(docs), params.memory.document_tokens)
         to_begin = pd.Series({"seconds_to_begin": (time.perf_counter() - began) / len(docs)})
-        options = numbers_of(params) | {"start": start, "asked": asked, "curve": False}
-        snapshots, log = write(memory_lm, texts, z, keep=cache, **options)
+        _, z_seen, _ = load_z(self.folder / "z_seen.safetensors")
+        how = {"z_seen": z_seen, "keep": cache, "curve": False}
+        snapshots, log = write_documents(memory_lm, docs, own, params, **how)
         return snapshots[params.write.steps], keys, pd.concat([log.iloc[-1], to_begin])
 
     def add(self, docs: pd.DataFrame, *, replacing: bool = False) -> pd.Series:
@@ -191,11 +189,11 @@ class Collection(Holdings):
 
 def open_collection(
     run: str | Path, runs: str | Path = "", *, params: Params | None = None, added: bool = True,
-    cache: Cache | None = None,
+    cache: Cache | None = None, last: int = 5,
 ) -> Collection:  # fmt: skip
     """What the run in the folder `run`, or of the name `run` in `runs`, holds now; without `added`, after its chapters.
 
-    Raises BadInput if its chapters up to 05 are not finished, but where `params` are given.
+    Raises BadInput if its chapters up to the `last` are not finished, but where `params` are given.
     """
     folder = Path(runs) / run
     if params is None:
@@ -205,7 +203,7 @@ def open_collection(
             raise BadInput(f"{folder} is not the folder of a run ({known}): execute it first (zmem run PARAMS.yaml)")
         params = read_params(folder / "params.yaml")
         refuse_memoryless(params, "asking, scoring and changing a memory")
-        for number in (number for number in chapters_of(params) if number <= 5):
+        for number in (number for number in chapters_of(params) if number <= last):
             if not is_whole(folder, number, params):
                 raise BadInput(f"chapter {number:02d} of {folder} is not finished: resume the run first (zmem run)")
     collection = Collection(folder, params, *own_memory(folder, params), cache=cache)
