@@ -187,10 +187,11 @@ def minus(first: pd.Series, second: pd.Series) -> pd.Series:
 
 def scored_lines(table: pd.DataFrame) -> Iterator[str]:
     """The rows of the table scored, a line each."""
-    for row in table.itertuples():
-        p = "" if pd.isna(row.p_holm) else f", p = {row.p_holm:.4f} (Holm)"
-        told = f"{row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]  n = {row.n} from {row.clusters} documents{p}"
-        yield f"{row.part:17} {row.metric:19} {row.system:14} {told}"
+    for row in table.to_dict("records"):
+        interval = f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+        p = f", p = {row['p_holm']:.4f} (Holm)" if row["p_holm"] >= 0 else ""  # none of a mean
+        place = f"{row['part']:17} {row['metric']:19} {row['system']:14}"
+        yield f"{place} {interval}  n = {row['n']} from {row['clusters']} documents{p}"
 
 
 def joined(questions: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
