@@ -205,7 +205,9 @@ def test_a_budget_below_the_marker_still_gives_the_first_words(held, questions, 
 
 
 def test_what_the_parameters_leave_out_is_not_scored(tmp_path, monkeypatch):
-    monkeypatch.setattr("zmem_lib.evaluation.scoring.open_collection", lambda *_, **__: held_without(tmp_path))
+    held = held_without(tmp_path)
+    monkeypatch.setattr("zmem_lib.evaluation.scoring.finished_params", lambda *_: held.params)
+    monkeypatch.setattr("zmem_lib.evaluation.scoring.open_collection", lambda *_, **__: held)
     monkeypatch.setattr("zmem_lib.evaluation.scoring.read_table", lambda *_: small_questions(2).assign(split="test"))
     with pytest.raises(BadInput, match="leave long-context out"):
         score_run(tmp_path, ["zmem", "long-context"])

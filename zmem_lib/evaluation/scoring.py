@@ -23,7 +23,7 @@ from zmem_lib.evaluation.stats import grouped_means
 from zmem_lib.files import BadInput
 from zmem_lib.meter import progress
 from zmem_lib.params import Params, changed
-from zmem_lib.systems.collection import open_collection
+from zmem_lib.systems.collection import finished_params, open_collection
 from zmem_lib.systems.evidence import pick_questions
 from zmem_lib.systems.systems import SYSTEMS, System
 from zmem_lib.tables import CHANCES, KINDS, PARTS, check, no_rows, read_table
@@ -155,22 +155,19 @@ def score_run(
     suffice for systems that need not find their document; without `reads` the evidence alone is written and scored.
     """
     finds = any(SYSTEMS[name].compared for name in systems if name in SYSTEMS)
-    collection = open_collection(folder, added=False, last=5 if finds else 4)
-    params, table = collection.params, read_table(folder / "questions.parquet", "questions")
+    params = finished_params(folder, 5 if finds else 4)
     refuse_untested(params, "scoring")
-    if blocks:
-        params = changed(params, {"write.seen": blocks})
-        collection = open_collection(folder, added=False, params=params)
-    picked = pick_questions(table, changed(params, {"answer.questions": questions}))
+    params = changed(params, {"answer.questions": questions} | ({"write.seen": blocks} if blocks else {}))
+    collection = open_collection(folder, params=params, added=False)
+    picked = pick_questions(read_table(folder / "questions.parquet", "questions"), params)
     answers = collection.ask(picked[picked["part"] != "trained"].reset_index(drop=True), systems, reads=reads)
     by_system = {name: answers[answers["system"] == name] for name in systems}
     scores = score_answers(picked, collection.docs, by_system, params, ragas=False)
     shown = scores[scores["metric"].isin([name for name in PRINTED if reads or not METRICS[name].reader])]
     drawn = {"samples": params.evaluate.bootstrap_samples, "seed": params.seed}
     place = {name: number for number, name in enumerate((*PARTS, *PRINTED))}
-    summary = summarise(shown, **drawn).sort_values(
-        ["part", "metric"], key=lambda names: names.map(place), kind="stable"
-    )
+    summary = summarise(shown, **drawn)
+    summary = summary.sort_values(["part", "metric"], key=lambda names: names.map(place), kind="stable")
     tests = primary_table(shown, **drawn, tests=planned(params.evaluate.primary), margin=params.evaluate.margin)
     tests = tests[tests["n"] > 0].assign(
         part=lambda rows: minus(rows["first_part"], rows["second_part"]),

@@ -131,7 +131,7 @@ def address_parts(params: Params) -> list[list[str]]:
 
 def api_requests(params: Params) -> tuple[int, int, int]:
     """Requests to a reader at an address, and their input and output tokens: all systems, absent ones, snapshots."""
-    answer, snapshots = params.answer, duration.snapshots_scored(params)
+    answer, snapshots = params.answer, needs.snapshots_scored(params)
     absent = 2 * len(which(lambda system: system.asked_absent)) * params.corpus.absent_questions
     asked = len(SYSTEMS) * duration.questions_answered(params) + absent
     requests = asked + snapshots * duration.questions_of_a_snapshot(params)

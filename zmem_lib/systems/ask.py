@@ -44,9 +44,9 @@ def add_documents(folder: Path, file: Path, *, replacing: bool = False) -> list[
     replaced = f", {len(earlier)} of them in the place of earlier ones" if earlier else ""
     return [
         f"added {counted(len(docs))} to {folder}{replaced}",
-        f"ms per document: {1000 * log.seconds_to_begin:.1f} to begin (start {log.start}), "
-        f"{1000 * log.seconds_per_document:.1f} for {log.step} steps of writing; greedy decoding recites "
-        f"{log.recited:.2f} of the text",
+        f"ms per document: {1000 * log.seconds_to_begin:.1f} to begin, "
+        f"{1000 * log.seconds_per_document:.1f} for {log.step} steps of writing (start {log.start}); "
+        f"greedy decoding recites {log.recited:.2f} of the text",
         state_line(collection),
     ]
 

@@ -109,8 +109,7 @@ class Collection(Holdings):
         keys = document_keys(memory_lm, passages(docs), params.memory.document_tokens)
         to_begin = pd.Series({"seconds_to_begin": (time.perf_counter() - began) / len(docs)})
         _, z_seen, _ = load_z(self.folder / "z_seen.safetensors")
-        how = {"z_seen": z_seen, "keep": cache, "curve": False}
-        snapshots, log = write_documents(memory_lm, docs, own, params, **how)
+        snapshots, log = write_documents(memory_lm, docs, own, params, z_seen=z_seen, keep=cache, curve=False)
         return snapshots[params.write.steps], keys, pd.concat([log.iloc[-1], to_begin])
 
     def add(self, docs: pd.DataFrame, *, replacing: bool = False) -> pd.Series:
@@ -189,27 +188,32 @@ class Collection(Holdings):
 
 def open_collection(
     run: str | Path, runs: str | Path = "", *, params: Params | None = None, added: bool = True,
-    cache: Cache | None = None, last: int = 5,
+    cache: Cache | None = None,
 ) -> Collection:  # fmt: skip
     """What the run in the folder `run`, or of the name `run` in `runs`, holds now; without `added`, after its chapters.
 
-    Raises BadInput if its chapters up to the `last` are not finished, but where `params` are given.
+    Raises BadInput if its chapters up to 05 are not finished, but where `params` are given.
     """
     folder = Path(runs) / run
-    if params is None:
-        if not (folder / "params.yaml").is_file():
-            there = sorted(path.parent.name for path in folder.parent.glob("*/params.yaml"))
-            known = f"there are {', '.join(there)}" if there else "there is none yet"
-            raise BadInput(f"{folder} is not the folder of a run ({known}): execute it first (zmem run PARAMS.yaml)")
-        params = read_params(folder / "params.yaml")
-        refuse_memoryless(params, "asking, scoring and changing a memory")
-        for number in (number for number in chapters_of(params) if number <= last):
-            if not is_whole(folder, number, params):
-                raise BadInput(f"chapter {number:02d} of {folder} is not finished: resume the run first (zmem run)")
+    params = params or finished_params(folder)
     collection = Collection(folder, params, *own_memory(folder, params), cache=cache)
     if added:
         collection.read_again()
     return collection
+
+
+def finished_params(folder: Path, last: int = 5) -> Params:
+    """The parameters of a run; raises BadInput if its chapters up to the `last` are not finished."""
+    if not (folder / "params.yaml").is_file():
+        there = sorted(path.parent.name for path in folder.parent.glob("*/params.yaml"))
+        known = f"there are {', '.join(there)}" if there else "there is none yet"
+        raise BadInput(f"{folder} is not the folder of a run ({known}): execute it first (zmem run PARAMS.yaml)")
+    params = read_params(folder / "params.yaml")
+    refuse_memoryless(params, "asking, scoring and changing a memory")
+    for number in (number for number in chapters_of(params) if number <= last):
+        if not is_whole(folder, number, params):
+            raise BadInput(f"chapter {number:02d} of {folder} is not finished: resume the run first (zmem run)")
+    return params
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
