@@ -8,6 +8,7 @@ from zmem_lib.text import (
     aligned,
     canonical,
     end_of,
+    nearest_of,
     normalise,
     passage,
     sentence_spans,
@@ -146,3 +147,13 @@ def test_words(text, expected):
 )
 def test_pieces_of_joined_up_scripts(text, expected):
     assert words(text, pieces=True) == expected
+
+
+def test_the_first_of_equally_near_texts_is_taken_whatever_the_order_of_their_words():
+    """A set of words has another order in every process, and .1 + .2 + .3 is not .3 + .2 + .1 in floating point."""
+    for number in range(20):
+        three, one = [f"word{number}{letter}" for letter in "abc"], f"word{number}d"
+        idf = dict(zip([*three, one], [0.1, 0.2, 0.3, 0.6], strict=True))
+        texts = [" ".join(three), one]
+        for some in (texts, texts[::-1]):
+            assert nearest_of(" ".join(idf), some, idf) == some[0]

@@ -12,7 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
-from math import log
+from math import fsum, log
 from typing import TYPE_CHECKING
 
 import regex
@@ -202,7 +202,7 @@ def idf_of_terms(texts: list[str]) -> dict[str, float]:
 def nearest_of(question: str, texts: list[str], idf: dict[str, float]) -> str:
     """The text that is nearest to the question, the first of equally near ones."""
     asked = terms_of(question)
-    return max(texts, key=lambda one: sum(idf.get(term, 0.0) for term in asked & terms_of(one)))
+    return max(texts, key=lambda one: fsum(idf.get(term, 0.0) for term in asked & terms_of(one)))  # in any order alike
 
 
 def _ends(before: str, gap: regex.Match[str], after: str, has_capitals: bool) -> bool:
